@@ -1,0 +1,1 @@
+"""Datasets: a light catalog, and loading that renders or reads images."""

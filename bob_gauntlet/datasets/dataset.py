@@ -1,0 +1,65 @@
+"""A loaded dataset: splits by role, each a sequence of images with targets, and a fingerprint."""
+
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+from PIL import Image
+
+
+@dataclass(frozen=True)
+class Split:
+    """Images of one role.
+
+    `image(i)` gives an RGB PIL image; it is drawn or decoded at the call, so that a split costs nothing until it is
+    read. `targets` are (N,) int64 class indices, or (N, C) {0, 1} for multi-label. `clusters` name what examples
+    share (a photo, a patient), for honest intervals.
+    """
+
+    role: str
+    fingerprint: str
+    ids: tuple[str, ...]
+    targets: np.ndarray
+    image: Callable[[int], Image.Image]
+    clusters: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def take(self, indices: np.ndarray, name: str) -> "Split":
+        """The examples at `indices`, as a split whose fingerprint says how it was taken (`name`)."""
+        digest = hashlib.sha256(
+            f"{self.fingerprint}:{name}:".encode() + np.asarray(indices, np.int64).tobytes()
+        )
+        return replace(
+            self,
+            fingerprint=digest.hexdigest()[:16],
+            ids=tuple(self.ids[i] for i in indices),
+            targets=self.targets[indices],
+            image=lambda i: self.image(int(indices[i])),
+            clusters=tuple(self.clusters[i] for i in indices),
+        )
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A dataset with its splits by role: train, val, test; or query, gallery.
+
+    `relevance[q] = (positives, junk)` are gallery indices for query q; None means that images of equal target are
+    relevant and none is junk.
+    """
+
+    name: str
+    splits: Mapping[str, Split]
+    classes: tuple[str, ...]
+    multi_label: bool = False
+    relevance: tuple[tuple[np.ndarray, np.ndarray], ...] | None = None
+
+    def __getitem__(self, role: str) -> Split:
+        return self.splits[role]
+
+    @property
+    def fingerprints(self) -> dict[str, str]:
+        """Role -> fingerprint."""
+        return {role: split.fingerprint for role, split in self.splits.items()}

@@ -1,0 +1,1 @@
+"""The heavy verbs: extract, train, solve, time."""

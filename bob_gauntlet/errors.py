@@ -1,0 +1,28 @@
+"""What can go wrong for a user: each error is one line that says what to type next."""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class BobError(Exception):
+    """Something that the user can mend; its message is one line and names the remedy."""
+
+
+class UsageError(BobError):
+    """A wrong name, option or file, found before anything ran (pytest exit code 4)."""
+
+
+class MissingError(BobError):
+    """Data, an extra or a device is absent: the setting is skipped with this message as its reason."""
+
+
+def nearest(name: str, known: Iterable[str], count: int = 3) -> str:
+    """The known names closest to `name`, as the tail of an error message; empty where none is close.
+
+    >>> nearest("resnet5O", ["resnet50", "vit_tiny"])
+    '; did you mean resnet50?'
+    >>> nearest("zzz", ["resnet50"])
+    ''
+    """
+    close = get_close_matches(name, list(known), n=count, cutoff=0.6)
+    return f"; did you mean {', '.join(close)}?" if close else ""

@@ -1,0 +1,1 @@
+"""Frozen recipes, one a protocol: hyper-parameters, and `evaluate`, which yields what was measured."""

@@ -1,0 +1,89 @@
+"""What every protocol is: a frozen dataclass with an id and a version, its canonical form, hash and scales.
+
+A recipe's mini budget stands in its class variable `mini`: field -> value. It is the same protocol with less to do.
+Recipes compose instead of inheriting; canonical form, hash and scale go through nested ones.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import MISSING, Field, dataclass, field, fields, is_dataclass, replace
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from bob_gauntlet.backbones.backbone import Backbone
+    from bob_gauntlet.datasets.dataset import Dataset
+    from bob_gauntlet.run import Run
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One metric of one evaluation.
+
+    `values` (N,) are per-example values whose mean is `value`, with their ids and the clusters that they share
+    (photo, query, image), for paired tests and intervals; None where a metric is no mean over examples.
+    `details` go into the Score's provenance: plain types only.
+    """
+
+    metric: str
+    value: float
+    values: np.ndarray | None = None
+    examples: Sequence[str] | None = None
+    clusters: Sequence[str] | None = None
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Recipe(Protocol):
+    """The interface of a protocol, as `Gauntlet.run` uses it."""
+
+    version: ClassVar[int]
+    mini: ClassVar[Mapping[str, Any]]
+    __dataclass_fields__: ClassVar[dict[str, Field]]
+
+    @property
+    def id(self) -> str:
+        """The protocol's part of a setting id."""
+
+    def evaluate(self, backbone: "Backbone", dataset: "Dataset", run: "Run") -> Iterator[Measured]:
+        """Measure; every artefact goes through `run.artifacts`."""
+
+
+R = TypeVar("R", bound=Any)
+
+
+def canonical(recipe: Any) -> dict[str, Any]:
+    """Id, version and the fields that differ from their defaults, recursively: plain types for JSON.
+
+    A new field whose default keeps the old behaviour leaves it as it was; a nested recipe brings its own version.
+    """
+    form: dict[str, Any] = {"id": recipe.id, "version": recipe.version}
+    for f in fields(recipe):
+        value = getattr(recipe, f.name)
+        default = f.default_factory() if f.default_factory is not MISSING else f.default
+        if value != default or default is MISSING:
+            form[f.name] = canonical(value) if is_dataclass(value) else _plain(value)
+    return form
+
+
+def protocol_hash(recipe: Any) -> str:
+    """16 hex digits of the canonical form."""
+    text = json.dumps(canonical(recipe), sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def at_scale(recipe: R, scale: str) -> R:
+    """The recipe with its budget at that scale: `mini` overrides the fields left at their defaults, recursively."""
+    changes: dict[str, Any] = {}
+    for f in fields(recipe):
+        value = getattr(recipe, f.name)
+        if is_dataclass(value):
+            changes[f.name] = at_scale(value, scale)
+        elif scale == "mini" and f.name in recipe.mini and value == f.default:
+            changes[f.name] = recipe.mini[f.name]
+    return replace(recipe, **changes)
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value

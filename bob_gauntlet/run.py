@@ -1,0 +1,20 @@
+"""What an evaluation may use besides its backbone and dataset."""
+
+from dataclasses import dataclass, field
+
+from bob_gauntlet.artifacts import Artifacts
+from bob_gauntlet.progress import Progress
+
+
+@dataclass(frozen=True)
+class Run:
+    """One evaluation's surroundings, the same for every protocol."""
+
+    artifacts: Artifacts
+    # "cpu" or "cuda:0"
+    device: str = "cpu"
+    # each seed is one repetition; (0,) is the data as given
+    seeds: tuple[int, ...] = (0,)
+    # images of one forward pass; no score depends on it
+    batch_size: int = 32
+    progress: Progress = field(default_factory=Progress)

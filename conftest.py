@@ -1,0 +1,3 @@
+"""Lets `pytest suites/` find the plugin in a clone that is not installed."""
+
+pytest_plugins = ["bob_gauntlet.plugin"]
