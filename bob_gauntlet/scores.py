@@ -38,15 +38,9 @@ METRICS: Mapping[str, Metric] = {
         Metric("mean_auc", "%", True, "area under the ROC curve, mean over the labels"),
         Metric("map", "%", True, "mean average precision over the queries"),
         Metric("mrr", "", True, "mean of 1 / rank of the first relevant image"),
-        Metric(
-            "recall1", "", True, "relevant images among the first 1 / all relevant, mean over the queries"
-        ),
-        Metric(
-            "recall5", "", True, "relevant images among the first 5 / all relevant, mean over the queries"
-        ),
-        Metric(
-            "recall10", "", True, "relevant images among the first 10 / all relevant, mean over the queries"
-        ),
+        Metric("recall1", "", True, "relevant images among the first 1 / all relevant, mean over the queries"),
+        Metric("recall5", "", True, "relevant images among the first 5 / all relevant, mean over the queries"),
+        Metric("recall10", "", True, "relevant images among the first 10 / all relevant, mean over the queries"),
         Metric("ap_box", "%", True, "COCO box average precision, IoU .50:.95"),
         Metric("ap50_box", "%", True, "COCO box average precision at IoU .50"),
         Metric("ap75_box", "%", True, "COCO box average precision at IoU .75"),
@@ -56,9 +50,7 @@ METRICS: Mapping[str, Metric] = {
         Metric("ce", "nats", False, "cross-entropy of the true class"),
         Metric("ece", "", False, "expected calibration error, 15 equal-width confidence bins"),
         Metric("params", "M", False, "parameters of the backbone, without a classifier"),
-        Metric(
-            "flops", "GFLOPs", False, "floating-point operations of one forward pass of one image (2 per MAC)"
-        ),
+        Metric("flops", "GFLOPs", False, "floating-point operations of one forward pass of one image (2 per MAC)"),
         Metric("latency", "ms", False, "median time of one forward pass of one image"),
         Metric("throughput", "images/s", True, "median rate at the best batch size"),
         Metric("peak_memory", "MiB", False, "peak memory that the forward pass adds, at the best batch size"),
@@ -102,9 +94,7 @@ class Score:
         if self.metric not in METRICS:
             raise BobError(f"{self.setting}: unknown metric {self.metric!r}; known are {', '.join(METRICS)}")
         if not math.isfinite(self.value):
-            raise BobError(
-                f"{self.setting}: {self.metric} of {self.backbone} is {self.value}, not a finite number"
-            )
+            raise BobError(f"{self.setting}: {self.metric} of {self.backbone} is {self.value}, not a finite number")
 
     @property
     def measure(self) -> tuple[str, str]:
@@ -129,9 +119,7 @@ class Score:
         unknown = sorted(set(plain) - known)
         missing = sorted({"setting", "metric", "task", "value", "backbone"} - set(plain))
         if unknown or missing:
-            what = [f"unknown {', '.join(unknown)}"] * bool(unknown) + [f"no {', '.join(missing)}"] * bool(
-                missing
-            )
+            what = [f"unknown {', '.join(unknown)}"] * bool(unknown) + [f"no {', '.join(missing)}"] * bool(missing)
             raise BobError(f"not a score record: {'; '.join(what)}")
         value = plain["value"]
         if isinstance(value, bool) or not isinstance(value, int | float):

@@ -105,14 +105,8 @@ _RUNNING = (
         Setting("linear-probe", dataset, ("mini",), _classification("Cls", ranked=True))
         for dataset in ("photos", "digits")
     ),
-    *(
-        Setting("knn", dataset, ("mini",), _classification("Cls", ranked=False))
-        for dataset in ("photos", "digits")
-    ),
-    *(
-        Setting("retrieval", dataset, ("mini",), _retrieval())
-        for dataset in ("photos-instances", "copydays-mini")
-    ),
+    *(Setting("knn", dataset, ("mini",), _classification("Cls", ranked=False)) for dataset in ("photos", "digits")),
+    *(Setting("retrieval", dataset, ("mini",), _retrieval()) for dataset in ("photos-instances", "copydays-mini")),
     Setting("efficiency", "noise", ("mini", "paper"), _EFFICIENCY),
 )
 
@@ -156,9 +150,7 @@ _PAPER = (
         _paper(
             protocol,
             "imagenet-1k",
-            _classification(
-                "Cls", ranked=True, top1=[f"table08:{column}_top1"], top5=[f"table08:{column}_top5"]
-            ),
+            _classification("Cls", ranked=True, top1=[f"table08:{column}_top1"], top5=[f"table08:{column}_top5"]),
         )
         for protocol, column in (
             ("linear-probe-lars", "imagenet_lp"),

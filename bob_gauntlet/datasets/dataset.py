@@ -29,9 +29,7 @@ class Split:
 
     def take(self, indices: np.ndarray, name: str) -> "Split":
         """The examples at `indices`, as a split whose fingerprint says how it was taken (`name`)."""
-        digest = hashlib.sha256(
-            f"{self.fingerprint}:{name}:".encode() + np.asarray(indices, np.int64).tobytes()
-        )
+        digest = hashlib.sha256(f"{self.fingerprint}:{name}:".encode() + np.asarray(indices, np.int64).tobytes())
         return replace(
             self,
             fingerprint=digest.hexdigest()[:16],
