@@ -1,0 +1,1 @@
+"""Stored baseline scores: a folder each, with where every row comes from."""

@@ -1,0 +1,1 @@
+"""The suites: one file a section of the paper, one test a protocol."""
