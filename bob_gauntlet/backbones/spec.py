@@ -71,6 +71,10 @@ class Ticket:
     # what an untagged timm name resolved to, licence, checkpoint file and digest, package versions: provenance
     details: Mapping[str, Any] = field(default_factory=dict)
 
+    def input_transform(self, size: int | None) -> InputTransform:
+        """The backbone's transform at that input size; at its own where None, or where it takes no other."""
+        return self.transform.at_size(size if self.traits.any_size else None)
+
     def to_dict(self) -> dict[str, Any]:
         """Plain types for JSON; the inverse of `from_dict`."""
         return asdict(self)

@@ -40,11 +40,17 @@ class Recipe(Protocol):
 
     version: ClassVar[int]
     mini: ClassVar[Mapping[str, Any]]
+    # whether `run.seeds` changes what is measured; where not, every score has seeds (0,)
+    seeded: ClassVar[bool]
     __dataclass_fields__: ClassVar[dict[str, Field]]
 
     @property
     def id(self) -> str:
         """The protocol's part of a setting id."""
+
+    @property
+    def input_size(self) -> int | None:
+        """Side of the square input in pixels; None is the backbone's own."""
 
     def evaluate(self, backbone: "Backbone", dataset: "Dataset", run: "Run") -> Iterator[Measured]:
         """Measure; every artefact goes through `run.artifacts`."""

@@ -1,0 +1,254 @@
+"""One backbone through one setting: read its scores from the store, or measure and stamp them.
+
+Nothing heavy is imported until something has to be loaded: a session whose scores are all stored needs no torch.
+"""
+
+import platform
+import shlex
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from bob_gauntlet import __version__, settings
+from bob_gauntlet.artifacts import Artifacts
+from bob_gauntlet.backbones.spec import BackboneSpec, Ticket
+from bob_gauntlet.errors import MissingError
+from bob_gauntlet.progress import Progress
+from bob_gauntlet.protocols.recipe import Measured, Recipe, at_scale, canonical, protocol_hash
+from bob_gauntlet.run import Run
+from bob_gauntlet.scores import Scale, Score
+
+if TYPE_CHECKING:
+    from bob_gauntlet.backbones.backbone import Backbone
+    from bob_gauntlet.datasets.dataset import Dataset
+
+Origin = Literal["measured", "store"]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one `Gauntlet.run` gave, and whether it was measured now or read from the store."""
+
+    scores: tuple[Score, ...]
+    origin: Origin
+
+
+@dataclass
+class Bench:
+    """What one process keeps between settings: options, stored scores, the backbone and dataset used last.
+
+    `stored` maps a Score's identity to the Score; a worker reads it once at its start.
+    """
+
+    artifacts: Artifacts
+    stored: Mapping[tuple[Any, ...], Score] = field(default_factory=dict)
+    scale: Scale = "mini"
+    limit: int | None = None
+    seeds: tuple[int, ...] = (0,)
+    device: str = "cpu"
+    rerun: bool = False
+    batch_size: int = 32
+    progress: Progress = field(default_factory=Progress)
+    _tickets: dict[str, Ticket] = field(default_factory=dict)
+    _backbone: "Backbone | None" = None
+    _dataset: "Dataset | None" = None
+
+    def ticket(self, spec: BackboneSpec) -> Ticket:
+        """Fingerprint, transform and traits; loads the backbone only where no memo can be trusted."""
+        if spec.name not in self._tickets:
+            from bob_gauntlet.backbones.loading import identify, memoisable
+
+            if memoisable(spec):
+                self._tickets[spec.name] = identify(spec, self.artifacts)
+            else:
+                self._tickets[spec.name] = self.backbone(spec).ticket
+        return self._tickets[spec.name]
+
+    def backbone(self, spec: BackboneSpec) -> "Backbone":
+        """The loaded backbone; the one held before is let go."""
+        if self._backbone is None or self._backbone.spec != spec:
+            from bob_gauntlet.backbones.loading import load
+
+            self._backbone = None
+            with self.progress.step(f"load {spec.name}", total=1) as advance:
+                self._backbone = load(spec, self.device)
+                advance(1)
+        return self._backbone
+
+    def dataset(self, name: str) -> "Dataset":
+        """The loaded dataset, cut to the session's limit."""
+        if self._dataset is None or self._dataset.name != name:
+            from bob_gauntlet.datasets.loading import limited, load
+
+            whole = load(name)
+            self._dataset = whole if self.limit is None else limited(whole, self.limit)
+        return self._dataset
+
+    def fingerprints(self, name: str) -> dict[str, str]:
+        """Role -> fingerprint of the whole dataset, without reading an image where a manifest has them."""
+        from bob_gauntlet.datasets.loading import fingerprints
+
+        return fingerprints(name, self.artifacts)
+
+
+class Gauntlet:
+    """Runs settings for one backbone; a suite's `gauntlet` fixture."""
+
+    def __init__(self, spec: BackboneSpec, bench: Bench) -> None:
+        self.spec = spec
+        self.bench = bench
+        self.outcomes: list[Outcome] = []
+
+    def run(self, recipe: Recipe, dataset: str) -> list[Score]:
+        """Measure `recipe` on the dataset of that name, or read its scores from the store.
+
+        Returns one Score a measure. Raises MissingError where data, an extra or a device is absent, BobError where
+        it could not be measured.
+        """
+        recipe = at_scale(recipe, self.bench.scale)
+        setting = settings.find(f"{recipe.id}@{dataset}")
+        if setting.planned:
+            raise MissingError(f"{setting.id} is planned: its protocol or its data reader is not in this version")
+        stamp = self._stamp(recipe, dataset)
+        stored = None if self.bench.rerun else self._stored(setting, stamp)
+        if stored is not None:
+            self.outcomes.append(Outcome(tuple(stored), "store"))
+            return stored
+        scores = self._measure(recipe, setting, stamp)
+        self.outcomes.append(Outcome(tuple(scores), "measured"))
+        return scores
+
+    def _stamp(self, recipe: Recipe, dataset: str) -> dict[str, Any]:
+        """The identity fields that all measures of this setting share."""
+        from bob_gauntlet.engine.devices import device_name
+
+        ticket = self.bench.ticket(self.spec)
+        return {
+            "setting": f"{recipe.id}@{dataset}",
+            "backbone": self.spec.name,
+            "backbone_fingerprint": ticket.fingerprint,
+            "protocol_hash": protocol_hash(recipe),
+            "datasets": self.bench.fingerprints(dataset),
+            "transform": ticket.input_transform(recipe.input_size).canonical,
+            "precision": "float32",
+            "limit": self.bench.limit,
+            "seeds": self.bench.seeds if recipe.seeded else (0,),
+            "device": device_name(self.bench.device),
+            "scale": self.bench.scale,
+            "fidelity": getattr(recipe, "fidelity", "sound"),
+        }
+
+    def _stored(self, setting: settings.Setting, stamp: Mapping[str, Any]) -> list[Score] | None:
+        """The stored scores of every measure, or None where one is missing."""
+        blanks = [Score(**stamp, metric=m.metric, task=m.task, value=0.0) for m in setting.measures]
+        found = [score for blank in blanks if (score := self.bench.stored.get(blank.identity))]
+        wanted = found[0].provenance.get("metrics", []) if found else [None]
+        return found if {s.metric for s in found} >= set(wanted) else None
+
+    def _measure(self, recipe: Recipe, setting: settings.Setting, stamp: Mapping[str, Any]) -> list[Score]:
+        started, clock = datetime.now(UTC), time.perf_counter()
+        backbone, dataset = self.bench.backbone(self.spec), self.bench.dataset(setting.dataset)
+        run = Run(
+            artifacts=self.bench.artifacts,
+            device=self.bench.device,
+            seeds=stamp["seeds"],
+            batch_size=self.bench.batch_size,
+            progress=self.bench.progress,
+        )
+        measured = list(recipe.evaluate(backbone, dataset, run))
+        shared = {
+            "metrics": [m.metric for m in measured],
+            "protocol": canonical(recipe),
+            "backbone": dict(backbone.ticket.details),
+            "started": started.isoformat(timespec="seconds"),
+            "seconds": round(time.perf_counter() - clock, 3),
+            **_surroundings(),
+        }
+        return [self._score(setting, stamp, m, shared) for m in measured]
+
+    def _score(
+        self, setting: settings.Setting, stamp: Mapping[str, Any], measured: Measured, shared: Mapping[str, Any]
+    ) -> Score:
+        task = setting.measure(measured.metric).task
+        provenance = {**shared, **measured.details}
+        blank = Score(**stamp, metric=measured.metric, task=task, value=float(measured.value))
+        if measured.values is not None:
+            provenance |= _spread(measured.values, measured.clusters)
+            provenance["examples"] = self._keep_examples(blank, measured)
+        return Score(**stamp, metric=measured.metric, task=task, value=float(measured.value), provenance=provenance)
+
+    def _keep_examples(self, score: Score, measured: Measured) -> dict[str, Any]:
+        """Store the per-example values as an artefact; returns where they are."""
+        key = {"identity": [list(pair) for pair in score.identity]}
+        values = np.asarray(measured.values, np.float32)
+        self.bench.artifacts.get(
+            "examples",
+            key,
+            lambda: {
+                "values": values,
+                "ids": _text(measured.examples or ()),
+                "clusters": _text(measured.clusters or ()),
+            },
+        )
+        return {"kind": "examples", "key": key}
+
+
+def _text(names: Sequence[str]) -> np.ndarray:
+    """Names as one uint8 array, newline-joined UTF-8."""
+    return np.frombuffer("\n".join(names).encode(), np.uint8)
+
+
+def _spread(values: np.ndarray, clusters: Sequence[str] | None) -> dict[str, Any]:
+    """n, standard error of the mean and how it was got.
+
+    With clusters: the cluster-robust standard error, sqrt(G / (G - 1) * sum over clusters of (sum of deviations)^2)
+    / n for G clusters, since crops of one photo are no independent examples.
+    """
+    n = len(values)
+    deviations = np.asarray(values, np.float64) - np.mean(values, dtype=np.float64)
+    groups = np.unique(np.asarray(clusters), return_inverse=True)[1] if clusters is not None else np.arange(n)
+    count = int(groups.max()) + 1 if n else 0
+    if count < 2:
+        return {"n": n}
+    sums = np.bincount(groups, weights=deviations)
+    stderr = float(np.sqrt(count / (count - 1) * np.sum(sums**2)) / n)
+    how = f"over {count} clusters" if count < n else f"over {n} examples"
+    return {"n": n, "stderr": stderr, "stderr_how": how}
+
+
+@cache
+def _surroundings() -> dict[str, Any]:
+    """Versions, commit and command of this process."""
+    return {
+        "versions": dict(_versions()),
+        "commit": _commit(),
+        "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+    }
+
+
+def _versions() -> Iterator[tuple[str, str]]:
+    yield "bob-gauntlet", __version__
+    yield "python", platform.python_version()
+    for package in ("torch", "torchvision", "timm", "numpy", "scipy", "pillow", "scikit-image", "scikit-learn"):
+        try:
+            yield package, version(package)
+        except PackageNotFoundError:
+            continue
+
+
+def _commit() -> str:
+    """The commit of the calling folder's git checkout, "" where there is none."""
+    try:
+        out = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, timeout=5, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return out.stdout.strip()
