@@ -1,0 +1,76 @@
+"""The table of settings: ids, measures and their links to the paper's columns."""
+
+import pytest
+
+from bob_gauntlet.errors import UsageError
+from bob_gauntlet.scores import METRICS
+from bob_gauntlet.settings import IN_ALL, SETTINGS, TASKS, find, of_protocol, ranked_measures
+
+# The columns of Tables 8-19 that print results (paper, appendix C): Table 19's clean column and z are derived.
+PAPER_COLUMNS = {
+    "table08": 8,
+    "table09": 6,
+    "table10": 3,
+    "table11": 6,
+    "table12": 6,
+    "table13": 6,
+    "table14": 5,
+    "table15": 2,
+    "table16": 8,
+    "table17": 8,
+    "table18": 8,
+    "table19": 2,
+}
+
+
+def test_every_measure_is_known() -> None:
+    """Metrics and tasks are spelled as their tables spell them."""
+    for setting in SETTINGS.values():
+        assert setting.measures
+        for measure in setting.measures:
+            assert measure.metric in METRICS
+            assert measure.task in TASKS
+
+
+def test_every_result_column_of_the_paper_has_one_measure() -> None:
+    """Each printed column belongs to exactly one measure."""
+    columns = [c for s in SETTINGS.values() for m in s.measures for c in m.paper]
+    assert len(columns) == len(set(columns))
+    count = {table: sum(c.startswith(table) for c in columns) for table in PAPER_COLUMNS}
+    assert count == PAPER_COLUMNS
+
+
+def test_what_runs_today() -> None:
+    """The mini settings of this version; a planned one is not among them."""
+    running = [s.id for s in SETTINGS.values() if not s.planned]
+    assert running == [
+        "linear-probe@photos",
+        "linear-probe@digits",
+        "knn@photos",
+        "knn@digits",
+        "retrieval@photos-instances",
+        "retrieval@copydays-mini",
+        "efficiency@noise",
+    ]
+
+
+def test_the_papers_six_tasks_are_ranked_at_paper_scale() -> None:
+    """All six have ranked measures; top-5, LVIS, MRR and R@k have none."""
+    ranked = ranked_measures("paper")
+    assert {find(s).measure(m).task for s, m in ranked} >= set(IN_ALL)
+    assert not {m for _, m in ranked} & {"top5", "mrr", "recall5"}
+    assert not any("lvis" in s for s, _ in ranked)
+
+
+def test_an_unknown_setting_names_its_neighbours() -> None:
+    """A slip of the hand is answered with what was meant."""
+    with pytest.raises(UsageError, match="did you mean linear-probe@photos"):
+        find("linear-prob@photos")
+    with pytest.raises(UsageError, match="it has top1, top5"):
+        find("knn@photos").measure("top3")
+
+
+def test_settings_of_a_protocol_follow_the_scale() -> None:
+    """Mini names mini datasets, paper the paper's."""
+    assert [s.dataset for s in of_protocol("retrieval", "mini")] == ["photos-instances", "copydays-mini"]
+    assert len(of_protocol("retrieval", "paper")) == 8
