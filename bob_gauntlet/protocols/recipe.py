@@ -62,14 +62,17 @@ R = TypeVar("R", bound=Any)
 def canonical(recipe: Any) -> dict[str, Any]:
     """Id, version and the fields that differ from their defaults, recursively: plain types for JSON.
 
-    A new field whose default keeps the old behaviour leaves it as it was; a nested recipe brings its own version.
+    A new field whose default keeps the old behaviour leaves it as it was; a nested recipe is always written out, since
+    it brings its own version.
     """
     form: dict[str, Any] = {"id": recipe.id, "version": recipe.version}
     for f in fields(recipe):
         value = getattr(recipe, f.name)
         default = f.default_factory() if f.default_factory is not MISSING else f.default
-        if value != default or default is MISSING:
-            form[f.name] = canonical(value) if is_dataclass(value) else _plain(value)
+        if is_dataclass(value):
+            form[f.name] = canonical(value)
+        elif value != default or default is MISSING:
+            form[f.name] = _plain(value)
     return form
 
 
