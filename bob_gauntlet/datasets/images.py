@@ -1,0 +1,46 @@
+"""Reading images of any mode as RGB."""
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from bob_gauntlet.errors import BobError
+
+
+class UnreadableImage(BobError):
+    """A file that is no image, or a broken one; the message is its path and the reason."""
+
+
+def read_image(path: Path) -> Image.Image:
+    """The image in a file, upright and in RGB; UnreadableImage where it is truncated or none."""
+    try:
+        with Image.open(path) as image:
+            image.load()
+            return to_rgb(image)
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise UnreadableImage(f"{path} ({error or type(error).__name__})") from error
+
+
+def to_rgb(image: Image.Image) -> Image.Image:
+    """RGB from any mode: EXIF rotation applied, 16 bits scaled to 8, transparency laid over white.
+
+    >>> to_rgb(Image.new("L", (1, 1), 7)).getpixel((0, 0))
+    (7, 7, 7)
+    """
+    image = ImageOps.exif_transpose(image)
+    if image.mode == "RGB":
+        return image
+    if image.mode.startswith("I") or image.mode == "F":
+        return Image.fromarray(_eight_bits(np.asarray(image, np.float64))).convert("RGB")
+    if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
+        layer = image.convert("RGBA")
+        white = Image.new("RGBA", layer.size, (255, 255, 255, 255))
+        return Image.alpha_composite(white, layer).convert("RGB")
+    return image.convert("RGB")
+
+
+def _eight_bits(values: np.ndarray) -> np.ndarray:
+    """16-bit integers (0..65535) or floats in [0, 1] as 0..255."""
+    top = 1.0 if values.max(initial=0) <= 1 else 65535.0
+    return np.clip(values / top * 255 + 0.5, 0, 255).astype(np.uint8)

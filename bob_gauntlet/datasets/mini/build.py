@@ -1,0 +1,61 @@
+"""What the mini datasets share: crops, and splits whose fingerprint is a digest of the pixels themselves."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image
+
+from bob_gauntlet.datasets.dataset import Split
+
+Box = tuple[int, int, int, int]
+"""left, top, right, bottom in pixels of the photo."""
+
+
+@dataclass(frozen=True)
+class Example:
+    """One rendered image with its id, class index and what it shares with others (its photo)."""
+
+    id: str
+    target: int
+    cluster: str
+    image: Image.Image
+
+
+def split(role: str, examples: Sequence[Example]) -> Split:
+    """A split held in memory; its fingerprint covers ids, targets and every pixel."""
+    sha = hashlib.sha256(role.encode())
+    for example in examples:
+        sha.update(f"{example.id}|{example.target}|{example.cluster}|{example.image.size}".encode())
+        sha.update(example.image.tobytes())
+    images = [example.image for example in examples]
+    return Split(
+        role=role,
+        fingerprint=sha.hexdigest()[:16],
+        ids=tuple(example.id for example in examples),
+        targets=np.array([example.target for example in examples], np.int64),
+        image=images.__getitem__,
+        clusters=tuple(example.cluster for example in examples),
+    )
+
+
+def random_crop(rng: np.random.Generator, part: Box, smallest: float, largest: float) -> Box:
+    """A square inside `part` whose side is a random share of the part's short side."""
+    left, top, right, bottom = part
+    width, height = right - left, bottom - top
+    side = max(8, int(min(width, height) * rng.uniform(smallest, largest)))
+    x = left + int(rng.integers(0, width - side + 1))
+    y = top + int(rng.integers(0, height - side + 1))
+    return x, y, x + side, y + side
+
+
+def render(photo: Image.Image, box: Box, size: int = 128) -> Image.Image:
+    """The pixels of a box, at `size` x `size`."""
+    return photo.resize((size, size), Image.Resampling.BICUBIC, box=box)
+
+
+def generator(*names: object) -> np.random.Generator:
+    """A random generator seeded by names alone, the same on every machine."""
+    digest = hashlib.sha256("/".join(map(str, names)).encode()).digest()
+    return np.random.default_rng(int.from_bytes(digest[:8], "little"))

@@ -1,0 +1,95 @@
+"""Features of a split: extracted once, cached by what they are features of, read ever after."""
+
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import islice
+
+import numpy as np
+import torch
+
+from bob_gauntlet.backbones.backbone import Backbone
+from bob_gauntlet.backbones.spec import InputTransform
+from bob_gauntlet.datasets.dataset import Split
+from bob_gauntlet.datasets.images import UnreadableImage
+from bob_gauntlet.engine.allocator import keep_pages
+from bob_gauntlet.engine.transforms import normalise, preprocess
+from bob_gauntlet.errors import BobError
+from bob_gauntlet.run import Run
+
+Batch = tuple[torch.Tensor, list[str]]
+
+
+def features(backbone: Backbone, split: Split, transform: InputTransform, run: Run) -> np.ndarray:
+    """Pooled pre-logits features of every image of a split: (N, D) float32.
+
+    They are kept under backbone fingerprint, input transform, split fingerprint, pooling and numerics, so that a
+    second call makes no forward pass. Raises BobError where images cannot be read (named and counted) or features are
+    not finite or all the same.
+    """
+    key = features_key(backbone, split, transform)
+    return run.artifacts.get("features", key, lambda: {"features": _extract(backbone, split, transform, run)})["features"]
+
+
+def features_key(backbone: Backbone, split: Split, transform: InputTransform) -> dict[str, str]:
+    """What features depend on: the key of their artefact."""
+    return {
+        "backbone": backbone.ticket.fingerprint,
+        "transform": transform.canonical,
+        "split": split.fingerprint,
+        "pooling": "pre-logits",
+        "numerics": f"{torch.device(backbone.device).type} float32",
+    }
+
+
+def _extract(backbone: Backbone, split: Split, transform: InputTransform, run: Run) -> np.ndarray:
+    keep_pages()
+    parts: list[np.ndarray] = []
+    unreadable: list[str] = []
+    step = run.progress.step(f"{backbone.name}: features of {split.role}", total=len(split))
+    with step as advance, torch.inference_mode():
+        for images, broken in _batches(split, transform, run.batch_size):
+            unreadable += broken
+            if len(images) and not unreadable:
+                on_device = images.to(backbone.device, non_blocking=True)
+                parts.append(backbone.embed(normalise(on_device, transform)).float().cpu().numpy())
+            advance(len(images) + len(broken))
+    if unreadable:
+        shown = ", ".join(unreadable[:3]) + (", ..." if len(unreadable) > 3 else "")
+        raise BobError(f"{len(unreadable)} of {len(split)} images of {split.role} cannot be read: {shown}; mend or remove them")
+    return _checked(np.concatenate(parts), backbone, split)
+
+
+def _batches(split: Split, transform: InputTransform, size: int, ahead: int = 4) -> Iterator[Batch]:
+    """Preprocessed batches in order, prepared by threads while the network runs: PIL works outside Python's lock."""
+
+    def prepare(start: int) -> Batch:
+        images, broken = [], []
+        for index in range(start, min(start + size, len(split))):
+            try:
+                images.append(preprocess(split.image(index), transform))
+            except UnreadableImage as error:
+                broken.append(str(error))
+        return torch.stack(images) if images else torch.empty(0), broken
+
+    starts = iter(range(0, len(split), size))
+    with ThreadPoolExecutor(max_workers=2) as pool:
+        waiting: list[Future[Batch]] = [pool.submit(prepare, start) for start in islice(starts, ahead)]
+        while waiting:
+            batch = waiting.pop(0).result()
+            waiting += [pool.submit(prepare, start) for start in islice(starts, 1)]
+            yield batch
+
+
+def _checked(found: np.ndarray, backbone: Backbone, split: Split) -> np.ndarray:
+    bad = int((~np.isfinite(found).all(axis=1)).sum())
+    if bad:
+        raise BobError(
+            f"{backbone.name}: the features of {bad} of {len(found)} images of {split.role} are NaN or infinite; "
+            "check the checkpoint and its input normalisation"
+        )
+    if len(found) > 1 and not np.ptp(found, axis=0).any():
+        raise BobError(
+            f"{backbone.name}: every image of {split.role} gets the same features; "
+            "check that the checkpoint fits the architecture"
+        )
+    return found

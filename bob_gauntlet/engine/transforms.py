@@ -1,0 +1,46 @@
+"""From an RGB image to a backbone's input, as timm's evaluation transform does it, in two steps.
+
+`preprocess` gives uint8 pixels, which are small to keep and to move; `normalise` runs on whole batches on the device.
+"""
+
+import math
+
+import numpy as np
+import torch
+from PIL import Image
+
+from bob_gauntlet.backbones.spec import InputTransform
+
+_RESAMPLING = {
+    "bilinear": Image.Resampling.BILINEAR,
+    "bicubic": Image.Resampling.BICUBIC,
+    "nearest": Image.Resampling.NEAREST,
+    "lanczos": Image.Resampling.LANCZOS,
+}
+
+
+def preprocess(image: Image.Image, transform: InputTransform) -> torch.Tensor:
+    """Resize the short side to size / crop_pct and crop the centre: (3, size, size) uint8.
+
+    >>> preprocess(Image.new("RGB", (40, 20)), InputTransform(size=16)).shape
+    torch.Size([3, 16, 16])
+    """
+    short = math.floor(transform.size / transform.crop_pct)
+    width, height = image.size
+    if width <= height:
+        wanted = short, int(short * height / width)
+    else:
+        wanted = int(short * width / height), short
+    if image.size != wanted:
+        image = image.resize(wanted, _RESAMPLING[transform.interpolation])
+    left, top = (round((side - transform.size) / 2) for side in image.size)
+    if (left, top) != (0, 0):
+        image = image.crop((left, top, left + transform.size, top + transform.size))
+    return torch.from_numpy(np.array(image, np.uint8)).permute(2, 0, 1)
+
+
+def normalise(images: torch.Tensor, transform: InputTransform) -> torch.Tensor:
+    """(B, 3, H, W) uint8 to float32: scaled to [0, 1], minus mean, over std, by channel."""
+    mean = torch.tensor(transform.mean, device=images.device).view(1, -1, 1, 1)
+    std = torch.tensor(transform.std, device=images.device).view(1, -1, 1, 1)
+    return images.to(torch.float32).div_(255).sub_(mean).div_(std)
