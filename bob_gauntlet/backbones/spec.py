@@ -34,14 +34,15 @@ class Traits:
 
     family: Family
     pretrained: bool
-    # width D of the pooled pre-logits features
+    # width D of the pooled pre-logits features; 0 where only a forward pass would tell
     features: int
     # parameters in millions, without a classifier
     params: float
     # strides of the feature maps, () where the architecture gives none
     strides: tuple[int, ...] = ()
-    # False where the architecture takes its own input size only
+    # False where the architecture takes its own input size only; else what an input size has to be a multiple of
     any_size: bool = True
+    size_multiple: int = 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,14 +52,19 @@ class BackboneSpec:
     # as reported, and as typed
     name: str
     text: str
-    # scheme: "timm" | "random" | "package" (weights inside an installed package) | "factory"
-    scheme: str
+    scheme: Literal["timm", "random", "package", "factory"]
     # timm architecture with tag where typed, or "module:callable"
     target: str
     # constructor arguments, `timm:vit_small_patch16_224,num_heads=12@ckpt.pth`
     arguments: Mapping[str, Any] = field(default_factory=dict)
     # local checkpoint, absolute; "" for none
     path: str = ""
+    # of a random initialisation
+    seed: int = 0
+    # what the user declared of its input: size, mean, std, interpolation, crop_pct
+    transform: Mapping[str, Any] = field(default_factory=dict)
+    # a checkpoint that fills less than the whole backbone is taken
+    allow_partial: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,7 +79,10 @@ class Ticket:
 
     def input_transform(self, size: int | None) -> InputTransform:
         """The backbone's transform at that input size; at its own where None, or where it takes no other."""
-        return self.transform.at_size(size if self.traits.any_size else None)
+        if size is None or not self.traits.any_size:
+            return self.transform
+        multiple = self.traits.size_multiple
+        return self.transform.at_size(max(multiple, round(size / multiple) * multiple))
 
     def to_dict(self) -> dict[str, Any]:
         """Plain types for JSON; the inverse of `from_dict`."""

@@ -1,0 +1,163 @@
+"""Building the network that a BackboneSpec names, and its ticket. Imports torch and timm."""
+
+import importlib
+import socket
+import sys
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import timm
+import torch
+from torch import nn
+
+from bob_gauntlet.backbones import checkpoints
+from bob_gauntlet.backbones.backbone import Backbone, map_reductions
+from bob_gauntlet.backbones.fingerprint import fingerprint, module_code, timm_code
+from bob_gauntlet.backbones.spec import BackboneSpec, Family, InputTransform, Ticket, Traits
+from bob_gauntlet.backbones.zoo import ZOO
+from bob_gauntlet.errors import UsageError, nearest
+
+_OFFLINE = "without a network: timm:NAME@PATH, random:NAME, or efficientnet_lite0 from the mini extra"
+
+
+def build(spec: BackboneSpec, device: str) -> Backbone:
+    """The loaded backbone of any spec."""
+    module, architecture, arguments, code, details = _factory(spec) if spec.scheme == "factory" else _timm(spec)
+    transform = _transform(module, spec)
+    traits = _traits(module, arguments, pretrained=spec.scheme != "random")
+    digest = fingerprint(module, architecture, arguments, code)
+    return Backbone(spec, module, Ticket(fingerprint=digest, transform=transform, traits=traits, details=details), device)
+
+
+_Built = tuple[nn.Module, str, dict[str, Any], dict[str, str], dict[str, Any]]
+
+
+def _timm(spec: BackboneSpec) -> _Built:
+    """A timm network with its weights: from the hub, a file, a package, or a seed."""
+    if not timm.is_model(spec.target):
+        known = nearest(spec.target, [*ZOO, *timm.list_models()])
+        raise UsageError(f"unknown backbone {spec.text!r}{known or '; `bob zoo` lists the known names'}")
+    from_hub = spec.scheme == "timm" and not spec.path
+    if from_hub:
+        _check_hub(spec)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(spec.seed)
+        module, arguments = _create(spec, pretrained=from_hub)
+    details: dict[str, Any] = {"architecture": spec.target}
+    if from_hub:
+        details["resolved"] = f"{module.pretrained_cfg['architecture']}.{module.pretrained_cfg['tag']}".rstrip(".")  # type: ignore[index]
+    if spec.path:
+        details["checkpoint"] = Path(spec.path).name
+        tensors = checkpoints.read(Path(spec.path))
+        if spec.scheme == "package":
+            checkpoints.fill_in_order(module, tensors, spec.name)
+        else:
+            left = checkpoints.fill(module, tensors, f"{Path(spec.path).name}", allow_partial=spec.allow_partial)
+            details["left_over"] = left[:20]
+    return module, spec.target, arguments, timm_code(), details
+
+
+def _create(spec: BackboneSpec, *, pretrained: bool) -> tuple[nn.Module, dict[str, Any]]:
+    """The network without classifier, taking any input size where the architecture can."""
+    own = dict(spec.arguments)
+    for extra in ({"dynamic_img_size": True}, {}):
+        arguments = {"num_classes": 0, **extra, **own}
+        try:
+            return timm.create_model(spec.target, pretrained=pretrained, **arguments), arguments
+        except TypeError as error:
+            if "dynamic_img_size" not in str(error) and not extra:
+                raise UsageError(f"--backbone {spec.text}: {error}") from error
+        except (RuntimeError, ValueError, KeyError, OSError) as error:
+            raise UsageError(f"--backbone {spec.text}: {str(error).splitlines()[0]}") from error
+    raise UsageError(f"--backbone {spec.text}: timm cannot build it with {own}")
+
+
+def _check_hub(spec: BackboneSpec) -> None:
+    """UsageError within seconds where pretrained weights are neither cached nor reachable."""
+    config = timm.models.get_pretrained_cfg(spec.target)
+    if config is None or not config.has_weights:
+        raise UsageError(f"timm has no pretrained weights for {spec.target}; {_OFFLINE}")
+    address = _hub_address(config)
+    if address is None:
+        return
+    parts = urlsplit(address)
+    try:
+        socket.create_connection((parts.hostname or "", parts.port or 443), timeout=5).close()
+    except OSError as error:
+        raise UsageError(f"{spec.name}: {parts.hostname} cannot be reached ({error}); {_OFFLINE}") from error
+
+
+def _hub_address(config: Any) -> str | None:
+    """Where the weights would come from; None where they are cached."""
+    import huggingface_hub
+    from huggingface_hub.constants import ENDPOINT
+
+    if not config.hf_hub_id:
+        cached = Path(torch.hub.get_dir()) / "checkpoints" / Path(urlsplit(config.url or "").path).name
+        return None if cached.is_file() else config.url
+    for name in ("model.safetensors", "pytorch_model.bin", config.hf_hub_filename or "model.safetensors"):
+        if isinstance(huggingface_hub.try_to_load_from_cache(config.hf_hub_id, name), str):
+            return None
+    return str(ENDPOINT)
+
+
+def _factory(spec: BackboneSpec) -> _Built:
+    """Whatever a user's function returns."""
+    module_name, _, function = spec.target.partition(":")
+    if str(Path.cwd()) not in sys.path:
+        sys.path.insert(0, str(Path.cwd()))
+    try:
+        factory: Any = importlib.import_module(module_name)
+        for part in function.split("."):
+            factory = getattr(factory, part)
+    except (ImportError, AttributeError) as error:
+        raise UsageError(f"--backbone {spec.text}: {error}; type package.module:callable") from error
+    try:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(spec.seed)
+            built = factory()
+    except Exception as error:  # the factory is the user's: whatever it raises is reported, in one line
+        raise UsageError(f"--backbone {spec.text} raised {type(error).__name__}: {error}") from error
+    if not isinstance(built, nn.Module):
+        raise UsageError(f"--backbone {spec.text} returned {type(built).__name__}, not an nn.Module")
+    return built, spec.target, {}, {**module_code(factory), **timm_code()}, {"factory": spec.target}
+
+
+def _transform(module: nn.Module, spec: BackboneSpec) -> InputTransform:
+    """The network's own data config, with what the user declared on top."""
+    config: Any = getattr(module, "pretrained_cfg", None)
+    own = timm.data.resolve_data_config({}, model=module) if isinstance(config, Mapping | object) and config else {}
+    found = InputTransform(
+        size=int(own["input_size"][-1]) if own else 224,
+        **({k: tuple(own[k]) for k in ("mean", "std")} if own else {}),
+        **({k: own[k] for k in ("interpolation", "crop_pct")} if own else {}),
+    )
+    return replace(found, **spec.transform)
+
+
+def _traits(module: nn.Module, arguments: Mapping[str, Any], *, pretrained: bool) -> Traits:
+    config: Any = getattr(module, "pretrained_cfg", None) or {}
+    fixed = bool(config.get("fixed_input_size", False)) if isinstance(config, Mapping) else False
+    patch: Any = getattr(getattr(module, "patch_embed", None), "patch_size", 1)
+    width: Any = getattr(module, "head_hidden_size", None) or getattr(module, "num_features", 0)
+    return Traits(
+        family=_family(module),
+        pretrained=pretrained,
+        features=width if isinstance(width, int) else 0,
+        params=round(sum(p.numel() for p in module.parameters()) / 1e6, 4),
+        strides=tuple(sorted(set(map_reductions(module)))),
+        any_size=not fixed or "dynamic_img_size" in arguments,
+        size_multiple=int(patch[0] if isinstance(patch, tuple) else patch),
+    )
+
+
+def _family(module: nn.Module) -> Family:
+    """conv without attention (one pooling layer aside), transformer without spatial convolutions but its stem's."""
+    attention = sum("attention" in type(m).__name__.lower() for m in module.modules())
+    convolutions = sum(isinstance(m, nn.Conv2d) and max(m.kernel_size) > 1 for m in module.modules())
+    if attention <= 1:
+        return "conv"
+    return "transformer" if convolutions <= 4 else "hybrid"

@@ -1,0 +1,57 @@
+"""What a user declares: `bob.toml` or `[tool.bob]` of a pyproject.toml, and the `.bob` folder; both found upwards."""
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from bob_gauntlet.errors import UsageError
+
+
+@dataclass(frozen=True)
+class UserConfig:
+    """The declarations of one file; `folder` is what relative paths in it are relative to."""
+
+    folder: Path
+    source: str = ""
+    backbones: Mapping[str, Any] = field(default_factory=dict)
+
+
+def find_config(start: Path) -> UserConfig:
+    """The declarations of the nearest `bob.toml`, or pyproject.toml with `[tool.bob]`, from `start` upwards."""
+    for folder in (start, *start.parents):
+        own, project = folder / "bob.toml", folder / "pyproject.toml"
+        if own.is_file():
+            return _config(own, _read(own))
+        if project.is_file():
+            table = _read(project).get("tool", {}).get("bob")
+            if table is not None:
+                return _config(project, table)
+    return UserConfig(start)
+
+
+def bob_folder(start: Path) -> Path:
+    """The nearest `.bob` folder from `start` upwards, else where it will be made: `start/.bob`."""
+    for folder in (start, *start.parents):
+        if (folder / ".bob").is_dir():
+            return folder / ".bob"
+    return start / ".bob"
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+        raise UsageError(f"{path}: {error}; mend this file") from error
+
+
+def _config(path: Path, table: Any) -> UserConfig:
+    backbones = table.get("backbones", {}) if isinstance(table, dict) else None
+    if not isinstance(backbones, dict):
+        raise UsageError(f'{path}: [backbones] has to be a table of name = "SPEC"')
+    for name, value in backbones.items():
+        spec = value.get("spec") if isinstance(value, dict) else value
+        if not isinstance(spec, str) or not spec:
+            raise UsageError(f'{path}: backbone {name!r} has to be "SPEC" or {{ spec = "SPEC", size = 224, ... }}')
+    return UserConfig(path.parent, str(path), backbones)
