@@ -21,6 +21,9 @@ import numpy as np
 from bob_gauntlet import __version__, settings
 from bob_gauntlet.artifacts import Artifacts
 from bob_gauntlet.backbones.spec import BackboneSpec, Ticket
+from bob_gauntlet.backbones.loading import identify, load, memoisable
+from bob_gauntlet.datasets import loading as datasets
+from bob_gauntlet.devices import device_name
 from bob_gauntlet.errors import MissingError
 from bob_gauntlet.progress import Progress
 from bob_gauntlet.protocols.recipe import Measured, Recipe, at_scale, canonical, protocol_hash
@@ -65,8 +68,6 @@ class Bench:
     def ticket(self, spec: BackboneSpec) -> Ticket:
         """Fingerprint, transform and traits; loads the backbone only where no memo can be trusted."""
         if spec.name not in self._tickets:
-            from bob_gauntlet.backbones.loading import identify, memoisable
-
             if memoisable(spec):
                 self._tickets[spec.name] = identify(spec, self.artifacts)
             else:
@@ -76,8 +77,6 @@ class Bench:
     def backbone(self, spec: BackboneSpec) -> "Backbone":
         """The loaded backbone; the one held before is let go."""
         if self._backbone is None or self._backbone.spec != spec:
-            from bob_gauntlet.backbones.loading import load
-
             self._backbone = None
             with self.progress.step(f"load {spec.name}", total=1) as advance:
                 self._backbone = load(spec, self.device)
@@ -87,17 +86,13 @@ class Bench:
     def dataset(self, name: str) -> "Dataset":
         """The loaded dataset, cut to the session's limit."""
         if self._dataset is None or self._dataset.name != name:
-            from bob_gauntlet.datasets.loading import limited, load
-
-            whole = load(name)
-            self._dataset = whole if self.limit is None else limited(whole, self.limit)
+            whole = datasets.load(name)
+            self._dataset = whole if self.limit is None else datasets.limited(whole, self.limit)
         return self._dataset
 
     def fingerprints(self, name: str) -> dict[str, str]:
         """Role -> fingerprint of the whole dataset, without reading an image where a manifest has them."""
-        from bob_gauntlet.datasets.loading import fingerprints
-
-        return fingerprints(name, self.artifacts)
+        return datasets.fingerprints(name, self.artifacts)
 
 
 class Gauntlet:
@@ -129,8 +124,6 @@ class Gauntlet:
 
     def _stamp(self, recipe: Recipe, dataset: str) -> dict[str, Any]:
         """The identity fields that all measures of this setting share."""
-        from bob_gauntlet.engine.devices import device_name
-
         ticket = self.bench.ticket(self.spec)
         return {
             "setting": f"{recipe.id}@{dataset}",

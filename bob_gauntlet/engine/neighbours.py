@@ -1,0 +1,42 @@
+"""k nearest neighbours by cosine similarity with the temperature-weighted vote of DINO (Caron et al., ICCV 2021)."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+_BLOCK = 256
+
+
+def votes(
+    queries: np.ndarray,
+    bank: np.ndarray,
+    targets: np.ndarray,
+    classes: int,
+    ks: Sequence[int],
+    *,
+    temperature: float = 0.07,
+    device: str = "cpu",
+) -> dict[int, np.ndarray]:
+    """For each k the summed votes of the k nearest: (Q, D) and (N, D) features, (N,) targets to (Q, C) float64.
+
+    A neighbour of cosine similarity s votes exp(s / temperature) for its class; multi-label targets (N, C) vote for
+    each of their labels.
+    """
+    stored = normalised(bank, device)
+    labels = np.eye(classes)[targets] if targets.ndim == 1 else targets.astype(np.float64)
+    found: dict[int, list[np.ndarray]] = {k: [] for k in ks}
+    for start in range(0, len(queries), _BLOCK):
+        similarity = normalised(queries[start : start + _BLOCK], device) @ stored.T
+        values, indices = similarity.topk(min(max(ks), len(bank)), dim=1)
+        # relative to the nearest, so that exp cannot overflow
+        weights = ((values - values[:, :1]) / temperature).double().exp().cpu().numpy()
+        neighbours = labels[indices.cpu().numpy()]
+        for k in ks:
+            found[k].append(np.einsum("qk,qkc->qc", weights[:, :k], neighbours[:, :k]))
+    return {k: np.concatenate(parts) for k, parts in found.items()}
+
+
+def normalised(features: np.ndarray, device: str = "cpu") -> torch.Tensor:
+    """(N, D) rows of length 1 on the device, float32; a row of zeros stays zero."""
+    return torch.nn.functional.normalize(torch.from_numpy(np.asarray(features, np.float32)).to(device), dim=1)

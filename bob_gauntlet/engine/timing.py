@@ -1,0 +1,102 @@
+"""Timing and counting one forward pass: medians of repeats after warm-up, FLOPs, peak memory."""
+
+import resource
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from bob_gauntlet.backbones.backbone import Backbone
+
+
+def flops(backbone: Backbone, images: torch.Tensor) -> int:
+    """Floating-point operations of one forward pass, as torch's counter counts: 2 for a multiply-accumulate."""
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        backbone.embed(images)
+    return int(counter.get_total_flops())
+
+
+def seconds(call: Callable[[], object], device: str, *, warmup: int, repeats: int) -> list[float]:
+    """Wall time of each of `repeats` calls after `warmup` ones, the device's queue emptied around each."""
+    found = []
+    for index in range(warmup + repeats):
+        _synchronise(device)
+        start = time.perf_counter()
+        call()
+        _synchronise(device)
+        if index >= warmup:
+            found.append(time.perf_counter() - start)
+    return found
+
+
+def median_and_spread(values: list[float]) -> tuple[float, float]:
+    """Median, and half the distance between the quartiles.
+
+    >>> median_and_spread([1.0, 2.0, 3.0, 4.0, 5.0])
+    (3.0, 1.5)
+    """
+    if len(values) < 2:
+        return values[0], 0.0
+    first, middle, last = statistics.quantiles(values, n=4)
+    return middle, (last - first) / 2
+
+
+def peak_memory(call: Callable[[], object], device: str) -> float:
+    """MiB that a call adds at its peak: what CUDA's allocator counts, or on a CPU the process's resident high-water mark.
+
+    On a CPU the mark is reset first (Linux); pages that the allocator already held are not seen, so it is a lower bound.
+    """
+    if device != "cpu":
+        torch.cuda.reset_peak_memory_stats(device)
+        before = torch.cuda.memory_allocated(device)
+        call()
+        return float(torch.cuda.max_memory_allocated(device) - before) / 2**20
+    _trim()
+    _reset_high_water_mark()
+    before = _resident("VmRSS")
+    call()
+    return max(0.0, _resident("VmHWM") - before) / 2**10
+
+
+@contextmanager
+def all_cores(device: str, cores: int) -> Iterator[None]:
+    """Every core for torch inside the block: an efficiency setting runs alone."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(cores if device == "cpu" else before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _synchronise(device: str) -> None:
+    if device != "cpu":
+        torch.cuda.synchronize(device)
+
+
+def _trim() -> None:
+    """Give freed pages back to the system, so that they count again."""
+    import ctypes
+
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
+
+
+def _reset_high_water_mark() -> None:
+    clear = Path("/proc/self/clear_refs")
+    if clear.exists():
+        clear.write_text("5")
+
+
+def _resident(field: str) -> float:
+    """VmRSS or VmHWM of this process in KiB."""
+    status = Path("/proc/self/status")
+    if not status.exists():
+        return float(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+    line = next(line for line in status.read_text().splitlines() if line.startswith(field))
+    return float(line.split()[1])

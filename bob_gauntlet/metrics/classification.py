@@ -1,0 +1,36 @@
+"""Classification metrics: per-example values whose mean is the score."""
+
+import numpy as np
+
+
+def in_top_k(scores: np.ndarray, targets: np.ndarray, k: int) -> np.ndarray:
+    """Whether the true class is among the k highest scores: (N, C) scores and (N,) classes to (N,) bool.
+
+    Ties count against: a class of equal score ranks before the true one, so constant scores are never right and the
+    order of classes earns nothing.
+
+    >>> in_top_k(np.array([[0.1, 0.7, 0.2], [0.5, 0.5, 0.0]]), np.array([2, 0]), k=1).tolist()
+    [False, False]
+    >>> in_top_k(np.array([[0.1, 0.7, 0.2], [0.5, 0.5, 0.0]]), np.array([2, 0]), k=2).tolist()
+    [True, True]
+    """
+    own = np.take_along_axis(scores, targets[:, None], axis=1)
+    return (scores >= own).sum(axis=1) <= k
+
+
+def label_aucs(scores: np.ndarray, targets: np.ndarray) -> np.ndarray:
+    """Area under the ROC curve of each label: (N, C) scores and {0, 1} targets to (C,), NaN where one value is absent.
+
+    The probability that a positive scores above a negative, ties counting half (Mann-Whitney).
+
+    >>> label_aucs(np.array([[0.1], [0.4], [0.35], [0.8]]), np.array([[0], [0], [1], [1]])).tolist()
+    [0.75]
+    """
+    from scipy.stats import rankdata
+
+    ranks = rankdata(scores, axis=0)
+    positives = targets.sum(axis=0)
+    negatives = len(targets) - positives
+    with np.errstate(invalid="ignore", divide="ignore"):
+        above = (ranks * targets).sum(axis=0) - positives * (positives + 1) / 2
+        return np.asarray(above / (positives * negatives), np.float64)

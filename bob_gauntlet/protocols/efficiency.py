@@ -1,0 +1,69 @@
+"""Efficiency of the bare backbone: parameters, FLOPs, latency, throughput, peak memory."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from bob_gauntlet import devices
+from bob_gauntlet.protocols.recipe import Measured
+
+if TYPE_CHECKING:
+    from bob_gauntlet.backbones.backbone import Backbone
+    from bob_gauntlet.datasets.dataset import Dataset
+    from bob_gauntlet.run import Run
+
+
+@dataclass(frozen=True)
+class Efficiency:
+    """One forward pass on random pixels in float32 with every core or one GPU, medians of repeats after warm-up.
+
+    FLOPs count a multiply-accumulate as 2. Throughput is at the best of a few batch sizes, peak memory at the same one.
+    Times belong to a device and are compared on that device only.
+    """
+
+    id: ClassVar[str] = "efficiency"
+    version: ClassVar[int] = 1
+    seeded: ClassVar[bool] = False
+    mini: ClassVar[Mapping[str, Any]] = {"input_size": 96, "batches": (8, 32), "repeats": 15}
+
+    # side of the input in pixels; None is the backbone's own
+    input_size: int | None = None
+    batches: tuple[int, ...] = (1, 8, 32, 128, 256)
+    warmup: int = 3
+    repeats: int = 30
+
+    def evaluate(self, backbone: "Backbone", dataset: "Dataset", run: "Run") -> Iterator[Measured]:
+        """params (M), flops (GFLOPs), latency (ms), throughput (images/s), peak_memory (MiB)."""
+        import torch
+
+        from bob_gauntlet.engine import timing
+        from bob_gauntlet.engine.allocator import keep_pages
+
+        size = backbone.ticket.input_transform(self.input_size).size
+        pixels = torch.rand(max(self.batches), 3, size, size, generator=torch.Generator().manual_seed(0))
+        pixels = pixels.to(backbone.device)
+        step = run.progress.step(f"{backbone.name}: efficiency", total=len(self.batches) + 3)
+        with step as advance, torch.inference_mode(), timing.all_cores(run.device, devices.cores()):
+            yield Measured("params", backbone.ticket.traits.params)
+            yield Measured("flops", timing.flops(backbone, pixels[:1]) / 1e9, details={"input_size": size})
+            advance(1)
+            memory = {b: timing.peak_memory(lambda b=b: backbone.embed(pixels[:b]), run.device) for b in self.batches}  # type: ignore[misc]
+            keep_pages()
+            advance(1)
+            once = timing.seconds(lambda: backbone.embed(pixels[:1]), run.device, warmup=self.warmup, repeats=self.repeats)
+            latency, spread = timing.median_and_spread([1e3 * s for s in once])
+            yield Measured("latency", latency, details={"spread_ms": spread, "repeats": self.repeats})
+            advance(1)
+            rates = {}
+            for batch in self.batches:
+                taken = timing.seconds(
+                    lambda batch=batch: backbone.embed(pixels[:batch]),  # type: ignore[misc]
+                    run.device,
+                    warmup=1,
+                    repeats=max(3, self.repeats // 4),
+                )
+                rates[batch] = batch / timing.median_and_spread(taken)[0]
+                advance(1)
+            best = max(rates, key=lambda batch: rates[batch])
+            yield Measured("throughput", rates[best], details={"batch": best, "by_batch": {str(b): r for b, r in rates.items()}})
+            yield Measured("peak_memory", memory[best], details={"batch": best})

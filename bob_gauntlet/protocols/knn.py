@@ -1,0 +1,65 @@
+"""k nearest neighbours on frozen features, as DINO evaluates (Caron et al., ICCV 2021); measured, not ranked."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from bob_gauntlet.protocols.linear_probe import judged
+from bob_gauntlet.protocols.partition import partition
+from bob_gauntlet.protocols.recipe import Measured
+
+if TYPE_CHECKING:
+    from bob_gauntlet.backbones.backbone import Backbone
+    from bob_gauntlet.datasets.dataset import Dataset
+    from bob_gauntlet.engine.probe import Labelled
+    from bob_gauntlet.run import Run
+
+
+@dataclass(frozen=True)
+class KNN:
+    """Cosine similarity, votes weighted by exp(similarity / temperature), k chosen on validation.
+
+    Every labelled image, train and validation, is then a neighbour of the test images.
+    """
+
+    id: ClassVar[str] = "knn"
+    version: ClassVar[int] = 1
+    seeded: ClassVar[bool] = True
+    mini: ClassVar[Mapping[str, Any]] = {"input_size": 96}
+
+    # side of the input in pixels; None is the backbone's own
+    input_size: int | None = None
+    ks: tuple[int, ...] = (1, 5, 10, 20)
+    temperature: float = 0.07
+
+    def evaluate(self, backbone: "Backbone", dataset: "Dataset", run: "Run") -> Iterator[Measured]:
+        """Top-1 and top-5 in %; mean AUC in % where images have several labels."""
+        from bob_gauntlet.engine.features import features
+        from bob_gauntlet.engine.labelled import labelled
+
+        data = labelled(backbone, dataset, self.input_size, run)
+        test = dataset["test"]
+        tested = features(backbone, test, backbone.ticket.input_transform(self.input_size), run)
+        chosen = [self._choose(data, seed, run.device) for seed in run.seeds]
+        found = self._votes(tested, data.features, data.targets, data.classes, run.device)
+        details = {"k": chosen, "selection": "best validation accuracy", "seeds": list(run.seeds)}
+        yield from judged([found[k] for k in chosen], test.targets, test.ids, test.clusters, details)
+
+    def _choose(self, data: "Labelled", seed: int, device: str) -> int:
+        """The k with the best validation score, the smallest of equals."""
+        from bob_gauntlet.metrics.classification import in_top_k, label_aucs
+
+        fit, choose = partition(data.targets, data.train, seed)
+        found = self._votes(data.features[choose], data.features[fit], data.targets[fit], data.classes, device)
+        judge = label_aucs if data.targets.ndim == 2 else partial(in_top_k, k=1)
+        return max(self.ks, key=lambda k: (float(np.nanmean(judge(found[k], data.targets[choose]))), -k))
+
+    def _votes(
+        self, queries: np.ndarray, bank: np.ndarray, targets: np.ndarray, classes: int, device: str
+    ) -> dict[int, np.ndarray]:
+        from bob_gauntlet.engine.neighbours import votes
+
+        return votes(queries, bank, targets, classes, self.ks, temperature=self.temperature, device=device)
