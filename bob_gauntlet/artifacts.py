@@ -50,9 +50,9 @@ class Artifacts:
             return found
         path = self.path(kind, key)
         with self._lock(path):
-            found = self.peek(kind, key)
+            found = self._read(path, warn=False)
             if found is None:
-                found = {name: np.ascontiguousarray(array) for name, array in compute().items()}
+                found = {name: np.asarray(array, order="C") for name, array in compute().items()}
                 self._write(path, _pack(found, key))
             return found
 
@@ -67,18 +67,21 @@ class Artifacts:
 
     def peek(self, kind: str, key: Mapping[str, Any]) -> Arrays | None:
         """The arrays under `key`, or None where they are absent or damaged."""
-        path = self.path(kind, key)
-        try:
-            return _unpack(path.read_bytes())
-        except FileNotFoundError:
-            return None
-        except (OSError, SafetensorError, ValueError, KeyError) as error:
-            log.warning("%s is damaged (%s) and is computed again", path, error)
-            return None
+        return self._read(self.path(kind, key), warn=True)
 
     def path(self, kind: str, key: Mapping[str, Any]) -> Path:
         """Where the artefact of that key lies, or would lie."""
         return self.root / kind / f"{digest(key)}.safetensors"
+
+    def _read(self, path: Path, *, warn: bool) -> Arrays | None:
+        try:
+            return _unpack(path.read_bytes())
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except (OSError, SafetensorError, ValueError, KeyError) as error:
+            if warn:
+                log.warning("%s is damaged (%s) and is computed again", path, error)
+            return None
 
     def _lock(self, path: Path) -> AbstractContextManager[Any]:
         """A lock that the system frees when its holder dies; none where the folder cannot be written."""

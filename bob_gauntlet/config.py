@@ -20,19 +20,21 @@ class UserConfig:
 
 def find_config(start: Path) -> UserConfig:
     """The declarations of the nearest `bob.toml`, or pyproject.toml with `[tool.bob]`, from `start` upwards."""
+    start = start.absolute()  # a relative path has no parents to look in
     for folder in (start, *start.parents):
         own, project = folder / "bob.toml", folder / "pyproject.toml"
         if own.is_file():
             return _config(own, _read(own))
         if project.is_file():
-            table = _read(project).get("tool", {}).get("bob")
-            if table is not None:
-                return _config(project, table)
+            tool = _read(project).get("tool")
+            if isinstance(tool, dict) and "bob" in tool:
+                return _config(project, tool["bob"])
     return UserConfig(start)
 
 
 def bob_folder(start: Path) -> Path:
     """The nearest `.bob` folder from `start` upwards, else where it will be made: `start/.bob`."""
+    start = start.absolute()
     for folder in (start, *start.parents):
         if (folder / ".bob").is_dir():
             return folder / ".bob"

@@ -20,8 +20,8 @@ import numpy as np
 
 from bob_gauntlet import __version__, settings
 from bob_gauntlet.artifacts import Artifacts
-from bob_gauntlet.backbones.spec import BackboneSpec, Ticket
 from bob_gauntlet.backbones.loading import identify, load, memoisable
+from bob_gauntlet.backbones.spec import BackboneSpec, Ticket
 from bob_gauntlet.datasets import loading as datasets
 from bob_gauntlet.devices import device_name
 from bob_gauntlet.errors import MissingError

@@ -57,7 +57,7 @@ class Backbone:
         return maps
 
     def parameter_groups(self, weight_decay: float, layer_decay: float | None = None) -> list[dict[str, Any]]:
-        """Optimiser groups: no decay for biases and norms; learning rates scaled by layer_decay ** depth where given."""
+        """Optimiser groups: no decay for biases and norms; learning rates scaled by layer_decay ** depth, if given."""
         from timm.optim import param_groups_layer_decay, param_groups_weight_decay
 
         skip = self.module.no_weight_decay() if hasattr(self.module, "no_weight_decay") else ()  # type: ignore[operator]

@@ -3,11 +3,13 @@
 import importlib
 import socket
 import sys
+import threading
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 import timm
 import torch
@@ -29,7 +31,8 @@ def build(spec: BackboneSpec, device: str) -> Backbone:
     transform = _transform(module, spec)
     traits = _traits(module, arguments, pretrained=spec.scheme != "random")
     digest = fingerprint(module, architecture, arguments, code)
-    return Backbone(spec, module, Ticket(fingerprint=digest, transform=transform, traits=traits, details=details), device)
+    ticket = Ticket(fingerprint=digest, transform=transform, traits=traits, details=details)
+    return Backbone(spec, module, ticket, device)
 
 
 _Built = tuple[nn.Module, str, dict[str, Any], dict[str, str], dict[str, Any]]
@@ -70,8 +73,8 @@ def _create(spec: BackboneSpec, *, pretrained: bool) -> tuple[nn.Module, dict[st
         except TypeError as error:
             if "dynamic_img_size" not in str(error) and not extra:
                 raise UsageError(f"--backbone {spec.text}: {error}") from error
-        except (RuntimeError, ValueError, KeyError, OSError) as error:
-            raise UsageError(f"--backbone {spec.text}: {str(error).splitlines()[0]}") from error
+        except Exception as error:  # what a network's constructor makes of a user's arguments, or a hub of a name
+            raise UsageError(f"--backbone {spec.text}: {checkpoints.first_line(error)}") from error
     raise UsageError(f"--backbone {spec.text}: timm cannot build it with {own}")
 
 
@@ -83,11 +86,37 @@ def _check_hub(spec: BackboneSpec) -> None:
     address = _hub_address(config)
     if address is None:
         return
+    host, port = _door(address)
+    problem = _unreachable(host, port)
+    if problem:
+        raise UsageError(f"{spec.name}: {host} cannot be reached ({problem}); {_OFFLINE}")
+
+
+def _door(address: str) -> tuple[str, int]:
+    """Host and port that a download from an address connects to first: its own, or the proxy's."""
     parts = urlsplit(address)
-    try:
-        socket.create_connection((parts.hostname or "", parts.port or 443), timeout=5).close()
-    except OSError as error:
-        raise UsageError(f"{spec.name}: {parts.hostname} cannot be reached ({error}); {_OFFLINE}") from error
+    proxies = getproxies()
+    proxy = proxies.get(parts.scheme) or proxies.get("all")
+    if proxy and not proxy_bypass(parts.hostname or ""):
+        parts = urlsplit(proxy if "//" in proxy else f"http://{proxy}")
+    return parts.hostname or "", parts.port or (80 if parts.scheme == "http" else 443)
+
+
+def _unreachable(host: str, port: int, within: float = 8.0) -> str:
+    """Why nothing answers at a host, "" where something does; its many addresses and its look-up share the time."""
+    found: list[str] = []
+
+    def connect() -> None:
+        try:
+            socket.create_connection((host, port), timeout=5).close()
+            found.append("")
+        except OSError as error:
+            found.append(checkpoints.first_line(error))
+
+    thread = threading.Thread(target=connect, daemon=True)
+    thread.start()
+    thread.join(within)
+    return found[0] if found else f"no answer in {within:g} s"
 
 
 def _hub_address(config: Any) -> str | None:
@@ -113,17 +142,19 @@ def _factory(spec: BackboneSpec) -> _Built:
         factory: Any = importlib.import_module(module_name)
         for part in function.split("."):
             factory = getattr(factory, part)
-    except (ImportError, AttributeError) as error:
-        raise UsageError(f"--backbone {spec.text}: {error}; type package.module:callable") from error
+    except Exception as error:  # a module is the user's code, too
+        said = f"{type(error).__name__}: {checkpoints.first_line(error)}"
+        raise UsageError(f"--backbone {spec.text}: {said}; type package.module:callable") from error
     try:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(spec.seed)
             built = factory()
     except Exception as error:  # the factory is the user's: whatever it raises is reported, in one line
-        raise UsageError(f"--backbone {spec.text} raised {type(error).__name__}: {error}") from error
+        said = checkpoints.first_line(error)
+        raise UsageError(f"--backbone {spec.text} raised {type(error).__name__}: {said}") from error
     if not isinstance(built, nn.Module):
         raise UsageError(f"--backbone {spec.text} returned {type(built).__name__}, not an nn.Module")
-    return built, spec.target, {}, {**module_code(factory), **timm_code()}, {"factory": spec.target}
+    return built, spec.target, {}, {**module_code(factory, module_name), **timm_code()}, {"factory": spec.target}
 
 
 def _transform(module: nn.Module, spec: BackboneSpec) -> InputTransform:
@@ -149,7 +180,7 @@ def _traits(module: nn.Module, arguments: Mapping[str, Any], *, pretrained: bool
         features=width if isinstance(width, int) else 0,
         params=round(sum(p.numel() for p in module.parameters()) / 1e6, 4),
         strides=tuple(sorted(set(map_reductions(module)))),
-        any_size=not fixed or "dynamic_img_size" in arguments,
+        any_size=not fixed or bool(arguments.get("dynamic_img_size")),
         size_multiple=int(patch[0] if isinstance(patch, tuple) else patch),
     )
 

@@ -4,6 +4,8 @@ Imports torch inside, so that naming a checkpoint costs nothing.
 """
 
 import argparse
+import re
+import warnings
 import zipfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
 Tensors = dict[str, "torch.Tensor"]
 
 _NESTS = ("state_dict_ema", "model_ema", "state_dict", "model", "teacher", "backbone", "module", "model_state")
+_COUNTER = "num_batches_tracked"  # of batch norm; no feature depends on it
 _ENDINGS = (".safetensors", ".pth", ".pt", ".bin", ".ckpt")
 
 
@@ -26,8 +29,7 @@ def check_file(path: Path) -> None:
         raise UsageError(f"{path} is no checkpoint by its name; known endings are {', '.join(_ENDINGS)}")
     if path.suffix == ".safetensors":
         _safetensors_names(path)
-    elif zipfile.is_zipfile(path):
-        names = zipfile.ZipFile(path).namelist()
+    elif (names := _archive_names(path)) is not None:
         if any(name.endswith("constants.pkl") or "/code/" in name for name in names):
             raise UsageError(f"{path} is a TorchScript archive, which is code; save model.state_dict() instead")
         if not any(name.endswith("data.pkl") for name in names):
@@ -46,6 +48,17 @@ def read(path: Path) -> Tensors:
     if not tensors:
         raise UsageError(f"{path} holds no tensors; save model.state_dict()")
     return tensors
+
+
+def _archive_names(path: Path) -> list[str] | None:
+    """What a zip archive holds; None for another file."""
+    try:
+        if not zipfile.is_zipfile(path):
+            return None
+        with zipfile.ZipFile(path) as archive:
+            return archive.namelist()
+    except Exception as error:  # a damaged directory raises anything from BadZipFile to NotImplementedError
+        raise UsageError(f"{path} is a damaged archive ({first_line(error)}); copy it again") from error
 
 
 def _safetensors_names(path: Path) -> list[str]:
@@ -76,15 +89,15 @@ def _unpickle(path: Path) -> Any:
 
     harmless = [argparse.Namespace, np.dtype, np.ndarray, *_numpy_internals(), *map(type, map(np.dtype, "fdilbB?"))]
     try:
-        with torch.serialization.safe_globals(harmless):
+        with torch.serialization.safe_globals(harmless), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about the pickle's protocol
             return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        reason = str(error).split("GLOBAL ")[-1].split(" was not")[0] if "GLOBAL " in str(error) else ""
-        what = f"it asks for {reason}" if reason else "its pickle is damaged or is more than weights"
+        asked = re.search(r"GLOBAL (\S+)", str(error))
+        what = f"it asks for {asked[1]}" if asked else "its pickle is damaged or is more than weights"
         raise UsageError(f"{path} is refused: {what}; weights are never executed, save model.state_dict()") from error
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError, AttributeError) as error:
-        first = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UsageError(f"{path} is truncated or no torch checkpoint ({first}); copy it again") from error
+    except Exception as error:  # damaged bytes raise anything: struct.error, IndexError, AssertionError, ...
+        raise UsageError(f"{path} is truncated or no torch checkpoint ({first_line(error)}); copy it again") from error
 
 
 def _numpy_internals() -> list[Any]:
@@ -92,17 +105,18 @@ def _numpy_internals() -> list[Any]:
     import numpy as np
 
     core = np._core.multiarray
-    return [(getattr(core, f), f"numpy.{m}.multiarray.{f}") for f in ("scalar", "_reconstruct") for m in ("core", "_core")]
+    functions, modules = ("scalar", "_reconstruct"), ("core", "_core")
+    return [(getattr(core, f), f"numpy.{m}.multiarray.{f}") for f in functions for m in modules]
 
 
 def _tensors(found: Any) -> Tensors:
     """The named tensors of a checkpoint, unwrapped from the usual nests (state_dict, model, teacher, ...)."""
     import torch
 
-    while isinstance(found, Mapping) and not any(isinstance(value, torch.Tensor) for value in found.values()):
-        nest = next((n for n in _NESTS if isinstance(found.get(n), Mapping)), None)
+    for _ in range(8):  # bounded, as a pickled dict may hold itself
+        nest = next((n for n in _NESTS if isinstance(found, Mapping) and isinstance(found.get(n), Mapping)), None)
         if nest is None:
-            return {}
+            break
         found = found[nest]
     if not isinstance(found, Mapping):
         return {}
@@ -119,7 +133,7 @@ def fill(module: "torch.nn.Module", tensors: Tensors, source: str, *, allow_part
     wanted = module.state_dict()
     if _gaps(wanted, tensors):
         tensors = _published_format(module, tensors)
-    missing = [name for name in wanted if name not in tensors and not name.endswith("num_batches_tracked")]
+    missing = [name for name in wanted if name not in tensors and not name.endswith(_COUNTER)]
     differing = [n for n, t in wanted.items() if n in tensors and tensors[n].shape != t.shape]
     if (missing or differing) and not allow_partial:
         filled = 1 - (len(missing) + len(differing)) / max(1, len(wanted))
@@ -131,25 +145,26 @@ def fill(module: "torch.nn.Module", tensors: Tensors, source: str, *, allow_part
         )
     fitting = {name: t for name, t in tensors.items() if name in wanted and name not in differing}
     if not fitting:
-        raise UsageError(f"{source} has no tensor of {type(module).__name__}; name the architecture that it was saved from")
+        raise UsageError(f"{source} has no tensor of {type(module).__name__}; name the architecture it was saved from")
     module.load_state_dict(fitting, strict=False)
     return sorted(set(tensors) - set(wanted))
 
 
 def fill_in_order(module: "torch.nn.Module", tensors: Tensors, source: str) -> None:
-    """Load tensors whose names differ, one by one in order; every shape has to agree. A classifier at the end is left."""
-    skipped = ("num_batches_tracked",)
-    wanted = {n: t for n, t in module.state_dict().items() if not n.endswith(skipped)}
-    given = [t for n, t in tensors.items() if not n.endswith(skipped)]
+    """Load tensors whose names differ, in order; every shape has to agree. A classifier at the end is left."""
+    wanted = {n: t for n, t in module.state_dict().items() if not n.endswith(_COUNTER)}
+    given = [t for n, t in tensors.items() if not n.endswith(_COUNTER)]
     pairs = list(zip(wanted.items(), given, strict=False))
     wrong = [name for (name, own), other in pairs if own.shape != other.shape]
     if wrong or len(given) not in (len(wanted), len(wanted) + 2):
-        raise UsageError(f"{source} does not fit {type(module).__name__}: {_some(wrong) or 'another number of tensors'}")
+        reason = _some(wrong) or "another number of tensors"
+        raise UsageError(f"{source} does not fit {type(module).__name__}: {reason}")
     module.load_state_dict({name: other for (name, _), other in pairs}, strict=False)
 
 
 def _gaps(wanted: Mapping[str, Any], tensors: Tensors) -> list[str]:
-    return [n for n, t in wanted.items() if not n.endswith("num_batches_tracked") and (n not in tensors or tensors[n].shape != t.shape)]
+    needed = {n: t for n, t in wanted.items() if not n.endswith(_COUNTER)}
+    return [n for n, t in needed.items() if n not in tensors or tensors[n].shape != t.shape]
 
 
 def _stripped(tensors: Tensors, module: "torch.nn.Module") -> Tensors:
@@ -173,6 +188,11 @@ def _published_format(module: "torch.nn.Module", tensors: Tensors) -> Tensors:
     except Exception:  # a filter that meets keys it does not know may raise anything; plain names are judged then
         return tensors
     return converted
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of what an error says, or its kind where it says nothing."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 def _some(names: Iterable[str], count: int = 3) -> str:

@@ -14,6 +14,8 @@ from bob_gauntlet.config import UserConfig
 from bob_gauntlet.errors import UsageError, nearest
 
 _TRANSFORM = ("size", "mean", "std", "interpolation", "crop_pct")
+# timm's own ways to weights: they would come from elsewhere than the SPEC says
+_OURS = ("pretrained", "checkpoint_path")
 _INTERPOLATIONS = ("bilinear", "bicubic", "nearest", "lanczos")
 
 
@@ -46,20 +48,22 @@ def _parse(text: str, folder: Path) -> BackboneSpec:
             name=text, text=text, scheme="package", target=ZOO[text].architecture, path=_package_file(text)
         )
     scheme, colon, rest = text.partition(":")
-    if not text.strip() or (colon and not rest):
+    if not text.strip() or text.splitlines() != [text] or "\0" in text or (colon and not rest):
         raise UsageError(f"--backbone {text!r} names nothing; `bob zoo` lists the known names")
     if not colon:
         return BackboneSpec(name=text, text=text, scheme="timm", target=text)
     if scheme not in ("timm", "random"):
         return _factory(text)
-    head, _, path = rest.partition("@")
+    head, at, path = rest.partition("@")
     target, *pairs = head.split(",")
+    if not target or (at and not path):
+        raise UsageError(f"--backbone {text} names no {'file' if target else 'network'}; type timm:NAME@PATH")
     arguments = _arguments(text, pairs)
     if scheme == "random":
         if path:
             raise UsageError(f"--backbone {text}: a random initialisation has no checkpoint; type timm:{rest}")
         seed = arguments.pop("seed", 0)
-        if not isinstance(seed, int) or seed < 0:
+        if type(seed) is not int or not 0 <= seed < 2**63:
             raise UsageError(f"--backbone {text}: seed has to be a whole number from 0, not {seed!r}")
         return BackboneSpec(name=text, text=text, scheme="random", target=target, arguments=arguments, seed=seed)
     return BackboneSpec(
@@ -70,8 +74,8 @@ def _parse(text: str, folder: Path) -> BackboneSpec:
 def _factory(text: str) -> BackboneSpec:
     module, _, function = text.partition(":")
     if not all(part.isidentifier() for part in (*module.split("."), *function.split("."))):
-        known = nearest(text, ["timm:NAME", "random:NAME"])
-        raise UsageError(f"--backbone {text!r} is neither timm:NAME[@PATH], random:NAME nor package.module:callable{known}")
+        forms = "timm:NAME[@PATH], random:NAME nor package.module:callable"
+        raise UsageError(f"--backbone {text!r} is neither {forms}{nearest(text, ['timm:NAME', 'random:NAME'])}")
     return BackboneSpec(name=text, text=text, scheme="factory", target=text)
 
 
@@ -81,6 +85,9 @@ def _arguments(text: str, pairs: Sequence[str]) -> dict[str, Any]:
         key, equals, value = pair.partition("=")
         if not equals or not key.isidentifier():
             raise UsageError(f"--backbone {text}: {pair!r} is no key=value; type timm:NAME,key=value@PATH")
+        if key in arguments or key in _OURS:
+            why = "is given twice" if key in arguments else "is no argument of a network"
+            raise UsageError(f"--backbone {text}: {key} {why}; type timm:NAME,key=value@PATH")
         arguments[key] = _value(value)
     return arguments
 
@@ -95,7 +102,7 @@ def _value(text: str) -> Any:
         return tuple(int(part) for part in text.split("-"))
     try:
         value = ast.literal_eval(text)
-    except (ValueError, SyntaxError):
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):  # all that literal_eval documents
         return text
     return value if isinstance(value, int | float | bool | None) else text
 
@@ -103,8 +110,12 @@ def _value(text: str) -> Any:
 def _file(text: str, path: str, folder: Path) -> str:
     if not path:
         return ""
-    found = (folder / Path(path).expanduser()).resolve()
-    if not found.is_file():
+    try:
+        found = (folder / Path(path).expanduser()).resolve()
+        present = found.is_file()
+    except (OSError, RuntimeError) as error:  # a folder that may not be read, a name too long, an unknown ~user
+        raise UsageError(f"--backbone {text}: {error}; type the path of a checkpoint") from error
+    if not present:
         near = [str(other.name) for other in found.parent.glob("*")] if found.parent.is_dir() else []
         raise UsageError(f"--backbone {text}: there is no file {found}{nearest(found.name, near)}")
     return str(found)
@@ -126,7 +137,18 @@ def _transform(name: str, table: Mapping[str, Any], source: str) -> dict[str, An
         raise UsageError(f"{source}: backbone {name!r} has no field {unknown[0]!r}{nearest(unknown[0], _TRANSFORM)}")
     if given.get("interpolation", "bicubic") not in _INTERPOLATIONS:
         raise UsageError(f"{source}: backbone {name!r}: interpolation is one of {', '.join(_INTERPOLATIONS)}")
+    if type(given.get("size", 1)) is not int or given.get("size", 1) < 1:
+        raise UsageError(f"{source}: backbone {name!r}: size has to be a whole number of pixels, such as 224")
+    if not _is_number(given.get("crop_pct", 1)) or not 0 < given.get("crop_pct", 1) <= 1:
+        raise UsageError(f"{source}: backbone {name!r}: crop_pct has to be a number above 0 and at most 1")
     for key in ("mean", "std"):
-        if key in given and (not isinstance(given[key], list) or len(given[key]) != 3):
+        value = given.get(key, [1, 1, 1])
+        if not isinstance(value, list) or len(value) != 3 or not all(map(_is_number, value)):
             raise UsageError(f"{source}: backbone {name!r}: {key} has to be three numbers")
+        if key == "std" and min(value) <= 0:
+            raise UsageError(f"{source}: backbone {name!r}: std has to be above 0")
     return {key: tuple(value) if isinstance(value, list) else value for key, value in given.items()}
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) in (int, float)

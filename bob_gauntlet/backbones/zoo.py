@@ -25,9 +25,7 @@ class ZooEntry:
 
 
 def _timm(name: str, family: str, method: str, data: str, licence: str, paper: str = "") -> ZooEntry:
-    return ZooEntry(
-        name=name, architecture=name, family=family, method=method, data=data, licence=licence, paper=paper
-    )
+    return ZooEntry(name=name, architecture=name, family=family, method=method, data=data, licence=licence, paper=paper)
 
 
 def _lite(number: int) -> ZooEntry:
@@ -86,7 +84,10 @@ ZOO: Mapping[str, ZooEntry] = {
         _timm("convnext_xlarge.fb_in22k_ft_in1k", "ConvNeXt", "supervised", _21K_1K, _APACHE, "ConvNeXt-XLarge"),
         _timm("resnet18.a1_in1k", "ResNet", "supervised", "ImageNet-1k", _APACHE, "ResNet-18 (Table 3)"),
         _timm("regnetx_004.pycls_in1k", "RegNet", "supervised", "ImageNet-1k", _MIT, "RegNetX-400MF (Table 3)"),
-        _timm("efficientnet_b0.ra_in1k", "EfficientNet", "supervised", "ImageNet-1k", _APACHE, "EfficientNet-B0 (Table 3)"),
+        _timm(
+            "efficientnet_b0.ra_in1k", "EfficientNet", "supervised", "ImageNet-1k", _APACHE,
+            "EfficientNet-B0 (Table 3)",
+        ),
     )
 }  # fmt: skip
 """Name -> what is known of it."""

@@ -29,10 +29,10 @@ def to_rgb(image: Image.Image) -> Image.Image:
     (7, 7, 7)
     """
     image = ImageOps.exif_transpose(image)
-    if image.mode == "RGB":
+    if image.mode == "RGB" and "transparency" not in image.info:
         return image
     if image.mode.startswith("I") or image.mode == "F":
-        return Image.fromarray(_eight_bits(np.asarray(image, np.float64))).convert("RGB")
+        return Image.fromarray(_eight_bits(np.asarray(image, np.float64), image.mode)).convert("RGB")
     if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
         layer = image.convert("RGBA")
         white = Image.new("RGBA", layer.size, (255, 255, 255, 255))
@@ -40,7 +40,7 @@ def to_rgb(image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
-def _eight_bits(values: np.ndarray) -> np.ndarray:
-    """16-bit integers (0..65535) or floats in [0, 1] as 0..255."""
-    top = 1.0 if values.max(initial=0) <= 1 else 65535.0
+def _eight_bits(values: np.ndarray, mode: str) -> np.ndarray:
+    """16-bit integers (0..65535, in mode F too) or floats in [0, 1] (mode F alone) as 0..255."""
+    top = 1.0 if mode == "F" and values.max(initial=0) <= 1 else 65535.0
     return np.clip(values / top * 255 + 0.5, 0, 255).astype(np.uint8)

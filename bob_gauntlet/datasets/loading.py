@@ -34,7 +34,9 @@ def fingerprints(name: str, artifacts: Artifacts) -> dict[str, str]:
 
 def limited(dataset: Dataset, limit: int) -> Dataset:
     """At most `limit` examples of every role: of the first limit / 2 classes, so that each keeps two or more."""
-    splits = {role: split.take(_first(split.targets, limit), f"first {limit}") for role, split in dataset.splits.items()}
+    splits = {
+        role: split.take(_first(split.targets, limit), f"first {limit}") for role, split in dataset.splits.items()
+    }
     return replace(dataset, splits=splits)
 
 

@@ -27,7 +27,8 @@ def features(backbone: Backbone, split: Split, transform: InputTransform, run: R
     not finite or all the same.
     """
     key = features_key(backbone, split, transform)
-    return run.artifacts.get("features", key, lambda: {"features": _extract(backbone, split, transform, run)})["features"]
+    found = run.artifacts.get("features", key, lambda: {"features": _extract(backbone, split, transform, run)})
+    return found["features"]
 
 
 def features_key(backbone: Backbone, split: Split, transform: InputTransform) -> dict[str, str]:
@@ -55,7 +56,8 @@ def _extract(backbone: Backbone, split: Split, transform: InputTransform, run: R
             advance(len(images) + len(broken))
     if unreadable:
         shown = ", ".join(unreadable[:3]) + (", ..." if len(unreadable) > 3 else "")
-        raise BobError(f"{len(unreadable)} of {len(split)} images of {split.role} cannot be read: {shown}; mend or remove them")
+        count = f"{len(unreadable)} of {len(split)} images of {split.role}"
+        raise BobError(f"{count} cannot be read: {shown}; mend or remove them")
     return _checked(np.concatenate(parts), backbone, split)
 
 
@@ -87,7 +89,8 @@ def _checked(found: np.ndarray, backbone: Backbone, split: Split) -> np.ndarray:
             f"{backbone.name}: the features of {bad} of {len(found)} images of {split.role} are NaN or infinite; "
             "check the checkpoint and its input normalisation"
         )
-    if len(found) > 1 and not np.ptp(found, axis=0).any():
+    # equal up to rounding, which differs with the size of a batch
+    if len(found) > 1 and np.ptp(found, axis=0).max() <= 1e-5 * np.abs(found).max():
         raise BobError(
             f"{backbone.name}: every image of {split.role} gets the same features; "
             "check that the checkpoint fits the architecture"

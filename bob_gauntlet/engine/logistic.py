@@ -8,18 +8,25 @@ with softmax cross-entropy for classes (N,), or the sum of C logistic losses for
 scikit-learn's with C = 1 / (N * strength), divided by N * C; biases are free. Strictly convex, so there is one answer,
 no learning rate and no seed. Strong strengths are solved first, and each starts from its neighbour's solution.
 
-Gradient and loss are summed over blocks of rows: memory beside X is a block of logits, whatever N and C are.
+Two things make it fast and leave the answer as it is. Features are rotated to their principal axes, which L2 does not
+see; axes without variance are dropped, so that N < D costs N. There the Hessian is nearly diagonal, about
+p (1 - p) * variance + strength for a class of mean probability p, and L-BFGS works on weights scaled by its root.
+
+Gradient and loss are summed over blocks of rows: beside one float32 copy of X there is a block of logits in memory.
 """
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from scipy.optimize import minimize
 
+_ROWS = 65536
 _LOGITS_IN_BLOCK = 4_000_000
 _MEMORY = 20
+_NO_VARIANCE = 1e-10
 
 
 @dataclass(frozen=True)
@@ -46,8 +53,8 @@ def standardisation(features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Mean and standard deviation of each feature, (D,) float64; 1 for the deviation of a constant one."""
     mean = features.mean(axis=0, dtype=np.float64)
     scale = np.zeros_like(mean)
-    for start in range(0, len(features), 65536):
-        scale += np.square(features[start : start + 65536] - mean).sum(axis=0)
+    for start in range(0, len(features), _ROWS):
+        scale += np.square(features[start : start + _ROWS] - mean).sum(axis=0)
     scale = np.sqrt(scale / len(features))
     return mean, np.where(scale > 1e-7 * np.abs(mean) + 1e-12, scale, 1.0)
 
@@ -59,63 +66,91 @@ def path(
     strengths: Sequence[float],
     *,
     device: str = "cpu",
-    tolerance: float = 1e-7,
+    tolerance: float = 1e-5,
     start: Head | None = None,
     advance: Callable[[int], None] = lambda count: None,
 ) -> Iterator[Head]:
     """A Head for each strength, strongest first.
 
     `features` (N, D) float32, `targets` (N,) class indices or (N, C) {0, 1}. `tolerance` is the relative fall of the
-    objective in one step under which L-BFGS stops. `start` is a head to begin from.
+    objective in one step under which L-BFGS stops. `start` is a head to begin from, else zeros.
     """
     mean, scale = standardisation(features)
-    problem = _Problem(_standardised(features, mean, scale, device), targets, classes, device)
-    point = np.zeros((features.shape[1] + 1) * classes)
+    axes, variance = _principal_axes(features, mean, scale)
+    problem = _Problem(_rotated(features, mean, scale, axes, device), targets, variance, classes, device)
+    weight, bias = np.zeros((len(variance), classes)), np.zeros(classes)
     if start is not None:
-        point = np.concatenate([start.weight.ravel(), start.bias])
+        weight, bias = axes.T @ start.weight, start.bias
+    before = None
     for strength in sorted(strengths, reverse=True):
-        solved = minimize(
-            problem.value_and_gradient,
-            point,
-            args=(strength,),
-            jac=True,
-            method="L-BFGS-B",
-            options={"maxcor": _MEMORY, "maxiter": 2000, "maxfun": 4000, "ftol": tolerance, "gtol": 1e-9},
-        )
-        point = solved.x
+        # on a path of equal ratios, the last two solutions point at the next
+        guess = (weight, bias) if before is None else (2 * weight - before[0], 2 * bias - before[1])
+        before = None if start is None and not weight.any() else (weight, bias)
+        weight, bias, solved = problem.solve(*guess, strength, tolerance)
         advance(1)
-        weight, bias = point[:-classes].reshape(-1, classes), point[-classes:]
-        yield Head(weight, bias, mean, scale, strength, float(solved.fun), int(solved.nfev), bool(solved.success))
+        yield Head(axes @ weight, bias, mean, scale, strength, solved.fun, solved.nfev, solved.status == 0)
 
 
 class _Problem:
-    """Loss and gradient over standardised features, block by block, in float32 with float64 sums."""
+    """Loss and gradient over rotated features (N, R), block by block, in float32 with float64 sums."""
 
-    def __init__(self, features: torch.Tensor, targets: np.ndarray, classes: int, device: str) -> None:
+    def __init__(
+        self, features: torch.Tensor, targets: np.ndarray, variance: np.ndarray, classes: int, device: str
+    ) -> None:
         self.features = features
         self.targets = torch.from_numpy(targets).to(device)
+        self.variance = variance
         self.classes = classes
         self.device = device
         self.rows = max(256, _LOGITS_IN_BLOCK // classes)
 
-    def value_and_gradient(self, point: np.ndarray, strength: float) -> tuple[float, np.ndarray]:
-        """f and its gradient at W and b, flattened one after the other."""
+    def solve(
+        self, weight: np.ndarray, bias: np.ndarray, strength: float, tolerance: float
+    ) -> tuple[np.ndarray, np.ndarray, Any]:
+        """Weight (R, C), bias (C,) at the minimum, from a guess, and what SciPy says of it."""
+        step = self._scaling(weight, bias, strength)
+        solved = minimize(
+            self._value_and_gradient,
+            (np.vstack([weight, bias]) / step).ravel(),
+            args=(step, strength),
+            jac=True,
+            method="L-BFGS-B",
+            options={"maxcor": _MEMORY, "maxiter": 1000, "maxfun": 2000, "ftol": tolerance, "gtol": 1e-9},
+        )
+        point = solved.x.reshape(step.shape) * step
+        return point[:-1], point[-1], solved
+
+    def _scaling(self, weight: np.ndarray, bias: np.ndarray, strength: float) -> np.ndarray:
+        """(R + 1, C): one over the root of the Hessian's diagonal, as far as variances and mean p (1 - p) tell."""
+        curvature = torch.zeros(self.classes, dtype=torch.float64, device=self.device)
+        for logits, _ in self._blocks(weight, bias):
+            p = torch.sigmoid(logits) if self.targets.ndim == 2 else torch.softmax(logits, dim=1)
+            curvature += (p * (1 - p)).sum(dim=0)
+        mean = np.maximum(curvature.cpu().numpy() / len(self.features), 1e-8)
+        return np.asarray(1 / np.sqrt(np.append(self.variance, 1.0)[:, None] * mean + strength))
+
+    def _value_and_gradient(self, point: np.ndarray, step: np.ndarray, strength: float) -> tuple[float, np.ndarray]:
+        """f and its gradient at scaled weights and biases."""
         count, width = self.features.shape
-        weight = point[: width * self.classes].reshape(width, self.classes)
-        parameters = torch.from_numpy(point.astype(np.float32)).to(self.device)
-        w, b = parameters[: width * self.classes].view(width, self.classes), parameters[width * self.classes :]
+        parameters = point.reshape(step.shape) * step
+        weight, bias = parameters[:-1], parameters[-1]
         loss = 0.0
-        grad_w = torch.zeros(width, self.classes, dtype=torch.float64, device=self.device)
-        grad_b = torch.zeros(self.classes, dtype=torch.float64, device=self.device)
-        for start in range(0, count, self.rows):
-            block = self.features[start : start + self.rows].to(self.device)
-            residual, part = self._residual(torch.addmm(b, block, w), self.targets[start : start + self.rows])
+        gradient = torch.zeros(width + 1, self.classes, dtype=torch.float64, device=self.device)
+        for start, (logits, block) in enumerate(self._blocks(weight, bias)):
+            residual, part = self._residual(logits, self.targets[start * self.rows : (start + 1) * self.rows])
             loss += part
-            grad_w += block.T @ residual
-            grad_b += residual.sum(dim=0, dtype=torch.float64)
-        gradient = np.concatenate([(grad_w / count).cpu().numpy().ravel(), (grad_b / count).cpu().numpy()])
-        gradient[: weight.size] += strength * weight.ravel()
-        return loss / count + 0.5 * strength * float(np.vdot(weight, weight)), gradient
+            gradient[:-1] += block.T @ residual
+            gradient[-1] += residual.sum(dim=0, dtype=torch.float64)
+        found = gradient.cpu().numpy() / count
+        found[:-1] += strength * weight
+        return loss / count + 0.5 * strength * float(np.vdot(weight, weight)), (found * step).ravel()
+
+    def _blocks(self, weight: np.ndarray, bias: np.ndarray) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        """(logits, features) of every block of rows."""
+        w, b = (torch.from_numpy(a.astype(np.float32)).to(self.device) for a in (weight, bias))
+        for start in range(0, len(self.features), self.rows):
+            block = self.features[start : start + self.rows].to(self.device)
+            yield torch.addmm(b, block, w), block
 
     def _residual(self, logits: torch.Tensor, targets: torch.Tensor) -> tuple[torch.Tensor, float]:
         """d loss / d logits of a block, and its summed loss; `logits` is overwritten."""
@@ -134,12 +169,32 @@ class _Problem:
         return residual, loss
 
 
-def _standardised(features: np.ndarray, mean: np.ndarray, scale: np.ndarray, device: str) -> torch.Tensor:
-    """The only copy of the features: float32, centred and scaled; on the device where they fit there."""
-    copy = np.empty(features.shape, np.float32)
-    for start in range(0, len(features), 65536):
-        copy[start : start + 65536] = (features[start : start + 65536] - mean) / scale
-    tensor = torch.from_numpy(copy)
-    if device != "cpu" and tensor.nbytes < 0.6 * torch.cuda.mem_get_info(device)[0]:
-        return tensor.to(device)
-    return tensor
+def _principal_axes(features: np.ndarray, mean: np.ndarray, scale: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Orthonormal axes (D, R) of the standardised features, and the variance along each; none without variance."""
+    count, width = features.shape
+    if count < width:
+        rows = torch.from_numpy((features - mean) / scale)
+        values, vectors = torch.linalg.eigh(rows @ rows.T / count)
+        kept = values > _NO_VARIANCE * values[-1]
+        axes = rows.T @ vectors[:, kept]
+        return (axes / axes.norm(dim=0)).numpy(), values[kept].numpy()
+    gram = torch.zeros(width, width, dtype=torch.float64)
+    for start in range(0, count, _ROWS):
+        rows = torch.from_numpy((features[start : start + _ROWS] - mean) / scale)
+        gram += rows.T @ rows
+    values, vectors = torch.linalg.eigh(gram / count)
+    kept = values > _NO_VARIANCE * values[-1]
+    return vectors[:, kept].numpy(), values[kept].numpy()
+
+
+def _rotated(features: np.ndarray, mean: np.ndarray, scale: np.ndarray, axes: np.ndarray, device: str) -> torch.Tensor:
+    """The only copy of the features: standardised, along the axes, float32; on the device where they fit there."""
+    copy = torch.empty(len(features), axes.shape[1])
+    turn = torch.from_numpy((axes / scale[:, None]).astype(np.float32))
+    for start in range(0, len(features), _ROWS):
+        copy[start : start + _ROWS] = (
+            torch.from_numpy((features[start : start + _ROWS] - mean).astype(np.float32)) @ turn
+        )
+    if device != "cpu" and copy.nbytes < 0.6 * torch.cuda.mem_get_info(device)[0]:
+        return copy.to(device)
+    return copy

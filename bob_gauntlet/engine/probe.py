@@ -51,9 +51,7 @@ def _fit(data: Labelled, strengths: Sequence[float], seed: int, run: Run) -> Pro
     fit, choose = partition(data.targets, data.train, seed)
     tried: list[tuple[float, float, Head]] = []
     with run.progress.step("linear probe: strengths", total=len(strengths) + 1) as advance:
-        found = path(
-            data.features[fit], data.targets[fit], data.classes, strengths, device=run.device, advance=advance
-        )
+        found = path(data.features[fit], data.targets[fit], data.classes, strengths, device=run.device, advance=advance)
         for head in found:
             tried.append((*_judge(head.scores(data.features[choose]), data.targets[choose]), head))
         # the best score; of equal ones the lowest validation loss
@@ -61,7 +59,7 @@ def _fit(data: Labelled, strengths: Sequence[float], seed: int, run: Run) -> Pro
         final = next(
             path(
                 data.features, data.targets, data.classes, [best.strength],
-                device=run.device, tolerance=1e-10, start=best, advance=advance,
+                device=run.device, tolerance=1e-7, start=best, advance=advance,
             )
         )  # fmt: skip
     return Probe(final, tuple(score for score, _, _ in tried), tuple(head.strength for _, _, head in tried))
@@ -95,4 +93,3 @@ def _unpack(arrays: Arrays) -> Probe:
     facts = json.loads(packed.pop("facts").tobytes())
     validation, strengths = tuple(facts.pop("validation")), tuple(facts.pop("strengths"))
     return Probe(Head(**packed, **facts), validation, strengths)
-

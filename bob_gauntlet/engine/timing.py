@@ -46,15 +46,15 @@ def median_and_spread(values: list[float]) -> tuple[float, float]:
 
 
 def peak_memory(call: Callable[[], object], device: str) -> float:
-    """MiB that a call adds at its peak: what CUDA's allocator counts, or on a CPU the process's resident high-water mark.
+    """MiB that a call adds at its peak: what CUDA's allocator counts, on a CPU the process's resident high-water mark.
 
-    On a CPU the mark is reset first (Linux); pages that the allocator already held are not seen, so it is a lower bound.
+    On a CPU the mark is reset first (Linux); pages that the allocator already held are not seen: it is a lower bound.
     """
     if device != "cpu":
         torch.cuda.reset_peak_memory_stats(device)
-        before = torch.cuda.memory_allocated(device)
+        allocated = torch.cuda.memory_allocated(device)
         call()
-        return float(torch.cuda.max_memory_allocated(device) - before) / 2**20
+        return float(torch.cuda.max_memory_allocated(device) - allocated) / 2**20
     _trim()
     _reset_high_water_mark()
     before = _resident("VmRSS")

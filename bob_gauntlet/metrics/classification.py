@@ -15,7 +15,7 @@ def in_top_k(scores: np.ndarray, targets: np.ndarray, k: int) -> np.ndarray:
     [True, True]
     """
     own = np.take_along_axis(scores, targets[:, None], axis=1)
-    return (scores >= own).sum(axis=1) <= k
+    return np.asarray((scores >= own).sum(axis=1) <= k)
 
 
 def label_aucs(scores: np.ndarray, targets: np.ndarray) -> np.ndarray:

@@ -15,7 +15,8 @@ import torch
 Relevance = Sequence[tuple[np.ndarray, np.ndarray]]
 """For each query: indices of its relevant gallery images, and of its junk, which counts neither way."""
 
-_BLOCK = 64
+_ROWS, _SIMILARITIES = 256, 32_000_000
+"""Queries of a block, and its largest number of similarities (128 MB): smaller blocks cost the product its speed."""
 
 
 def ranks_of_relevant(
@@ -31,17 +32,21 @@ def ranks_of_relevant(
 
     (Q, D) queries and (G, D) gallery, both L2-normalised for cosine similarity. With `skip_junk` junk images are taken
     out of the list first, else they keep their places. A relevant image's similarity is read from the same product as
-    all others, so that equal images are exactly equal.
+    all others, and of equal images one is multiplied: a product rounds its last columns unlike its others.
 
     >>> ranks_of_relevant(np.eye(2, dtype="f4"), np.eye(2, dtype="f4"), [([0], []), ([0], [])])
     [array([1]), array([2])]
     """
-    wanted = torch.from_numpy(np.ascontiguousarray(gallery, np.float32)).to(device).T
+    distinct, place = _distinct(np.ascontiguousarray(gallery, np.float32))
+    wanted = torch.from_numpy(distinct).to(device).T
+    rows = max(1, min(_ROWS, _SIMILARITIES // max(1, len(gallery))))
     found: list[np.ndarray] = []
     with ThreadPoolExecutor(max_workers=max(1, torch.get_num_threads())) as pool:
-        for start in range(0, len(queries), _BLOCK):
-            block = torch.from_numpy(np.ascontiguousarray(queries[start : start + _BLOCK], np.float32)).to(device)
+        for start in range(0, len(queries), rows):
+            block = torch.from_numpy(np.ascontiguousarray(queries[start : start + rows], np.float32)).to(device)
             similarity = (block @ wanted).cpu().numpy()
+            if len(distinct) < len(gallery):
+                similarity = np.take(similarity, place, axis=1)
             own = relevance[start : start + len(similarity)]
             found += pool.map(lambda row, rel: _ranks(row, *rel, skip_junk=skip_junk), similarity, own)
             advance(len(similarity))
@@ -88,9 +93,18 @@ def relevance_of(query_targets: np.ndarray, gallery_targets: np.ndarray) -> Rele
     """Images of equal target are relevant, none is junk."""
     order = np.argsort(gallery_targets, kind="stable")
     ordered = gallery_targets[order]
-    first, last = (np.searchsorted(ordered, query_targets, side) for side in ("left", "right"))  # type: ignore[arg-type]
+    first, last = (np.searchsorted(ordered, query_targets, side) for side in ("left", "right"))
     nothing = np.empty(0, np.int64)
     return [(order[a:b], nothing) for a, b in zip(first, last, strict=True)]
+
+
+def _distinct(gallery: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The different rows of a contiguous (G, D) float32 gallery, and which of them each row is: (G,)."""
+    as_bytes = gallery.view(np.dtype((np.void, gallery.itemsize * gallery.shape[1]))).ravel()
+    _, first, place = np.unique(as_bytes, return_index=True, return_inverse=True)
+    if len(first) == len(gallery):
+        return gallery, np.arange(len(gallery))
+    return gallery[first], place
 
 
 def _ranks(row: np.ndarray, positives: np.ndarray, junk: np.ndarray, *, skip_junk: bool) -> np.ndarray:

@@ -50,7 +50,9 @@ class Efficiency:
             memory = {b: timing.peak_memory(lambda b=b: backbone.embed(pixels[:b]), run.device) for b in self.batches}  # type: ignore[misc]
             keep_pages()
             advance(1)
-            once = timing.seconds(lambda: backbone.embed(pixels[:1]), run.device, warmup=self.warmup, repeats=self.repeats)
+            once = timing.seconds(
+                lambda: backbone.embed(pixels[:1]), run.device, warmup=self.warmup, repeats=self.repeats
+            )
             latency, spread = timing.median_and_spread([1e3 * s for s in once])
             yield Measured("latency", latency, details={"spread_ms": spread, "repeats": self.repeats})
             advance(1)
@@ -65,5 +67,7 @@ class Efficiency:
                 rates[batch] = batch / timing.median_and_spread(taken)[0]
                 advance(1)
             best = max(rates, key=lambda batch: rates[batch])
-            yield Measured("throughput", rates[best], details={"batch": best, "by_batch": {str(b): r for b, r in rates.items()}})
+            yield Measured(
+                "throughput", rates[best], details={"batch": best, "by_batch": {str(b): r for b, r in rates.items()}}
+            )
             yield Measured("peak_memory", memory[best], details={"batch": best})

@@ -71,5 +71,9 @@ class Retrieval:
                 np.array(values),
                 [queries.ids[i] for i in indices],
                 [queries.clusters[i] for i in indices],
-                {"queries": len(queries), "gallery": len(gallery), "queries_without_relevant": len(queries) - len(kept)},
+                {
+                    "queries": len(queries),
+                    "gallery": len(gallery),
+                    "queries_without_relevant": len(queries) - len(kept),
+                },
             )

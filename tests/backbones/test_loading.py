@@ -1,0 +1,67 @@
+"""Tickets: what identifying a backbone found is kept, and asked again only where it may have changed."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from bob_gauntlet.artifacts import Artifacts
+from bob_gauntlet.backbones import loading
+from bob_gauntlet.backbones.backbone import Backbone
+from bob_gauntlet.backbones.loading import identify, load, memoisable
+from bob_gauntlet.backbones.resolve import resolve
+from bob_gauntlet.backbones.spec import BackboneSpec
+from bob_gauntlet.config import UserConfig
+
+
+def spec(text: str) -> BackboneSpec:
+    """As `--backbone` resolves it."""
+    return resolve(text, UserConfig(Path("/")))
+
+
+def state(seed: int) -> dict[str, torch.Tensor]:
+    """The tensors of a random test_vit."""
+    return dict(load(spec(f"random:test_vit,seed={seed}")).module.state_dict())
+
+
+@pytest.fixture
+def weights(tmp_path: Path) -> Path:
+    """A checkpoint of timm's test_vit."""
+    save_file(state(5), tmp_path / "vit.safetensors")
+    return tmp_path / "vit.safetensors"
+
+
+def test_a_ticket_is_made_once(weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second asker loads nothing; other bytes in the file are another ticket."""
+    artifacts = Artifacts(tmp_path / "artifacts")
+    loaded: list[str] = []
+
+    def counted(wanted: BackboneSpec) -> Backbone:
+        loaded.append(wanted.text)
+        return load(wanted)
+
+    monkeypatch.setattr(loading, "load", counted)
+    text = f"timm:test_vit@{weights}"
+    assert identify(spec(text), artifacts) == identify(spec(text), artifacts) == load(spec(text)).ticket
+    assert loaded == [text]
+    save_file(state(6), weights)
+    assert identify(spec(text), artifacts).fingerprint == load(spec("random:test_vit,seed=6")).ticket.fingerprint
+
+
+@pytest.mark.parametrize("change", ["random:test_vit,seed=6", "random:test_vit,depth=2", "random:test_vit2", "size"])
+def test_a_ticket_is_of_one_spec(tmp_path: Path, change: str) -> None:
+    """Whatever a SPEC says beside its name leads to a ticket of its own."""
+    artifacts = Artifacts(tmp_path / "artifacts")
+    first = identify(spec("random:test_vit"), artifacts)
+    config = UserConfig(Path("/"), "bob.toml", {"mine": {"spec": "random:test_vit", "size": 32}})
+    other = resolve("mine", config) if change == "size" else spec(change)
+    assert identify(other, artifacts) == load(other).ticket != first
+
+
+def test_what_may_change_unseen_is_loaded_each_time(weights: Path) -> None:
+    """A hub may serve other weights tomorrow, a factory may do anything."""
+    assert memoisable(spec("random:test_vit"))
+    assert memoisable(spec(f"timm:test_vit@{weights}"))
+    assert not memoisable(spec("timm:resnet18"))
+    assert not memoisable(spec("mine:build"))

@@ -1,0 +1,75 @@
+"""Input transforms and tickets: what stands in identities, and what a manifest keeps."""
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bob_gauntlet.backbones.spec import InputTransform, Ticket, Traits
+
+THREE = st.tuples(*[st.floats(0.01, 1)] * 3)
+TRANSFORMS = st.builds(
+    InputTransform,
+    size=st.integers(1, 1024),
+    mean=THREE,
+    std=THREE,
+    interpolation=st.sampled_from(["bilinear", "bicubic", "nearest", "lanczos"]),
+    crop_pct=st.floats(0.1, 1),
+)
+TRAITS = st.builds(
+    Traits,
+    family=st.sampled_from(["conv", "transformer", "hybrid"]),
+    pretrained=st.booleans(),
+    features=st.integers(0, 4096),
+    params=st.floats(0, 1e4),
+    strides=st.lists(st.integers(1, 64), max_size=5).map(tuple),
+    any_size=st.booleans(),
+    size_multiple=st.integers(1, 64),
+)
+
+
+@given(transform=TRANSFORMS, traits=TRAITS, name=st.text())
+def test_a_ticket_survives_json(transform: InputTransform, traits: Traits, name: str) -> None:
+    """What a manifest keeps is the ticket, tuples included."""
+    ticket = Ticket(fingerprint="f" * 16, transform=transform, traits=traits, details={"checkpoint": name})
+    assert Ticket.from_dict(json.loads(json.dumps(ticket.to_dict()))) == ticket
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        InputTransform(size=225),
+        InputTransform(size=224, crop_pct=0.9),
+        InputTransform(size=224, interpolation="bilinear"),
+        InputTransform(size=224, mean=(0.5, 0.456, 0.406)),
+        InputTransform(size=224, std=(0.5, 0.224, 0.225)),
+    ],
+)
+def test_every_field_of_a_transform_is_in_its_line(other: InputTransform) -> None:
+    """Two transforms that give other pixels never share a cache entry."""
+    assert other.canonical != InputTransform(size=224).canonical
+
+
+# (any size, multiple, size asked for) -> size given: 100 / 16 = 6.25 and 104 / 16 = 6.5, which Python rounds to even
+@pytest.mark.parametrize(
+    ("any_size", "multiple", "asked", "given_size"),
+    [
+        (True, 1, 96, 96),
+        (True, 16, 100, 96),
+        (True, 16, 104, 96),
+        (True, 14, 96, 98),
+        (True, 32, 8, 32),
+        (True, 16, None, 224),
+        (False, 16, 96, 224),
+    ],
+)
+def test_a_size_is_one_that_the_network_takes(
+    any_size: bool, multiple: int, asked: int | None, given_size: int
+) -> None:
+    """Rounded to whole patches, at least one; the network's own where it takes no other."""
+    traits = Traits(
+        family="transformer", pretrained=True, features=1, params=1, any_size=any_size, size_multiple=multiple
+    )
+    ticket = Ticket(fingerprint="f", transform=InputTransform(size=224), traits=traits)
+    assert ticket.input_transform(asked).size == given_size

@@ -1,0 +1,50 @@
+"""Every dataset says what it is, whose it is and how to get it."""
+
+import pytest
+
+from bob_gauntlet.datasets.catalog import CATALOG, DatasetSpec, describe, find
+from bob_gauntlet.errors import UsageError
+from bob_gauntlet.settings import SETTINGS
+
+
+@pytest.mark.parametrize("spec", CATALOG.values(), ids=CATALOG.keys())
+def test_every_row_has_its_provenance(spec: DatasetSpec) -> None:
+    """Licence, citation, source, sizes; a mini dataset has a reader, and its pixels' packages are named."""
+    assert all((spec.about, spec.size, spec.classes, spec.licence, spec.citation, spec.how_to_get, spec.source))
+    assert CATALOG[spec.name] is spec
+    if spec.scale == "mini":
+        assert spec.loader.startswith("bob_gauntlet.datasets.")
+        assert spec.packages or spec.name == "noise"
+
+
+def test_datasets_of_one_pool_of_images_share_a_source() -> None:
+    """LVIS labels COCO's images; three mini datasets are cut from the same photos: they are not independent."""
+    assert CATALOG["lvis-v1"].source == CATALOG["coco-2017"].source
+    assert len({CATALOG[name].source for name in ("photos", "photos-instances", "copydays-mini")}) == 1
+
+
+def test_every_setting_names_a_dataset_of_the_catalog() -> None:
+    """A setting without data could never run."""
+    assert {setting.dataset for setting in SETTINGS.values()} - set(CATALOG) == set()
+
+
+@pytest.mark.parametrize(("typed", "meant"), [("photo", "photos"), ("cifar100", "cifar-100"), ("qqqq", "")])
+def test_an_unknown_name_is_answered_with_the_nearest(typed: str, meant: str) -> None:
+    """In one line; nothing is offered where nothing is near."""
+    with pytest.raises(UsageError) as caught:
+        find(typed)
+    message = str(caught.value)
+    assert message.startswith(f"unknown dataset {typed!r}")
+    assert f"; did you mean {meant}" in message if meant else "did you mean" not in message
+    assert len(message.splitlines()) == 1
+
+
+def test_a_page_on_a_dataset() -> None:
+    """All that the catalog knows, a line each."""
+    page = describe("cifar-100")
+    for field in ("cifar-100", "not stated", "Krizhevsky", "torchvision CIFAR100", "50,000 train, 10,000 test"):
+        assert field in page
+    assert describe("photos").splitlines()[-1].endswith("in this version")
+    assert page.splitlines()[-1].endswith("not in this version yet")
+    with pytest.raises(UsageError):
+        describe("cifar")

@@ -1,0 +1,165 @@
+"""Any image file becomes upright RGB, or is named as unreadable."""
+
+import struct
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from bob_gauntlet.datasets.images import UnreadableImage, read_image, to_rgb
+
+RED, WHITE = (255, 0, 0), (255, 255, 255)
+
+
+def pixels(image: Image.Image) -> list[tuple[int, ...]]:
+    """Row by row."""
+    return [tuple(p) for p in np.asarray(image).reshape(-1, 3).tolist()]
+
+
+def reread(image: Image.Image, path: Path, **options: Any) -> Image.Image:
+    """Saved and read again."""
+    image.save(path, **options)
+    found = read_image(path)
+    assert found.mode == "RGB"
+    return found
+
+
+def test_one_pixel(tmp_path: Path) -> None:
+    """The smallest image, under a name beyond ASCII."""
+    found = reread(Image.new("RGB", (1, 1), RED), tmp_path / "ein Pixel é.png")
+    assert (found.size, pixels(found)) == ((1, 1), [RED])
+
+
+@pytest.mark.parametrize(("mode", "value", "grey"), [("L", 7, 7), ("1", 1, 255)])
+def test_grey_is_equal_in_every_channel(tmp_path: Path, mode: str, value: int, grey: int) -> None:
+    """8 bits and 1 bit."""
+    assert pixels(reread(Image.new(mode, (2, 1), value), tmp_path / "x.png")) == [(grey,) * 3] * 2
+
+
+def test_cmyk_is_ink(tmp_path: Path) -> None:
+    """No ink is white, all black ink black; full magenta and yellow on white is red (up to JPEG's rounding)."""
+    image = Image.new("CMYK", (48, 16), (0, 0, 0, 0))
+    image.paste((0, 255, 255, 0), (16, 0, 32, 16))
+    image.paste((0, 0, 0, 255), (32, 0, 48, 16))
+    found = reread(image, tmp_path / "x.jpg", quality=100)
+    np.testing.assert_allclose(np.asarray(found)[8, [8, 24, 40]].astype(int), [WHITE, RED, (0, 0, 0)], atol=3)
+
+
+def palette() -> Image.Image:
+    """Two pixels, of the colours 0: red and 1: blue."""
+    image = Image.new("P", (2, 1))
+    image.putpalette([*RED, 0, 0, 255])
+    image.putpixel((1, 0), 1)
+    return image
+
+
+def test_a_palette_is_looked_up(tmp_path: Path) -> None:
+    """Indices are no grey levels."""
+    assert pixels(reread(palette(), tmp_path / "x.png")) == [RED, (0, 0, 255)]
+
+
+def test_a_transparent_palette_colour_is_white(tmp_path: Path) -> None:
+    """As on a white page."""
+    assert pixels(reread(palette(), tmp_path / "x.png", transparency=1)) == [RED, WHITE]
+    assert pixels(reread(palette(), tmp_path / "x.gif", transparency=1)) == [RED, WHITE]
+
+
+def test_a_palette_with_half_transparent_colours(tmp_path: Path) -> None:
+    """PNG's tRNS gives each colour its own opacity: 51 of 255 blue over white is 4/5 white, (204, 204, 255)."""
+    assert pixels(reread(palette(), tmp_path / "x.png", transparency=bytes([255, 51]))) == [RED, (204, 204, 255)]
+
+
+def test_a_transparent_colour_of_an_rgb_image_is_white(tmp_path: Path) -> None:
+    """PNG's tRNS of a truecolour image names one colour that is not there."""
+    image = Image.new("RGB", (2, 1), RED)
+    image.putpixel((1, 0), (0, 0, 255))
+    assert pixels(reread(image, tmp_path / "x.png", transparency=(0, 0, 255))) == [RED, WHITE]
+    assert pixels(reread(image, tmp_path / "y.png")) == [RED, (0, 0, 255)]
+
+
+# 0 at opacity 51/255 = 1/5 over 255 is 255 * 4/5 = 204
+@pytest.mark.parametrize(("mode", "colour"), [("RGBA", (0, 0, 0, 51)), ("LA", (0, 51))])
+def test_transparency_lies_over_white(tmp_path: Path, mode: str, colour: tuple[int, ...]) -> None:
+    """Not over black, which would add shapes that nobody sees."""
+    assert pixels(reread(Image.new(mode, (1, 1), colour), tmp_path / "x.png")) == [(204, 204, 204)]
+
+
+# 65535 -> 255, 32768 -> 127.5 up, 257 -> 1 (65535 = 255 * 257), 1 -> 0.004
+@pytest.mark.parametrize("values", [[0, 257, 32768, 65535], [0, 1, 1, 0]], ids=["full range", "nearly black"])
+def test_sixteen_bits_are_scaled_to_eight(tmp_path: Path, values: list[int]) -> None:
+    """By the range of the format, whatever the image's own: a dark image stays dark."""
+    wanted = [{0: 0, 1: 0, 257: 1, 32768: 128, 65535: 255}[value] for value in values]
+    for ending in ("png", "tif"):
+        image = Image.fromarray(np.array([values], np.uint16))
+        assert pixels(reread(image, tmp_path / f"x.{ending}")) == [(grey,) * 3 for grey in wanted]
+
+
+def test_sixteen_bits_a_channel(tmp_path: Path) -> None:
+    """PNG of three 16-bit channels, written by its specification (Pillow cannot): the high byte remains."""
+    row = b"\0" + struct.pack(">6H", 65535, 0, 0, 0x1234, 0x5678, 0x9ABC)
+    parts = [(b"IHDR", struct.pack(">IIBBBBB", 2, 1, 16, 2, 0, 0, 0)), (b"IDAT", zlib.compress(row)), (b"IEND", b"")]
+    chunks = [struct.pack(">I", len(d)) + n + d + struct.pack(">I", zlib.crc32(n + d)) for n, d in parts]
+    (tmp_path / "x.png").write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(chunks))
+    assert pixels(read_image(tmp_path / "x.png")) == [RED, (0x12, 0x56, 0x9A)]
+
+
+def test_floats_in_the_unit_interval(tmp_path: Path) -> None:
+    """Mode F: 0 to 1 is black to white."""
+    image = Image.fromarray(np.array([[0.0, 0.5, 1.0]], np.float32))
+    assert [p[0] for p in pixels(reread(image, tmp_path / "x.tif"))] == [0, 128, 255]
+
+
+# EXIF 2.3, tag 0x0112: 1 upright, 3 upside down, 6 to be turned right, 8 to be turned left; 2, 4, 5, 7 mirrored
+@pytest.mark.parametrize(
+    ("orientation", "size", "red"),
+    [(1, (3, 2), (0, 0)), (3, (3, 2), (2, 1)), (6, (2, 3), (1, 0)), (8, (2, 3), (0, 2)), (2, (3, 2), (2, 0))],
+)
+def test_exif_turns_the_image(tmp_path: Path, orientation: int, size: tuple[int, int], red: tuple[int, int]) -> None:
+    """The stored top left pixel is red; where it has to be seen follows from the tag."""
+    image, exif = Image.new("RGB", (3, 2)), Image.Exif()
+    image.putpixel((0, 0), RED)
+    exif[0x0112] = orientation
+    found = reread(image, tmp_path / "x.png", exif=exif)
+    assert (found.size, found.getpixel(red)) == (size, RED)
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "P", "RGB", "RGBA", "CMYK", "YCbCr", "LAB", "HSV", "I", "F", "LA", "I;16"])
+def test_every_mode_becomes_rgb(mode: str) -> None:
+    """At its own size."""
+    found = to_rgb(Image.new(mode, (3, 2)))
+    assert (found.mode, found.size) == ("RGB", (3, 2))
+
+
+def refused(path: Path) -> None:
+    """Its error is one line that names it."""
+    with pytest.raises(UnreadableImage) as caught:
+        read_image(path)
+    assert str(caught.value).startswith(f"{path} (")
+    assert len(str(caught.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize("ending", ["png", "jpg", "gif", "bmp", "tif", "webp"])
+@pytest.mark.parametrize("share", [0.0, 0.1, 0.6])
+@pytest.mark.filterwarnings("ignore:Truncated File Read")
+def test_a_truncated_file_is_named(tmp_path: Path, ending: str, share: float) -> None:
+    """Never half an image: Pillow's own LOAD_TRUNCATED_IMAGES is off."""
+    noise = Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8))
+    noise.save(tmp_path / f"whole.{ending}")
+    content = (tmp_path / f"whole.{ending}").read_bytes()
+    path = tmp_path / f"ç cut.{ending}"
+    path.write_bytes(content[: int(len(content) * share)])
+    refused(path)
+
+
+def test_what_is_no_image_is_named(tmp_path: Path) -> None:
+    """A text, a folder, nothing at all, and a header that claims 10 gigapixels."""
+    (tmp_path / "text.jpg").write_text("hello")
+    refused(tmp_path / "text.jpg")
+    (tmp_path / "folder.jpg").mkdir()
+    refused(tmp_path / "folder.jpg")
+    refused(tmp_path / "absent.jpg")
+    (tmp_path / "bomb.ppm").write_bytes(b"P6 100000 100000 255\n")
+    refused(tmp_path / "bomb.ppm")

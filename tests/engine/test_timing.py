@@ -1,0 +1,88 @@
+"""Medians, FLOPs of known layers, memory of a known allocation."""
+
+import contextlib
+import sys
+import time
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from bob_gauntlet.engine import timing
+
+from .synthetic import backbone
+
+
+# by hand: median of the sorted list; quartiles as statistics.quantiles defines them, at (n + 1) / 4 and 3 (n + 1) / 4
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ([2.0], (2.0, 0.0)),
+        ([5.0, 1.0, 3.0, 2.0, 4.0], (3.0, 1.5)),  # quartiles 1.5 and 4.5
+        ([1.0, 1.0, 1.0, 1.0], (1.0, 0.0)),
+        ([7.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0], (4.0, 2.0)),  # quartiles 2 and 6
+    ],
+)
+def test_median_and_half_the_distance_of_the_quartiles(values: list[float], expected: tuple[float, float]) -> None:
+    """Worked examples, in any order."""
+    assert timing.median_and_spread(values) == expected
+
+
+def test_one_slow_repeat_moves_neither() -> None:
+    """A median and quartiles are kept for that."""
+    calm = timing.median_and_spread([1.0, 1.1, 1.2, 1.3, 1.4, 1.5, 1.6])
+    assert timing.median_and_spread([1.0, 1.1, 1.2, 1.3, 1.4, 1.5, 99.0])[0] == calm[0]
+
+
+# 2 for a multiply-accumulate: 2 x 7 x 5 for a linear layer of 7 to 5; 2 x (3 x 3 x 3) x 4 x 8 x 8 for a 3 x 3
+# convolution of 3 to 4 channels that keeps 8 x 8 pixels
+@pytest.mark.parametrize(
+    ("module", "shape", "expected"),
+    [
+        (nn.Sequential(nn.Flatten(), nn.Linear(12, 5)), (1, 3, 2, 2), 2 * 12 * 5),
+        (nn.Sequential(nn.Flatten(), nn.Linear(12, 5)), (4, 3, 2, 2), 4 * 2 * 12 * 5),
+        (nn.Conv2d(3, 4, 3, padding=1), (1, 3, 8, 8), 2 * 27 * 4 * 64),
+        (nn.Conv2d(3, 6, 3, padding=1, groups=3), (1, 3, 8, 8), 2 * 9 * 6 * 64),
+    ],
+    ids=["linear", "linear, 4 images", "convolution", "grouped convolution"],
+)
+def test_flops_of_known_layers(module: nn.Module, shape: tuple[int, ...], expected: int) -> None:
+    """Counted by torch, 2 for a multiply-accumulate; also inside inference_mode, where recipes call it."""
+    network = backbone(module)
+    assert timing.flops(network, torch.rand(shape)) == expected
+    with torch.inference_mode():
+        assert timing.flops(network, torch.rand(shape)) == expected
+
+
+def test_warm_up_is_called_and_not_counted() -> None:
+    """Two slow calls, then three quick ones: three times, all quick."""
+    naps = iter([0.05, 0.05, 0.0, 0.0, 0.0])
+    found = timing.seconds(lambda: time.sleep(next(naps)), "cpu", warmup=2, repeats=3)
+    assert len(found) == 3
+    assert min(found) < 0.05
+    assert next(naps, None) is None
+
+
+def test_times_are_the_clocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A clock that jumps by 2 at each look gives 2 s a call."""
+    ticks = iter(range(0, 100, 2))
+    monkeypatch.setattr(timing, "time", SimpleNamespace(perf_counter=lambda: float(next(ticks))))
+    assert timing.seconds(lambda: None, "cpu", warmup=1, repeats=2) == [2.0, 2.0]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_peak_memory_sees_what_a_call_touches_and_frees() -> None:
+    """96 MiB of ones, gone when the call returns; a call that does nothing adds next to nothing."""
+    assert timing.peak_memory(lambda: None, "cpu") < 5
+    assert 90 < timing.peak_memory(lambda: np.ones(96 * 2**17).sum(), "cpu") < 110  # 8 bytes each
+
+
+def test_every_core_inside_and_as_before_after() -> None:
+    """Also where the call fails."""
+    before = torch.get_num_threads()
+    with contextlib.suppress(ZeroDivisionError), timing.all_cores("cpu", before + 1):
+        assert torch.get_num_threads() == before + 1
+        raise ZeroDivisionError
+    assert torch.get_num_threads() == before

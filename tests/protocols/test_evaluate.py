@@ -1,0 +1,274 @@
+"""Each recipe end to end, against scikit-learn, the definition, or a worked example."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import roc_auc_score
+from sklearn.neighbors import KNeighborsClassifier
+from sklearn.preprocessing import StandardScaler
+
+from bob_gauntlet.datasets.dataset import Dataset
+from bob_gauntlet.errors import BobError
+from bob_gauntlet.protocols.efficiency import Efficiency
+from bob_gauntlet.protocols.knn import KNN
+from bob_gauntlet.protocols.linear_probe import LinearProbe, judged
+from bob_gauntlet.protocols.recipe import Measured
+from bob_gauntlet.protocols.retrieval import Retrieval
+
+from .synthetic import Pixels, classification, features_of, pixels, run_in, split
+
+
+def measure(recipe: Any, dataset: Dataset, folder: Path, **options: Any) -> dict[str, Measured]:
+    """Metric -> what was measured on the synthetic backbone."""
+    return {m.metric: m for m in recipe.evaluate(pixels(), dataset, run_in(folder, **options))}
+
+
+def fitted(made: Pixels) -> tuple[np.ndarray, np.ndarray]:
+    """Features and targets of train and val."""
+    return (
+        np.concatenate([features_of(made[role][0]) for role in ("train", "val")]),
+        np.concatenate([made[role][1] for role in ("train", "val")]),
+    )
+
+
+def multi_label() -> tuple[Dataset, Pixels]:
+    """Three labels an image: class is odd, class is above 2, and one that nobody has."""
+    dataset, made = classification()
+    labels = {role: np.stack([t % 2, t > 2, 0 * t], axis=1).astype(np.int64) for role, (_, t) in made.items()}
+    splits = {role: replace(s, targets=labels[role]) for role, s in dataset.splits.items()}
+    changed = replace(dataset, splits=splits, classes=("odd", "high", "never"), multi_label=True)
+    return changed, {role: (made[role][0], labels[role]) for role in made}
+
+
+# ---- kNN
+
+
+def neighbours(k: int) -> KNeighborsClassifier:
+    """scikit-learn's, by cosine similarity with votes of exp(similarity / 0.07)."""
+    return KNeighborsClassifier(k, metric="cosine", weights=lambda d: np.exp((1 - d) / 0.07), algorithm="brute")
+
+
+@pytest.mark.parametrize("k", [1, 10])
+def test_knn_is_scikit_learns(tmp_path: Path, k: int) -> None:
+    """KNeighborsClassifier by cosine with the same weights, on train and validation images."""
+    dataset, made = classification()
+    x, y = fitted(made)
+    theirs = neighbours(k).fit(x, y)
+    right = theirs.predict(features_of(made["test"][0])) == made["test"][1]
+    found = measure(KNN(ks=(k,)), dataset, tmp_path)["top1"]
+    assert found.values is not None
+    assert (found.values == 100 * right).mean() >= 95 / 96  # one tie may fall otherwise
+    assert found.value == pytest.approx(100 * right.mean(), abs=1.05)
+    assert 30 < found.value < 95  # neither chance nor trivial, so that a broken recipe shows
+
+
+def test_knn_chooses_k_on_validation_images(tmp_path: Path) -> None:
+    """The k with the best validation accuracy of a bank of training images, the smallest of equals."""
+    dataset, made = classification()
+    (train, train_y), (val, val_y) = ((features_of(made[r][0]), made[r][1]) for r in ("train", "val"))
+    accuracy = {k: neighbours(k).fit(train, train_y).score(val, val_y) for k in KNN().ks}
+    best = min(k for k in accuracy if accuracy[k] == max(accuracy.values()))
+    assert measure(KNN(), dataset, tmp_path)["top1"].details["k"] == [best]
+
+
+def test_the_smallest_of_equal_ks_is_taken(tmp_path: Path) -> None:
+    """Where every k is right always, 1 does."""
+    dataset, _ = classification(noise=1.0)
+    assert measure(KNN(ks=(20, 5, 1)), dataset, tmp_path)["top1"].details["k"] == [1]
+
+
+# ---- linear probe
+
+
+def test_linear_probe_is_scikit_learns(tmp_path: Path) -> None:
+    """LogisticRegression on standardised features with C = 1 / (N strength), train and validation images.
+
+    The chosen strength is the best of scikit-learn's own validation accuracies.
+    """
+    dataset, made = classification()
+    found = measure(LinearProbe(strengths=(1.0, 0.03, 0.001)), dataset, tmp_path)["top1"]
+    [strength] = found.details["strength"]
+    x, y = fitted(made)
+
+    def theirs(x: np.ndarray, y: np.ndarray, strength: float) -> tuple[StandardScaler, LogisticRegression]:
+        scaler = StandardScaler().fit(x)
+        head = LogisticRegression(C=1 / (len(x) * strength), tol=1e-8, max_iter=5000)
+        return scaler, head.fit(scaler.transform(x), y)
+
+    scaler, head = theirs(x, y, strength)
+    right = head.predict(scaler.transform(features_of(made["test"][0]))) == made["test"][1]
+    assert found.value == pytest.approx(100 * right.mean(), abs=1.05)
+    assert 30 < found.value < 95
+    validation = {}
+    for tried in (1.0, 0.03, 0.001):
+        scaler, head = theirs(x[:120], y[:120], tried)
+        validation[tried] = 100 * head.score(scaler.transform(x[120:]), y[120:])
+    assert found.details["validation"] == [pytest.approx(max(validation.values()))]
+    assert validation[strength] == max(validation.values())
+
+
+def test_the_test_split_is_no_part_of_the_choice(tmp_path: Path) -> None:
+    """Wrong test targets change the score, not the head."""
+    dataset, _ = classification()
+    wrong = replace(dataset["test"], targets=(dataset["test"].targets + 1) % 6)
+    spoilt = replace(dataset, splits={**dataset.splits, "test": wrong})
+    for recipe in (KNN(), LinearProbe(strengths=(1.0, 0.01))):
+        honest = measure(recipe, dataset, tmp_path / "a")["top1"]
+        other = measure(recipe, spoilt, tmp_path / "b")["top1"]
+        assert other.value < honest.value - 30
+        for name in {"k", "strength", "validation"} & set(honest.details):
+            assert other.details[name] == honest.details[name]
+
+
+def test_a_strength_at_the_edge_is_said(tmp_path: Path) -> None:
+    """The weakest or strongest that was tried may not be the best there is."""
+    dataset, _ = classification()
+    assert measure(LinearProbe(strengths=(1e3,)), dataset, tmp_path)["top1"].details["strength_at_edge"] is True
+    wide = (1e6, 0.03, 1e-9)
+    details = measure(LinearProbe(strengths=wide), dataset, tmp_path)["top1"].details
+    assert details["strength_at_edge"] is (details["strength"][0] in (1e6, 1e-9))
+
+
+# ---- both
+
+
+@pytest.mark.parametrize("recipe", [KNN(), LinearProbe(strengths=(1.0, 0.01))], ids=lambda r: r.id)
+def test_several_labels_give_the_mean_area_under_the_curve(recipe: Any, tmp_path: Path) -> None:
+    """Mean of scikit-learn's AUC over the labels with both values; the third has one only, and is counted."""
+    dataset, made = multi_label()
+    found = measure(recipe, dataset, tmp_path)
+    assert set(found) == {"mean_auc"}
+    assert found["mean_auc"].details["labels_with_one_value"] == 1
+    if recipe.id == "linear-probe":
+        [strength] = found["mean_auc"].details["strength"]
+        x, y = fitted(made)
+        scaler = StandardScaler().fit(x)
+        tested = scaler.transform(features_of(made["test"][0]))
+        # one logistic regression a label; their losses are summed, so strength is each one's own
+        heads = [
+            LogisticRegression(C=1 / (len(x) * strength), tol=1e-8, max_iter=5000).fit(scaler.transform(x), y[:, c])
+            for c in (0, 1)
+        ]
+        areas = [roc_auc_score(made["test"][1][:, c], h.decision_function(tested)) for c, h in enumerate(heads)]
+        assert found["mean_auc"].value == pytest.approx(100 * np.mean(areas), abs=0.2)
+    assert 60 < found["mean_auc"].value < 99
+
+
+@pytest.mark.parametrize("recipe", [KNN(), LinearProbe(strengths=(1.0, 0.01))], ids=lambda r: r.id)
+def test_seeds_are_repetitions(recipe: Any, tmp_path: Path) -> None:
+    """The value is the mean over seeds, each of which is reported; seed 0 alone gives its own value again."""
+    dataset, _ = classification()
+    several = measure(recipe, dataset, tmp_path, seeds=(0, 1, 2))["top1"]
+    alone = measure(recipe, dataset, tmp_path, seeds=(0,))["top1"]
+    assert several.details["by_seed"][0] == pytest.approx(alone.value)
+    assert several.value == pytest.approx(np.mean(several.details["by_seed"]))
+    assert several.details["seed_std"] == pytest.approx(np.std(several.details["by_seed"], ddof=1))
+    assert len(several.details["by_seed"]) == 3
+    assert "by_seed" not in alone.details
+
+
+def test_values_belong_to_their_examples(tmp_path: Path) -> None:
+    """One value an image, with its id; their mean is the score."""
+    dataset, _ = classification()
+    found = measure(KNN(), dataset, tmp_path)["top1"]
+    assert found.values is not None
+    assert found.examples == dataset["test"].ids
+    assert found.values.mean() == pytest.approx(found.value)
+
+
+def test_top5_needs_more_than_five_classes() -> None:
+    """Of five classes, all are among the first five; chance is k / classes."""
+    scores = [np.eye(5)]
+    assert [m.metric for m in judged(scores, np.arange(5), (), (), {})] == ["top1"]
+    both = list(judged([np.eye(8)], np.arange(8), (), (), {}))
+    assert [(m.metric, m.details["chance"]) for m in both] == [("top1", 12.5), ("top5", 62.5)]
+
+
+# ---- retrieval
+
+
+def solid(*colours: tuple[int, int, int]) -> np.ndarray:
+    """Images of one colour each; their cosine similarity is that of the colours around grey."""
+    return np.array([np.full((2, 2, 3), colour) for colour in colours], np.uint8)
+
+
+def worked_example() -> Dataset:
+    """Three queries, four gallery images; the second query has junk ahead, the third nothing relevant."""
+    red, green, blue, white = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)
+    queries = split("query", solid(red, red, blue), np.zeros(3, np.int64), ["p", "p", "q"])
+    gallery = split("gallery", solid(red, (255, 60, 0), white, green), np.zeros(4, np.int64))
+    # around grey, red is (1, -1, -1): similarities to the gallery fall in the order 0, 1, then green and white, which
+    # tie at -1/3
+    none = np.array([], np.int64)
+    relevance = ((np.array([0, 2]), none), (np.array([1, 3]), np.array([0])), (none, np.array([3])))
+    return Dataset("worked", {"query": queries, "gallery": gallery}, classes=("x",), relevance=relevance)
+
+
+# ranks of query 0: red 1; white 4, behind its irrelevant equal. Query 1, red aside: orange 1; green 3.
+#   AP trapezoid: ((1 + 1) / 2 + (1/3 + 2/4) / 2) / 2 = 17/24 and ((1 + 1) / 2 + (1/2 + 2/3) / 2) / 2 = 19/24
+#   AP step:      (1 + 2/4) / 2 = 3/4 and (1 + 2/3) / 2 = 5/6
+#   recall@1 1/2 and 1/2; recall@5 and @10 1
+@pytest.mark.parametrize(("kind", "expected"), [("trapezoid", (17 / 24, 19 / 24)), ("step", (3 / 4, 5 / 6))])
+def test_retrieval_of_a_worked_example(tmp_path: Path, kind: Any, expected: tuple[float, float]) -> None:
+    """Every metric; the query without relevant images is left out and counted."""
+    found = measure(Retrieval(average_precision=kind), worked_example(), tmp_path)
+    assert found["map"].values == pytest.approx(100 * np.array(expected))
+    assert found["map"].value == pytest.approx(50 * sum(expected))
+    assert {m: found[m].value for m in ("mrr", "recall1", "recall5", "recall10")} == {
+        "mrr": 1.0, "recall1": 0.5, "recall5": 1.0, "recall10": 1.0,
+    }  # fmt: skip
+    assert (found["map"].examples, found["map"].clusters) == (["query-0", "query-1"], ["p", "p"])
+    assert found["map"].details["queries_without_relevant"] == 1
+
+
+def test_paper_fidelity_takes_reciprocal_ranks_before_junk_is_removed_and_over_all_queries(tmp_path: Path) -> None:
+    """PROTOCOLS.md 1.11: 1, then 1/2 behind the junk, then 0 for the query without relevant images: 1/2."""
+    found = measure(Retrieval(fidelity="paper"), worked_example(), tmp_path)
+    assert found["mrr"].value == pytest.approx(0.5)
+    assert found["mrr"].values == pytest.approx([1.0, 0.5, 0.0])
+    assert found["mrr"].examples == ["query-0", "query-1", "query-2"]
+    assert found["map"].value == pytest.approx(50 * (17 / 24 + 19 / 24))
+
+
+def test_equal_targets_are_relevant_where_a_dataset_says_nothing(tmp_path: Path) -> None:
+    """The same value as with the relevance written out."""
+    whole, _ = classification()
+    splits = {"query": whole["test"], "gallery": whole["train"]}
+    implicit = Dataset("a", splits, classes=whole.classes)
+    pairs = [np.flatnonzero(whole["train"].targets == t) for t in whole["test"].targets]
+    written = replace(implicit, relevance=tuple((positives, np.array([], np.int64)) for positives in pairs))
+    first, second = (measure(Retrieval(), d, tmp_path)["map"] for d in (implicit, written))
+    assert first.value == second.value
+    assert 100 / 6 < first.value < 90  # above the share of relevant images, below a solved task
+
+
+def test_no_relevant_image_at_all_is_an_error(tmp_path: Path) -> None:
+    """One line that says what to do."""
+    whole, _ = classification()
+    gallery = replace(whole["train"], targets=np.full(120, 9))
+    with pytest.raises(BobError, match="no query has a relevant gallery image; raise --bob-limit"):
+        measure(Retrieval(), Dataset("d", {"query": whole["test"], "gallery": gallery}, ()), tmp_path)
+
+
+# ---- efficiency
+
+
+def test_efficiency_times_what_it_says(tmp_path: Path) -> None:
+    """Five finite metrics; throughput is the best of its batches; threads are as before."""
+    threads = torch.get_num_threads()
+    found = measure(Efficiency(batches=(1, 4), warmup=1, repeats=4), Dataset("noise", {}, ()), tmp_path)
+    assert list(found) == ["params", "flops", "latency", "throughput", "peak_memory"]
+    assert found["params"].value == 0.125
+    assert found["flops"].value == 0  # flattening costs none
+    rates = found["throughput"].details["by_batch"]
+    assert found["throughput"].value == max(rates.values())
+    assert rates[str(found["throughput"].details["batch"])] == max(rates.values())
+    assert set(rates) == {"1", "4"}
+    assert 0 < found["latency"].value < 1000
+    assert found["peak_memory"].value >= 0
+    assert torch.get_num_threads() == threads

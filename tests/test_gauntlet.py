@@ -1,0 +1,292 @@
+"""Gauntlet.run: read from the store or measured, what is shared between settings, what a Score says it is."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bob_gauntlet import gauntlet as module
+from bob_gauntlet.artifacts import Artifacts
+from bob_gauntlet.backbones.resolve import resolve
+from bob_gauntlet.config import UserConfig
+from bob_gauntlet.errors import BobError, MissingError, UsageError
+from bob_gauntlet.gauntlet import Bench, Gauntlet
+from bob_gauntlet.protocols.efficiency import Efficiency
+from bob_gauntlet.protocols.knn import KNN
+from bob_gauntlet.protocols.linear_probe import LinearProbe
+from bob_gauntlet.protocols.recipe import Measured, protocol_hash
+from bob_gauntlet.protocols.retrieval import Retrieval
+from bob_gauntlet.scores import Score, difference
+
+LIMIT = 24  # of every role: seconds become fractions
+KNN_32 = KNN(input_size=32, ks=(1, 3))
+PROBE_32 = LinearProbe(input_size=32, strengths=(1.0, 0.01))
+RETRIEVAL_32 = Retrieval(input_size=32)
+EFFICIENCY_32 = Efficiency(input_size=32, batches=(1, 2), warmup=1, repeats=2)
+
+Stored = Mapping[tuple[Any, ...], Score]
+
+
+@pytest.fixture
+def artifacts(tmp_path: Path) -> Artifacts:
+    """A folder of artefacts of this test's own."""
+    return Artifacts(tmp_path / "artifacts")
+
+
+def on_bench(
+    artifacts: Artifacts, stored: Stored | None = None, text: str = "random:test_resnet", **options: Any
+) -> Gauntlet:
+    """A gauntlet in a new process, as it were: nothing is shared but artefacts and stored scores."""
+    bench = Bench(artifacts, stored=stored or {}, **{"limit": LIMIT, **options})
+    return Gauntlet(resolve(text, UserConfig(Path())), bench)
+
+
+def forwarded(gauntlet: Gauntlet) -> int:
+    """Images that went through the backbone."""
+    return gauntlet.bench.backbone(gauntlet.spec).images_forwarded
+
+
+def stored_of(scores: list[Score]) -> Stored:
+    """As the plugin hands them to a bench, after a round trip through a record."""
+    again = [Score.from_dict(score.to_dict()) for score in scores]
+    return {score.identity: score for score in again}
+
+
+def no_loading(monkeypatch: pytest.MonkeyPatch) -> None:
+    """From here on nothing may be loaded."""
+
+    def refuse(*args: object) -> None:
+        raise AssertionError("loaded")
+
+    monkeypatch.setattr(module, "load", refuse)
+    monkeypatch.setattr(module.datasets, "load", refuse)
+
+
+# ---- the store
+
+
+@pytest.mark.parametrize(
+    ("recipe", "dataset"),
+    [(KNN_32, "digits"), (PROBE_32, "digits"), (RETRIEVAL_32, "photos-instances"), (EFFICIENCY_32, "noise")],
+    ids=["knn", "linear-probe", "retrieval", "efficiency"],
+)
+def test_a_stored_setting_is_read_and_nothing_is_loaded(
+    recipe: Any, dataset: str, artifacts: Artifacts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second run gives the same scores from the store, and loads neither weights nor images."""
+    first = on_bench(artifacts)
+    measured = first.run(recipe, dataset)
+    assert first.outcomes[0].origin == "measured"
+    no_loading(monkeypatch)
+    second = on_bench(artifacts, stored_of(measured))
+    assert second.run(recipe, dataset) == [Score.from_dict(s.to_dict()) for s in measured]
+    assert second.outcomes[0].origin == "store"
+    assert second.outcomes[0].scores == tuple(second.run(recipe, dataset))
+
+
+def test_rerun_measures_again(artifacts: Artifacts) -> None:
+    """--bob-rerun: stored scores are left aside."""
+    measured = on_bench(artifacts).run(KNN_32, "digits")
+    again = on_bench(artifacts, stored_of(measured), rerun=True)
+    assert [s.value for s in again.run(KNN_32, "digits")] == [s.value for s in measured]
+    assert again.outcomes[0].origin == "measured"
+
+
+def test_a_setting_of_which_one_measure_is_missing_is_measured(artifacts: Artifacts) -> None:
+    """top1 without top5 is half a setting."""
+    measured = on_bench(artifacts).run(KNN_32, "digits")
+    assert [s.metric for s in measured] == ["top1", "top5"]
+    again = on_bench(artifacts, stored_of(measured[:1]))
+    again.run(KNN_32, "digits")
+    assert again.outcomes[0].origin == "measured"
+
+
+@pytest.mark.parametrize(
+    ("options", "recipe", "text"),
+    [
+        ({"limit": 30}, KNN_32, "random:test_resnet"),
+        ({"limit": None}, KNN_32, "random:test_resnet"),
+        ({"seeds": (0, 1)}, KNN_32, "random:test_resnet"),
+        ({}, replace(KNN_32, input_size=64), "random:test_resnet"),
+        ({}, replace(KNN_32, ks=(1,)), "random:test_resnet"),
+        ({}, KNN_32, "random:test_resnet,seed=1"),
+    ],
+    ids=["limit", "no limit", "seeds", "size", "hyper-parameter", "weights"],
+)
+def test_another_identity_is_not_read(options: dict[str, Any], recipe: Any, text: str, artifacts: Artifacts) -> None:
+    """What changes the number is in its identity."""
+    measured = on_bench(artifacts).run(KNN_32, "digits")
+    other = on_bench(artifacts, stored_of(measured), text, **options)
+    other.run(recipe, "digits")
+    assert other.outcomes[0].origin == "measured"
+
+
+def test_seeds_do_not_touch_what_is_not_seeded(artifacts: Artifacts) -> None:
+    """Retrieval has nothing to repeat: more seeds read the same score."""
+    measured = on_bench(artifacts).run(RETRIEVAL_32, "photos-instances")
+    again = on_bench(artifacts, stored_of(measured), seeds=(0, 1, 2))
+    assert again.run(RETRIEVAL_32, "photos-instances")[0].seeds == (0,)
+    assert again.outcomes[0].origin == "store"
+
+
+def test_efficiency_belongs_to_its_device(artifacts: Artifacts, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Times of another machine are not read, accuracies are."""
+    here = on_bench(artifacts)
+    measured = [*here.run(EFFICIENCY_32, "noise"), *here.run(KNN_32, "digits")]
+    monkeypatch.setattr(module, "device_name", lambda device: "another machine")
+    there = on_bench(artifacts, stored_of(measured))
+    [theirs, *_] = there.run(EFFICIENCY_32, "noise")
+    there.run(KNN_32, "digits")
+    assert [outcome.origin for outcome in there.outcomes] == ["measured", "store"]
+    assert difference(measured[0], theirs) == "device"
+
+
+# ---- artefacts
+
+
+def test_features_are_extracted_once_for_all_settings_of_a_dataset(artifacts: Artifacts) -> None:
+    """The probe forwards train, val and test; kNN after it, and the probe again with other strengths, none."""
+    shared = on_bench(artifacts)
+    shared.run(PROBE_32, "digits")
+    assert forwarded(shared) == 3 * LIMIT
+    shared.run(KNN_32, "digits")
+    shared.run(replace(PROBE_32, strengths=(0.1,)), "digits")
+    assert forwarded(shared) == 3 * LIMIT
+
+
+def test_another_process_finds_the_features(artifacts: Artifacts) -> None:
+    """Sharing goes through files, not through the order of tests."""
+    on_bench(artifacts).run(PROBE_32, "digits")
+    other = on_bench(artifacts)
+    other.run(KNN_32, "digits")
+    assert forwarded(other) == 0
+
+
+def test_another_backbone_and_another_limit_have_features_of_their_own(artifacts: Artifacts) -> None:
+    """Equal architecture, other weights; equal weights, other images."""
+    on_bench(artifacts).run(KNN_32, "digits")
+    weights = on_bench(artifacts, text="random:test_resnet,seed=1")
+    weights.run(KNN_32, "digits")
+    assert forwarded(weights) == 3 * LIMIT
+    images = on_bench(artifacts, limit=20)
+    images.run(KNN_32, "digits")
+    assert forwarded(images) == 60
+
+
+# ---- the stamp
+
+
+def test_a_score_says_what_it_is(artifacts: Artifacts) -> None:
+    """Identity and provenance of one score."""
+    [top1, _] = on_bench(artifacts, seeds=(0, 3)).run(KNN_32, "digits")
+    assert (top1.setting, top1.metric, top1.task) == ("knn@digits", "top1", "Cls")
+    assert (top1.backbone, top1.limit, top1.seeds, top1.scale) == ("random:test_resnet", LIMIT, (0, 3), "mini")
+    assert top1.protocol_hash == protocol_hash(KNN_32)
+    assert set(top1.datasets) == {"train", "val", "test"}
+    assert top1.transform.startswith("32px ")
+    facts = top1.provenance
+    assert facts["protocol"] == {"id": "knn", "version": 1, "input_size": 32, "ks": [1, 3]}
+    assert facts["metrics"] == ["top1", "top5"]
+    assert {"torch", "timm", "numpy", "bob-gauntlet"} <= set(facts["versions"])
+    assert facts["n"] == LIMIT
+    assert facts["seconds"] > 0
+
+
+def test_the_mini_budget_is_applied(artifacts: Artifacts) -> None:
+    """A recipe as the suites write it runs at 96 px at mini scale."""
+    [top1, _] = on_bench(artifacts).run(KNN(), "digits")
+    assert top1.transform.startswith("96px ")
+    assert top1.provenance["protocol"]["input_size"] == 96
+
+
+def test_the_fidelity_of_a_recipe_is_stamped(artifacts: Artifacts) -> None:
+    """A run that repeats the paper's choices says so."""
+    for fidelity in ("sound", "paper"):
+        score = on_bench(artifacts).run(replace(RETRIEVAL_32, fidelity=fidelity), "photos-instances")[0]
+        assert score.fidelity == fidelity
+
+
+# ---- what cannot be run
+
+
+def test_a_planned_setting_is_missing(artifacts: Artifacts, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is skipped with a reason before anything is loaded."""
+    no_loading(monkeypatch)
+    with pytest.raises(MissingError, match="linear-probe@imagenet-1k is planned"):
+        on_bench(artifacts, scale="paper").run(LinearProbe(), "imagenet-1k")
+
+
+def test_an_unknown_setting_is_a_usage_error(artifacts: Artifacts) -> None:
+    """With the nearest one."""
+    with pytest.raises(UsageError, match="unknown setting 'knn@digit'; did you mean knn@digits"):
+        on_bench(artifacts).run(KNN_32, "digit")
+
+
+class Broken(KNN):
+    """Gives what no score can hold."""
+
+    def evaluate(self, *args: object) -> Any:
+        """One NaN."""
+        yield Measured("top1", math.nan)
+
+
+def test_a_value_that_is_not_finite_fails(artifacts: Artifacts) -> None:
+    """It is no outcome, and nothing is stored."""
+    broken = on_bench(artifacts)
+    with pytest.raises(BobError, match="top1 of random:test_resnet is nan"):
+        broken.run(Broken(input_size=32), "digits")
+    assert broken.outcomes == []
+
+
+# ---- standard errors
+
+
+def naive_stderr(values: list[float], clusters: list[str]) -> float:
+    """Cluster-robust standard error of a mean, one cluster after the other (Liang and Zeger 1986, G / (G - 1))."""
+    n, mean = len(values), sum(values) / len(values)
+    sums: dict[str, float] = {}
+    for value, cluster in zip(values, clusters, strict=True):
+        sums[cluster] = sums.get(cluster, 0.0) + value - mean
+    return math.sqrt(len(sums) / (len(sums) - 1) * sum(s * s for s in sums.values())) / n
+
+
+@given(st.lists(st.tuples(st.floats(-100, 100), st.sampled_from("abcd")), min_size=2, max_size=40))
+def test_the_standard_error_is_the_naive_one(drawn: list[tuple[float, str]]) -> None:
+    """Clusters of any sizes; none where there is one cluster only."""
+    values, clusters = [value for value, _ in drawn], [cluster for _, cluster in drawn]
+    found = module._spread(np.array(values), clusters)
+    assert found["n"] == len(values)
+    if len(set(clusters)) == 1:
+        assert "stderr" not in found
+    else:
+        assert found["stderr"] == pytest.approx(naive_stderr(values, clusters), rel=1e-9, abs=1e-9)
+
+
+@given(st.lists(st.floats(-100, 100), min_size=2, max_size=40))
+def test_examples_that_share_nothing_have_the_textbook_error(values: list[float]) -> None:
+    """std(ddof=1) / sqrt(n), with clusters of one and without clusters."""
+    expected = float(np.std(values, ddof=1)) / math.sqrt(len(values))
+    for clusters in (None, [str(i) for i in range(len(values))]):
+        found = module._spread(np.array(values), clusters)
+        assert found["stderr"] == pytest.approx(expected, rel=1e-9, abs=1e-9)
+        assert found["stderr_how"] == f"over {len(values)} examples"
+
+
+def test_a_scores_error_is_that_of_its_stored_examples(artifacts: Artifacts) -> None:
+    """Values, ids and clusters are kept as an artefact; crops of one photo are one cluster."""
+    gauntlet = on_bench(artifacts, limit=60)
+    score = gauntlet.run(RETRIEVAL_32, "photos-instances")[0]
+    kept = artifacts.peek("examples", score.provenance["examples"]["key"])
+    assert kept is not None
+    ids, clusters = (kept[name].tobytes().decode().split("\n") for name in ("ids", "clusters"))
+    assert len(ids) == len(kept["values"]) == score.provenance["n"]
+    assert 1 < len(set(clusters)) < len(ids)
+    assert kept["values"].mean() == pytest.approx(score.value, rel=1e-5)
+    assert score.provenance["stderr"] == pytest.approx(naive_stderr(kept["values"].tolist(), clusters), rel=1e-4)
+    assert score.provenance["stderr_how"] == f"over {len(set(clusters))} clusters"

@@ -1,0 +1,72 @@
+"""benchmarks/pretrain.py: its table, and that what it writes loads through bob's own loader."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from benchmarks import pretrain
+from bob_gauntlet.backbones.loading import load
+from bob_gauntlet.backbones.resolve import resolve
+from bob_gauntlet.config import UserConfig
+
+
+def test_the_table_has_several_families_and_methods() -> None:
+    """At least 7 networks of 4 families, each family with and without labels, and no name twice."""
+    names = [network.name for network in pretrain.NETWORKS]
+    assert len(names) == len(set(names)) >= 7
+    families = {network.family for network in pretrain.NETWORKS}
+    assert len(families) >= 4
+    for family in families:
+        methods = {network.method for network in pretrain.NETWORKS if network.family == family}
+        assert len(methods) >= 2
+        assert "supervised" in methods
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> tuple[pretrain.Network, Path]:
+    """A network after two steps, and the folder that it was written to."""
+    from benchmarks.pretraining.pool import build
+
+    network = replace(pretrain.NETWORKS[0], steps=2, batch=8)
+    folder = tmp_path_factory.mktemp("pretrained")
+    pretrain.pretrain(network, folder, build(crops=2, glyphs=1))
+    return network, folder
+
+
+def test_a_written_network_loads_through_bobs_loader(written: tuple[pretrain.Network, Path]) -> None:
+    """Its SPEC loads, its features are finite and not those of the seed that it started from."""
+    network, folder = written
+    config = UserConfig(Path())
+    images = torch.rand(2, 3, 96, 96, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        trained = load(resolve(pretrain.spec(network.name, folder), config), "cpu").embed(images)
+        random = load(resolve(f"random:{network.architecture}", config), "cpu").embed(images)
+    assert trained.shape == (2, 256)  # the last of the architecture's channels
+    assert torch.isfinite(trained).all()
+    assert not torch.allclose(trained, random)
+
+
+def test_a_written_network_is_done_until_its_recipe_or_file_changes(written: tuple[pretrain.Network, Path]) -> None:
+    """Resuming trusts the recipe and the digest of the weights."""
+    network, folder = written
+    assert pretrain.is_done(network, folder)
+    assert not pretrain.is_done(replace(network, seed=1), folder)
+    recipe = json.loads((folder / f"{network.name}.json").read_text())
+    assert recipe["arguments"] == {"stem_width": 16, "channels": [32, 64, 128, 256]}
+    checkpoint = folder / f"{network.name}.safetensors"
+    whole = checkpoint.read_bytes()
+    checkpoint.write_bytes(whole[:-1])
+    assert not pretrain.is_done(network, folder)
+    checkpoint.write_bytes(whole)
+
+
+def test_the_same_seed_gives_the_same_weights(written: tuple[pretrain.Network, Path], tmp_path: Path) -> None:
+    """Two trainings of one recipe agree to the bit."""
+    from benchmarks.pretraining.pool import build
+
+    network, folder = written
+    again = pretrain.pretrain(network, tmp_path, build(crops=2, glyphs=1))
+    assert again["sha256"] == json.loads((folder / f"{network.name}.json").read_text())["sha256"]
