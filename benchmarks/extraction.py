@@ -1,6 +1,6 @@
 """Features of 420 images by EfficientNet-Lite0 at 96 px, batch 32: our `features` beside the plain loop.
 
-    python benchmarks/extraction.py [--repeats 5]
+    python benchmarks/extraction.py [--repeats 5] [--threads 2]
 
 The plain loop is what a page of timm's documentation gives: timm's transform, batches of 32, NCHW, `no_grad`. Each side
 runs in a process of its own, since the allocator's thresholds hold for a whole process; both stay alive and take turns,
@@ -87,9 +87,9 @@ def ours(backbone: Backbone, split: Split) -> Facts:
 SIDES: Mapping[str, Callable[[Backbone, Split], Facts]] = {"ours": ours, "plain": plain}
 
 
-def serve(side: str) -> None:
+def serve(side: str, threads: int) -> None:
     """A side's process: one measurement, as a line of JSON, for each line that comes in."""
-    torch.set_num_threads(2)
+    torch.set_num_threads(threads)
     backbone = load(resolve("efficientnet_lite0", UserConfig(Path())))
     split = load_dataset("photos")["train"]
     for _ in sys.stdin:
@@ -106,10 +106,10 @@ def ask(process: "subprocess.Popen[str]") -> Facts:
     return facts
 
 
-def measure(repeats: int) -> dict[str, list[Facts]]:
+def measure(repeats: int, threads: int) -> dict[str, list[Facts]]:
     """Measurements of both sides in turn, after one of each to warm up."""
     start = partial(subprocess.Popen, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    processes = {side: start([sys.executable, __file__, "--serve", side]) for side in SIDES}
+    processes = {side: start([sys.executable, __file__, "--serve", side, "--threads", str(threads)]) for side in SIDES}
     try:
         rounds = [{side: ask(process) for side, process in processes.items()} for _ in range(repeats + 1)][1:]
     finally:
@@ -123,13 +123,17 @@ def main() -> None:
     """Print the table; exit 1 where a bar is missed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument(
+        "--threads", type=int, default=2, help="1 on a busy machine: threads wait for each other"
+    )
     parser.add_argument("--serve", choices=SIDES, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.serve:
-        serve(options.serve)
+        serve(options.serve, options.threads)
         return
-    found = measure(options.repeats)
-    print(f"efficientnet_lite0, 420 images at {SIZE} px, batch {BATCH}, 2 threads, load {os.getloadavg()[0]:.1f}")
+    found = measure(options.repeats, options.threads)
+    setting = f"420 images at {SIZE} px, batch {BATCH}, {options.threads} threads, load {os.getloadavg()[0]:.1f}"
+    print(f"efficientnet_lite0, {setting}")
     print(f"{'':8}{'images/s':>10}{'min':>8}{'max':>8}")
     for side, turns in found.items():
         rates = [420 / turn["seconds"] for turn in turns]

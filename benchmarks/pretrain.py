@@ -56,11 +56,11 @@ NETWORKS = (
     Network("resnet-supervised", RESNET, "supervised", steps=900),
     Network("resnet-simclr", RESNET, "simclr", steps=350, batch=64),
     Network("convnext-supervised", CONVNEXT, "supervised", steps=1000, learning_rate=2e-3),
-    Network("convnext-rotation", CONVNEXT, "rotation", steps=1200, learning_rate=2e-3),
+    Network("convnext-rotation", CONVNEXT, "rotation", steps=300, batch=48),
     Network("vit-supervised", VIT, "supervised", steps=900),
     Network("vit-simclr", VIT, "simclr", steps=400, batch=48),
     Network("swin-supervised", SWIN, "supervised", steps=700),
-    Network("swin-rotation", SWIN, "rotation", steps=900),
+    Network("swin-rotation", SWIN, "rotation", steps=300, batch=48),
 )
 
 

@@ -14,6 +14,8 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from bob_gauntlet.errors import UsageError
+
 
 def cores() -> int:
     """CPU cores that this process may use."""
@@ -31,6 +33,18 @@ def device_name(device: str) -> str:
     import torch
 
     return str(torch.cuda.get_device_name(device))
+
+
+def choose(wanted: str) -> str:
+    """The device of this process, from `auto`, `cpu` or `cuda`. UsageError where there is no GPU to have.
+
+    >>> choose("cpu")
+    'cpu'
+    """
+    there = bool(visible_gpus(os.environ, present_gpus()))
+    if wanted == "cuda" and not there:
+        raise UsageError("--bob-device=cuda: no NVIDIA GPU is visible; check nvidia-smi and CUDA_VISIBLE_DEVICES")
+    return "cuda:0" if there and wanted != "cpu" else "cpu"
 
 
 def visible_gpus(environment: Mapping[str, str], present: int) -> list[str]:

@@ -60,6 +60,8 @@ class Bench:
     device: str = "cpu"
     rerun: bool = False
     batch_size: int = 32
+    # of torch on a CPU; None leaves its own choice
+    threads: int | None = None
     progress: Progress = field(default_factory=Progress)
     _tickets: dict[str, Ticket] = field(default_factory=dict)
     _backbone: "Backbone | None" = None
@@ -78,10 +80,17 @@ class Bench:
         """The loaded backbone; the one held before is let go."""
         if self._backbone is None or self._backbone.spec != spec:
             self._backbone = None
+            self._limit_threads()
             with self.progress.step(f"load {spec.name}", total=1) as advance:
                 self._backbone = load(spec, self.device)
                 advance(1)
         return self._backbone
+
+    def _limit_threads(self) -> None:
+        if self.threads is not None:
+            import torch
+
+            torch.set_num_threads(self.threads)
 
     def dataset(self, name: str) -> "Dataset":
         """The loaded dataset, cut to the session's limit."""
@@ -164,6 +173,7 @@ class Gauntlet:
             "backbone": dict(backbone.ticket.details),
             "started": started.isoformat(timespec="seconds"),
             "seconds": round(time.perf_counter() - clock, 3),
+            "threads": self.bench.threads,
             **_surroundings(),
         }
         return [self._score(setting, stamp, m, shared) for m in measured]

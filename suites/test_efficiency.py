@@ -5,7 +5,7 @@ from bob_gauntlet.plugin import settings
 from bob_gauntlet.protocols.efficiency import Efficiency
 
 
-@settings("efficiency")
+@settings("efficiency", exclusive=True)
 def test_efficiency(gauntlet: Gauntlet, dataset: str) -> None:
     """The bare backbone on random pixels; times are compared on one device only."""
     gauntlet.run(Efficiency(), dataset)

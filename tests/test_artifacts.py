@@ -81,6 +81,7 @@ def test_a_memo_is_its_json(value: dict[str, Any]) -> None:
         assert Artifacts(Path(folder)).memo("tickets", {}, lambda: pytest.fail("computed twice")) == value
 
 
+@settings(deadline=None)
 @given(key=KEYS)
 def test_a_digest_forgets_order_alone(key: dict[str, Any]) -> None:
     """The order of a key's fields is nothing; another field is another digest."""

@@ -47,21 +47,6 @@ class Supervised(Objective):
         return F.cross_entropy(logits, batch.targets, label_smoothing=0.1)
 
 
-class Rotation(Objective):
-    """Which of four rotations an image was given (Gidaris et al., ICLR 2018); all four of each image in a batch."""
-
-    def heads(self, width: int, classes: int) -> None:
-        """A linear classifier of four ways."""
-        self.classifier = nn.Linear(width, 4)
-
-    def forward(self, batch: Batch) -> torch.Tensor:
-        """The loss of the four rotations of a quarter of the batch."""
-        quarter = max(1, len(batch.images) // 4)
-        images = view(Batch(batch.images[:quarter], batch.targets[:quarter], batch.is_photo[:quarter]), self.size)
-        turned = torch.cat([images.rot90(turns, (2, 3)) for turns in range(4)])
-        return F.cross_entropy(self.classifier(self.embed(turned)), torch.arange(4).repeat_interleave(quarter))
-
-
 class SimCLR(Objective):
     """Two views of an image find each other among all views (Chen et al., ICML 2020), temperature 0.2."""
 
@@ -71,11 +56,41 @@ class SimCLR(Objective):
 
     def forward(self, batch: Batch) -> torch.Tensor:
         """NT-Xent of two views of each image."""
-        count = len(batch.images)
         views = torch.cat([view(batch, self.size, 0.3), view(batch, self.size, 0.3)])
-        projected = F.normalize(self.projector(self.embed(views)), dim=1)
-        similar = (projected @ projected.T / 0.2).fill_diagonal_(float("-inf"))
-        return F.cross_entropy(similar, torch.arange(2 * count).roll(count))
+        return nt_xent(self.projector(self.embed(views)))
+
+
+class Rotation(Objective):
+    """Which of four rotations an image was given, beside SimCLR on the rotated images (as Tack et al., NeurIPS 2020).
+
+    Rotation alone (Gidaris et al., ICLR 2018) learns nothing here: half of the photos are textures without an up.
+    """
+
+    def heads(self, width: int, classes: int) -> None:
+        """A linear classifier of four ways, and a projector."""
+        self.classifier = nn.Linear(width, 4)
+        self.projector = mlp(width, 256, 128)
+
+    def forward(self, batch: Batch) -> torch.Tensor:
+        """NT-Xent of two views of each image, both turned alike, plus half the cross-entropy of the four ways."""
+        turns = torch.arange(len(batch.images)) % 4
+        views = [view(batch, self.size, 0.3) for _ in range(2)]
+        features = self.embed(torch.cat([turned(images, turns) for images in views]))
+        return nt_xent(self.projector(features)) + 0.5 * F.cross_entropy(self.classifier(features), turns.repeat(2))
+
+
+def nt_xent(projected: torch.Tensor, temperature: float = 0.2) -> torch.Tensor:
+    """Cross-entropy of finding one's other view: rows i and i + N of (2N, D) belong together."""
+    count = len(projected) // 2
+    projected = F.normalize(projected, dim=1)
+    similar = (projected @ projected.T / temperature).fill_diagonal_(float("-inf"))
+    return F.cross_entropy(similar, torch.arange(2 * count).roll(count))
+
+
+def turned(images: torch.Tensor, turns: torch.Tensor) -> torch.Tensor:
+    """Square images (B, 3, S, S), each turned by its number of quarters."""
+    ways = torch.stack([images.rot90(way, (2, 3)) for way in range(4)])
+    return ways[turns, torch.arange(len(images))]
 
 
 def mlp(width: int, hidden: int, out: int) -> nn.Sequential:

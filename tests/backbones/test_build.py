@@ -293,12 +293,14 @@ def test_any_callable_is_a_factory(module_of: Any, target: str) -> None:
     assert backbone.ticket.fingerprint == load(spec(f"callables_mine:{target}")).ticket.fingerprint
 
 
-def test_a_timm_network_from_a_factory_brings_its_transform(module_of: Any) -> None:
-    """Its pretrained_cfg is read as for any other."""
-    module_of("timm_mine", "import timm\ndef build():\n    return timm.create_model('test_vit', num_classes=0)")
-    ticket = load(spec("timm_mine:build")).ticket
-    assert ticket.transform == load(spec("random:test_vit")).ticket.transform
-    assert ticket.traits.family == "transformer"
+def test_a_timm_network_from_a_factory_is_read_as_any_other(module_of: Any) -> None:
+    """Its pretrained_cfg gives the transform; of one with a classifier the features before it are taken, not logits."""
+    module_of("timm_mine", "import timm\ndef build():\n    return timm.create_model('test_vit', num_classes=10)")
+    backbone, plain = load(spec("timm_mine:build")), load(spec("random:test_vit"))
+    assert backbone.ticket.transform == plain.ticket.transform
+    assert backbone.ticket.traits.family == "transformer"
+    with torch.inference_mode():
+        assert backbone.embed(torch.zeros(1, 3, 160, 160)).shape == (1, plain.ticket.traits.features)
 
 
 def test_changed_code_is_another_backbone(module_of: Any) -> None:

@@ -68,6 +68,7 @@ def refusal(text: str, config: UserConfig = NOTHING) -> str:
     return message
 
 
+@settings(deadline=None)
 @given(name=NAMES, arguments=ARGUMENTS)
 def test_timm_specs_read_back(name: str, arguments: dict[str, Any]) -> None:
     """What `timm:NAME,key=value` writes is what is parsed, types included."""
@@ -76,6 +77,7 @@ def test_timm_specs_read_back(name: str, arguments: dict[str, Any]) -> None:
     assert {k: (type(v), v) for k, v in spec.arguments.items()} == {k: (type(v), v) for k, v in arguments.items()}
 
 
+@settings(deadline=None)
 @given(name=NAMES, arguments=ARGUMENTS, seed=st.integers(0, 2**63 - 1))
 def test_random_specs_read_back(name: str, arguments: dict[str, Any], seed: int) -> None:
     """The seed is the run's own, every other pair is the network's; the text is the name."""

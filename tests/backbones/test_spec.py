@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bob_gauntlet.backbones.spec import InputTransform, Ticket, Traits
@@ -29,6 +29,7 @@ TRAITS = st.builds(
 )
 
 
+@settings(deadline=None)
 @given(transform=TRANSFORMS, traits=TRAITS, name=st.text())
 def test_a_ticket_survives_json(transform: InputTransform, traits: Traits, name: str) -> None:
     """What a manifest keeps is the ticket, tuples included."""

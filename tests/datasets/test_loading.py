@@ -85,6 +85,7 @@ def test_a_limit_is_kept_and_leaves_two_of_a_class(targets: list[int], limit: in
         assert all(count >= min(2, had[label]) for label, count in has.items())
 
 
+@settings(deadline=None)
 @given(targets=TARGETS)
 def test_a_limit_above_all_drops_nothing(targets: list[int]) -> None:
     """Twice as many as there are examples leaves room for every class."""

@@ -17,7 +17,7 @@ from bob_gauntlet.datasets.mini.classification import DIGITS, SHARES, boxes, par
 from bob_gauntlet.datasets.mini.sources import digits, photos
 from bob_gauntlet.errors import MissingError
 
-# What this code made on 2025-11-23 (Pillow 13.0, NumPy 2.4, scikit-image's and scikit-learn's own pictures). A value
+# What this code made on 2026-11-23 (Pillow 13.0, NumPy 2.4, scikit-image's and scikit-learn's own pictures). A value
 # that changes here means that stored scores are no longer comparable: bump the dataset's version in the catalog, have
 # the baselines measured again, and say so in the changelog.
 PINNED = {

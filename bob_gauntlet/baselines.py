@@ -1,0 +1,177 @@
+"""A baseline folder: scores.csv (a row a measure), backbones.csv, provenance.json and examples/, read and written.
+
+It is written from stored runs, and read as Scores. A backbone whose row is the mean over several seeds keeps each
+seed's value and fingerprint in its provenance.
+"""
+
+import csv
+import io
+import json
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bob_gauntlet.artifacts import write_atomically
+from bob_gauntlet.errors import BobError, UsageError, nearest
+from bob_gauntlet.scores import Score
+
+log = logging.getLogger(__name__)
+
+COLUMNS = (
+    "backbone", "setting", "metric", "task", "value", "stderr", "n", "protocol_hash", "datasets", "transform",
+    "precision", "seeds", "limit", "device", "scale", "fidelity", "source", "backbone_fingerprint",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class BackboneRow:
+    """A line of backbones.csv: what a member of a pool is."""
+
+    name: str
+    # candidates are ranked; a reference gives mean and std only
+    role: str
+    # what to type after --backbone to measure it again, several separated by spaces for a mean over seeds
+    specs: str
+    family: str = ""
+    method: str = ""
+    data: str = ""
+    params: str = ""
+    licence: str = ""
+
+
+def bundled() -> Path:
+    """The folder of baselines that comes with the package, or with its clone."""
+    clone = Path(__file__).parents[1] / "baselines"
+    return clone if clone.is_dir() else Path(__file__).parent / "baselines"
+
+
+def folder_of(name: str, own: Path) -> Path:
+    """The folder of the baseline of that name: a path, one that was saved under `own`, or one that is bundled."""
+    known = [path.parent.name for root in (own, bundled()) for path in sorted(root.glob("*/scores.csv"))]
+    for folder in (own / name, bundled() / name, Path(name)):
+        if (folder / "scores.csv").is_file():
+            return folder
+    raise UsageError(f"no baselines are called {name!r}{nearest(name, known) or f'; there are {', '.join(known)}'}")
+
+
+def read_scores(folder: Path) -> list[Score]:
+    """Every row of scores.csv with its provenance; a damaged row is reported and skipped."""
+    path = folder / "scores.csv"
+    provenance = _provenance(folder)
+    found = []
+    with path.open(newline="", encoding="utf-8") as file:
+        reader = csv.DictReader(file)
+        missing = set(COLUMNS) - set(reader.fieldnames or ())
+        if missing:
+            raise UsageError(f"{path} has no column {', '.join(sorted(missing))}; restore the file")
+        for row in reader:
+            try:
+                found.append(_score(row, provenance))
+            except (ValueError, TypeError, BobError) as error:
+                log.warning("%s, line %d is damaged and skipped (%s)", path, reader.line_num, error)
+    return found
+
+
+def read_backbones(folder: Path) -> dict[str, BackboneRow]:
+    """Name -> line of backbones.csv."""
+    with (folder / "backbones.csv").open(newline="", encoding="utf-8") as file:
+        return {row["name"]: BackboneRow(**row) for row in csv.DictReader(file)}
+
+
+def write(folder: Path, scores: Sequence[Score], rows: Iterable[BackboneRow]) -> None:
+    """Write scores.csv, provenance.json and backbones.csv, each whole or not at all."""
+    ordered = sorted(scores, key=lambda s: (s.backbone, s.setting, s.metric))
+    provenance: dict[str, dict[str, Any]] = {}
+    for score in ordered:
+        provenance.setdefault(score.backbone, {})[f"{score.setting} {score.metric}"] = {
+            key: value for key, value in score.provenance.items() if key not in ("stderr", "n", "examples")
+        }
+    table = _csv(COLUMNS, [_row(score) for score in ordered])
+    lines = _csv([f.name for f in fields(BackboneRow)], [asdict(row) for row in rows])
+    write_atomically(folder / "provenance.json", (json.dumps(provenance, indent=1, sort_keys=True) + "\n").encode())
+    write_atomically(folder / "backbones.csv", lines)
+    write_atomically(folder / "scores.csv", table)
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Per-example values of one measure: ids (N,), clusters (N,), and values (N,) of each backbone."""
+
+    ids: tuple[str, ...]
+    clusters: tuple[str, ...]
+    values: Mapping[str, np.ndarray]
+
+
+def read_examples(folder: Path, setting: str, metric: str) -> Examples | None:
+    """The stored per-example values of a measure, None where there are none."""
+    path = examples_path(folder, setting, metric)
+    if not path.is_file():
+        return None
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            texts = {k: file[k].tobytes().decode().split("\n") for k in ("ids", "clusters", "backbones")}
+            values = dict(zip(texts["backbones"], file["values"], strict=True))
+    except (OSError, ValueError, KeyError) as error:
+        log.warning("%s is damaged (%s): its measure has no interval", path, error)
+        return None
+    return Examples(tuple(texts["ids"]), tuple(texts["clusters"]), values)
+
+
+def write_examples(folder: Path, setting: str, metric: str, examples: Examples) -> None:
+    """Write them, compressed."""
+    names = sorted(examples.values)
+    buffer = io.BytesIO()
+    texts = {"ids": examples.ids, "clusters": examples.clusters, "backbones": names}
+    np.savez_compressed(
+        buffer,
+        values=np.stack([np.asarray(examples.values[name], np.float32) for name in names]),
+        **{key: np.frombuffer("\n".join(text).encode(), np.uint8) for key, text in texts.items()},
+    )
+    write_atomically(examples_path(folder, setting, metric), buffer.getvalue())
+
+
+def examples_path(folder: Path, setting: str, metric: str) -> Path:
+    """Where the examples of a measure lie."""
+    return folder / "examples" / f"{setting}.{metric}.npz"
+
+
+def _csv(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> bytes:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue().encode()
+
+
+def _row(score: Score) -> dict[str, Any]:
+    plain = score.to_dict()
+    cells = {name: plain.get(name, score.provenance.get(name)) for name in COLUMNS}
+    cells["datasets"] = json.dumps(dict(score.datasets), sort_keys=True)
+    cells["seeds"] = " ".join(map(str, score.seeds))
+    return {name: repr(cell) if isinstance(cell, float) else cell for name, cell in cells.items()}
+
+
+def _score(row: Mapping[str, str], provenance: Mapping[str, Any]) -> Score:
+    own = provenance.get(row["backbone"], {}).get(f"{row['setting']} {row['metric']}", {})
+    plain: dict[str, Any] = {name: row[name] for name in COLUMNS if name not in ("stderr", "n")}
+    plain["value"] = float(row["value"])
+    plain["datasets"] = json.loads(row["datasets"])
+    plain["seeds"] = [int(seed) for seed in row["seeds"].split()]
+    plain["limit"] = int(row["limit"]) if row["limit"] else None
+    spread = {"stderr": float(row["stderr"])} if row["stderr"] else {}
+    count = {"n": int(row["n"])} if row["n"] else {}
+    return Score.from_dict({**plain, "provenance": {**own, **spread, **count}})
+
+
+def _provenance(folder: Path) -> dict[str, Any]:
+    path = folder / "provenance.json"
+    try:
+        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        log.warning("%s cannot be read (%s): scores come without their provenance", path, error)
+        return {}
+    return found

@@ -1,0 +1,39 @@
+"""The files that a session leaves: --bob-json, --bob-report and --bob-save."""
+
+import json
+from pathlib import Path
+
+from bob_gauntlet.artifacts import write_atomically
+from bob_gauntlet.errors import BobError
+from bob_gauntlet.session import Session
+
+
+def write_all(session: Session) -> list[str]:
+    """Write what was asked for; returns a line for each file that could not be written."""
+    options = session.options
+    problems = []
+    for target, write in ((options.json, _json), (options.report, _report), (options.save, _save)):
+        if target:
+            try:
+                write(session, target)  # type: ignore[operator]
+            except (OSError, BobError) as error:
+                problems.append(f"{target} is not written: {error}")
+    return problems
+
+
+def _json(session: Session, path: Path) -> None:
+    records = [score.to_dict() for score in session.scores]
+    write_atomically(path, (json.dumps(records, indent=1, ensure_ascii=False) + "\n").encode())
+
+
+def _report(session: Session, path: Path) -> None:
+    from bob_gauntlet.report.markdown import page
+    from bob_gauntlet.terminal import ranking_of
+
+    write_atomically(path, page(ranking_of(session), session.scores).encode())
+
+
+def _save(session: Session, name: str) -> None:
+    from bob_gauntlet.saving import save
+
+    save(session.options.home / "baselines" / name, session.specs, session.scores, session.bench.artifacts)

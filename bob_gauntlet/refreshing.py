@@ -1,0 +1,51 @@
+"""`bob baseline refresh`: measure the rows of a baseline folder whose protocol, data or backbone moved."""
+
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from bob_gauntlet import baselines
+from bob_gauntlet.artifacts import Artifacts
+from bob_gauntlet.backbones.resolve import resolve
+from bob_gauntlet.baselines import BackboneRow
+from bob_gauntlet.config import bob_folder, find_config
+from bob_gauntlet.saving import add, names_of, recipe_of, unmerged
+from bob_gauntlet.scores import Score
+from bob_gauntlet.store import Store
+
+
+def refresh(name: str, pytest_options: Sequence[str]) -> int:
+    """Run the suites for every row of backbones.csv; what the rows already hold is read. Returns pytest's exit code.
+
+    The runs have a store of their own, so that a refresh that was cut off goes on where it was.
+    """
+    home = bob_folder(Path.cwd())
+    folder = baselines.folder_of(name, home / "baselines")
+    rows = list(baselines.read_backbones(folder).values())
+    store = Store(home / "refresh" / folder.name)
+    known = set(store.latest())
+    store.append(s for row in baselines.read_scores(folder) for s in unmerged(row) if s.identity not in known)
+    with tempfile.TemporaryDirectory() as scratch:
+        results = Path(scratch) / "scores.json"
+        code = _measure(rows, store.folder, results, pytest_options)
+        scores = [Score.from_dict(record) for record in json.loads(results.read_text())] if results.is_file() else []
+    if scores:
+        add(folder, rows, scores, Artifacts(home / "artifacts"), _recipes(rows))
+    return code
+
+
+def _measure(rows: Sequence[BackboneRow], store: Path, results: Path, pytest_options: Sequence[str]) -> int:
+    suites = Path(__file__).parents[1] / "suites"
+    suites = suites if suites.is_dir() else Path(__file__).parent / "suites"
+    names = [f"--backbone={name}" for row in rows for name in names_of(row)]
+    command = [sys.executable, "-m", "pytest", str(suites), *names, f"--bob-store={store}", f"--bob-json={results}"]
+    return subprocess.call([*command, *pytest_options])
+
+
+def _recipes(rows: Sequence[BackboneRow]) -> dict[str, dict[str, object]]:
+    """Name -> how its checkpoint was pretrained, where a record lies beside it."""
+    config = find_config(Path.cwd())
+    return {row.name: recipe for row in rows if (recipe := recipe_of(resolve(names_of(row)[0], config)))}
