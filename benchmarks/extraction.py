@@ -123,9 +123,7 @@ def main() -> None:
     """Print the table; exit 1 where a bar is missed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument(
-        "--threads", type=int, default=2, help="1 on a busy machine: threads wait for each other"
-    )
+    parser.add_argument("--threads", type=int, default=2, help="1 on a busy machine: threads wait for each other")
     parser.add_argument("--serve", choices=SIDES, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.serve:

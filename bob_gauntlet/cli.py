@@ -1,12 +1,14 @@
 """`bob`: what is known, stored and ranked, without running anything; and `bob baseline`, which measures."""
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
 
-from bob_gauntlet import __version__, baselines
+from bob_gauntlet import __version__
 from bob_gauntlet.backbones.zoo import search
+from bob_gauntlet.baseline import folder_of
 from bob_gauntlet.config import bob_folder
 from bob_gauntlet.datasets.catalog import CATALOG, describe
 from bob_gauntlet.errors import BobError
@@ -127,12 +129,12 @@ def freeze(name: str) -> None:
     """Write the pool of baselines NAME anew from its scores: its mean, std and hash."""
     from bob_gauntlet import pools
 
-    folder = baselines.folder_of(name, bob_folder(Path.cwd()) / "baselines")
+    folder = folder_of(name, bob_folder(Path.cwd()) / "baselines")
     pools.freeze(folder)
     click.echo(f"{folder / 'pool.json'} is written")
 
 
-def _table(rows: list[list[object]], headers: list[str]) -> str:
+def _table(rows: Sequence[Sequence[object]], headers: list[str]) -> str:
     from tabulate import tabulate
 
     return tabulate(rows, headers=headers, tablefmt="simple", disable_numparse=True)

@@ -1,7 +1,9 @@
 """The files that a session leaves: --bob-json, --bob-report and --bob-save."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from bob_gauntlet.artifacts import write_atomically
 from bob_gauntlet.errors import BobError
@@ -12,10 +14,15 @@ def write_all(session: Session) -> list[str]:
     """Write what was asked for; returns a line for each file that could not be written."""
     options = session.options
     problems = []
-    for target, write in ((options.json, _json), (options.report, _report), (options.save, _save)):
+    wanted: tuple[tuple[Any, Callable[[Session, Any], None]], ...] = (
+        (options.json, _json),
+        (options.report, _report),
+        (options.save, _save),
+    )
+    for target, write in wanted:
         if target:
             try:
-                write(session, target)  # type: ignore[operator]
+                write(session, target)
             except (OSError, BobError) as error:
                 problems.append(f"{target} is not written: {error}")
     return problems

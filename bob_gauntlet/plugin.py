@@ -163,7 +163,7 @@ def gauntlet(request: pytest.FixtureRequest) -> Iterator[Gauntlet]:
 def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
     """Absent data skips with its reason; what a user can mend fails in one line, without a traceback."""
     try:
-        return (yield)  # type: ignore[misc]
+        return (yield)
     except MissingError as error:
         pytest.skip(str(error))
     except BobError as error:

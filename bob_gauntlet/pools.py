@@ -10,9 +10,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from bob_gauntlet import baselines
+from bob_gauntlet import baseline
 from bob_gauntlet.artifacts import digest, write_atomically
-from bob_gauntlet.baselines import BackboneRow
+from bob_gauntlet.baseline import BackboneRow
 from bob_gauntlet.errors import UsageError
 from bob_gauntlet.scores import Score
 from bob_gauntlet.stats import Reference, reference
@@ -46,7 +46,7 @@ class Pool:
 
 def load(name: str, own: Path) -> Pool:
     """The pool of that name. UsageError where there is none, or where its file does not fit its hash."""
-    folder = baselines.folder_of(name, own)
+    folder = baseline.folder_of(name, own)
     path = folder / "pool.json"
     try:
         frozen: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
@@ -58,7 +58,7 @@ def load(name: str, own: Path) -> Pool:
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UsageError(f"{path} cannot be used ({error}); restore it, or run `bob baseline freeze {name}`") from error
     scores: dict[str, dict[MeasureKey, Score]] = {}
-    for score in baselines.read_scores(folder):
+    for score in baseline.read_scores(folder):
         scores.setdefault(score.backbone, {})[score.measure] = score
     return Pool(
         name=frozen["name"],
@@ -69,14 +69,14 @@ def load(name: str, own: Path) -> Pool:
         references=references,
         protocol_hashes={k: e["protocol_hash"] for k, e in measures.items()},
         scores=scores,
-        backbones=baselines.read_backbones(folder),
+        backbones=baseline.read_backbones(folder),
     )
 
 
 def freeze(folder: Path) -> None:
     """Write pool.json from the folder's scores and backbones: all are members, those of role candidate are ranked."""
-    scores = baselines.read_scores(folder)
-    rows = baselines.read_backbones(folder)
+    scores = baseline.read_scores(folder)
+    rows = baseline.read_backbones(folder)
     by_measure: dict[MeasureKey, list[Score]] = {}
     for score in scores:
         by_measure.setdefault(score.measure, []).append(score)

@@ -7,10 +7,10 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from bob_gauntlet import baselines
+from bob_gauntlet import baseline
 from bob_gauntlet.artifacts import Artifacts
 from bob_gauntlet.backbones.resolve import resolve
-from bob_gauntlet.baselines import BackboneRow
+from bob_gauntlet.baseline import BackboneRow
 from bob_gauntlet.config import bob_folder, find_config
 from bob_gauntlet.saving import add, names_of, recipe_of, unmerged
 from bob_gauntlet.scores import Score
@@ -23,11 +23,11 @@ def refresh(name: str, pytest_options: Sequence[str]) -> int:
     The runs have a store of their own, so that a refresh that was cut off goes on where it was.
     """
     home = bob_folder(Path.cwd())
-    folder = baselines.folder_of(name, home / "baselines")
-    rows = list(baselines.read_backbones(folder).values())
+    folder = baseline.folder_of(name, home / "baselines")
+    rows = list(baseline.read_backbones(folder).values())
     store = Store(home / "refresh" / folder.name)
     known = set(store.latest())
-    store.append(s for row in baselines.read_scores(folder) for s in unmerged(row) if s.identity not in known)
+    store.append(s for row in baseline.read_scores(folder) for s in unmerged(row) if s.identity not in known)
     with tempfile.TemporaryDirectory() as scratch:
         results = Path(scratch) / "scores.json"
         code = _measure(rows, store.folder, results, pytest_options)
@@ -42,6 +42,7 @@ def _measure(rows: Sequence[BackboneRow], store: Path, results: Path, pytest_opt
     suites = suites if suites.is_dir() else Path(__file__).parent / "suites"
     names = [f"--backbone={name}" for row in rows for name in names_of(row)]
     command = [sys.executable, "-m", "pytest", str(suites), *names, f"--bob-store={store}", f"--bob-json={results}"]
+    command.append("--bob-pool=none")
     return subprocess.call([*command, *pytest_options])
 
 

@@ -12,11 +12,11 @@ from typing import Any
 
 import numpy as np
 
-from bob_gauntlet import baselines, pools
+from bob_gauntlet import baseline, pools
 from bob_gauntlet.artifacts import Artifacts, digest
 from bob_gauntlet.backbones.spec import BackboneSpec
 from bob_gauntlet.backbones.zoo import ZOO
-from bob_gauntlet.baselines import BackboneRow, Examples
+from bob_gauntlet.baseline import BackboneRow, Examples
 from bob_gauntlet.errors import UsageError
 from bob_gauntlet.scores import Score
 
@@ -38,8 +38,8 @@ def add(
 ) -> None:
     """Replace the rows of those backbones in a folder by what was measured now, and freeze the pool."""
     known = (folder / "scores.csv").is_file()
-    kept = {(s.backbone, *s.measure): s for s in (baselines.read_scores(folder) if known else [])}
-    lines = {**(baselines.read_backbones(folder) if known else {}), **{row.name: row for row in rows}}
+    kept = {(s.backbone, *s.measure): s for s in (baseline.read_scores(folder) if known else [])}
+    lines = {**(baseline.read_backbones(folder) if known else {}), **{row.name: row for row in rows}}
     by_name: dict[str, dict[tuple[str, str], Score]] = {}
     for score in scores:
         by_name.setdefault(score.backbone, {})[score.measure] = score
@@ -58,7 +58,7 @@ def add(
                 texts[measure] = arrays[0]
     for measure, values in fresh.items():
         _add_examples(folder, measure, values, texts[measure])
-    baselines.write(folder, list(kept.values()), lines.values())
+    baseline.write(folder, list(kept.values()), lines.values())
     pools.freeze(folder)
 
 
@@ -70,7 +70,7 @@ def names_of(row: BackboneRow) -> list[str]:
 
 def row_of(spec: BackboneSpec, scores: Iterable[Score]) -> BackboneRow:
     """The line of backbones.csv for one backbone, with what the zoo or its pretraining record knows."""
-    details = next((s.provenance.get("backbone", {}) for s in scores if s.backbone == spec.name), {})
+    details: Mapping[str, Any] = next((s.provenance.get("backbone", {}) for s in scores if s.backbone == spec.name), {})
     params = next((s.value for s in scores if s.backbone == spec.name and s.metric == "params"), None)
     known = ZOO.get(spec.text) or ZOO.get(str(details.get("resolved", "")))
     recipe = recipe_of(spec)
@@ -121,9 +121,9 @@ def _add_examples(
 ) -> None:
     """Add per-example values to those of the folder, which are dropped where they are of other examples."""
     ids, clusters = (tuple(texts[key].tobytes().decode().split("\n")) for key in ("ids", "clusters"))
-    before = baselines.read_examples(folder, *measure)
+    before = baseline.read_examples(folder, *measure)
     kept = dict(before.values) if before is not None and before.ids == ids else {}
-    baselines.write_examples(folder, *measure, Examples(ids, clusters, {**kept, **values}))
+    baseline.write_examples(folder, *measure, Examples(ids, clusters, {**kept, **values}))
 
 
 def _examples_of(score: Score, artifacts: Artifacts) -> Mapping[str, np.ndarray] | None:

@@ -122,7 +122,7 @@ def check(session: Session, say: Any) -> None:
     """Everything that can be known before the first forward pass; names that had to be resolved are told to `say`."""
     session.store.check()
     session.live.mkdir(parents=True, exist_ok=True)
-    if session.options.scale == "mini" or session.options.pool != "mini":
+    if session.options.pool != "none":
         session.pool = load(session.options.pool, session.options.home / "baselines")
     for spec in session.specs:
         resolved = session.bench.ticket(spec).details.get("resolved")

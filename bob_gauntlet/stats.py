@@ -89,7 +89,8 @@ def cluster_draws(
 
 def normal_draws(values: np.ndarray, stderr: np.ndarray, rng: np.random.Generator, draws: int = DRAWS) -> np.ndarray:
     """(B,) values with standard errors to (draws, B); a missing standard error (NaN) leaves the value as it is."""
-    return values + np.nan_to_num(stderr) * rng.standard_normal((draws, len(values)))
+    noise = rng.standard_normal((draws, len(values)))
+    return np.asarray(values + np.nan_to_num(stderr) * noise, np.float64)
 
 
 def interval(draws: np.ndarray, share: float = 0.95) -> np.ndarray:

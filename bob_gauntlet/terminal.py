@@ -81,7 +81,7 @@ def ranking_lines(session: Session) -> list[str]:
     """The table, or why there is none."""
     ranking = ranking_of(session)
     if ranking is None:
-        return ["no ranking: nothing was measured" if session.pool else "no ranking: --bob-pool names no pool"]
+        return ["no ranking: nothing was measured" if session.pool else "no ranking: --bob-pool=none"]
     if not ranking.measures:
         return [f"no ranking: nothing that was measured is ranked in pool {ranking.pool}", *ranking.notes]
     from bob_gauntlet.report.layout import render

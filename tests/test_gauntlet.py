@@ -1,16 +1,18 @@
 """Gauntlet.run: read from the store or measured, what is shared between settings, what a Score says it is."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bob_gauntlet import devices
 from bob_gauntlet import gauntlet as module
 from bob_gauntlet.artifacts import Artifacts
 from bob_gauntlet.backbones.resolve import resolve
@@ -31,6 +33,16 @@ RETRIEVAL_32 = Retrieval(input_size=32)
 EFFICIENCY_32 = Efficiency(input_size=32, batches=(1, 2), warmup=1, repeats=2)
 
 Stored = Mapping[tuple[Any, ...], Score]
+
+
+@pytest.fixture(autouse=True)
+def one_thread(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """On problems this small, threads that wait for each other are all that a busy machine does."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    monkeypatch.setattr(devices, "cores", lambda: 1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture
@@ -111,13 +123,12 @@ def test_a_setting_of_which_one_measure_is_missing_is_measured(artifacts: Artifa
     ("options", "recipe", "text"),
     [
         ({"limit": 30}, KNN_32, "random:test_resnet"),
-        ({"limit": None}, KNN_32, "random:test_resnet"),
         ({"seeds": (0, 1)}, KNN_32, "random:test_resnet"),
         ({}, replace(KNN_32, input_size=64), "random:test_resnet"),
         ({}, replace(KNN_32, ks=(1,)), "random:test_resnet"),
         ({}, KNN_32, "random:test_resnet,seed=1"),
     ],
-    ids=["limit", "no limit", "seeds", "size", "hyper-parameter", "weights"],
+    ids=["limit", "seeds", "size", "hyper-parameter", "weights"],
 )
 def test_another_identity_is_not_read(options: dict[str, Any], recipe: Any, text: str, artifacts: Artifacts) -> None:
     """What changes the number is in its identity."""

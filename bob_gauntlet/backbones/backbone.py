@@ -41,7 +41,8 @@ class Backbone:
         self.images_forwarded += len(images)
         images = self._laid_out(images)
         if hasattr(self.module, "forward_features") and hasattr(self.module, "forward_head"):
-            found: Any = self.module.forward_head(self.module.forward_features(images), pre_logits=True)
+            network: Any = self.module
+            found: Any = network.forward_head(network.forward_features(images), pre_logits=True)
         else:
             found = self.module(images)
         return self._pooled(found, len(images))
@@ -51,16 +52,21 @@ class Backbone:
         if not self.ticket.traits.strides:
             raise MissingError(f"{self.name} gives no feature maps; detection needs them")
         self.images_forwarded += len(images)
-        maps: list[torch.Tensor] = self.module.forward_intermediates(  # type: ignore[operator]
+        intermediates: Any = self.module.forward_intermediates
+        maps: list[torch.Tensor] = intermediates(
             self._laid_out(images), indices=map_indices(self.module), output_fmt="NCHW", intermediates_only=True
         )
         return maps
 
     def parameter_groups(self, weight_decay: float, layer_decay: float | None = None) -> list[dict[str, Any]]:
         """Optimiser groups: no decay for biases and norms; learning rates scaled by layer_decay ** depth, if given."""
-        from timm.optim import param_groups_layer_decay, param_groups_weight_decay
+        from timm.optim import (  # type: ignore[attr-defined]
+            param_groups_layer_decay,
+            param_groups_weight_decay,
+        )
 
-        skip = self.module.no_weight_decay() if hasattr(self.module, "no_weight_decay") else ()  # type: ignore[operator]
+        undecayed: Any = getattr(self.module, "no_weight_decay", tuple)
+        skip = undecayed()
         if layer_decay is None:
             groups = param_groups_weight_decay(self.module, weight_decay, no_weight_decay_list=skip)
         else:

@@ -5,7 +5,6 @@ import socket
 import sys
 import threading
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -160,13 +159,12 @@ def _factory(spec: BackboneSpec) -> _Built:
 def _transform(module: nn.Module, spec: BackboneSpec) -> InputTransform:
     """The network's own data config, with what the user declared on top."""
     config: Any = getattr(module, "pretrained_cfg", None)
-    own = timm.data.resolve_data_config({}, model=module) if isinstance(config, Mapping | object) and config else {}
-    found = InputTransform(
-        size=int(own["input_size"][-1]) if own else 224,
-        **({k: tuple(own[k]) for k in ("mean", "std")} if own else {}),
-        **({k: own[k] for k in ("interpolation", "crop_pct")} if own else {}),
-    )
-    return replace(found, **spec.transform)
+    own: dict[str, Any] = {}
+    if config:
+        config = timm.data.resolve_data_config({}, model=module)  # type: ignore[attr-defined, no-untyped-call]
+        own = {"size": int(config["input_size"][-1]), "mean": tuple(config["mean"]), "std": tuple(config["std"])}
+        own |= {name: config[name] for name in ("interpolation", "crop_pct")}
+    return InputTransform(**{"size": 224, **own, **spec.transform})
 
 
 def _traits(module: nn.Module, arguments: Mapping[str, Any], *, pretrained: bool) -> Traits:

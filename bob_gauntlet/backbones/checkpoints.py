@@ -104,9 +104,9 @@ def _numpy_internals() -> list[Any]:
     """The functions that rebuild NumPy scalars and arrays, under today's and yesterday's module names."""
     import numpy as np
 
-    core = np._core.multiarray
+    core: Any = getattr(np, "_core", None) or np.core  # NumPy 2, NumPy 1
     functions, modules = ("scalar", "_reconstruct"), ("core", "_core")
-    return [(getattr(core, f), f"numpy.{m}.multiarray.{f}") for f in functions for m in modules]
+    return [(getattr(core.multiarray, f), f"numpy.{m}.multiarray.{f}") for f in functions for m in modules]
 
 
 def _tensors(found: Any) -> Tensors:

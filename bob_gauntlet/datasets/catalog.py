@@ -29,12 +29,6 @@ class DatasetSpec:
     packages: tuple[str, ...] = ()
 
 
-_MINI = {
-    "scale": "mini",
-    "licence": "BSD-3-Clause, public domain and CC0 pictures (README of each package)",
-    "how_to_get": 'comes with pip install "bob-gauntlet[mini]"',
-    "packages": ("scikit-image", "scikit-learn", "pillow", "numpy"),
-}
 _SCIKIT_IMAGE = "van der Walt et al., scikit-image: image processing in Python, PeerJ 2014"
 _SCIKIT_LEARN = "Pedregosa et al., Scikit-learn: machine learning in Python, JMLR 2011"
 _LOADERS = "bob_gauntlet.datasets.mini"
@@ -43,8 +37,18 @@ _LOADERS = "bob_gauntlet.datasets.mini"
 def _mini(name: str, module: str, source: str, citation: str, about: str, size: str, classes: str) -> DatasetSpec:
     loader = f"{_LOADERS}.{module}:load_{name.replace('-', '_')}"
     return DatasetSpec(
-        name=name, about=about, size=size, classes=classes, citation=citation, loader=loader, source=source, **_MINI
-    )  # type: ignore[arg-type]
+        name=name,
+        about=about,
+        size=size,
+        classes=classes,
+        licence="BSD-3-Clause, public domain and CC0 pictures (README of each package)",
+        citation=citation,
+        how_to_get='comes with pip install "bob-gauntlet[mini]"',
+        scale="mini",
+        loader=loader,
+        source=source,
+        packages=("scikit-image", "scikit-learn", "pillow", "numpy"),
+    )
 
 
 def _paper(

@@ -163,10 +163,9 @@ class _Problem:
         own = logits[rows, targets].double()
         residual = logits.exp_()
         total = residual.sum(dim=1, keepdim=True)
-        loss = float((total.double().log_().squeeze(1) - own).sum())
         residual /= total
         residual[rows, targets] -= 1
-        return residual, loss
+        return residual, float((total.double().log_().squeeze(1) - own).sum())
 
 
 def _principal_axes(features: np.ndarray, mean: np.ndarray, scale: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -89,7 +90,7 @@ def _pack(found: Probe) -> dict[str, np.ndarray]:
 
 
 def _unpack(arrays: Arrays) -> Probe:
-    packed = dict(arrays)
+    packed: dict[str, Any] = dict(arrays)
     facts = json.loads(packed.pop("facts").tobytes())
     validation, strengths = tuple(facts.pop("validation")), tuple(facts.pop("strengths"))
     return Probe(Head(**packed, **facts), validation, strengths)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bob_gauntlet import baselines, stats
+from bob_gauntlet import baseline, stats
 from bob_gauntlet.artifacts import Artifacts
 from bob_gauntlet.datasets.catalog import CATALOG
 from bob_gauntlet.errors import UsageError
@@ -220,7 +220,7 @@ class _Table:
             e.scores[measure].provenance.get("stderr", np.nan) if measure in e.scores else 0 for e in self.entrants
         ]
         draws = stats.normal_draws(self.values[:, index], np.asarray(stderr, np.float64), rng)
-        stored = baselines.read_examples(self.pool.folder, *measure)
+        stored = baseline.read_examples(self.pool.folder, *measure)
         if stored is None:
             return draws
         aligned = {i: v for i, e in enumerate(self.entrants) if (v := self._examples(e, measure, stored)) is not None}
@@ -228,7 +228,7 @@ class _Table:
             draws[:, list(aligned)] = stats.cluster_draws(np.stack(list(aligned.values())), stored.clusters, rng)
         return draws
 
-    def _examples(self, entrant: _Entrant, measure: MeasureKey, stored: baselines.Examples) -> np.ndarray | None:
+    def _examples(self, entrant: _Entrant, measure: MeasureKey, stored: baseline.Examples) -> np.ndarray | None:
         """Per-example values in the order of the pool's, None where they are not the same examples."""
         if not entrant.own:
             return stored.values.get(entrant.member) if measure in entrant.scores else None

@@ -55,7 +55,8 @@ def folder_of(name: str, own: Path) -> Path:
     for folder in (own / name, bundled() / name, Path(name)):
         if (folder / "scores.csv").is_file():
             return folder
-    raise UsageError(f"no baselines are called {name!r}{nearest(name, known) or f'; there are {', '.join(known)}'}")
+    close = nearest(name, known) or f"; there are {', '.join(known)}"
+    raise UsageError(f"no baselines are called {name!r}{close}")
 
 
 def read_scores(folder: Path) -> list[Score]:
@@ -126,11 +127,9 @@ def write_examples(folder: Path, setting: str, metric: str, examples: Examples) 
     names = sorted(examples.values)
     buffer = io.BytesIO()
     texts = {"ids": examples.ids, "clusters": examples.clusters, "backbones": names}
-    np.savez_compressed(
-        buffer,
-        values=np.stack([np.asarray(examples.values[name], np.float32) for name in names]),
-        **{key: np.frombuffer("\n".join(text).encode(), np.uint8) for key, text in texts.items()},
-    )
+    arrays: dict[str, Any] = {key: np.frombuffer("\n".join(text).encode(), np.uint8) for key, text in texts.items()}
+    arrays["values"] = np.stack([np.asarray(examples.values[name], np.float32) for name in names])
+    np.savez_compressed(buffer, **arrays)
     write_atomically(examples_path(folder, setting, metric), buffer.getvalue())
 
 
