@@ -1,9 +1,9 @@
 """`bob baseline refresh`: measure the rows of a baseline folder whose protocol, data or backbone moved."""
 
 import json
+import os
 import subprocess
 import sys
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -28,10 +28,10 @@ def refresh(name: str, pytest_options: Sequence[str]) -> int:
     store = Store(home / "refresh" / folder.name)
     known = set(store.latest())
     store.append(s for row in baseline.read_scores(folder) for s in unmerged(row) if s.identity not in known)
-    with tempfile.TemporaryDirectory() as scratch:
-        results = Path(scratch) / "scores.json"
-        code = _measure(rows, store.folder, results, pytest_options)
-        scores = [Score.from_dict(record) for record in json.loads(results.read_text())] if results.is_file() else []
+    results = store.folder.with_suffix(".json")
+    results.unlink(missing_ok=True)
+    code = _measure(rows, store.folder, results, pytest_options)
+    scores = [Score.from_dict(record) for record in json.loads(results.read_text())] if results.is_file() else []
     if scores:
         add(folder, rows, scores, Artifacts(home / "artifacts"), _recipes(rows))
     return code
@@ -41,9 +41,13 @@ def _measure(rows: Sequence[BackboneRow], store: Path, results: Path, pytest_opt
     suites = Path(__file__).parents[1] / "suites"
     suites = suites if suites.is_dir() else Path(__file__).parent / "suites"
     names = [f"--backbone={name}" for row in rows for name in names_of(row)]
-    command = [sys.executable, "-m", "pytest", str(suites), *names, f"--bob-store={store}", f"--bob-json={results}"]
-    command.append("--bob-pool=none")
-    return subprocess.call([*command, *pytest_options])
+    # relative paths, since the command stands in the provenance of every score
+    where = [f"--bob-store={_relative(store)}", f"--bob-json={_relative(results)}", "--bob-pool=none"]
+    return subprocess.call([sys.executable, "-m", "pytest", _relative(suites), *names, *where, *pytest_options])
+
+
+def _relative(path: Path) -> str:
+    return os.path.relpath(path)
 
 
 def _recipes(rows: Sequence[BackboneRow]) -> dict[str, dict[str, object]]:

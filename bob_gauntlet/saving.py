@@ -58,7 +58,10 @@ def add(
                 texts[measure] = arrays[0]
     for measure, values in fresh.items():
         _add_examples(folder, measure, values, texts[measure])
-    baseline.write(folder, list(kept.values()), lines.values())
+    params = {name: f"{score.value:.3f}" for (name, _, metric), score in kept.items() if metric == "params"}
+    baseline.write(
+        folder, list(kept.values()), [replace(r, params=params.get(r.name, r.params)) for r in lines.values()]
+    )
     pools.freeze(folder)
 
 
@@ -138,4 +141,4 @@ def recipe_of(spec: BackboneSpec) -> dict[str, Any]:
         found = json.loads(path.read_text(encoding="utf-8")) if path and path.is_file() else {}
     except (OSError, ValueError):
         return {}
-    return found if isinstance(found, dict) else {}
+    return {k: v for k, v in found.items() if k != "spec"} if isinstance(found, dict) else {}
