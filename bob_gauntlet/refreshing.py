@@ -29,6 +29,7 @@ def refresh(name: str, pytest_options: Sequence[str]) -> int:
     known = set(store.latest())
     store.append(s for row in baseline.read_scores(folder) for s in unmerged(row) if s.identity not in known)
     results = store.folder.with_suffix(".json")
+    results.parent.mkdir(parents=True, exist_ok=True)
     results.unlink(missing_ok=True)
     code = _measure(rows, store.folder, results, pytest_options)
     scores = [Score.from_dict(record) for record in json.loads(results.read_text())] if results.is_file() else []

@@ -44,7 +44,7 @@ def reference(values: Sequence[float]) -> Reference:
     >>> reference([1.0, 2.0, 3.0])
     Reference(mean=2.0, std=0.816496580927726, n=3)
     """
-    if not values:
+    if not len(values):
         return Reference(0.0, 0.0, 0)
     array = np.asarray(values, np.float64)
     mean, std = float(array.mean()), float(array.std())

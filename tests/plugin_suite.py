@@ -1,0 +1,79 @@
+"""A suite that takes milliseconds, for tests of the plugin: its text, and what the tests read off its runs."""
+
+SUITE = '''
+import os, signal, time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+
+from bob_gauntlet.errors import BobError, MissingError
+from bob_gauntlet.plugin import settings
+from bob_gauntlet.protocols.recipe import Measured
+
+
+@dataclass(frozen=True)
+class Quick:
+    """Measures what its id says, without a forward pass; what FILE says happens first."""
+
+    id: str
+    version: ClassVar[int] = 1
+    mini: ClassVar[dict] = {}
+    seeded: ClassVar[bool] = False
+    input_size: int | None = None
+
+    def evaluate(self, backbone, dataset, run):
+        log(f"{backbone.name} {self.id}@{dataset.name} by {os.getpid()}")
+        happen(f"{self.id}@{dataset.name}")
+        values = np.arange(10.0) + len(backbone.name)
+        yield Measured("map" if self.id == "retrieval" else "top1", float(values.mean()), values,
+                       [str(i) for i in range(10)], [str(i // 2) for i in range(10)])
+
+
+def log(line):
+    with open("log.txt", "a") as file:
+        file.write(line + "\\n")
+
+
+def happen(setting):
+    plan = Path("plan.txt").read_text().split("\\n") if Path("plan.txt").exists() else []
+    for line in plan:
+        where, _, what = line.partition(" ")
+        if where != setting:
+            continue
+        if what == "kill" or (what == "kill once" and not Path("killed").exists()):
+            Path("killed").touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        if what == "fail":
+            raise BobError("it does not work; type something else")
+        if what == "skip":
+            raise MissingError("its data is absent; get it there")
+        if what.startswith("sleep"):
+            time.sleep(float(what.split()[1]))
+
+
+@settings("linear-probe")
+def test_linear_probe(gauntlet, dataset):
+    gauntlet.run(Quick("linear-probe"), dataset)
+
+
+@settings("knn")
+def test_knn(gauntlet, dataset):
+    gauntlet.run(Quick("knn"), dataset)
+
+
+@settings("retrieval", exclusive=True)
+def test_retrieval(gauntlet, dataset):
+    gauntlet.run(Quick("retrieval"), dataset)
+'''
+
+SETTINGS = (
+    "linear-probe@photos",
+    "linear-probe@digits",
+    "knn@photos",
+    "knn@digits",
+    "retrieval@photos-instances",
+    "retrieval@copydays-mini",
+)
+"""What the suite measures for each backbone."""

@@ -1,0 +1,230 @@
+"""The plugin as its users meet it: options, ids, reports, exit codes; in three worlds where worlds may differ."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from bob_gauntlet.scores import Score
+from bob_gauntlet.store import Store
+from tests.plugin_suite import SETTINGS, SUITE
+
+WORLDS = {"no xdist": ["-p", "no:xdist"], "-n0": ["-n0"], "-n2": ["-n2"]}
+
+BACKBONE = "--backbone=random:test_resnet"
+
+
+@pytest.fixture(scope="session")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Artefacts that all these tests share: tickets and manifests are made once."""
+    return tmp_path_factory.mktemp("artifacts")
+
+
+@pytest.fixture
+def bench(pytester: pytest.Pytester, cache: Path, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
+    """An empty folder with the quick suite; every run has its own process."""
+    monkeypatch.setenv("COLUMNS", "200")
+    pytester.makepyfile(test_quick=SUITE)
+    pytester.makeini("[pytest]\n")
+    pytester.plugins = []
+    pytester._method = "subprocess"  # type: ignore[attr-defined]
+    return pytester
+
+
+def run(bench: pytest.Pytester, cache: Path, *options: str) -> pytest.RunResult:
+    """Run the quick suite in a process of its own, without a pool."""
+    pool = [] if any("--bob-pool" in option for option in options) else ["--bob-pool=none"]
+    return bench.runpytest_subprocess(f"--bob-cache={cache}", *pool, *options)
+
+
+def stored(bench: pytest.Pytester) -> list[Score]:
+    """What the session's store holds."""
+    return list(Store(bench.path / ".bob/store"))
+
+
+@pytest.mark.parametrize("world", WORLDS)
+def test_every_setting_is_measured_stored_and_then_read(bench: pytest.Pytester, cache: Path, world: str) -> None:
+    """The first run measures, the second reads, and both pass; the store grows by the first only."""
+    first = run(bench, cache, BACKBONE, *WORLDS[world])
+    first.assert_outcomes(passed=len(SETTINGS))
+    first.stdout.fnmatch_lines(["*measured 6 settings, 0 were already in the store, 0 skipped, 0 failed*"])
+    assert sorted(s.setting for s in stored(bench)) == sorted(SETTINGS)
+    second = run(bench, cache, BACKBONE, *WORLDS[world])
+    second.assert_outcomes(passed=len(SETTINGS))
+    second.stdout.fnmatch_lines(["*measured 0 settings, 6 were already in the store, 0 skipped, 0 failed*"])
+    assert len(stored(bench)) == len(SETTINGS)
+    assert len((bench.path / "log.txt").read_text().splitlines()) == len(SETTINGS)
+
+
+@pytest.mark.parametrize("world", WORLDS)
+def test_failures_and_skips_are_grouped_by_reason(bench: pytest.Pytester, cache: Path, world: str) -> None:
+    """One line each, no traceback, and the other settings are measured."""
+    (bench.path / "plan.txt").write_text("knn@photos fail\nknn@digits skip\nlinear-probe@digits skip")
+    result = run(bench, cache, BACKBONE, *WORLDS[world])
+    result.assert_outcomes(passed=3, failed=1, skipped=2)
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    result.stdout.fnmatch_lines(
+        ["failed: knn@photos of random:test_resnet: it does not work; type something else"]
+    )
+    assert "digits of random:test_resnet: its data is absent; get it there" in result.stdout.str()
+    assert "Traceback" not in result.stdout.str() + result.stderr.str()
+    assert len(stored(bench)) == 3
+
+
+@pytest.mark.parametrize("world", WORLDS)
+def test_a_suite_without_backbone_is_a_usage_error(bench: pytest.Pytester, cache: Path, world: str) -> None:
+    """Exit 4, and what to type next."""
+    result = run(bench, cache, *WORLDS[world])
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    assert "no backbone to judge: add --backbone=efficientnet_lite0" in result.stdout.str() + result.stderr.str()
+
+
+@pytest.mark.parametrize("world", WORLDS)
+def test_an_unknown_backbone_stops_the_session_before_it_starts(
+    bench: pytest.Pytester, cache: Path, world: str
+) -> None:
+    """Exit 4 with the nearest names; nothing has run."""
+    result = run(bench, cache, "--backbone=efficientnet_lite9", *WORLDS[world])
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    assert "did you mean" in result.stderr.str()
+    assert "efficientnet_lite0" in result.stderr.str()
+    assert not (bench.path / "log.txt").exists()
+
+
+def test_scores_agree_between_the_worlds(bench: pytest.Pytester, cache: Path) -> None:
+    """Serial or on two workers: the same records, provenance of the run aside."""
+    found = []
+    for world in WORLDS.values():
+        name = f"{world[0].strip('-')}.json"
+        run(bench, cache, BACKBONE, f"--bob-store=store-{name}", f"--bob-json={name}", *world)
+        records = json.loads((bench.path / name).read_text())
+        found.append(sorted((r["setting"], r["metric"], r["value"], r["protocol_hash"]) for r in records))
+    assert found[0] == found[1] == found[2]
+    assert len(found[0]) == len(SETTINGS)
+
+
+def test_two_workers_share_one_backbone(bench: pytest.Pytester, cache: Path) -> None:
+    """`-n 2` keeps both busy: each takes a dataset of the same backbone."""
+    (bench.path / "plan.txt").write_text("\n".join(f"{setting} sleep 0.3" for setting in SETTINGS))
+    run(bench, cache, BACKBONE, "-n2").assert_outcomes(passed=len(SETTINGS))
+    lines = (bench.path / "log.txt").read_text().splitlines()
+    assert len({line.rpartition(" ")[2] for line in lines}) == 2
+
+
+def test_json_lists_every_score(bench: pytest.Pytester, cache: Path) -> None:
+    """Records that `Score.from_dict` reads, also on a second run that measures nothing."""
+    for _ in range(2):
+        run(bench, cache, BACKBONE, "--bob-json=scores.json")
+        records = json.loads((bench.path / "scores.json").read_text())
+        assert {r["setting"] for r in records} == set(SETTINGS)
+        assert {"setting", "metric", "value", "backbone", "task"} <= set(records[0])
+        assert [Score.from_dict(r) for r in records]
+
+
+def test_rerun_measures_again(bench: pytest.Pytester, cache: Path) -> None:
+    """And the newer score counts."""
+    run(bench, cache, BACKBONE)
+    run(bench, cache, BACKBONE, "--bob-rerun").stdout.fnmatch_lines(["*measured 6 settings*"])
+    assert len(stored(bench)) == 2 * len(SETTINGS)
+
+
+def test_a_limit_is_another_measurement(bench: pytest.Pytester, cache: Path) -> None:
+    """A score of the first 8 examples does not answer for all of them, and the other way round."""
+    run(bench, cache, BACKBONE, "--bob-limit=8").stdout.fnmatch_lines(["*measured 6 settings*"])
+    run(bench, cache, BACKBONE).stdout.fnmatch_lines(["*measured 6 settings*"])
+    run(bench, cache, BACKBONE, "--bob-limit=8").stdout.fnmatch_lines(["*measured 0 settings, 6 were already*"])
+    assert {s.limit for s in stored(bench)} == {8, None}
+
+
+def test_backbones_are_repeatable_and_each_is_worked_off_at_a_stretch(bench: pytest.Pytester, cache: Path) -> None:
+    """A, A, A, then B, B, B; what has to run alone is last."""
+    run(bench, cache, BACKBONE, "--backbone=random:test_resnet,seed=1").assert_outcomes(passed=2 * len(SETTINGS))
+    names = [line.split(" ")[0] for line in (bench.path / "log.txt").read_text().splitlines()]
+    a, b = "random:test_resnet", "random:test_resnet,seed=1"
+    assert names == [a] * 4 + [b] * 4 + [a] * 2 + [b] * 2
+
+
+def test_collecting_needs_no_backbone(bench: pytest.Pytester, cache: Path) -> None:
+    """--collect-only shows what would run."""
+    result = run(bench, cache, "--collect-only", "-q")
+    assert result.ret == pytest.ExitCode.OK
+    assert "test_knn[BACKBONE@photos]" in result.stdout.str()
+
+
+def test_nothing_measured_is_exit_code_5(bench: pytest.Pytester, cache: Path) -> None:
+    """Skips alone are no success."""
+    (bench.path / "plan.txt").write_text("\n".join(f"{setting} skip" for setting in SETTINGS))
+    result = run(bench, cache, BACKBONE)
+    result.assert_outcomes(skipped=len(SETTINGS))
+    assert result.ret == pytest.ExitCode.NO_TESTS_COLLECTED
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        ("--scale=minni", "--scale=minni: has to be mini or paper; did you mean mini?"),
+        ("--bob-limit=none", "--bob-limit=none: has to be a whole number from 2"),
+        ("--bob-limit=1", "--bob-limit=1: has to be a whole number from 2"),
+        ("--bob-seeds=0", "--bob-seeds=0: has to be a whole number from 1"),
+        ("--bob-device=tpu", "--bob-device=tpu: has to be auto or cpu or cuda"),
+        ("--bob-json=nowhere/scores.json", "--bob-json=nowhere/scores.json: its folder does not exist"),
+        ("--bob-report=.", "--bob-report=.: is a folder"),
+        ("--bob-pool=minni", "no baselines are called 'minni'"),
+        ("--bob-store=test_quick.py/store", "scores cannot be stored in "),
+        (BACKBONE, "random:test_resnet is given twice"),
+        ("--backbone=", "names nothing; `bob zoo` lists the known names"),
+    ],
+)
+def test_a_bad_option_is_one_line_and_exit_code_4(
+    bench: pytest.Pytester, cache: Path, option: str, message: str
+) -> None:
+    """It says what may stand there."""
+    result = run(bench, cache, BACKBONE, option)
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    [line] = [line for line in result.stderr.str().splitlines() if line.startswith("ERROR: ")]
+    assert message in line
+
+
+def test_the_cuda_device_is_refused_where_there_is_none(
+    bench: pytest.Pytester, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It names what to check."""
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    result = run(bench, cache, BACKBONE, "--bob-device=cuda")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    assert "no NVIDIA GPU is visible" in result.stderr.str()
+
+
+def test_names_and_folders_of_any_script_work(bench: pytest.Pytester, cache: Path) -> None:
+    """A declared name and a store with spaces and umlauts."""
+    (bench.path / "bob.toml").write_text('[backbones]\n"mein Rückgrat [v2]@home" = "random:test_resnet"\n', "utf-8")
+    options = ["--backbone=mein Rückgrat [v2]@home", "--bob-store=mein Ort/störe", "-n2"]
+    result = run(bench, cache, *options)
+    result.assert_outcomes(passed=len(SETTINGS))
+    assert {s.backbone for s in Store(bench.path / "mein Ort/störe")} == {"mein Rückgrat [v2]@home"}
+
+
+def test_the_plugin_leaves_other_peoples_tests_alone(bench: pytest.Pytester) -> None:
+    """A project that has the package installed and runs its own tests sees nothing of it."""
+    (bench.path / "test_quick.py").unlink()
+    bench.makepyfile(test_own="def test_own(): pass")
+    result = bench.runpytest_subprocess()
+    assert result.ret == pytest.ExitCode.OK
+    assert "bob-gauntlet 0" not in result.stdout.str()
+    assert not (bench.path / ".bob").exists()
+
+
+def test_interrupting_keeps_what_is_measured(bench: pytest.Pytester, cache: Path) -> None:
+    """Ctrl-C in the middle of the third setting: two scores are stored, and the next run measures four."""
+    bench.makeconftest(
+        """
+        def pytest_runtest_call(item):
+            if "test_knn" in item.nodeid and "photos" in item.nodeid:
+                raise KeyboardInterrupt
+        """
+    )
+    result = run(bench, cache, BACKBONE)
+    assert result.ret == pytest.ExitCode.INTERRUPTED
+    assert len(stored(bench)) == 2
+    (bench.path / "conftest.py").unlink()
+    run(bench, cache, BACKBONE).stdout.fnmatch_lines(["*measured 4 settings, 2 were already in the store*"])
