@@ -45,6 +45,8 @@ def happen(setting):
         if what == "kill" or (what == "kill once" and not Path("killed").exists()):
             Path("killed").touch()
             os.kill(os.getpid(), signal.SIGKILL)
+        if what == "interrupt":
+            raise KeyboardInterrupt
         if what == "fail":
             raise BobError("it does not work; type something else")
         if what == "skip":

@@ -1,10 +1,18 @@
 """The plugin as its users meet it: options, ids, reports, exit codes; in three worlds where worlds may differ."""
 
+import errno
 import json
+import re
+import sys
 from pathlib import Path
 
 import pytest
 
+# pytester takes modules out again that a run brought in, and torch cannot be imported twice: so it is there before
+import bob_gauntlet.backbones.build  # noqa: F401
+import bob_gauntlet.datasets.mini.classification  # noqa: F401
+import bob_gauntlet.datasets.mini.retrieval  # noqa: F401
+from bob_gauntlet.options import OPTIONS
 from bob_gauntlet.scores import Score
 from bob_gauntlet.store import Store
 from tests.plugin_suite import SETTINGS, SUITE
@@ -26,15 +34,14 @@ def bench(pytester: pytest.Pytester, cache: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv("COLUMNS", "200")
     pytester.makepyfile(test_quick=SUITE)
     pytester.makeini("[pytest]\n")
-    pytester.plugins = []
-    pytester._method = "subprocess"  # type: ignore[attr-defined]
     return pytester
 
 
 def run(bench: pytest.Pytester, cache: Path, *options: str) -> pytest.RunResult:
-    """Run the quick suite in a process of its own, without a pool."""
+    """Run the quick suite without a pool; in this process, where torch is loaded already, unless workers are needed."""
     pool = [] if any("--bob-pool" in option for option in options) else ["--bob-pool=none"]
-    return bench.runpytest_subprocess(f"--bob-cache={cache}", *pool, *options)
+    start = bench.runpytest_subprocess if "-n2" in options else bench.runpytest_inprocess
+    return start(f"--bob-cache={cache}", *pool, *options)
 
 
 def stored(bench: pytest.Pytester) -> list[Score]:
@@ -86,8 +93,7 @@ def test_an_unknown_backbone_stops_the_session_before_it_starts(
     """Exit 4 with the nearest names; nothing has run."""
     result = run(bench, cache, "--backbone=efficientnet_lite9", *WORLDS[world])
     assert result.ret == pytest.ExitCode.USAGE_ERROR
-    assert "did you mean" in result.stderr.str()
-    assert "efficientnet_lite0" in result.stderr.str()
+    assert "did you mean efficientnet_lite4, " in result.stderr.str()
     assert not (bench.path / "log.txt").exists()
 
 
@@ -216,15 +222,61 @@ def test_the_plugin_leaves_other_peoples_tests_alone(bench: pytest.Pytester) -> 
 
 def test_interrupting_keeps_what_is_measured(bench: pytest.Pytester, cache: Path) -> None:
     """Ctrl-C in the middle of the third setting: two scores are stored, and the next run measures four."""
-    bench.makeconftest(
-        """
-        def pytest_runtest_call(item):
-            if "test_knn" in item.nodeid and "photos" in item.nodeid:
-                raise KeyboardInterrupt
-        """
-    )
-    result = run(bench, cache, BACKBONE)
+    (bench.path / "plan.txt").write_text("knn@photos interrupt")
+    command = [sys.executable, "-m", "pytest", BACKBONE, f"--bob-cache={cache}", "--bob-pool=none"]
+    result = bench.run(*command)
     assert result.ret == pytest.ExitCode.INTERRUPTED
     assert len(stored(bench)) == 2
-    (bench.path / "conftest.py").unlink()
+    (bench.path / "plan.txt").unlink()
     run(bench, cache, BACKBONE).stdout.fnmatch_lines(["*measured 4 settings, 2 were already in the store*"])
+
+
+def test_a_session_ranks_against_its_pool(bench: pytest.Pytester, cache: Path) -> None:
+    """--bob-save makes baselines of three backbones; a fourth is ranked among them, and one of them is shown once."""
+    own = ["--backbone=random:test_vit", "--backbone=random:test_resnet", "--backbone=random:test_convnext"]
+    run(bench, cache, *own, "--bob-save=ours").assert_outcomes(passed=3 * len(SETTINGS))
+    result = run(bench, cache, "--backbone=random:test_efficientnet", "--bob-pool=ours", "--bob-report=r.md")
+    table = result.stdout.str().partition(" ranking =")[2]
+    assert "random:test_efficientnet" in table
+    assert "6/6" not in table, "kNN is measured and not ranked"
+    assert "4/4" in table
+    assert table.rindex("measured 6 settings") > table.rindex("random:test_efficientnet"), "counts come last"
+    page = (bench.path / "r.md").read_text()
+    assert "| random:test_efficientnet" in page
+    assert "## How they were got" in page
+
+
+def test_a_limited_run_is_not_ranked(bench: pytest.Pytester, cache: Path) -> None:
+    """Unlike things are never compared: the note names the field."""
+    run(bench, cache, BACKBONE, "--bob-save=ours")
+    result = run(bench, cache, BACKBONE, "--bob-pool=ours", "--bob-limit=8")
+    assert "is not ranked: limit differs from that of pool ours" in result.stdout.str()
+
+
+def test_a_failure_of_the_disk_is_no_success(
+    bench: pytest.Pytester, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Scores that could not be stored are counted at the end, kept in --bob-json, and the exit code is 1."""
+
+    def full(*args: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("bob_gauntlet.store._append_whole", full)
+    result = run(bench, cache, BACKBONE, "--bob-json=scores.json")
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    result.stdout.fnmatch_lines(["6 scores are not stored: *No space left on device; free some space and run again*"])
+    assert len(json.loads((bench.path / "scores.json").read_text())) == len(SETTINGS)
+
+
+def test_junit_names_the_reason(bench: pytest.Pytester, cache: Path) -> None:
+    """What a CI shows of a failed setting is its one line."""
+    (bench.path / "plan.txt").write_text("knn@photos fail")
+    run(bench, cache, BACKBONE, "--junitxml=junit.xml")
+    assert "it does not work; type something else" in (bench.path / "junit.xml").read_text()
+
+
+def test_the_readme_lists_every_option() -> None:
+    """Name and default stand in its table, and nothing else does."""
+    readme = (Path(__file__).parents[1] / "README.md").read_text()
+    listed = re.findall(r"^\| `(--[a-z-]+)", readme, re.MULTILINE)
+    assert listed == [option.name for option in OPTIONS]
