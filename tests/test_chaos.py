@@ -27,7 +27,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def folder(tmp_path: Path) -> Path:
     """A folder with the quick suite."""
     (tmp_path / "test_quick.py").write_text(SUITE)
-    (tmp_path / "pytest.ini").write_text("[pytest]\n")
+    (tmp_path / "pytest.ini").write_text("[pytest]\ntestpaths = test_quick.py\n")
     return tmp_path
 
 
@@ -126,7 +126,9 @@ def test_two_sessions_share_a_store_and_a_cache(folder: Path, cache: Path) -> No
 
 @pytest.mark.slow
 @pytest.mark.parametrize("version", ["8.4.*", "9.1.*", "9.2.*"])
-def test_every_supported_pytest(folder: Path, cache: Path, tmp_path_factory: pytest.TempPathFactory, version: str) -> None:
+def test_every_supported_pytest(
+    folder: Path, cache: Path, tmp_path_factory: pytest.TempPathFactory, version: str
+) -> None:
     """Spread over two workers, one of them killed, on three versions of pytest."""
     home = tmp_path_factory.mktemp("venv")
     subprocess.run([sys.executable, "-m", "venv", home], check=True)

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 # pytester takes modules out again that a run brought in, and torch cannot be imported twice: so it is there before
-import bob_gauntlet.backbones.build  # noqa: F401
-import bob_gauntlet.datasets.mini.classification  # noqa: F401
+import bob_gauntlet.backbones.build
+import bob_gauntlet.datasets.mini.classification
 import bob_gauntlet.datasets.mini.retrieval  # noqa: F401
 from bob_gauntlet.options import OPTIONS
 from bob_gauntlet.scores import Score
@@ -70,9 +70,7 @@ def test_failures_and_skips_are_grouped_by_reason(bench: pytest.Pytester, cache:
     result = run(bench, cache, BACKBONE, *WORLDS[world])
     result.assert_outcomes(passed=3, failed=1, skipped=2)
     assert result.ret == pytest.ExitCode.TESTS_FAILED
-    result.stdout.fnmatch_lines(
-        ["failed: knn@photos of random:test_resnet: it does not work; type something else"]
-    )
+    result.stdout.fnmatch_lines(["failed: knn@photos of random:test_resnet: it does not work; type something else"])
     assert "digits of random:test_resnet: its data is absent; get it there" in result.stdout.str()
     assert "Traceback" not in result.stdout.str() + result.stderr.str()
     assert len(stored(bench)) == 3

@@ -11,8 +11,9 @@ from scipy.stats import rankdata, zscore
 
 from bob_gauntlet import stats
 
-# Table 19 of the paper, in its order: top-1 at epsilon 1/255 and 2/255, and the printed z. The printed 0.58 of ResNet-50
-# CLIP, whose accuracies lie below the mean, has lost its minus sign; most of z is printed truncated, some of it rounded.
+# Table 19 of the paper, in its order: top-1 at epsilon 1/255 and 2/255, and the printed z. The printed 0.58 of
+# ResNet-50 CLIP, whose accuracies lie below the mean, has lost its minus sign; most of z is printed truncated, some of
+# it rounded.
 TABLE_19 = (
     (28.79, 13.25, -0.99),
     (36.60, 22.01, -0.26),

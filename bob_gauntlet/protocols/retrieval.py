@@ -64,16 +64,11 @@ class Retrieval:
             "mrr": (everyone, [metrics.reciprocal_rank(r) for r in first]),
             **{f"recall{k}": (kept, [metrics.recall_at(r, k) for r in found]) for k in (1, 5, 10)},
         }
+        counts = {
+            "queries": len(queries),
+            "gallery": len(gallery),
+            "queries_without_relevant": len(queries) - len(kept),
+        }
         for metric, (indices, values) in per_query.items():
-            yield Measured(
-                metric,
-                float(np.mean(values)),
-                np.array(values),
-                [queries.ids[i] for i in indices],
-                [queries.clusters[i] for i in indices],
-                {
-                    "queries": len(queries),
-                    "gallery": len(gallery),
-                    "queries_without_relevant": len(queries) - len(kept),
-                },
-            )
+            ids, clusters = ([names[i] for i in indices] for names in (queries.ids, queries.clusters))
+            yield Measured(metric, float(np.mean(values)), np.array(values), ids, clusters, counts)
