@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -86,14 +87,10 @@ def read_backbones(folder: Path) -> dict[str, BackboneRow]:
 def write(folder: Path, scores: Sequence[Score], rows: Iterable[BackboneRow]) -> None:
     """Write scores.csv, provenance.json and backbones.csv, each whole or not at all."""
     ordered = sorted(scores, key=lambda s: (s.backbone, s.setting, s.metric))
-    provenance: dict[str, dict[str, Any]] = {}
-    for score in ordered:
-        provenance.setdefault(score.backbone, {})[f"{score.setting} {score.metric}"] = {
-            key: value for key, value in score.provenance.items() if key not in ("stderr", "n", "examples")
-        }
     table = _csv(COLUMNS, [_row(score) for score in ordered])
     lines = _csv([f.name for f in fields(BackboneRow)], [asdict(row) for row in rows])
-    write_atomically(folder / "provenance.json", (json.dumps(provenance, indent=1, sort_keys=True) + "\n").encode())
+    origins = json.dumps(_origins(ordered), indent=1, sort_keys=True, ensure_ascii=False)
+    write_atomically(folder / "provenance.json", (origins + "\n").encode())
     write_atomically(folder / "backbones.csv", lines)
     write_atomically(folder / "scores.csv", table)
 
@@ -113,10 +110,10 @@ def read_examples(folder: Path, setting: str, metric: str) -> Examples | None:
     if not path.is_file():
         return None
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as file:
             texts = {k: file[k].tobytes().decode().split("\n") for k in ("ids", "clusters", "backbones")}
             values = dict(zip(texts["backbones"], file["values"], strict=True))
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, BadZipFile) as error:
         log.warning("%s is damaged (%s): its measure has no interval", path, error)
         return None
     return Examples(tuple(texts["ids"]), tuple(texts["clusters"]), values)
@@ -138,6 +135,21 @@ def examples_path(folder: Path, setting: str, metric: str) -> Path:
     return folder / "examples" / f"{setting}.{metric}.npz"
 
 
+def _origins(scores: Iterable[Score]) -> dict[str, Any]:
+    """backbone -> setting -> provenance, what all metrics of the setting share once, and the rest under each metric."""
+    found: dict[str, dict[str, dict[str, Any]]] = {}
+    for score in scores:
+        own = {key: value for key, value in score.provenance.items() if key not in ("stderr", "n", "examples")}
+        found.setdefault(score.backbone, {}).setdefault(score.setting, {})[score.metric] = own
+    for settings in found.values():
+        for setting, metrics in settings.items():
+            first = next(iter(metrics.values()))
+            shared = {k: v for k, v in first.items() if all(m.get(k, ...) == v for m in metrics.values())}
+            rest = {name: {k: v for k, v in m.items() if k not in shared} for name, m in metrics.items()}
+            settings[setting] = {"shared": shared, "metrics": rest}
+    return found
+
+
 def _csv(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> bytes:
     text = io.StringIO()
     writer = csv.DictWriter(text, columns, lineterminator="\n")
@@ -155,7 +167,8 @@ def _row(score: Score) -> dict[str, Any]:
 
 
 def _score(row: Mapping[str, str], provenance: Mapping[str, Any]) -> Score:
-    own = provenance.get(row["backbone"], {}).get(f"{row['setting']} {row['metric']}", {})
+    origin = provenance.get(row["backbone"], {}).get(row["setting"], {})
+    own = {**origin.get("shared", {}), **origin.get("metrics", {}).get(row["metric"], {})}
     plain: dict[str, Any] = {name: row[name] for name in COLUMNS if name not in ("stderr", "n")}
     plain["value"] = float(row["value"])
     plain["datasets"] = json.loads(row["datasets"])

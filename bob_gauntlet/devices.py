@@ -10,6 +10,7 @@ import platform
 import tempfile
 from collections.abc import Mapping
 from functools import cache
+from itertools import takewhile
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -58,7 +59,9 @@ def visible_gpus(environment: Mapping[str, str], present: int) -> list[str]:
     mask = environment.get("CUDA_VISIBLE_DEVICES")
     if mask is None:
         return [str(index) for index in range(present)]
-    return [entry.strip() for entry in mask.split(",") if entry.strip() not in ("", "-1")]
+    # as CUDA reads it: the list ends at the first entry that is no device
+    entries = (entry.strip() for entry in mask.split(","))
+    return list(takewhile(lambda entry: entry not in ("", "-1"), entries))
 
 
 def present_gpus() -> int:
@@ -71,7 +74,7 @@ def lease_gpu(gpus: list[str], folder: Path | None = None) -> FileLock | None:
 
     With more workers than GPUs, the later ones share: they are spread by process id. The caller keeps the lock.
     """
-    folder = folder or Path(tempfile.gettempdir()) / "bob-gauntlet-gpus"
+    folder = folder or Path(tempfile.gettempdir()) / f"bob-gauntlet-gpus-{os.getuid() if hasattr(os, 'getuid') else 0}"
     if not gpus:
         return None
     folder.mkdir(parents=True, exist_ok=True)

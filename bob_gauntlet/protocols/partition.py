@@ -25,6 +25,6 @@ def partition(targets: np.ndarray, train: int, seed: int) -> tuple[np.ndarray, n
     chosen = np.zeros(count, bool)
     for label in np.unique(labels):
         members = rng.permutation(np.flatnonzero(labels == label))
-        taken = max(1, round(share * len(members))) if len(members) > 1 else 0
+        taken = min(max(1, round(share * len(members))), len(members) - 1)
         chosen[members[:taken]] = True
     return np.flatnonzero(~chosen), np.flatnonzero(chosen)

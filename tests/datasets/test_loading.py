@@ -103,16 +103,11 @@ def test_a_limited_split_shows_its_own_images_under_its_own_fingerprint() -> Non
     assert len({kept.fingerprint, other, "f1"}) == 3
 
 
-BY_ROLE = pytest.mark.xfail(reason="limited() takes each role's own first classes: other ones to test", strict=True)
-
-
 @pytest.mark.parametrize(
     ("name", "limit"),
     [
         *[(name, limit) for name in ("photos", "photos-instances") for limit in (4, 8, 30)],
-        ("digits", 30),
-        pytest.param("digits", 8, marks=BY_ROLE),
-        pytest.param("digits", 4, marks=BY_ROLE),
+        *[("digits", limit) for limit in (4, 8, 30)],
     ],
 )
 def test_limited_mini_datasets_can_still_be_measured(name: str, limit: int) -> None:

@@ -1,0 +1,180 @@
+"""Baseline folders: what is written is read, damage is named, and the bundled ones hold what they claim."""
+
+import csv
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bob_gauntlet import baseline, pools
+from bob_gauntlet.baseline import BackboneRow, Examples
+from bob_gauntlet.errors import UsageError
+from bob_gauntlet.scores import Score
+from bob_gauntlet.settings import SETTINGS, ranked_measures
+from bob_gauntlet.stats import reference
+from tests.test_store import scores
+
+MINI = Path(__file__).parents[1] / "baselines/mini"
+
+
+def unique(found: list[Score]) -> list[Score]:
+    """At most one score of a backbone and measure, as a table holds them; names without line breaks or NUL."""
+    kept = {(s.backbone, *s.measure): s for s in found if s.backbone.isprintable()}
+    return [replace(s, provenance={}) for s in kept.values()]
+
+
+@given(st.lists(scores, max_size=4).map(unique))
+def test_scores_survive_the_table(found: list[Score]) -> None:
+    """Full precision of values, in any script."""
+    import tempfile
+
+    plain = [replace(s, backbone_fingerprint="f", protocol_hash="p") for s in found]
+    with tempfile.TemporaryDirectory() as name:
+        baseline.write(Path(name), plain, [])
+        read = baseline.read_scores(Path(name))
+    assert {(s.backbone, s.measure): s.to_dict() for s in read} == {(s.backbone, s.measure): s.to_dict() for s in plain}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Baselines of three backbones on one measure."""
+    made = [
+        Score(
+            setting="knn@photos", metric="top1", task="Cls", value=v, backbone=n, protocol_hash="p",
+            provenance={"stderr": 0.5, "n": 10, "k": [5]},
+        )
+        for n, v in (("a", 1.0), ("b", 2.0), ("c", 3.0))
+    ]  # fmt: skip
+    baseline.write(tmp_path, made, [BackboneRow(s.backbone, "candidate", s.backbone) for s in made])
+    pools.freeze(tmp_path)
+    return tmp_path
+
+
+def test_provenance_comes_back_with_its_row(folder: Path) -> None:
+    """Standard error and n stand in the table, the rest in provenance.json."""
+    assert baseline.read_scores(folder)[0].provenance == {"stderr": 0.5, "n": 10, "k": [5]}
+
+
+@pytest.mark.parametrize("cell", ["nonsense", "nan", ""])
+def test_a_damaged_row_is_reported_and_skipped(folder: Path, caplog: pytest.LogCaptureFixture, cell: str) -> None:
+    """The others are ranked as before, since mean and std are frozen."""
+    path = folder / "scores.csv"
+    path.write_text(path.read_text().replace(",2.0,", f",{cell},"))
+    found = pools.load(str(folder), folder)
+    assert sorted(found.scores) == ["a", "c"]
+    assert f"{path}, line 3 is damaged" in caplog.text
+    assert found.references["knn@photos", "top1"].mean == 2.0
+
+
+def test_a_missing_column_is_named(folder: Path) -> None:
+    """A table that was cut."""
+    path = folder / "scores.csv"
+    path.write_text(path.read_text().replace("protocol_hash", "hash", 1))
+    with pytest.raises(UsageError, match="has no column protocol_hash; restore the file"):
+        baseline.read_scores(folder)
+
+
+@pytest.mark.parametrize("damage", ["edit", "cut", "remove"])
+def test_a_pool_that_was_edited_by_hand_is_refused(folder: Path, damage: str) -> None:
+    """A moved mean would move everybody."""
+    path = folder / "pool.json"
+    text = path.read_text()
+    path.write_text(text.replace('"mean": 2.0', '"mean": 1.0') if damage == "edit" else text[:50])
+    if damage == "remove":
+        path.unlink()
+    with pytest.raises(UsageError, match=r"cannot be used .*; restore it, or run `bob baseline freeze"):
+        pools.load(str(folder), folder)
+
+
+def test_scores_of_two_protocols_make_no_pool(folder: Path) -> None:
+    """Unlike things are never averaged."""
+    found = baseline.read_scores(folder)
+    rows = baseline.read_backbones(folder).values()
+    baseline.write(folder, [replace(found[0], protocol_hash="q"), *found[1:]], rows)
+    with pytest.raises(UsageError, match="measured under 2 protocols; run `bob baseline refresh"):
+        pools.freeze(folder)
+
+
+def test_examples_survive_their_file(tmp_path: Path) -> None:
+    """Values of every backbone, with ids and clusters."""
+    examples = Examples(("x", "ü"), ("p", "p"), {"b": np.array([1.0, 2.0]), "a": np.array([3.0, 4.0])})
+    baseline.write_examples(tmp_path, "knn@photos", "top1", examples)
+    read = baseline.read_examples(tmp_path, "knn@photos", "top1")
+    assert read is not None
+    assert (read.ids, read.clusters) == (("x", "ü"), ("p", "p"))
+    assert {name: list(values) for name, values in read.values.items()} == {"a": [3.0, 4.0], "b": [1.0, 2.0]}
+
+
+def test_damaged_examples_cost_the_interval_only(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A warning, and no interval."""
+    path = baseline.examples_path(tmp_path, "knn@photos", "top1")
+    path.parent.mkdir()
+    path.write_bytes(b"PK\x03\x04 nonsense")
+    assert baseline.read_examples(tmp_path, "knn@photos", "top1") is None
+    assert "is damaged" in caplog.text
+
+
+def test_the_mini_pool_is_what_its_rows_say() -> None:
+    """Mean and std are those of the rows; at least ten backbones, at most four of them random."""
+    pool = pools.load("mini", MINI)
+    assert set(pool.references) >= set(ranked_measures("mini"))
+    for measure, frozen in pool.references.items():
+        values = [rows[measure].value for rows in pool.scores.values() if measure in rows]
+        assert reference(values) == pytest.approx(frozen), measure
+        assert len(values) == len(pool.members), measure
+    rows = pool.backbones
+    random = [name for name, row in rows.items() if row.method == "random initialisation"]
+    assert len(rows) - len(random) >= 10
+    assert 1 <= len(random) <= 4
+    assert not set(random) & set(pool.candidates)
+
+
+def test_every_mini_row_has_provenance() -> None:
+    """Protocol, versions, command, start; the seeds of a mean; the pretraining of what was pretrained here."""
+    rows = baseline.read_backbones(MINI)
+    for score in baseline.read_scores(MINI):
+        origin = score.provenance
+        assert {"protocol", "versions", "command", "started", "seconds"} <= set(origin), score
+        assert score.scale == "mini"
+        assert score.limit is None
+        assert score.setting in SETTINGS
+        if rows[score.backbone].role == "reference":
+            assert len(origin["mean_of"]) == 3
+            assert np.mean([part["value"] for part in origin["mean_of"]]) == pytest.approx(score.value)
+        if rows[score.backbone].licence == "ours" and rows[score.backbone].role == "candidate":
+            assert {"method", "seed", "sha256"} <= set(origin["pretraining"])
+
+
+def test_the_baselines_hold_no_paths_of_a_machine() -> None:
+    """What is published says how, not where."""
+    for path in MINI.rglob("*.*"):
+        if path.suffix in (".csv", ".json"):
+            text = path.read_text()
+            assert "/home/" not in text
+            assert "/work/" not in text
+            assert "/tmp/" not in text
+
+
+def test_every_mini_measure_was_measured_under_todays_protocol() -> None:
+    """A recipe that moved leaves stale rows: `bob baseline refresh mini` mends them."""
+    from bob_gauntlet.protocols.efficiency import Efficiency
+    from bob_gauntlet.protocols.knn import KNN
+    from bob_gauntlet.protocols.linear_probe import LinearProbe
+    from bob_gauntlet.protocols.recipe import at_scale, protocol_hash
+    from bob_gauntlet.protocols.retrieval import Retrieval
+
+    today = {r.id: protocol_hash(at_scale(r, "mini")) for r in (LinearProbe(), KNN(), Retrieval(), Efficiency())}
+    for score in baseline.read_scores(MINI):
+        assert score.protocol_hash == today[score.setting.partition("@")[0]], score.setting
+
+
+def test_backbones_csv_names_each_once() -> None:
+    """A line a backbone."""
+    with (MINI / "backbones.csv").open(newline="") as file:
+        names = [row["name"] for row in csv.DictReader(file)]
+    assert len(names) == len(set(names))
+    assert json.loads((MINI / "pool.json").read_text())["members"] == sorted(names)
