@@ -4,16 +4,13 @@ Nothing heavy is imported until something has to be loaded: a session whose scor
 """
 
 import platform
-import shlex
 import subprocess
-import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -45,9 +42,13 @@ class Outcome:
     origin: Origin
 
 
+HELD = 500.0
+"""Parameters of the backbones that a process keeps loaded, in millions: 2 GB in float32."""
+
+
 @dataclass
 class Bench:
-    """What one process keeps between settings: options, stored scores, the backbone and dataset used last.
+    """What one process keeps between settings: options, stored scores, loaded backbones, the dataset used last.
 
     `stored` maps a Score's identity to the Score; a worker reads it once at its start.
     """
@@ -64,7 +65,9 @@ class Bench:
     threads: int | None = None
     progress: Progress = field(default_factory=Progress)
     _tickets: dict[str, Ticket] = field(default_factory=dict)
-    _backbone: "Backbone | None" = None
+    # as typed, for the provenance of scores
+    command: str = ""
+    _backbones: "dict[str, Backbone]" = field(default_factory=dict)
     _dataset: "Dataset | None" = None
 
     def ticket(self, spec: BackboneSpec) -> Ticket:
@@ -77,14 +80,17 @@ class Bench:
         return self._tickets[spec.name]
 
     def backbone(self, spec: BackboneSpec) -> "Backbone":
-        """The loaded backbone; the one held before is let go."""
-        if self._backbone is None or self._backbone.spec != spec:
-            self._backbone = None
+        """The loaded backbone. Those loaded before are kept, the oldest let go beyond HELD million parameters."""
+        if spec.name not in self._backbones:
             self._limit_threads()
             with self.progress.step(f"load {spec.name}", total=1) as advance:
-                self._backbone = load(spec, self.device)
+                loaded = load(spec, self.device)
                 advance(1)
-        return self._backbone
+            room = HELD - loaded.ticket.traits.params
+            while self._backbones and sum(b.ticket.traits.params for b in self._backbones.values()) > room:
+                del self._backbones[next(iter(self._backbones))]
+            self._backbones[spec.name] = loaded
+        return self._backbones[spec.name]
 
     def _limit_threads(self) -> None:
         if self.threads is not None:
@@ -174,6 +180,7 @@ class Gauntlet:
             "started": started.isoformat(timespec="seconds"),
             "seconds": round(time.perf_counter() - clock, 3),
             "threads": self.bench.threads,
+            "command": self.bench.command,
             **_surroundings(),
         }
         return [self._score(setting, stamp, m, shared) for m in measured]
@@ -230,12 +237,8 @@ def _spread(values: np.ndarray, clusters: Sequence[str] | None) -> dict[str, Any
 
 @cache
 def _surroundings() -> dict[str, Any]:
-    """Versions, commit and command of this process."""
-    return {
-        "versions": dict(_versions()),
-        "commit": _commit(),
-        "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
-    }
+    """Versions and commit of this process."""
+    return {"versions": dict(_versions()), "commit": _commit()}
 
 
 def _versions() -> Iterator[tuple[str, str]]:

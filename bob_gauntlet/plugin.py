@@ -113,14 +113,14 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Backbone by backbone, so that each is loaded once; what has to run alone comes last."""
+    """Backbone by backbone, so that each is loaded once; what has to run alone is the last of its backbone."""
     places = [index for index, item in enumerate(items) if item.get_closest_marker(MARK)]
     own = config.stash.get(KEY, None)
     names = [spec.name for spec in own.specs] if own is not None else []
 
-    def order(item: pytest.Item) -> tuple[bool, int]:
+    def order(item: pytest.Item) -> tuple[int, bool]:
         backbone = of_node(item.nodeid)[0]
-        return _exclusive(item), names.index(backbone) if backbone in names else 0
+        return names.index(backbone) if backbone in names else 0, _exclusive(item)
 
     for index, item in zip(places, sorted((items[i] for i in places), key=order), strict=True):
         items[index] = item
@@ -155,7 +155,7 @@ def gauntlet(request: pytest.FixtureRequest) -> Iterator[Gauntlet]:
         mark = node.get_closest_marker(MARK)
         own.bench.progress.setting = f"{mark.args[0]}@{of_node(node.nodeid)[1]}"
     found = node.stash[_GAUNTLET] = Gauntlet(request.param, own.bench)
-    with alone(own.options.home, exclusive=_exclusive(node)):
+    with alone(own.options.home, own.bench.device, exclusive=_exclusive(node)):
         yield found
 
 

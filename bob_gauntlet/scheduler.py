@@ -2,7 +2,7 @@
 
 A unit is all settings of one backbone on one dataset: they share its features, so one worker takes them all. A worker
 prefers a backbone that it has loaded. An item whose worker dies is tried once more, elsewhere; the second time it has
-failed. What has to run alone waits for its turn itself (`session.alone`); here it only comes last.
+failed. What has to run alone waits for its turn itself (`session.alone`).
 
 xdist's workers start an item when they know the next one or that there is none: so every worker holds two, and the
 last ones are started by its shutdown.

@@ -6,6 +6,8 @@ reports. Under xdist the workers measure; without it the controller does that to
 
 import os
 import secrets
+import shlex
+import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -114,6 +116,7 @@ def open_session(options: Options, start: Path, shared: Mapping[str, Any], *, sp
         rerun=options.rerun,
         threads=max(1, devices.cores() // int(shared.get("bob_workers", 1))),
         progress=LiveProgress(live / f"{os.getpid()}.json"),
+        command=shlex.join(["pytest", *shared.get("mainargv", sys.argv)[1:]]),
     )
     return Session(options, specs, store, bench, live)
 
@@ -131,22 +134,26 @@ def check(session: Session, say: Any) -> None:
 
 
 @contextmanager
-def alone(folder: Path, *, exclusive: bool) -> Iterator[None]:
-    """Settings run side by side, and one that has to be alone waits for all others on this machine and store.
+def alone(folder: Path, device: str, *, exclusive: bool) -> Iterator[None]:
+    """Settings run side by side; one that has to be alone on its device waits for those that run, and no other starts.
 
-    A shared or exclusive lock on one file, which the system frees when its holder dies. Where the platform has no such
-    lock, or the folder cannot be written, nobody waits.
+    Two file locks, which the system frees when their holder dies: one for all who use the device, shared or exclusive,
+    and a turnstile before it, which a waiting one keeps shut. A GPU that a worker leased has a lock of its own. Where
+    the platform has no such lock, or the folder cannot be written, nobody waits.
     """
+    name = device if device == "cpu" else f"gpu-{os.environ.get('CUDA_VISIBLE_DEVICES', device)}"
     try:
         import fcntl
 
         folder.mkdir(parents=True, exist_ok=True)
-        file = (folder / ".alone").open("a")
+        turnstile, users = ((folder / f".{part}-{name.replace('/', '_')}").open("a") for part in ("turnstile", "users"))
     except (ImportError, OSError):
         yield
         return
-    with file:
-        fcntl.flock(file, fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH)
+    with users:
+        with turnstile:
+            fcntl.flock(turnstile, fcntl.LOCK_EX)
+            fcntl.flock(users, fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH)
         yield
 
 

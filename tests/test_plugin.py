@@ -141,11 +141,44 @@ def test_a_limit_is_another_measurement(bench: pytest.Pytester, cache: Path) -> 
 
 
 def test_backbones_are_repeatable_and_each_is_worked_off_at_a_stretch(bench: pytest.Pytester, cache: Path) -> None:
-    """A, A, A, then B, B, B; what has to run alone is last."""
+    """A, A, A, then B, B, B, so that each is loaded once."""
     run(bench, cache, BACKBONE, "--backbone=random:test_resnet,seed=1").assert_outcomes(passed=2 * len(SETTINGS))
     names = [line.split(" ")[0] for line in (bench.path / "log.txt").read_text().splitlines()]
     a, b = "random:test_resnet", "random:test_resnet,seed=1"
-    assert names == [a] * 4 + [b] * 4 + [a] * 2 + [b] * 2
+    assert names == [a] * 6 + [b] * 6
+
+
+@pytest.mark.parametrize("world", WORLDS)
+def test_each_backbone_is_loaded_once_a_process(bench: pytest.Pytester, cache: Path, world: str) -> None:
+    """Three factories that say when they are called: never twice by one process."""
+    bench.makepyfile(
+        ours="""
+        import os, timm
+        def build(name):
+            with open("loads.txt", "a") as file:
+                file.write(f"{name} {os.getpid()}\\n")
+            return timm.create_model("test_resnet", num_classes=0)
+        def a(): return build("a")
+        def b(): return build("b")
+        def c(): return build("c")
+        """
+    )
+    names = [f"--backbone=ours:{name}" for name in "abc"]
+    run(bench, cache, *names, *WORLDS[world]).assert_outcomes(passed=3 * len(SETTINGS))
+    loads = (bench.path / "loads.txt").read_text().splitlines()
+    assert len(loads) == len(set(loads))
+
+
+def test_what_has_to_be_alone_is_alone(bench: pytest.Pytester, cache: Path) -> None:
+    """On two workers: while an exclusive setting runs, no other does."""
+    (bench.path / "plan.txt").write_text("\n".join(f"{setting} sleep 0.2" for setting in SETTINGS))
+    run(bench, cache, BACKBONE, "--backbone=random:test_resnet,seed=1", "-n2").assert_outcomes(passed=12)
+    spans = [line.split() for line in (bench.path / "spans.txt").read_text().splitlines()]
+    times = [(setting, float(start), float(end)) for setting, start, end in spans]
+    assert len(times) == 12
+    for setting, start, end in times:
+        if setting.startswith("retrieval"):
+            assert not [other for other, first, last in times if first < end and start < last and first != start]
 
 
 def test_collecting_needs_no_backbone(bench: pytest.Pytester, cache: Path) -> None:
