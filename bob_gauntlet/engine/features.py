@@ -12,7 +12,7 @@ from bob_gauntlet.backbones.spec import InputTransform
 from bob_gauntlet.datasets.dataset import Split
 from bob_gauntlet.datasets.images import UnreadableImage
 from bob_gauntlet.engine.allocator import keep_pages
-from bob_gauntlet.engine.transforms import normalise, preprocess
+from bob_gauntlet.engine.transforms import normalise, normalised, preprocess
 from bob_gauntlet.errors import BobError
 from bob_gauntlet.run import Run
 
@@ -48,11 +48,12 @@ def _extract(backbone: Backbone, split: Split, transform: InputTransform, run: R
     unreadable: list[str] = []
     step = run.progress.step(f"{backbone.name}: features of {split.role}", total=len(split))
     with step as advance, torch.inference_mode():
-        for images, broken in _batches(split, transform, run.batch_size):
+        for images, broken in _batches(split, transform, run.batch_size, on_cpu=backbone.device == "cpu"):
             unreadable += broken
             if len(images) and not unreadable:
-                on_device = images.to(backbone.device, non_blocking=True)
-                parts.append(backbone.embed(normalise(on_device, transform)).float().cpu().numpy())
+                if backbone.device != "cpu":
+                    images = normalise(images.to(backbone.device, non_blocking=True), transform)
+                parts.append(backbone.embed(images).float().cpu().numpy())
             advance(len(images) + len(broken))
     if unreadable:
         shown = ", ".join(unreadable[:3]) + (", ..." if len(unreadable) > 3 else "")
@@ -61,17 +62,28 @@ def _extract(backbone: Backbone, split: Split, transform: InputTransform, run: R
     return _checked(np.concatenate(parts), backbone, split)
 
 
-def _batches(split: Split, transform: InputTransform, size: int, ahead: int = 4) -> Iterator[Batch]:
-    """Preprocessed batches in order, prepared by threads while the network runs: PIL works outside Python's lock."""
+def _batches(
+    split: Split, transform: InputTransform, size: int, ahead: int = 4, *, on_cpu: bool = True
+) -> Iterator[Batch]:
+    """Batches in order, prepared by threads while the network runs: PIL works outside Python's lock.
+
+    Channels lie last in memory, as convolutions like them. For a GPU they stay uint8, which is less to move; for the
+    CPU they are normalised here.
+    """
 
     def prepare(start: int) -> Batch:
         images, broken = [], []
         for index in range(start, min(start + size, len(split))):
             try:
-                images.append(preprocess(split.image(index), transform))
+                images.append(preprocess(split.image(index), transform).permute(1, 2, 0).numpy())
             except UnreadableImage as error:
                 broken.append(str(error))
-        return torch.stack(images) if images else torch.empty(0), broken
+        if not images:
+            return torch.empty(0), broken
+        # NumPy's threads are none: torch's would be a second team beside the network's, each waiting for the other
+        pixels = np.stack(images)
+        batch = torch.from_numpy(normalised(pixels, transform) if on_cpu else pixels)
+        return batch.permute(0, 3, 1, 2), broken
 
     starts = iter(range(0, len(split), size))
     with ThreadPoolExecutor(max_workers=2) as pool:

@@ -40,7 +40,15 @@ def preprocess(image: Image.Image, transform: InputTransform) -> torch.Tensor:
 
 
 def normalise(images: torch.Tensor, transform: InputTransform) -> torch.Tensor:
-    """(B, 3, H, W) uint8 to float32: scaled to [0, 1], minus mean, over std, by channel."""
-    mean = torch.tensor(transform.mean, device=images.device).view(1, -1, 1, 1)
-    std = torch.tensor(transform.std, device=images.device).view(1, -1, 1, 1)
-    return images.to(torch.float32).div_(255).sub_(mean).div_(std)
+    """(B, 3, H, W) uint8 to float32: scaled to [0, 1], minus mean, over std, by channel; the memory layout stays."""
+    mean, std = (torch.tensor(v, device=images.device).view(1, -1, 1, 1) for v in (transform.mean, transform.std))
+    return images.to(torch.float32).mul_(1 / (255 * std)).sub_(mean / std)
+
+
+def normalised(pixels: np.ndarray, transform: InputTransform) -> np.ndarray:
+    """The same for (B, H, W, 3) uint8 in NumPy, on one thread."""
+    mean, std = (np.array(values, np.float32) for values in (transform.mean, transform.std))
+    scaled = pixels.astype(np.float32)
+    scaled *= 1 / (255 * std)
+    scaled -= mean / std
+    return scaled
