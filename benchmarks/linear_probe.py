@@ -79,7 +79,7 @@ def whole_path(features: np.ndarray, targets: np.ndarray) -> tuple[Head, int]:
     fit, choose = slice(0, TRAIN * 4 // 5), slice(TRAIN * 4 // 5, None)
     heads = list(path(features[fit], targets[fit], CLASSES, LinearProbe().strengths))
     best = max(heads, key=lambda head: accuracy(head, features[choose], targets[choose]))
-    final = next(path(features, targets, CLASSES, [best.strength], tolerance=1e-7, start=best))
+    final = next(path(features, targets, CLASSES, [best.strength], tolerance=1e-8, start=best))
     return final, sum(head.evaluations for head in heads) + final.evaluations
 
 

@@ -23,6 +23,11 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def load() -> float | None:
+    """Processes that wanted a core in the last minute, on average: above `cores()` times are not to be trusted."""
+    return round(os.getloadavg()[0], 1) if hasattr(os, "getloadavg") else None
+
+
 def device_name(device: str) -> str:
     """What stands in a score's `device`: `cpu: AMD EPYC, 2 threads`, or the GPU's name.
 

@@ -70,7 +70,7 @@ def path(
     strengths: Sequence[float],
     *,
     device: str = "cpu",
-    tolerance: float = 5e-5,
+    tolerance: float = 1e-6,
     start: Head | None = None,
     advance: Callable[[int], None] = lambda count: None,
 ) -> Iterator[Head]:

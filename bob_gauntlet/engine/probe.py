@@ -60,7 +60,7 @@ def _fit(data: Labelled, strengths: Sequence[float], seed: int, run: Run) -> Pro
         final = next(
             path(
                 data.features, data.targets, data.classes, [best.strength],
-                device=run.device, tolerance=1e-7, start=best, advance=advance,
+                device=run.device, tolerance=1e-8, start=best, advance=advance,
             )
         )  # fmt: skip
     return Probe(final, tuple(score for score, _, _ in tried), tuple(head.strength for _, _, head in tried))

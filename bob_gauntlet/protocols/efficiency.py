@@ -54,7 +54,9 @@ class Efficiency:
                 lambda: backbone.embed(pixels[:1]), run.device, warmup=self.warmup, repeats=self.repeats
             )
             latency, spread = timing.median_and_spread([1e3 * s for s in once])
-            yield Measured("latency", latency, details={"spread_ms": spread, "repeats": self.repeats})
+            yield Measured(
+                "latency", latency, details={"spread_ms": spread, "repeats": self.repeats, "load": devices.load()}
+            )
             advance(1)
             rates = {}
             for batch in self.batches:
