@@ -1,0 +1,45 @@
+"""`bob baseline refresh`: only what is stale is measured, and a cut-off refresh goes on."""
+
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from bob_gauntlet import baseline, pools
+from bob_gauntlet.baseline import BackboneRow
+
+SEEDS = "random:test_resnet,seed=0 random:test_resnet,seed=1"
+
+
+def refresh(folder: Path, *options: str) -> str:
+    """`bob baseline refresh ours -k knn`, from a folder of its own."""
+    command = [sys.executable, "-m", "bob_gauntlet.cli", "baseline", "refresh", "ours", "-k", "knn", *options]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, env={**os.environ})
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.mark.slow
+def test_only_stale_rows_are_measured(tmp_path: Path) -> None:
+    """A mean over two seeds and two single backbones: 8 settings; again: none; after a protocol moved: those rows."""
+    folder = tmp_path / ".bob/baselines/ours"
+    folder.mkdir(parents=True)
+    names = ("random:test_vit", "random:test_convnext")
+    rows = [BackboneRow("r", "reference", SEEDS), *(BackboneRow(name, "candidate", name) for name in names)]
+    baseline.write(folder, [], rows)
+    assert "measured 8 settings, 0 were already in the store" in refresh(tmp_path)
+    found = baseline.read_scores(folder)
+    assert len(found) == 3 * 2 * 2
+    assert len(next(s for s in found if s.backbone == "r").provenance["mean_of"]) == 2
+    before = pools.load(str(folder), folder).references
+    subprocess.run(["rm", "-rf", tmp_path / ".bob/refresh", tmp_path / ".bob/artifacts"], check=True)
+    assert "measured 0 settings, 8 were already in the store" in refresh(tmp_path)
+    assert pools.load(str(folder), folder).references == before
+    moved = [replace(s, protocol_hash="old") if s.setting == "knn@digits" else s for s in baseline.read_scores(folder)]
+    baseline.write(folder, moved, rows)
+    subprocess.run(["rm", "-rf", tmp_path / ".bob/refresh"], check=True)
+    assert "measured 4 settings, 4 were already in the store" in refresh(tmp_path)
+    assert pools.load(str(folder), folder).references == before
