@@ -1,13 +1,16 @@
 """Efficiency of the bare backbone: parameters, FLOPs, latency, throughput, peak memory."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from bob_gauntlet import devices
 from bob_gauntlet.protocols.recipe import Measured
 
 if TYPE_CHECKING:
+    import torch
+
     from bob_gauntlet.backbones.backbone import Backbone
     from bob_gauntlet.datasets.dataset import Dataset
     from bob_gauntlet.run import Run
@@ -58,18 +61,23 @@ class Efficiency:
                 "latency", latency, details={"spread_ms": spread, "repeats": self.repeats, "load": devices.load()}
             )
             advance(1)
-            rates = {}
-            for batch in self.batches:
-                taken = timing.seconds(
-                    lambda batch=batch: backbone.embed(pixels[:batch]),  # type: ignore[misc]
-                    run.device,
-                    warmup=1,
-                    repeats=max(3, self.repeats // 4),
-                )
-                rates[batch] = batch / timing.median_and_spread(taken)[0]
-                advance(1)
+            rates = self._rates(backbone, pixels, run.device, advance)
             best = max(rates, key=lambda batch: rates[batch])
             yield Measured(
                 "throughput", rates[best], details={"batch": best, "by_batch": {str(b): r for b, r in rates.items()}}
             )
             yield Measured("peak_memory", memory[best], details={"batch": best})
+
+    def _rates(
+        self, backbone: "Backbone", pixels: "torch.Tensor", device: str, advance: Callable[[int], None]
+    ) -> dict[int, float]:
+        """Images per second at each batch size."""
+        from bob_gauntlet.engine import timing
+
+        rates = {}
+        for batch in self.batches:
+            images = pixels[:batch]
+            taken = timing.seconds(partial(backbone.embed, images), device, warmup=1, repeats=max(3, self.repeats // 4))
+            rates[batch] = batch / timing.median_and_spread(taken)[0]
+            advance(1)
+        return rates
