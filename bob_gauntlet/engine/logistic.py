@@ -114,14 +114,19 @@ class _Problem:
         """Weight (R, C), bias (C,) at the minimum, from a guess, and what SciPy says of it."""
         step = self._scaling(weight, bias, strength)
         guess = np.vstack([weight, bias])
+        value, slope = self._value_and_gradient((guess / step).ravel(), step, strength)
         # SciPy's first step has length 1: in this unit that is the length of a Newton step
-        slope = self._value_and_gradient((guess / step).ravel(), step, strength)[1]
-        step *= max(float(np.linalg.norm(slope)), 1e-12)
+        unit = max(float(np.linalg.norm(slope)), 1e-12)
+        step *= unit
+        known = [(value, slope * unit)]
+
+        def objective(point: np.ndarray) -> tuple[float, np.ndarray]:
+            return known.pop() if known else self._value_and_gradient(point, step, strength)
+
         with _libraries().limit(limits=1, user_api="blas"):
             solved = minimize(
-                self._value_and_gradient,
+                objective,
                 (guess / step).ravel(),
-                args=(step, strength),
                 jac=True,
                 method="L-BFGS-B",
                 options={"maxcor": _MEMORY, "maxiter": 1000, "maxfun": 2000, "ftol": tolerance, "gtol": 1e-9},

@@ -21,8 +21,8 @@ class Retrieval:
 
     mAP is the mean over queries of the trapezoidal average precision, as the published numbers are; Recall@k is what
     is found of all relevant images, so its ceiling is k / their number. `fidelity="paper"` takes the reciprocal rank
-    before junk is removed, and over all queries, as the original code did. Expect mAP near 83 on `photos-instances`
-    from EfficientNet-Lite0 at 96 px and near 30 from its random twin.
+    before junk is removed, and over all queries, as the original code did. Expect mAP near 68 on `photos-instances`
+    from EfficientNet-Lite0 at 96 px and near 33 from its random twin.
     """
 
     id: ClassVar[str] = "retrieval"
