@@ -177,19 +177,20 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
     mark = item.get_closest_marker(MARK)
     if mark is not None and (report.when == "call" or (report.when == "setup" and not report.passed)):
         backbone, dataset = of_node(item.nodeid)
-        report.bob = _entry(item, report, f"{mark.args[0]}@{dataset}", backbone).to_dict()
+        reason = call.excinfo.exconly(tryshort=True) if call.excinfo is not None else ""
+        report.bob = _entry(item, report, reason, f"{mark.args[0]}@{dataset}", backbone).to_dict()
     return report  # type: ignore[no-any-return]
 
 
-def _entry(item: pytest.Item, report: Any, setting: str, backbone: str) -> Entry:
+def _entry(item: pytest.Item, report: Any, reason: str, setting: str, backbone: str) -> Entry:
     run = item.stash.get(_GAUNTLET, None)
     outcomes = run.outcomes if run is not None else []
     scores = tuple(score for outcome in outcomes for score in outcome.scores)
+    reason = reason.partition("\n")[0].removeprefix("Skipped: ").removeprefix("Failed: ")
     if report.skipped:
-        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
-        return Entry(setting, backbone, "skipped", reason.removeprefix("Skipped: "), scores)
+        return Entry(setting, backbone, "skipped", reason, scores)
     if report.failed:
-        return Entry(setting, backbone, "failed", str(report.longrepr).strip().splitlines()[-1], scores)
+        return Entry(setting, backbone, "failed", reason, scores)
     measured = any(outcome.origin == "measured" for outcome in outcomes)
     return Entry(setting, backbone, "measured" if measured else "store", "", scores)
 

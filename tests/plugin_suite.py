@@ -48,6 +48,8 @@ def happen(setting):
         if what == "kill" or (what == "kill once" and not Path("killed").exists()):
             Path("killed").touch()
             os.kill(os.getpid(), signal.SIGKILL)
+        if what == "crash":
+            1 / 0
         if what == "interrupt":
             raise KeyboardInterrupt
         if what == "fail":

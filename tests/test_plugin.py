@@ -299,6 +299,14 @@ def test_a_failure_of_the_disk_is_no_success(
     assert len(json.loads((bench.path / "scores.json").read_text())) == len(SETTINGS)
 
 
+def test_an_unforeseen_error_fails_with_its_own_message(bench: pytest.Pytester, cache: Path) -> None:
+    """Not with the file where it was raised; the traceback is pytest's, above."""
+    (bench.path / "plan.txt").write_text("knn@photos crash")
+    result = run(bench, cache, BACKBONE)
+    result.assert_outcomes(passed=5, failed=1)
+    result.stdout.fnmatch_lines(["failed: knn@photos of random:test_resnet: *ZeroDivisionError: division by zero"])
+
+
 def test_junit_names_the_reason(bench: pytest.Pytester, cache: Path) -> None:
     """What a CI shows of a failed setting is its one line."""
     (bench.path / "plan.txt").write_text("knn@photos fail")
