@@ -193,7 +193,9 @@ class _Table:
         return tuple(sorted(rows, key=lambda row: (row.rank is None, row.rank or 0, row.backbone)))
 
     def settings_note(self) -> str:
-        """What the choice of settings leaves open."""
+        """What the choice of settings leaves open; "" where nothing is ranked."""
+        if not self.ranking:
+            return ""
         sources = [CATALOG[self.measures[i][0].rpartition("@")[2]].source for i in self.ranking]
         found = stats.settings_interval(self.z[:, self.ranking], sources, np.random.default_rng(SEED))
         if found is None:
