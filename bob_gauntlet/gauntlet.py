@@ -127,7 +127,7 @@ class Gauntlet:
         recipe = at_scale(recipe, self.bench.scale)
         setting = settings.find(f"{recipe.id}@{dataset}")
         if setting.planned:
-            raise MissingError(f"{setting.id} is planned: its protocol or its data reader is not in this version")
+            raise MissingError("planned: its protocol or its data reader is not in this version")
         stamp = self._stamp(recipe, dataset)
         stored = None if self.bench.rerun else self._stored(setting, stamp)
         if stored is not None:

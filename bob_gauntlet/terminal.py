@@ -96,8 +96,9 @@ def count_lines(session: Session) -> Iterator[str]:
         outcome: [e for e in entries if e.outcome == outcome] for outcome in ("measured", "store", "skipped", "failed")
     }
     yield ""
+    plural = "s" * (len(by["measured"]) != 1)
     yield (
-        f"measured {len(by['measured'])} settings, {len(by['store'])} were already in the store, "
+        f"measured {len(by['measured'])} setting{plural}, {len(by['store'])} were already in the store, "
         f"{len(by['skipped'])} skipped, {len(by['failed'])} failed, in {duration(time.time() - session.started)}"
     )
     for outcome in ("skipped", "failed"):
