@@ -17,6 +17,7 @@ from zipfile import BadZipFile
 import numpy as np
 
 from bob_gauntlet.artifacts import write_atomically
+from bob_gauntlet.config import bundled
 from bob_gauntlet.errors import BobError, UsageError, nearest
 from bob_gauntlet.scores import Score
 
@@ -44,16 +45,11 @@ class BackboneRow:
     licence: str = ""
 
 
-def bundled() -> Path:
-    """The folder of baselines that comes with the package, or with its clone."""
-    clone = Path(__file__).parents[1] / "baselines"
-    return clone if clone.is_dir() else Path(__file__).parent / "baselines"
-
-
 def folder_of(name: str, own: Path) -> Path:
     """The folder of the baseline of that name: a path, one that was saved under `own`, or one that is bundled."""
-    known = [path.parent.name for root in (own, bundled()) for path in sorted(root.glob("*/scores.csv"))]
-    for folder in (own / name, bundled() / name, Path(name)):
+    roots = own, bundled("baselines")
+    known = [path.parent.name for root in roots for path in sorted(root.glob("*/scores.csv"))]
+    for folder in (*(root / name for root in roots), Path(name)):
         if (folder / "scores.csv").is_file():
             return folder
     close = nearest(name, known) or f"; there are {', '.join(known)}"

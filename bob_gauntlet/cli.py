@@ -9,7 +9,7 @@ import click
 from bob_gauntlet import __version__
 from bob_gauntlet.backbones.zoo import search
 from bob_gauntlet.baseline import folder_of
-from bob_gauntlet.config import bob_folder
+from bob_gauntlet.config import bob_folder, bundled
 from bob_gauntlet.datasets.catalog import CATALOG, describe
 from bob_gauntlet.errors import BobError
 from bob_gauntlet.settings import TASKS
@@ -38,8 +38,7 @@ def main() -> None:
 @main.command()
 def suites() -> None:
     """Print the folder of the suites: pytest $(bob suites) --backbone=NAME works anywhere."""
-    clone = Path(__file__).parents[1] / "suites"
-    click.echo(clone if clone.is_dir() else Path(__file__).parent / "suites")
+    click.echo(bundled("suites"))
 
 
 @main.command()

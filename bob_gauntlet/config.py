@@ -41,6 +41,13 @@ def bob_folder(start: Path) -> Path:
     return start / ".bob"
 
 
+def bundled(name: str) -> Path:
+    """The folder `suites` or `baselines`: beside the package in a clone, inside it where a wheel was installed."""
+    package = Path(__file__).parent
+    clone = package.parent / name
+    return clone if (package.parent / "pyproject.toml").is_file() and clone.is_dir() else package / name
+
+
 def _read(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text(encoding="utf-8-sig"))

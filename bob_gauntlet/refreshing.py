@@ -11,7 +11,7 @@ from bob_gauntlet import baseline
 from bob_gauntlet.artifacts import Artifacts
 from bob_gauntlet.backbones.resolve import resolve
 from bob_gauntlet.baseline import BackboneRow
-from bob_gauntlet.config import bob_folder, find_config
+from bob_gauntlet.config import bob_folder, bundled, find_config
 from bob_gauntlet.saving import add, names_of, recipe_of, unmerged
 from bob_gauntlet.scores import Score
 from bob_gauntlet.store import Store
@@ -39,12 +39,12 @@ def refresh(name: str, pytest_options: Sequence[str]) -> int:
 
 
 def _measure(rows: Sequence[BackboneRow], store: Path, results: Path, pytest_options: Sequence[str]) -> int:
-    suites = Path(__file__).parents[1] / "suites"
-    suites = suites if suites.is_dir() else Path(__file__).parent / "suites"
     names = [f"--backbone={name}" for row in rows for name in names_of(row)]
     # relative paths, since the command stands in the provenance of every score
     where = [f"--bob-store={_relative(store)}", f"--bob-json={_relative(results)}", "--bob-pool=none"]
-    return subprocess.call([sys.executable, "-m", "pytest", _relative(suites), *names, *where, *pytest_options])
+    return subprocess.call(
+        [sys.executable, "-m", "pytest", _relative(bundled("suites")), *names, *where, *pytest_options]
+    )
 
 
 def _relative(path: Path) -> str:

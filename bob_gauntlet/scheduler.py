@@ -129,8 +129,12 @@ class UnitScheduling:
         self._fill()
 
     def remove_pending_tests_from_node(self, node: WorkerController, indices: Sequence[int]) -> None:
-        """Nothing is ever stolen back from a worker."""
-        raise NotImplementedError
+        """A worker gave items back unrun: they go to whoever is next."""
+        worker = self.workers[node]
+        names = [worker.collection[index] for index in indices]
+        worker.sent = [name for name in worker.sent if name not in names]
+        self._return(names)
+        self._fill()
 
     def remove_node(self, node: WorkerController) -> str | None:
         """A worker is gone. What it ran is tried once more; returns it where that was its second worker."""

@@ -135,6 +135,17 @@ def test_a_replacement_gets_nothing_before_it_has_collected() -> None:
     assert len(late.queue) == 2
 
 
+def test_what_a_worker_gives_back_runs_elsewhere() -> None:
+    """Each item still ends once."""
+    collection = items(1, 2, 2)
+    sched = scheduler(2)
+    nodes: list[Any] = [join(sched, collection) for _ in range(2)]
+    sched.schedule()
+    returned = nodes[0].queue.pop()
+    sched.remove_pending_tests_from_node(nodes[0], [returned])
+    assert sorted(work(sched, collection, nodes, random.Random(0), kills=0)) == sorted(collection)
+
+
 def test_a_test_without_bracket_is_a_unit_of_its_own() -> None:
     """Other tests beside the suites are scheduled too."""
     assert units_of(["t.py::a", "t.py::b", "s.py::c[x@d]"]) == [["t.py::a"], ["t.py::b"], ["s.py::c[x@d]"]]

@@ -12,7 +12,7 @@ from bob_gauntlet.backbones.spec import InputTransform
 from bob_gauntlet.datasets.dataset import Split
 from bob_gauntlet.datasets.images import UnreadableImage
 from bob_gauntlet.engine.allocator import keep_pages
-from bob_gauntlet.engine.transforms import normalise, normalised, preprocess
+from bob_gauntlet.engine.transforms import normalise, normalise_on_one_thread, preprocess
 from bob_gauntlet.errors import BobError
 from bob_gauntlet.run import Run
 
@@ -82,7 +82,7 @@ def _batches(
             return torch.empty(0), broken
         # NumPy's threads are none: torch's would be a second team beside the network's, each waiting for the other
         pixels = np.stack(images)
-        batch = torch.from_numpy(normalised(pixels, transform) if on_cpu else pixels)
+        batch = torch.from_numpy(normalise_on_one_thread(pixels, transform) if on_cpu else pixels)
         return batch.permute(0, 3, 1, 2), broken
 
     starts = iter(range(0, len(split), size))

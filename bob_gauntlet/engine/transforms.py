@@ -45,7 +45,7 @@ def normalise(images: torch.Tensor, transform: InputTransform) -> torch.Tensor:
     return images.to(torch.float32).mul_(1 / (255 * std)).sub_(mean / std)
 
 
-def normalised(pixels: np.ndarray, transform: InputTransform) -> np.ndarray:
+def normalise_on_one_thread(pixels: np.ndarray, transform: InputTransform) -> np.ndarray:
     """The same for (B, H, W, 3) uint8 in NumPy, on one thread."""
     mean, std = (np.array(values, np.float32) for values in (transform.mean, transform.std))
     scaled = pixels.astype(np.float32)

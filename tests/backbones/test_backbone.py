@@ -1,6 +1,5 @@
 """A loaded backbone: features, feature maps, optimiser groups."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,15 +15,6 @@ from bob_gauntlet.config import UserConfig
 from bob_gauntlet.errors import BobError, MissingError
 
 TIMM = ["test_resnet", "test_vit", "test_convnext", "test_efficientnet"]
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    """Threads of small networks wait for each other longer than they work, on cores that others use too."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def random_backbone(name: str) -> Backbone:

@@ -5,7 +5,6 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -50,15 +49,6 @@ def refusal(text: str) -> str:
     message = str(caught.value)
     assert len(message.splitlines()) == 1
     return message
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    """Threads of small networks wait for each other longer than they work, on cores that others use too."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def save_weights(backbone: Backbone, path: Path) -> None:
