@@ -1,22 +1,24 @@
 """A baseline folder: scores.csv (a row a measure), backbones.csv, provenance.json and examples/, read and written.
 
 It is written from stored runs, and read as Scores. A backbone whose row is the mean over several seeds keeps each
-seed's value and fingerprint in its provenance.
+seed's value and fingerprint in its provenance. Published rows say what is believed of them in two more columns,
+`erratum` and `becomes`.
 """
 
 import csv
 import io
 import json
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 from zipfile import BadZipFile
 
 import numpy as np
 
 from bob_gauntlet.artifacts import write_atomically
+from bob_gauntlet.backbones.zoo import ZooEntry
 from bob_gauntlet.config import bundled
 from bob_gauntlet.errors import BobError, UsageError, nearest
 from bob_gauntlet.scores import Score
@@ -27,6 +29,12 @@ COLUMNS = (
     "backbone", "setting", "metric", "task", "value", "stderr", "n", "protocol_hash", "datasets", "transform",
     "precision", "seeds", "limit", "device", "scale", "fidelity", "source", "backbone_fingerprint",
 )  # fmt: skip
+ERRATA = ("erratum", "becomes")
+"""Columns of published rows: what is believed and why, and the backbone that the value belongs to."""
+
+
+RANDOM = {"style": "none", "method": "random initialisation", "data": "none", "images": "0", "licence": "ours"}
+"""What stands in the line of a random initialisation, whatever its architecture."""
 
 
 @dataclass(frozen=True)
@@ -38,11 +46,47 @@ class BackboneRow:
     role: str
     # what to type after --backbone to measure it again, several separated by spaces for a mean over seeds
     specs: str
+    # what a table shows, such as "ConvNeXt-Base supervised (IN-21k)"; "" is the name
+    label: str = ""
+    # the architecture's name: pairs of one model differ in their pretraining alone
+    model: str = ""
     family: str = ""
+    # supervised, self-supervised, vision-language or none, and how
+    style: str = ""
     method: str = ""
+    # pretraining data, and its size in millions of images
     data: str = ""
+    images: str = ""
+    # millions, and GFLOPs of one image at the backbone's own size
     params: str = ""
+    gflops: str = ""
     licence: str = ""
+    # why it has that role
+    why: str = ""
+
+    @property
+    def title(self) -> str:
+        """What a table shows: the label, else the name."""
+        return self.label or self.name
+
+    @classmethod
+    def of_zoo(cls, name: str, known: ZooEntry, **other: str) -> Self:
+        """The line of a backbone that the zoo knows; `other` goes before what the zoo says."""
+        about = {
+            "role": "candidate",
+            "specs": name,
+            "label": known.label,
+            "model": known.model,
+            "family": known.family,
+            "style": known.style,
+            "method": known.method,
+            "data": known.data,
+            "images": f"{known.images:g}",
+            "params": f"{known.params:g}",
+            "gflops": "" if known.gflops is None else f"{known.gflops:g}",
+            "licence": known.licence,
+        }
+        return cls(name, **(about | other))
 
 
 def folder_of(name: str, own: Path) -> Path:
@@ -57,33 +101,57 @@ def folder_of(name: str, own: Path) -> Path:
 
 
 def read_scores(folder: Path) -> list[Score]:
-    """Every row of scores.csv with its provenance; a damaged row is reported and skipped."""
+    """Every row of scores.csv with its provenance; a damaged row is reported and skipped.
+
+    UsageError for a column that is missing or unknown, and for two rows of one measure that disagree.
+    """
     path = folder / "scores.csv"
     provenance = _provenance(folder)
-    found = []
-    with path.open(newline="", encoding="utf-8") as file:
-        reader = csv.DictReader(file)
-        missing = set(COLUMNS) - set(reader.fieldnames or ())
-        if missing:
-            raise UsageError(f"{path} has no column {', '.join(sorted(missing))}; restore the file")
-        for row in reader:
-            try:
-                found.append(_score(row, provenance))
-            except (ValueError, TypeError, BobError) as error:
-                log.warning("%s, line %d is damaged and skipped (%s)", path, reader.line_num, error)
-    return found
+    found: dict[tuple[str, str, str], tuple[int, Score]] = {}
+    for line, row in _lines(path, COLUMNS, ERRATA):
+        try:
+            score = _score(row, provenance)
+        except (ValueError, TypeError, BobError) as error:
+            log.warning("%s, line %d is damaged and skipped (%s)", path, line, error)
+            continue
+        key = (score.backbone, *score.measure)
+        before = found.setdefault(key, (line, score))
+        if before[1].value != score.value:
+            raise UsageError(
+                f"{path}: lines {before[0]} and {line} disagree on {score.setting} {score.metric} of {score.backbone} "
+                f"({before[1].value:g} and {score.value:g}); delete one"
+            )
+    return [score for _, score in found.values()]
 
 
 def read_backbones(folder: Path) -> dict[str, BackboneRow]:
-    """Name -> line of backbones.csv."""
-    with (folder / "backbones.csv").open(newline="", encoding="utf-8") as file:
-        return {row["name"]: BackboneRow(**row) for row in csv.DictReader(file)}
+    """Name -> line of backbones.csv; what a shorter table leaves out is empty."""
+    names = [f.name for f in fields(BackboneRow)]
+    rows = _lines(folder / "backbones.csv", names[:3], names[3:])
+    return {row["name"]: BackboneRow(**row) for _, row in rows}
+
+
+def _lines(path: Path, needed: Sequence[str], more: Sequence[str]) -> Iterator[tuple[int, dict[str, str]]]:
+    """(line number, row) of a table; UsageError that names a column which is missing or unknown."""
+    with path.open(newline="", encoding="utf-8-sig") as file:
+        reader = csv.DictReader(file, restval="")
+        given = list(reader.fieldnames or ())
+        missing = [name for name in needed if name not in given]
+        unknown = [name for name in given if name not in (*needed, *more)]
+        if missing:
+            hint = f" (it has {unknown[0]!r})" if unknown else ""
+            raise UsageError(f"{path} has no column {', '.join(missing)}{hint}; restore the file")
+        if unknown:
+            raise UsageError(f"{path} has an unknown column {unknown[0]!r}{nearest(unknown[0], [*needed, *more])}")
+        for row in reader:
+            yield reader.line_num, {name: row[name] for name in given}
 
 
 def write(folder: Path, scores: Sequence[Score], rows: Iterable[BackboneRow]) -> None:
     """Write scores.csv, provenance.json and backbones.csv, each whole or not at all."""
     ordered = sorted(scores, key=lambda s: (s.backbone, s.setting, s.metric))
-    table = _csv(COLUMNS, [_row(score) for score in ordered])
+    columns = (*COLUMNS, *ERRATA) if any("erratum" in s.provenance for s in ordered) else COLUMNS
+    table = _csv(columns, [_row(score, columns) for score in ordered])
     lines = _csv([f.name for f in fields(BackboneRow)], [asdict(row) for row in rows])
     origins = json.dumps(_origins(ordered), indent=1, sort_keys=True, ensure_ascii=False)
     write_atomically(folder / "provenance.json", (origins + "\n").encode())
@@ -135,8 +203,10 @@ def _origins(scores: Iterable[Score]) -> dict[str, Any]:
     """backbone -> setting -> provenance, what all metrics of the setting share once, and the rest under each metric."""
     found: dict[str, dict[str, dict[str, Any]]] = {}
     for score in scores:
-        own = {key: value for key, value in score.provenance.items() if key not in ("stderr", "n", "examples")}
-        found.setdefault(score.backbone, {}).setdefault(score.setting, {})[score.metric] = own
+        kept = ("stderr", "n", "examples", *ERRATA)
+        own = {key: value for key, value in score.provenance.items() if key not in kept}
+        if own:
+            found.setdefault(score.backbone, {}).setdefault(score.setting, {})[score.metric] = own
     for settings in found.values():
         for setting, metrics in settings.items():
             first = next(iter(metrics.values()))
@@ -154,9 +224,9 @@ def _csv(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> bytes:
     return text.getvalue().encode()
 
 
-def _row(score: Score) -> dict[str, Any]:
+def _row(score: Score, columns: Sequence[str]) -> dict[str, Any]:
     plain = score.to_dict()
-    cells = {name: plain.get(name, score.provenance.get(name)) for name in COLUMNS}
+    cells = {name: plain.get(name, score.provenance.get(name)) for name in columns}
     cells["datasets"] = json.dumps(dict(score.datasets), sort_keys=True)
     cells["seeds"] = " ".join(map(str, score.seeds))
     return {name: repr(cell) if isinstance(cell, float) else cell for name, cell in cells.items()}
@@ -172,7 +242,8 @@ def _score(row: Mapping[str, str], provenance: Mapping[str, Any]) -> Score:
     plain["limit"] = int(row["limit"]) if row["limit"] else None
     spread = {"stderr": float(row["stderr"])} if row["stderr"] else {}
     count = {"n": int(row["n"])} if row["n"] else {}
-    return Score.from_dict({**plain, "provenance": {**own, **spread, **count}})
+    errata = {name: row[name] for name in ERRATA if row.get(name)}
+    return Score.from_dict({**plain, "provenance": {**own, **spread, **count, **errata}})
 
 
 def _provenance(folder: Path) -> dict[str, Any]:

@@ -15,10 +15,13 @@ import numpy as np
 from bob_gauntlet import baseline, pools
 from bob_gauntlet.artifacts import Artifacts, digest
 from bob_gauntlet.backbones.spec import BackboneSpec
-from bob_gauntlet.backbones.zoo import ZOO
 from bob_gauntlet.baseline import BackboneRow, Examples
 from bob_gauntlet.errors import UsageError
 from bob_gauntlet.scores import Score
+from bob_gauntlet.standing import counts, known_row
+
+_STYLES = {"supervised": "supervised", "simclr": "self-supervised", "rotation": "self-supervised"}
+"""Style of the methods of benchmarks/pretrain.py."""
 
 
 def save(folder: Path, specs: Sequence[BackboneSpec], scores: Sequence[Score], artifacts: Artifacts) -> None:
@@ -58,11 +61,13 @@ def add(
                 texts[measure] = arrays[0]
     for measure, values in fresh.items():
         _add_examples(folder, measure, values, texts[measure])
-    params = {name: f"{score.value:.3f}" for (name, _, metric), score in kept.items() if metric == "params"}
-    baseline.write(
-        folder, list(kept.values()), [replace(r, params=params.get(r.name, r.params)) for r in lines.values()]
-    )
-    pools.freeze(folder)
+    counted = {
+        name: replace(line, **counts([score for (own, *_), score in kept.items() if own == name]))
+        for name, line in lines.items()
+    }
+    baseline.write(folder, list(kept.values()), counted.values())
+    for path in {folder / "pool.json", *folder.glob("pool-*.json")}:
+        pools.freeze(path)
 
 
 def names_of(row: BackboneRow) -> list[str]:
@@ -73,21 +78,18 @@ def names_of(row: BackboneRow) -> list[str]:
 
 def row_of(spec: BackboneSpec, scores: Iterable[Score]) -> BackboneRow:
     """The line of backbones.csv for one backbone, with what the zoo or its pretraining record knows."""
-    details: Mapping[str, Any] = next((s.provenance.get("backbone", {}) for s in scores if s.backbone == spec.name), {})
-    params = next((s.value for s in scores if s.backbone == spec.name and s.metric == "params"), None)
-    known = ZOO.get(spec.text) or ZOO.get(str(details.get("resolved", "")))
-    recipe = recipe_of(spec)
+    mine = [score for score in scores if score.backbone == spec.name]
     random = spec.scheme == "random"
-    return BackboneRow(
-        name=spec.name,
-        role="reference" if random else "candidate",
-        specs=spec.text,
-        family=known.family if known else spec.target.split(".")[0],
-        method="random initialisation" if random else (known.method if known else str(recipe.get("method", ""))),
-        data="none" if random else (known.data if known else str(recipe.get("data", ""))),
-        params="" if params is None else f"{params:.3f}",
-        licence=known.licence if known else "",
+    found = known_row(spec.name, mine) or BackboneRow(
+        spec.name, "candidate", spec.text, family=spec.target.split(".")[0]
     )
+    recipe = recipe_of(spec)
+    if recipe:
+        method = str(recipe.get("method", ""))
+        found = replace(found, method=method, data=str(recipe.get("data", "")), style=_STYLES.get(method, ""))
+    if random:
+        found = replace(found, role="reference", label="", why="random initialisation", **baseline.RANDOM)
+    return replace(found, specs=spec.text)
 
 
 def merged(name: str, found: Sequence[Score], recipe: Mapping[str, Any] | None) -> Score:

@@ -130,7 +130,8 @@ class Score:
 def difference(a: Score, b: Score) -> str | None:
     """The first field that forbids comparing two backbones' scores, or None where they are comparable.
 
-    Comparable is equal identity without backbone and seeds.
+    Comparable is equal identity without backbone and seeds. A published figure has neither protocol hash nor dataset
+    fingerprints: it is compared by setting, scale and fidelity, and with runs over the full data only.
 
     >>> a = Score(setting="knn@photos", metric="top1", task="Cls", value=80.0, backbone="x", protocol_hash="p")
     >>> b = Score(setting="knn@photos", metric="top1", task="Cls", value=70.0, backbone="y", protocol_hash="q")
@@ -142,8 +143,10 @@ def difference(a: Score, b: Score) -> str | None:
     for name in ("scale", "fidelity"):
         mine[name], yours[name] = getattr(a, name), getattr(b, name)
     # an input transform belongs to its backbone: only the size is the protocol's, and that is in its hash
-    for name in mine:
-        if name not in (*own, "transform") and mine[name] != yours.get(name):
+    printed = not (a.source == b.source == "run")
+    skipped = {*own, "transform", *(("protocol_hash", "datasets", "precision", "device") if printed else ())}
+    for name in sorted(mine, key=("scale", "fidelity").__contains__, reverse=True):
+        if name not in skipped and mine[name] != yours.get(name):
             return name
     return None
 

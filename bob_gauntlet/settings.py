@@ -116,7 +116,7 @@ def _paper(protocol: str, dataset: str, measures: tuple[Measure, ...]) -> Settin
 
 
 _FINETUNE_DATASETS = {
-    "imagenet-1k": ("table08:imagenet_ft_top1", "table09:imagenet"),
+    "imagenet-1k": ("table08:imagenet_ft_top1", "table09:imagenet", "table19:clean"),
     "cifar-100": ("table09:cifar100",),
     "flowers-102": ("table09:flowers102",),
     "fgvc-aircraft": ("table09:aircraft",),

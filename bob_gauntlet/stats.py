@@ -1,4 +1,4 @@
-"""z-scores, ranks and their intervals: numbers in, numbers out.
+"""z-scores, their averages, and ranks: numbers in, numbers out.
 
 A z-score says how many standard deviations of the pool's members a backbone lies above their mean (paper, 3.6). The
 pool is frozen, so a new backbone moves nobody.
@@ -11,9 +11,6 @@ import numpy as np
 
 FEWEST = 3
 """Members with a value that a measure needs for a z-score."""
-
-DRAWS = 1000
-"""Bootstrap draws of an interval."""
 
 
 @dataclass(frozen=True)
@@ -59,79 +56,70 @@ def mean_z(z: np.ndarray, axis: int = -1) -> np.ndarray:
     return np.where(count > 0, total / np.maximum(count, 1), np.nan)
 
 
+def median_z(z: np.ndarray) -> np.ndarray:
+    """Median over the last axis, missing ones skipped; NaN where all are missing."""
+    ordered, count = _ordered(z)
+    low, high = (_pick(ordered, (count + shift) // 2) for shift in (-1, 0))
+    return np.where(count > 0, (low + high) / 2, np.nan)
+
+
+def iqm(z: np.ndarray) -> np.ndarray:
+    """Interquartile mean over the last axis: the mean without the lowest and the highest quarter (Agarwal et al. 2021).
+
+    A quarter is rounded down, as scipy.stats.trim_mean(z, 0.25) does; missing ones are skipped.
+
+    >>> float(iqm(np.array([-9.0, 1.0, 2.0, 100.0])))
+    1.5
+    """
+    ordered, count = _ordered(z)
+    cut = count // 4
+    place = np.arange(ordered.shape[-1])
+    kept = (place >= cut[..., None]) & (place < (count - cut)[..., None])
+    total = np.where(kept, ordered, 0.0).sum(axis=-1)
+    return np.where(count > 0, total / np.maximum(count - 2 * cut, 1), np.nan)
+
+
 def ranks(values: np.ndarray, axis: int = -1) -> np.ndarray:
     """Rank from 1, highest value first, equal values sharing the best place; NaN for NaN.
 
     >>> ranks(np.array([0.5, 2.0, 2.0, np.nan])).tolist()
     [3.0, 1.0, 1.0, nan]
     """
-    moved = np.moveaxis(np.asarray(values, np.float64), axis, -1)
-    above = moved[..., None, :] > moved[..., :, None]
-    found = np.where(np.isnan(moved), np.nan, 1.0 + above.sum(axis=-1))
+    moved = -np.moveaxis(np.asarray(values, np.float64), axis, -1)
+    order = np.argsort(moved, axis=-1, kind="stable")  # NaN last
+    ordered = np.take_along_axis(moved, order, -1)
+    begins = np.ones(ordered.shape, bool)
+    begins[..., 1:] = ordered[..., 1:] != ordered[..., :-1]
+    place = np.maximum.accumulate(np.where(begins, np.arange(1, ordered.shape[-1] + 1), 0), axis=-1)
+    found = np.empty(ordered.shape)
+    np.put_along_axis(found, order, np.where(np.isnan(ordered), np.nan, place), -1)
     return np.moveaxis(found, -1, axis)
 
 
-def cluster_draws(
-    values: np.ndarray, clusters: Sequence[str], rng: np.random.Generator, draws: int = DRAWS
-) -> np.ndarray:
-    """Bootstrap means of per-example values: (B, N) to (draws, B), the same examples drawn for all B backbones.
+def win_rate(z: np.ndarray) -> np.ndarray:
+    """(B, M) to (B,): of all meetings with another backbone on a measure that both have, the share won; ties half.
 
-    Whole clusters (a photo with all its crops) are drawn with replacement, as Cameron, Gelbach and Miller (2008) do:
-    examples that share a photo are no independent evidence. A backbone with a NaN has NaN draws.
+    >>> win_rate(np.array([[2.0, 1.0], [1.0, 1.0], [0.0, np.nan]])).tolist()
+    [0.8333333333333334, 0.5, 0.0]
     """
-    groups = np.unique(np.asarray(clusters), return_inverse=True)[1]
-    count = int(groups.max()) + 1
-    sizes = np.bincount(groups, minlength=count).astype(np.float64)
-    sums = np.stack([np.bincount(groups, weights=row, minlength=count) for row in np.asarray(values, np.float64)])
-    weights = rng.multinomial(count, np.full(count, 1 / count), size=draws).astype(np.float64)
-    return np.asarray((weights @ sums.T) / (weights @ sizes)[:, None])
+    met = np.maximum(np.isfinite(z).sum(axis=0) - 1, 0)
+    best, worst = ranks(z, axis=0), ranks(-z, axis=0)
+    # others below, and half of those that share the place
+    beaten = (worst - 1 + (met + 1 - best)) / 2
+    present = np.isfinite(z)
+    meetings = np.where(present, met, 0).sum(axis=1)
+    won = np.where(present, beaten, 0.0).sum(axis=1)
+    return np.where(meetings > 0, won / np.maximum(meetings, 1), np.nan)
 
 
-def normal_draws(values: np.ndarray, stderr: np.ndarray, rng: np.random.Generator, draws: int = DRAWS) -> np.ndarray:
-    """(B,) values with standard errors to (draws, B); a missing standard error (NaN) leaves the value as it is."""
-    noise = rng.standard_normal((draws, len(values)))
-    return np.asarray(values + np.nan_to_num(stderr) * noise, np.float64)
+def _ordered(z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Sorted along the last axis with what is missing at the end, and how many are there."""
+    array = np.asarray(z, np.float64)
+    return np.sort(array, axis=-1), np.isfinite(array).sum(axis=-1)
 
 
-def interval(draws: np.ndarray, share: float = 0.95) -> np.ndarray:
-    """(draws, B) to (B, 2): the percentile interval that holds `share` of them; NaN where a backbone has none."""
-    found = np.full((draws.shape[1], 2), np.nan)
-    held = np.isfinite(draws).all(axis=0)
-    tail = 100 * (1 - share) / 2
-    found[held] = np.percentile(draws[:, held], [tail, 100 - tail], axis=0).T
-    return found
-
-
-def tie_groups(values: np.ndarray, draws: np.ndarray, level: float = 0.05) -> np.ndarray:
-    """(B,) values and their (draws, B) to group numbers from 1: who cannot be told from the leader of a group is in it.
-
-    One-sided and paired: a backbone stays in the group as long as it beats or equals the leader in more than `level`
-    of the draws. 0 where there is no value.
-    """
-    groups = np.zeros(len(values), np.int64)
-    leader, number = -1, 0
-    for index in np.argsort(-np.nan_to_num(values, nan=-np.inf), kind="stable"):
-        if np.isnan(values[index]):
-            continue
-        if leader < 0 or np.mean(draws[:, index] >= draws[:, leader]) <= level:
-            leader, number = index, number + 1
-        groups[index] = number
-    return groups
-
-
-def settings_interval(
-    z: np.ndarray, sources: Sequence[str], rng: np.random.Generator, draws: int = DRAWS
-) -> np.ndarray | None:
-    """How far mean z (B, M) hangs on the choice of settings: (B, 2), resampling clusters of measures by dataset source.
-
-    None with fewer than four sources: too few datasets for an interval.
-    """
-    names = sorted(set(sources))
-    if len(names) < 4:
-        return None
-    members = [np.flatnonzero(np.asarray(sources) == name) for name in names]
-    drawn = [
-        mean_z(z[:, np.concatenate([members[i] for i in rng.integers(0, len(names), len(names))])])
-        for _ in range(draws)
-    ]
-    return interval(np.stack(drawn))
+def _pick(ordered: np.ndarray, index: np.ndarray) -> np.ndarray:
+    if not ordered.shape[-1]:
+        return np.full(ordered.shape[:-1], np.nan)
+    inside = np.clip(index, 0, ordered.shape[-1] - 1)[..., None]
+    return np.take_along_axis(ordered, inside, -1)[..., 0]

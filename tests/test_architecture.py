@@ -16,8 +16,10 @@ LAYERS = [
     ("errors", "progress", "bracket"),
     ("scores", "settings", "config", "devices"),
     ("stats", "metrics", "store", "stored", "artifacts", "gate", "backbones.spec", "backbones.zoo", "datasets.catalog"),
-    ("baseline", "run", "backbones", "datasets"),
-    ("pools", "engine", "protocols"),
+    ("resampling", "pairwise"),
+    ("baseline", "errata", "run", "backbones", "datasets"),
+    ("pools", "published", "engine", "protocols"),
+    ("standing",),
     ("gauntlet", "saving", "report", "analysis"),
     ("scheduler", "live", "options", "session", "terminal", "files", "refreshing", "plugin", "cli"),
 ]

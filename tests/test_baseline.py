@@ -51,7 +51,7 @@ def folder(tmp_path: Path) -> Path:
         for n, v in (("a", 1.0), ("b", 2.0), ("c", 3.0))
     ]  # fmt: skip
     baseline.write(tmp_path, made, [BackboneRow(s.backbone, "candidate", s.backbone) for s in made])
-    pools.freeze(tmp_path)
+    pools.freeze(tmp_path / "pool.json")
     return tmp_path
 
 
@@ -75,7 +75,7 @@ def test_a_missing_column_is_named(folder: Path) -> None:
     """A table that was cut."""
     path = folder / "scores.csv"
     path.write_text(path.read_text().replace("protocol_hash", "hash", 1))
-    with pytest.raises(UsageError, match="has no column protocol_hash; restore the file"):
+    with pytest.raises(UsageError, match=r"has no column protocol_hash .it has 'hash'.; restore the file"):
         baseline.read_scores(folder)
 
 
@@ -87,7 +87,7 @@ def test_a_pool_that_was_edited_by_hand_is_refused(folder: Path, damage: str) ->
     path.write_text(text.replace('"mean": 2.0', '"mean": 1.0') if damage == "edit" else text[:50])
     if damage == "remove":
         path.unlink()
-    with pytest.raises(UsageError, match=r"cannot be used .*; restore it, or run `bob baseline freeze"):
+    with pytest.raises(UsageError, match=r"cannot be used .*; restore it, or run `bob pool freeze"):
         pools.load(str(folder), folder)
 
 
@@ -97,7 +97,7 @@ def test_scores_of_two_protocols_make_no_pool(folder: Path) -> None:
     rows = baseline.read_backbones(folder).values()
     baseline.write(folder, [replace(found[0], protocol_hash="q"), *found[1:]], rows)
     with pytest.raises(UsageError, match="measured under 2 protocols; run `bob baseline refresh"):
-        pools.freeze(folder)
+        pools.freeze(folder / "pool.json")
 
 
 def test_examples_survive_their_file(tmp_path: Path) -> None:

@@ -69,11 +69,11 @@ def test_rank_with_a_backbone_of_the_store(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("rank", "--pool", "minni"), "bob: no baselines are called 'minni'; did you mean mini?"),
+        (("rank", "--pool", "minni"), "bob: no pool is called 'minni'; did you mean mini?"),
         (("data", "photo"), "bob: unknown dataset 'photo'; did you mean photos"),
         (("zoo", "nothing-like-it"), "bob: no known backbone matches 'nothing-like-it'"),
         (("list",), "bob: nothing is stored yet: pytest $(bob suites) --backbone="),
-        (("baseline", "freeze", "minni"), "bob: no baselines are called 'minni'"),
+        (("pool", "freeze", "minni"), "bob: no pool is called 'minni'"),
     ],
 )
 def test_a_wrong_name_is_one_line_and_exit_code_4(arguments: tuple[str, ...], message: str) -> None:

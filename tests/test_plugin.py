@@ -206,7 +206,7 @@ def test_nothing_measured_is_exit_code_5(bench: pytest.Pytester, cache: Path) ->
         ("--bob-device=tpu", "--bob-device=tpu: has to be auto or cpu or cuda"),
         ("--bob-json=nowhere/scores.json", "--bob-json=nowhere/scores.json: its folder does not exist"),
         ("--bob-report=.", "--bob-report=.: is a folder"),
-        ("--bob-pool=minni", "no baselines are called 'minni'"),
+        ("--bob-pool=minni", "no pool is called 'minni'; did you mean mini?"),
         ("--bob-store=test_quick.py/store", "scores cannot be stored in "),
         (BACKBONE, "random:test_resnet is given twice"),
         ("--backbone=", "names nothing; `bob zoo` lists the known names"),

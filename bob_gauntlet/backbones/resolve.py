@@ -43,6 +43,9 @@ def resolve(text: str, config: UserConfig) -> BackboneSpec:
 
 
 def _parse(text: str, folder: Path) -> BackboneSpec:
+    known = ZOO.get(text.removeprefix("timm:"))
+    if known and known.weights:
+        raise UsageError(f"--backbone {text} is {known.label}, whose weights timm does not carry: {known.weights}")
     if text in ZOO and ZOO[text].package:
         return BackboneSpec(
             name=text, text=text, scheme="package", target=ZOO[text].architecture, path=_package_file(text)

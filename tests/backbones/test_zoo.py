@@ -1,18 +1,82 @@
-"""Known names: every row says where it comes from, and timm knows it."""
+"""Known names: every row says where it comes from, timm knows it, and its sizes are those of the network itself."""
 
 import pytest
 import timm
+import torch
 
+from bob_gauntlet.backbones import build
+from bob_gauntlet.backbones.backbone import Backbone
+from bob_gauntlet.backbones.spec import BackboneSpec, Ticket
 from bob_gauntlet.backbones.zoo import ZOO, ZooEntry, search
+from bob_gauntlet.engine import timing
+
+BUILT = {name: entry for name, entry in ZOO.items() if entry.architecture}
 
 
 @pytest.mark.parametrize("entry", ZOO.values(), ids=ZOO.keys())
-def test_every_row_has_its_provenance(entry: ZooEntry) -> None:
-    """Method, data and licence are stated, and timm has the architecture with that tag."""
-    assert all((entry.method, entry.data, entry.licence, entry.family))
-    assert timm.is_model(entry.architecture)
-    config = timm.models.get_pretrained_cfg(entry.architecture)
-    assert entry.package or (config is not None and config.has_weights)
+def test_every_row_is_filled(entry: ZooEntry) -> None:
+    """What it is, how and on what it was pretrained, its size and licence."""
+    assert all((entry.name, entry.model, entry.family, entry.style, entry.method, entry.data, entry.licence))
+    assert entry.paper or entry.package
+    assert min(entry.images, entry.params, entry.size) > 0
+    assert (entry.gflops is None) == (not entry.architecture)
+    assert len(entry.weights.splitlines()) <= 1
+
+
+@pytest.mark.parametrize("entry", ZOO.values(), ids=ZOO.keys())
+def test_every_row_has_its_weights(entry: ZooEntry) -> None:
+    """In timm under that very tag, in a package, or where the row says."""
+    if entry.weights:
+        assert not timm.is_model_pretrained(entry.name)
+        assert "--backbone=" in entry.weights
+        assert "." not in entry.architecture
+    elif not entry.package:
+        config = timm.models.get_pretrained_cfg(entry.architecture)
+        assert entry.name == entry.architecture
+        assert config is not None
+        assert config.has_weights
+    assert timm.is_model(entry.architecture) or entry.name == "stable-diffusion-v1-4"
+
+
+def test_labels_tell_backbones_apart() -> None:
+    """Model, method and short data; no word twice."""
+    labels = [entry.label for entry in ZOO.values()]
+    assert len(set(labels)) == len(labels)
+    assert ZOO["convnext_base.fb_in22k"].label == "ConvNeXt-Base supervised (IN-21k)"
+    assert ZOO["vit_base_patch16_clip_224.laion2b"].label == "ViT-Base CLIP (LAION-2B)"
+    assert ZOO["swinv2_tiny_window16_256.midas"].label == "SwinV2-Tiny MiDaS (depth)"
+    assert ZOO["stable-diffusion-v1-4"].label == "Stable Diffusion encoder (LAION-2B)"
+
+
+def test_rows_of_the_paper_are_told_apart() -> None:
+    """One checkpoint for each row."""
+    rows = [entry.paper for entry in ZOO.values() if entry.paper]
+    assert len(set(rows)) == len(rows)
+
+
+def test_one_dataset_has_one_size_and_one_method_one_style() -> None:
+    """However many rows name it."""
+    sizes = {(entry.data, entry.images) for entry in ZOO.values()}
+    assert len(sizes) == len({data for data, _ in sizes})
+    styles = {(entry.method, entry.style) for entry in ZOO.values()}
+    assert len(styles) == len({method for method, _ in styles})
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("entry", BUILT.values(), ids=BUILT.keys())
+def test_sizes_are_those_of_the_network(entry: ZooEntry) -> None:
+    """Parameters, FLOPs and input side, counted on a network without weights."""
+    arguments = {"num_heads": 12} if "num_heads=12" in entry.weights else {}
+    spec = BackboneSpec(name=entry.name, text=entry.name, scheme="timm", target=entry.architecture, arguments=arguments)
+    with torch.device("meta"):
+        module, given = build._create(spec, pretrained=False)
+    traits = build._traits(module, given, pretrained=False)
+    ticket = Ticket(fingerprint="", transform=build._transform(module, spec), traits=traits)
+    assert ticket.transform.size == entry.size
+    assert traits.params == pytest.approx(entry.params, abs=0.01)
+    images = torch.empty(1, 3, entry.size, entry.size, device="meta")
+    counted = timing.flops(Backbone(spec, module, ticket, "meta"), images) / 1e9
+    assert counted == pytest.approx(entry.gflops, rel=0.01)
 
 
 def test_search_takes_a_pattern_or_plain_text() -> None:

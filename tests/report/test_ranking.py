@@ -40,7 +40,7 @@ def pool(folder: Path, scores: list[Score], references: tuple[str, ...] = ()) ->
     rows = [BackboneRow(n, "reference" if n in references else "candidate", n) for n in names]
     folder.mkdir(exist_ok=True)
     baseline.write(folder, scores, rows)
-    pools.freeze(folder)
+    pools.freeze(folder / "pool.json")
     return pools.load(str(folder), folder)
 
 
@@ -112,7 +112,6 @@ def test_two_backbones_with_one_name_are_both_shown(four: Pool) -> None:
         ({"protocol_hash": "p2"}, "protocol_hash"),
         ({"limit": 8}, "limit"),
         ({"datasets": {"test": "x"}}, "datasets"),
-        ({"scale": "paper"}, "scale"),
         ({"precision": "bfloat16"}, "precision"),
     ],
 )
@@ -123,6 +122,12 @@ def test_unlike_things_are_never_compared(four: Pool, change: dict[str, object],
     assert mine.rank is None
     assert mine.measured == 0
     assert any(f"{field} differs from that of pool four" in note for note in found.notes)
+
+
+def test_another_scale_is_refused(four: Pool) -> None:
+    """Mini against paper: one line that says what to do."""
+    with pytest.raises(UsageError, match="mine was measured at paper scale, and pool four holds mini-scale scores"):
+        rank(four, {"mine": [replace(score("mine", CLS, 5.0), scale="paper")]})
 
 
 def test_coverage_says_what_is_missing(four: Pool) -> None:

@@ -1,0 +1,96 @@
+"""The points behind the paper's figures, for any pool: tasks against each other, fine-tuned less frozen, cost."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from bob_gauntlet.standing import MIN_COVERAGE, Entrant, Standing
+
+MODES = (
+    ("detection-finetune", "detection-frozen"),
+    ("ood-detection-finetune", "ood-detection-frozen"),
+    ("finetune", "linear-probe-lars"),
+    ("finetune", "linear-probe"),
+)
+"""Protocols that train the whole backbone, and those that train a head on the frozen one."""
+
+COSTS = {"params": "parameters (M)", "gflops": "GFLOPs of one image", "latency": "latency of one image (ms)"}
+"""What a backbone costs, with the unit."""
+
+
+@dataclass(frozen=True)
+class Point:
+    """One backbone in a figure."""
+
+    entrant: Entrant
+    x: float
+    y: float
+    # no other backbone is better at no higher cost
+    front: bool = False
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One backbone's z fine-tuned less its z frozen, on one measure."""
+
+    entrant: Entrant
+    finetuned: float
+    frozen: float
+
+    @property
+    def gain(self) -> float:
+        """In standard deviations, each over its own measure's members (paper, Figure 2)."""
+        return self.finetuned - self.frozen
+
+
+def tasks(standing: Standing, x: str, y: str) -> list[Point]:
+    """Mean z in one task against another's (paper, Figure 1), of those that have both."""
+    if x not in standing.columns or y not in standing.columns:
+        return []
+    return _points(standing, standing.mean_z(x), standing.mean_z(y))
+
+
+def fine_tuning(standing: Standing) -> Iterator[tuple[str, list[Difference]]]:
+    """Name of a panel ("Det, coco-2017") and its differences: paper, Figure 2. Panels without a pair are left out."""
+    index = {measure: i for i, measure in enumerate(standing.measures)}
+    for (setting, metric), i in index.items():
+        protocol, _, dataset = setting.partition("@")
+        for whole, head in MODES:
+            j = index.get((f"{head}@{dataset}", metric))
+            if protocol == whole and j is not None:
+                pairs = zip(standing.entrants, standing.z[:, i], standing.z[:, j], strict=True)
+                found = [Difference(e, float(a), float(b)) for e, a, b in pairs if np.isfinite(a - b)]
+                if found:
+                    yield f"{standing.tasks[i]}, {dataset}", sorted(found, key=lambda d: -d.gain)
+
+
+def cost(standing: Standing, by: str, column: str) -> list[Point]:
+    """Mean z of a task or of all against a cost of COSTS, with the Pareto front.
+
+    Backbones without the cost, or that cover too little of the column, are left out.
+    """
+    if column not in standing.columns:
+        return []
+    costs = np.array([_cost(entrant, by) for entrant in standing.entrants])
+    covered = standing.coverage(column) >= MIN_COVERAGE
+    points = _points(standing, costs, np.where(covered, standing.mean_z(column), np.nan))
+    return [Point(p.entrant, p.x, p.y, front=_on_front(p, points)) for p in points]
+
+
+def _points(standing: Standing, x: np.ndarray, y: np.ndarray) -> list[Point]:
+    found = zip(standing.entrants, x, y, strict=True)
+    return [Point(entrant, float(a), float(b)) for entrant, a, b in found if np.isfinite(a + b)]
+
+
+def _on_front(point: Point, points: Sequence[Point]) -> bool:
+    """Whether no other is at least as good in both and better in one."""
+    return not any(p.x <= point.x and p.y >= point.y and (p.x < point.x or p.y > point.y) for p in points)
+
+
+def _cost(entrant: Entrant, by: str) -> float:
+    if by == "latency":
+        score = entrant.scores.get(("efficiency@noise", "latency"))
+        return float("nan") if score is None else score.value
+    text = getattr(entrant.about, by)
+    return float(text) if text else float("nan")

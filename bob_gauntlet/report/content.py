@@ -1,0 +1,91 @@
+"""What a report says, whatever its file format: gathered once, laid out by html, markdown, layout."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
+
+from bob_gauntlet.artifacts import Artifacts
+from bob_gauntlet.pools import Pool
+from bob_gauntlet.report.changes import Change, changes
+from bob_gauntlet.report.ranking import Order, Ranking
+from bob_gauntlet.report.versus import Versus, versus
+from bob_gauntlet.scores import Score
+from bob_gauntlet.standing import MIN_COVERAGE, Standing
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a setting of a session: measured, read from the store, skipped or failed, and why."""
+
+    backbone: str
+    setting: str
+    outcome: str
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Report:
+    """Everything that a page shows."""
+
+    # candidates and own backbones in order; None where there is no pool
+    ranking: Ranking | None
+    # every member of the pool and the own backbones, by measures: for the figures and the heat map
+    standing: Standing | None
+    # the names of the backbones that the report is about, in the order given
+    own: tuple[str, ...]
+    # every score of theirs, ranked or not
+    scores: tuple[Score, ...]
+    # own backbone -> against each other one
+    versus: Mapping[str, Sequence[Versus]]
+    changes: tuple[Change, ...] = ()
+    # what the changes are since, as the user named it
+    since: str = ""
+    outcomes: tuple[Outcome, ...] = ()
+    # UTC, ISO 8601
+    created: str = ""
+    command: str = ""
+
+
+def gather(
+    pool: Pool | None,
+    own: Mapping[str, Sequence[Score]],
+    *,
+    highlight: Sequence[str] = (),
+    only_measured: bool = False,
+    min_coverage: float = MIN_COVERAGE,
+    before: Sequence[Score] = (),
+    since: str = "",
+    outcomes: Sequence[Outcome] = (),
+    command: str = "",
+    artifacts: Artifacts | None = None,
+) -> Report:
+    """The content of a report on the backbones `own` (measured) and `highlight` (members of the pool)."""
+    names = (*own, *highlight)
+    scores = [score for found in own.values() for score in found]
+    ranking = standing = None
+    against: dict[str, list[Versus]] = {}
+    if pool is not None:
+        scores += [score for name in highlight for score in pool.scores.get(name, {}).values()]
+        standing = Standing.of(pool, own, members=True, only_measured=only_measured, highlight=highlight)
+        narrow = Standing.of(pool, own, only_measured=only_measured, highlight=highlight)
+        order = Order(narrow, artifacts, min_coverage)
+        ranking = order.ranked_table()
+        against = {name: versus(order, name) for name in names if order.ranking}
+    return Report(
+        ranking=ranking,
+        standing=standing,
+        own=names,
+        scores=tuple(scores),
+        versus=against,
+        changes=tuple(changes(before, scores)) if since else (),
+        since=since,
+        outcomes=tuple(outcomes),
+        created=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        command=command,
+    )
+
+
+def versions() -> dict[str, str]:
+    """Of the packages that a score may hang on."""
+    return {name: version(name) for name in ("bob-gauntlet", "torch", "timm")}
