@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from bob_gauntlet import stored
 from bob_gauntlet.artifacts import write_atomically
 from bob_gauntlet.errors import BobError
 from bob_gauntlet.session import Session
@@ -34,10 +35,23 @@ def _json(session: Session, path: Path) -> None:
 
 
 def _report(session: Session, path: Path) -> None:
-    from bob_gauntlet.report.markdown import page
-    from bob_gauntlet.terminal import ranking_of
+    from bob_gauntlet.report.content import Outcome, gather
+    from bob_gauntlet.report.writing import write
 
-    write_atomically(path, page(ranking_of(session), session.scores).encode())
+    own = session.scores_by_backbone
+    before = stored.before(session.store, own)
+    started = max((str(score.provenance.get("started", "")) for score in before), default="")
+    report = gather(
+        session.pool,
+        own,
+        only_measured=True,
+        before=before,
+        since=f"the last stored weights of that name, measured {started}" if before else "",
+        outcomes=[Outcome(e.backbone, e.setting, e.outcome, e.reason) for e in session.entries.values()],
+        command=session.bench.command,
+        artifacts=session.bench.artifacts,
+    )
+    write(path, report)
 
 
 def _save(session: Session, name: str) -> None:

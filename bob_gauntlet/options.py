@@ -9,6 +9,7 @@ import pytest
 
 from bob_gauntlet.config import bob_folder
 from bob_gauntlet.errors import UsageError, nearest
+from bob_gauntlet.report.writing import check
 
 
 @dataclass(frozen=True)
@@ -37,9 +38,9 @@ OPTIONS = (
     Option("--bob-limit", "only the first N examples of every split; such scores are never ranked", "N", kind=int),
     Option("--bob-seeds", "repeat what has a seed N times: mean and spread", "N", 1, int),
     Option("--bob-device", "auto: a GPU where there is one, else the CPU", "auto|cpu|cuda", "auto"),
-    Option("--bob-pool", "the baselines to rank against: a name, a folder, or none", "NAME", "mini"),
+    Option("--bob-pool", "the pool to rank against: a name of `bob pool show`, a folder, none (default: as --scale)", "NAME"),
     Option("--bob-json", "write every score of the session to FILE as a JSON list", "FILE"),
-    Option("--bob-report", "write the ranking and all scores to FILE as Markdown", "FILE"),
+    Option("--bob-report", "write a report to FILE: .html to look at, .md for a pull request, .csv or .json", "FILE"),
     Option("--bob-save", "keep the session's scores as baselines NAME, to rank against later", "NAME"),
     Option("--bob-allow-partial", "take a checkpoint that fills less than the whole backbone", kind=bool),
     Option("--bob-progress", "auto: show progress on a terminal only", "auto|on|off", "auto"),
@@ -109,9 +110,9 @@ def read_options(config: pytest.Config) -> Options:
         limit=_count(given, "--bob-limit", 2),
         seeds=_count(given, "--bob-seeds", 1) or 1,
         device=given["--bob-device"],
-        pool=given["--bob-pool"],
+        pool=given["--bob-pool"] or given["--scale"],
         json=_file(given, "--bob-json", start),
-        report=_file(given, "--bob-report", start),
+        report=_report(given, start),
         save=given["--bob-save"],
         allow_partial=given["--bob-allow-partial"],
         progress=given["--bob-progress"],
@@ -126,6 +127,13 @@ def _count(given: Mapping[str, Any], name: str, least: int) -> int | None:
     if not str(text).isdecimal() or int(text) < least:
         raise UsageError(f"{name}={text}: has to be a whole number from {least}")
     return int(text)
+
+
+def _report(given: Mapping[str, Any], start: Path) -> Path | None:
+    path = _file(given, "--bob-report", start)
+    if path is not None:
+        check(path, "--bob-report")
+    return path
 
 
 def _file(given: Mapping[str, Any], name: str, start: Path) -> Path | None:

@@ -78,6 +78,14 @@ class Session:
         """Every score of the session."""
         return [score for entry in self.entries.values() for score in entry.scores]
 
+    @property
+    def scores_by_backbone(self) -> dict[str, list[Score]]:
+        """Name -> its scores."""
+        found: dict[str, list[Score]] = {}
+        for score in self.scores:
+            found.setdefault(score.backbone, []).append(score)
+        return found
+
     def record(self, item: str, entry: Entry) -> None:
         """Take note of an item, and store what was measured; a disk that refuses is said, and loses nothing."""
         self.entries[item] = entry
@@ -126,11 +134,22 @@ def check(session: Session, say: Any) -> None:
     session.store.check()
     session.live.mkdir(parents=True, exist_ok=True)
     if session.options.pool != "none":
-        session.pool = load(session.options.pool, session.options.home / "baselines")
+        session.pool = _pool(session.options)
     for spec in session.specs:
         resolved = session.bench.ticket(spec).details.get("resolved")
         if resolved and resolved != spec.target:
             say(f"{spec.name} is {resolved}")
+
+
+def _pool(options: Options) -> Pool:
+    """The pool of a session. UsageError where it is of another scale: its scores are never compared with these."""
+    pool = load(options.pool, options.home / "baselines")
+    if pool.scale != options.scale:
+        raise UsageError(
+            f"--bob-pool={options.pool} holds {pool.scale}-scale scores, and this run is at {options.scale} scale: "
+            f"never compared; leave --bob-pool out, or run with --scale {pool.scale}"
+        )
+    return pool
 
 
 @contextmanager

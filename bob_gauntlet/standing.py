@@ -155,7 +155,7 @@ def _comparable(
             f"--scale {pool.scale}"
         )
     kept = {}
-    for score in scores:
+    for score in (s for s in scores if s.scale == pool.scale):
         other = pool.example_of(score.measure)
         if other is None or not find(score.setting).measure(score.metric).ranked:
             continue

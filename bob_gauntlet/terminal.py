@@ -38,10 +38,7 @@ def ranking_of(session: Session) -> Ranking | None:
     """The session's backbones in its pool, over the measures that they have; None where nothing can be ranked."""
     if session.pool is None or not session.scores:
         return None
-    own: dict[str, list[Score]] = {}
-    for score in session.scores:
-        own.setdefault(score.backbone, []).append(score)
-    return rank(session.pool, own, only_measured=True, artifacts=session.bench.artifacts)
+    return rank(session.pool, session.scores_by_backbone, only_measured=True, artifacts=session.bench.artifacts)
 
 
 def score_lines(session: Session) -> Iterator[str]:

@@ -15,13 +15,13 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 LAYERS = [
     ("errors", "progress", "bracket"),
     ("scores", "settings", "config", "devices"),
-    ("stats", "metrics", "store", "stored", "artifacts", "gate", "backbones.spec", "backbones.zoo", "datasets.catalog"),
+    ("stats", "metrics", "store", "artifacts", "gate", "backbones.spec", "backbones.zoo", "datasets.catalog"),
     ("resampling", "pairwise"),
     ("baseline", "errata", "run", "backbones", "datasets"),
-    ("pools", "published", "engine", "protocols"),
+    ("pools", "published", "stored", "engine", "protocols"),
     ("standing",),
     ("gauntlet", "saving", "report", "analysis"),
-    ("scheduler", "live", "options", "session", "terminal", "files", "refreshing", "plugin", "cli"),
+    ("scheduler", "live", "options", "session", "terminal", "files", "refreshing", "plugin", "commands", "cli"),
 ]
 HEAVY = ("torch", "torchvision", "timm", "pandas", "sklearn", "skimage", "scipy", "matplotlib")
 # modules that may import a heavy package at their top: they are imported late, inside a function, by the light ones
@@ -31,8 +31,6 @@ HEAVY_MODULES = (
     "backbones.backbone",
     "backbones.build",
     "datasets.mini",
-    "report.layout",
-    "report.markdown",
 )
 
 

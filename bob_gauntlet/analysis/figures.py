@@ -18,6 +18,9 @@ MODES = (
 COSTS = {"params": "parameters (M)", "gflops": "GFLOPs of one image", "latency": "latency of one image (ms)"}
 """What a backbone costs, with the unit."""
 
+METRIC_OF = {"params": "params", "gflops": "flops", "latency": "latency"}
+"""The efficiency metric of each cost."""
+
 
 @dataclass(frozen=True)
 class Point:
@@ -89,8 +92,8 @@ def _on_front(point: Point, points: Sequence[Point]) -> bool:
 
 
 def _cost(entrant: Entrant, by: str) -> float:
-    if by == "latency":
-        score = entrant.scores.get(("efficiency@noise", "latency"))
-        return float("nan") if score is None else score.value
-    text = getattr(entrant.about, by)
-    return float(text) if text else float("nan")
+    """As known of the backbone, else as measured; NaN where neither is."""
+    if text := getattr(entrant.about, by, ""):
+        return float(text)
+    score = entrant.scores.get(("efficiency@noise", METRIC_OF[by]))
+    return float("nan") if score is None else score.value

@@ -20,12 +20,13 @@ if TYPE_CHECKING:
 class Efficiency:
     """One forward pass on random pixels in float32 with every core or one GPU, medians of repeats after warm-up.
 
-    FLOPs count a multiply-accumulate as 2. Throughput is at the best of a few batch sizes, peak memory at the same one.
+    FLOPs count a multiply-accumulate as 2, attention included. Throughput is at the best of a few batch sizes, peak
+    memory at the same one.
     Times belong to a device and are compared on that device only.
     """
 
     id: ClassVar[str] = "efficiency"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     seeded: ClassVar[bool] = False
     mini: ClassVar[Mapping[str, Any]] = {"input_size": 96, "batches": (8, 32), "repeats": 15}
 

@@ -50,6 +50,16 @@ def footnotes(ranking: Ranking) -> list[str]:
     return [*_legend(ranking), *ranking.notes, *applied, *(more if others else [])]
 
 
+def cell(text: object) -> str:
+    """Text that stays what it is in a Markdown table: no pipe, no line break, no tag, no emphasis.
+
+    >>> cell("a|b <i>")
+    'a\\\\|b &lt;i&gt;'
+    """
+    plain = " ".join(str(text).split()).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return "".join(f"\\{c}" if c in "\\|`*[]" else c for c in plain)
+
+
 def _legend(ranking: Ranking) -> Iterator[str]:
     if ranking.scale == "mini":
         yield "mini scale: shows that things work and gates changes, no verdict on backbones"
@@ -70,8 +80,10 @@ def _legend(ranking: Ranking) -> Iterator[str]:
 
 
 def _table(rows: Sequence[dict[str, str]], form: Format) -> str:
-    style = "github" if form == "markdown" else "simple"
-    return tabulate(rows, headers="keys", tablefmt=style, disable_numparse=True)
+    if form == "markdown":
+        escaped = [{**row, "backbone": cell(row["backbone"])} for row in rows]
+        return tabulate(escaped, headers="keys", tablefmt="github", disable_numparse=True)
+    return tabulate(rows, headers="keys", tablefmt="simple", disable_numparse=True)
 
 
 def _csv(rows: Sequence[dict[str, Any]]) -> str:

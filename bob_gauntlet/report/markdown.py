@@ -1,29 +1,61 @@
-"""A session as a Markdown page: the ranking, every score, and how each was got."""
+"""A report as a Markdown page for a pull request: the ranking, what changed, every score, and how each was got."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from tabulate import tabulate
 
-from bob_gauntlet.report.layout import render
-from bob_gauntlet.report.ranking import Ranking
+from bob_gauntlet.report.changes import Change
+from bob_gauntlet.report.content import Outcome, Report
+from bob_gauntlet.report.layout import cell, render
 from bob_gauntlet.scores import METRICS, Score
 
 
-def page(ranking: Ranking | None, scores: Sequence[Score]) -> str:
-    """The page; ends with a line break."""
+def page(report: Report) -> str:
+    """The page; ends with a line break. What comes from a user's names cannot leave its table cell."""
     parts = ["# bob-gauntlet report"]
-    if ranking is not None and ranking.measures:
-        parts += ["## Ranking", render(ranking, "markdown")]
-    parts += ["## Scores", _scores(scores) if scores else "Nothing was measured."]
-    if scores:
-        parts += ["## How they were got", _origins(scores)]
+    if report.ranking is not None and report.ranking.measures:
+        parts += ["## Ranking", render(report.ranking, "markdown")]
+    if report.changes:
+        parts += [f"## What changed since {report.since}", _changes(report.changes)]
+    if missed := "\n".join(_missed(report.outcomes)):
+        parts += ["## Without a score", missed]
+    parts += ["## Scores", _scores(report.scores) if report.scores else "Nothing was measured."]
+    if report.scores:
+        parts += ["## How they were got", _origins(report.scores)]
     return "\n\n".join(parts) + "\n"
+
+
+def _changes(changes: Sequence[Change]) -> str:
+    words = {True: "better", False: "worse", None: ""}
+    rows = [
+        {
+            "backbone": cell(c.backbone),
+            "setting": c.setting,
+            "metric": c.metric,
+            "before": "–" if c.before is None else f"{c.before:.4g}",
+            "after": "–" if c.after is None else f"{c.after:.4g}",
+            "change": "" if c.delta is None else f"{c.delta:+.3g}",
+            "": c.why_not or words[c.better],
+        }
+        for c in changes
+    ]
+    return tabulate(rows, headers="keys", tablefmt="github", disable_numparse=True)
+
+
+def _missed(outcomes: Sequence[Outcome]) -> Iterator[str]:
+    """Skipped and failed settings by reason."""
+    reasons: dict[tuple[str, str], list[str]] = {}
+    for found in outcomes:
+        if found.outcome in ("skipped", "failed"):
+            reasons.setdefault((found.outcome, found.reason), []).append(f"{found.setting} of {found.backbone}")
+    for (outcome, reason), who in reasons.items():
+        yield f"- {outcome}: {cell(', '.join(who))}: {cell(reason)}"
 
 
 def _scores(scores: Sequence[Score]) -> str:
     rows = [
         {
-            "backbone": s.backbone,
+            "backbone": cell(s.backbone),
             "setting": s.setting,
             "metric": s.metric,
             "value": f"{s.value:.4g}",
@@ -37,16 +69,21 @@ def _scores(scores: Sequence[Score]) -> str:
 
 
 def _origins(scores: Sequence[Score]) -> str:
-    """A line a setting: protocol, data, transform, device, versions."""
+    """A line a setting: protocol, data, transform, device, versions; or the printed tables."""
     seen: dict[tuple[str, str], Score] = {}
     for score in scores:
         seen.setdefault((score.backbone, score.setting), score)
-    return "\n".join(
-        f"- {s.backbone}, {s.setting}: protocol {s.protocol_hash}, backbone {s.backbone_fingerprint}, "
-        f"{s.transform}, {s.precision}, {s.device}"
-        + (f", first {s.limit} examples" if s.limit else "")
-        + f", {s.provenance.get('started', '')}, {_versions(s)}"
-        for s in seen.values()
+    return "\n".join(f"- {cell(s.backbone)}, {s.setting}: {_origin(s)}" for s in seen.values())
+
+
+def _origin(score: Score) -> str:
+    if score.source != "run":
+        return f"published, {score.source}"
+    return (
+        f"protocol {score.protocol_hash}, backbone {score.backbone_fingerprint}, {score.transform}, {score.precision}, "
+        f"{cell(score.device)}"
+        + (f", first {score.limit} examples" if score.limit else "")
+        + f", {score.provenance.get('started', '')}, {_versions(score)}"
     )
 
 

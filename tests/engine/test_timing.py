@@ -56,6 +56,18 @@ def test_flops_of_known_layers(module: nn.Module, shape: tuple[int, ...], expect
         assert timing.flops(network, torch.rand(shape)) == expected
 
 
+def test_flops_of_attention_are_counted() -> None:
+    """Two products of 10 x 10 scores with 8 channels and 2 heads, which a fused kernel hides from the counter."""
+
+    class Attention(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            q = x.reshape(1, 2, 10, 8)
+            return nn.functional.scaled_dot_product_attention(q, q, q).reshape(1, -1)
+
+    # scores and their sum over values: 2 products x 2 heads x 10 x 10 x 8 multiply-accumulates
+    assert timing.flops(backbone(Attention()), torch.rand(1, 160, 1, 1)) == 2 * 2 * 2 * 10 * 10 * 8
+
+
 def test_warm_up_is_called_and_not_counted() -> None:
     """Two slow calls, then three quick ones: three times, all quick."""
     naps = iter([0.05, 0.05, 0.0, 0.0, 0.0])

@@ -1,0 +1,66 @@
+"""Is a more accurate backbone better calibrated: Table 10 of the paper, and what it concludes in section 5."""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from bob_gauntlet.analysis.association import pearson, spearman
+from bob_gauntlet.analysis.members import SELF_SUPERVISED, candidates, lacking, pretrained, style, value
+from bob_gauntlet.analysis.pairing import differences
+from bob_gauntlet.analysis.result import UNEXPLAINED, Found, Options, Published, Table, compare, table
+from bob_gauntlet.standing import Standing
+
+MEASURES = tuple(("calibration-finetune@imagenet-1k", metric) for metric in ("top1", "ce", "ece"))
+
+COLUMNS = {"accuracy (%)": ".2f", "CE (nats)": ".3f", "ECE": ".3f"}
+"""What the three measures are called here."""
+
+PRINTED = {"CE": "-0.8278", "ECE": "-0.4876"}
+"""Correlation with accuracy, section 5; both with a p-value under .05."""
+
+
+def calibration(standing: Standing, options: Options) -> Found:
+    """Accuracy, cross-entropy and ECE of ImageNet classifiers, and how they go together."""
+    members = pretrained(standing)
+    values = three(members, options)
+    order = [i for i in np.argsort(values[:, 2], kind="stable") if np.isfinite(values[i]).all()]
+    if not order:
+        return Found((), (*lacking(standing, MEASURES),))
+    rows = []
+    for column, name in enumerate(PRINTED, 1):
+        r, rho = (how(values[:, 0], values[:, column]) for how in (pearson, spearman))
+        rows.append((f"accuracy and {name}", r.r, r.p, rho.r, rho.p, r.n))
+    columns = {"": "", "Pearson's r": ".4f", "p of r": ".2g", "Spearman's rho": ".4f", "p of rho": ".2g", "n": ""}
+    each = [(members.entrants[i].title, *values[i]) for i in order]
+    tables = (table("Correlation", columns, rows), table("Best calibrated first", {"backbone": ""} | COLUMNS, each))
+    return Found((*tables, *_by_pretraining(candidates(standing), options)))
+
+
+def three(standing: Standing, options: Options) -> np.ndarray:
+    """(B, 3) of accuracy (%), cross-entropy (nats) and ECE; NaN where missing."""
+    rows = [[value(standing, e, measure, options) for measure in MEASURES] for e in standing.entrants]
+    return np.array(rows, np.float64).reshape(len(rows), 3)
+
+
+def published_calibration(standing: Standing) -> Iterator[Published]:
+    """The two Pearson coefficients and their p-values."""
+    values = three(pretrained(standing), Options())
+    for column, (name, paper) in enumerate(PRINTED.items(), 1):
+        found = pearson(values[:, 0], values[:, column])
+        yield compare(f"Pearson's r of accuracy and {name}", "section 5", paper, found.r)
+        why = "" if found.p < 0.05 else UNEXPLAINED
+        yield Published(f"p of accuracy and {name}", "section 5", "under 0.05", f"{found.p:.2g}", why)
+
+
+def _by_pretraining(standing: Standing, options: Options) -> Iterator[Table]:
+    """Means of self-supervised and supervised backbones, and pairs of one architecture."""
+    values = three(standing, options)
+    rows = []
+    for which in (SELF_SUPERVISED, "supervised"):
+        inside = values[[style(e.about) == which for e in standing.entrants]]
+        inside = inside[np.isfinite(inside).all(axis=1)]
+        if len(inside):
+            rows.append((which, *inside.mean(axis=0), len(inside)))
+    yield table("Means by pretraining", {"pretraining": ""} | COLUMNS | {"n": ""}, rows)
+    named = dict(zip([e.name for e in standing.entrants], values, strict=True))
+    yield from differences(standing.entrants, named, {name: "+" + form for name, form in COLUMNS.items()})

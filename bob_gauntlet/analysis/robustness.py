@@ -1,0 +1,72 @@
+"""Who withstands adversarial attacks: Table 19 of the paper, and what it concludes in section 5."""
+
+import csv
+from collections.abc import Iterator
+
+import numpy as np
+
+from bob_gauntlet import published
+from bob_gauntlet.analysis.members import candidates, kind, lacking, pretrained, value
+from bob_gauntlet.analysis.pairing import differences, pairs
+from bob_gauntlet.analysis.result import UNEXPLAINED, Found, Options, Published, compare, table
+from bob_gauntlet.standing import Standing
+
+CLEAN = ("finetune@imagenet-1k", "top1")
+ATTACKED = tuple((f"adversarial-finetune-eps{epsilon}@imagenet-1k", "top1") for epsilon in (1, 2))
+
+MINUS = "the printed minus sign is lost: both accuracies lie below their means (erratum E4)"
+
+
+def robustness(standing: Standing, options: Options) -> Found:
+    """Top-1 (%) clean and under PGD of two radii, and the mean of the two z-scores under attack."""
+    if missing := lacking(standing, ATTACKED):
+        return Found((), tuple(missing))
+    members, ranked = pretrained(standing), candidates(standing)
+    z = _z(members)
+    rows = [
+        (e.title, *(value(members, e, measure, options) for measure in (CLEAN, *ATTACKED)), z[e.name])
+        for e in members.entrants
+        if np.isfinite(z[e.name])
+    ]
+    columns = {"backbone": "", "clean (%)": ".2f", "eps 1/255 (%)": ".2f", "eps 2/255 (%)": ".2f", "mean z": "+.2f"}
+    means = [(which, *by_kind(ranked, which)) for which in ("CNN", "transformer")]
+    return Found(
+        (
+            table("Top-1 on ImageNet under attack", columns, sorted(rows, key=lambda row: -row[-1])),
+            table("Means by architecture", {"kind": "", "mean z": "+.2f", "n": ""}, means),
+            *differences(ranked.entrants, {name: np.array([v]) for name, v in z.items()}, {"z difference": "+.2f"}),
+        )
+    )
+
+
+def published_robustness(standing: Standing) -> Iterator[Published]:
+    """The 20 z-scores of Table 19, and the two conclusions of section 5."""
+    z, rows = _z(pretrained(standing)), published.read_printed(standing.pool.folder)
+    with (standing.pool.folder / "tables" / "table19.csv").open(newline="", encoding="utf-8") as file:
+        for number, row in enumerate(csv.DictReader(file), 1):
+            name = rows["table19", number].id
+            yield compare(f"mean z of {standing.pool.title(name)}", "Table 19", row["zscore"], z[name], MINUS)
+    ranked = candidates(standing)
+    gaps = [z[pair.learner.name] - z[pair.supervised.name] for pair in pairs(ranked.entrants)]
+    gaps = [gap for gap in gaps if np.isfinite(gap)]
+    ahead = sum(gap > 0 for gap in gaps)
+    what = "of one architecture, supervised is less robust than self-supervised"
+    why = "" if ahead == len(gaps) else UNEXPLAINED
+    yield Published(what, "section 5", "always", f"in {ahead} of {len(gaps)} pairs", why)
+    cnn, transformer = (by_kind(ranked, which)[0] for which in ("CNN", "transformer"))
+    why = "" if cnn > transformer else UNEXPLAINED
+    yield Published(
+        "mean z, CNNs and transformers", "section 5", "CNNs higher", f"{cnn:+.2f} and {transformer:+.2f}", why
+    )
+
+
+def by_kind(standing: Standing, which: str) -> tuple[float, int]:
+    """Mean z under attack of transformers or of CNNs, and over how many."""
+    z = _z(standing)
+    found = [z[e.name] for e in standing.entrants if kind(e.about) == which and np.isfinite(z[e.name])]
+    return (float(np.mean(found)) if found else float("nan")), len(found)
+
+
+def _z(standing: Standing) -> dict[str, float]:
+    """Name -> mean of the z-scores under attack."""
+    return {e.name: float(z) for e, z in zip(standing.entrants, standing.mean_z("Adv"), strict=True)}

@@ -1,0 +1,56 @@
+"""The pools that analyses are tried on: the paper's, mini, and small ones made by hand."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import pytest
+
+from bob_gauntlet import baseline, pools
+from bob_gauntlet.analysis.result import Table
+from bob_gauntlet.baseline import BackboneRow
+from bob_gauntlet.pools import MeasureKey
+from bob_gauntlet.scores import Score
+from bob_gauntlet.settings import find
+from bob_gauntlet.standing import Standing
+
+Made = Callable[..., Standing]
+
+
+@pytest.fixture(scope="session")
+def paper() -> Standing:
+    """Every member of the paper's pool, certain errata applied."""
+    return Standing.of(pools.load("paper", Path("nowhere")), members=True)
+
+
+@pytest.fixture(scope="session")
+def mini() -> Standing:
+    """Every member of the pool mini."""
+    return Standing.of(pools.load("mini", Path("nowhere")), members=True)
+
+
+@pytest.fixture
+def made(tmp_path: Path) -> Made:
+    """A standing of backbone -> measure -> value, with lines of backbones.csv for those that need more than a name."""
+
+    def make(values: Mapping[str, Mapping[MeasureKey, float]], *rows: BackboneRow, name: str = "made") -> Standing:
+        known = {row.name: row for row in rows}
+        lines = [known.get(n, BackboneRow(n, "candidate", n)) for n in values]
+        scores = [score(n, m, v) for n, found in values.items() for m, v in found.items()]
+        baseline.write(tmp_path / name, scores, lines)
+        pools.freeze(tmp_path / name / "pool.json")
+        return Standing.of(pools.load(str(tmp_path / name), tmp_path), members=True)
+
+    return make
+
+
+def score(backbone: str, measure: MeasureKey, value: float, **other: object) -> Score:
+    """One score of a measure; paper scale where the setting runs at no other."""
+    scale = find(measure[0]).scales[0]
+    fields = {"scale": scale, "protocol_hash": "p", "backbone_fingerprint": f"fp-{backbone}"} | other
+    task = find(measure[0]).measure(measure[1]).task
+    return Score(setting=measure[0], metric=measure[1], task=task, value=value, backbone=backbone, **fields)  # type: ignore[arg-type]
+
+
+def column(table: Table, name: str) -> dict[str, object]:
+    """Label of a row -> its cell in a column."""
+    return {table.label(row): record[name] for row, record in zip(table.rows, table.records(), strict=True)}

@@ -1,0 +1,73 @@
+"""Table 10 and what section 5 says of it."""
+
+import numpy as np
+import pytest
+from scipy.stats import spearmanr
+
+from bob_gauntlet.analysis.calibration import MEASURES
+from bob_gauntlet.analysis.registry import analyse
+from bob_gauntlet.baseline import BackboneRow
+from bob_gauntlet.standing import Standing
+from tests.analysis.conftest import Made, column
+
+
+def test_the_two_pearson_coefficients_are_exact(paper: Standing) -> None:
+    """Section 5: r = -0.8278 and r = -0.4876, "p-values under 0.05"."""
+    found = analyse("calibration", paper)
+    assert [(p.paper, p.why) for p in found.published] == [
+        ("-0.8278", ""), ("under 0.05", ""), ("-0.4876", ""), ("under 0.05", ""),
+    ]  # fmt: skip
+    first = found.tables[0]
+    assert column(first, "Pearson's r") == pytest.approx(
+        {"accuracy and CE": -0.8278, "accuracy and ECE": -0.4876}, abs=5e-5
+    )
+    assert column(first, "n") == {"accuracy and CE": 20, "accuracy and ECE": 20}  # rows of Table 10
+    # PROTOCOLS 5.2
+    assert column(first, "p of r") == pytest.approx({"accuracy and CE": 6.6e-6, "accuracy and ECE": 0.029}, rel=0.02)
+    assert column(first, "Spearman's rho") == pytest.approx(
+        {"accuracy and CE": -0.858, "accuracy and ECE": -0.456}, abs=5e-4
+    )
+
+
+def test_rows_are_those_of_table_10(paper: Standing) -> None:
+    """Best calibrated first; Spearman is scipy's."""
+    first, table = analyse("calibration", paper).tables[:2]
+    records = {r["backbone"]: r for r in table.records()}
+    row = records["ResNet-50 VICReg (IN-1k)"]
+    assert (row["accuracy (%)"], row["CE (nats)"], row["ECE"]) == (78.77, 1.11, 0.21)  # Table 10, row 2
+    eces = [float(str(r["ECE"])) for r in table.records()]
+    assert eces == sorted(eces)
+    values = np.array([row[1:] for row in table.rows], np.float64)
+    assert column(first, "p of rho")["accuracy and ECE"] == pytest.approx(spearmanr(values[:, 0], values[:, 2]).pvalue)
+
+
+def test_self_supervised_backbones_are_worse_calibrated(paper: Standing) -> None:
+    """ "Self-supervised pretraining typically leads to inferior calibration" (section 5): the mean, and each pair."""
+    means, pairs = analyse("calibration", paper).tables[2:]
+    ece = column(means, "ECE")
+    assert float(str(ece["self-supervised"])) > float(str(ece["supervised"]))
+    assert column(means, "n") == {"self-supervised": 9, "supervised": 10}  # Table 10 without its MiDaS row
+    assert all(float(str(gap)) > 0 for gap in column(pairs, "ECE").values())
+
+
+def test_means_and_differences_by_hand(made: Made) -> None:
+    """One learner, one supervised, and one with no accuracy, who does not count."""
+    given = {"x": (80.0, 0.9, 0.2), "s": (70.0, 1.0, 0.1), "t": (60.0, 1.3, 0.3)}
+    values = {n: dict(zip(MEASURES, v, strict=True)) for n, v in given.items()}
+    values["half"] = {MEASURES[1]: 9.0}
+    rows = [
+        BackboneRow(n, "candidate", n, model="m", method=m, data="d") for n, m in (("x", "DINO"), ("s", "supervised"))
+    ]
+    correlation, table, means, pairs = analyse("calibration", made(values, *rows)).tables
+    assert [row[0] for row in table.rows] == ["s", "x", "t"]
+    assert correlation.rows[0][-1] == 3
+    assert means.rows == (("self-supervised", 80.0, 0.9, 0.2, 1), ("supervised", 70.0, 1.0, 0.1, 1))
+    assert pairs.rows == (("x", "s", "equal", 10.0, pytest.approx(-0.1), pytest.approx(0.1)),)
+
+
+def test_a_pool_without_calibration_says_so(mini: Standing) -> None:
+    """One line that names the measures."""
+    found = analyse("calibration", mini)
+    assert found.tables == ()
+    assert len(found.notes) == 1
+    assert all(" ".join(measure) in found.notes[0] for measure in MEASURES)

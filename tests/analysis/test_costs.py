@@ -1,0 +1,159 @@
+"""Size, data, speed and budgets."""
+
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.stats import spearmanr
+
+from bob_gauntlet import pools
+from bob_gauntlet.analysis import figures
+from bob_gauntlet.analysis.members import candidates, overall
+from bob_gauntlet.analysis.registry import analyse
+from bob_gauntlet.analysis.result import Options
+from bob_gauntlet.baseline import BackboneRow
+from bob_gauntlet.scores import Score
+from bob_gauntlet.standing import ALL, MIN_COVERAGE, Standing
+from tests.analysis.conftest import Made, column
+
+PHOTOS, THROUGHPUT = ("linear-probe@photos", "top1"), ("efficiency@noise", "throughput")
+
+
+def test_scale_beside_the_paper(paper: Standing) -> None:
+    """.58, .72 for ViTs and .35, .33 for CNNs in section 5; ours under four readings of "ViT"."""
+    found = analyse("scale", paper)
+    assert [(p.paper, p.ours) for p in found.published] == [
+        ("0.58", "0.365"), ("0.35", "0.589"), ("0.72", "0.707"), ("0.33", "-0.109"),
+    ]  # fmt: skip
+    assert "it is 0.28 to 0.64" in found.published[0].why
+    assert "it is 0.61 to 0.72" in found.published[2].why
+    assert all("three tiny CNNs" in found.published[i].why for i in (1, 3))
+    rho = {k: round(float(str(v)), 2) for k, v in column(found.tables[0], "rho").items()}
+    assert {k: v for k, v in rho.items() if k.endswith("parameters / any coverage")} == {
+        "ViT / parameters / any coverage": 0.28,
+        "ViT and Swin / parameters / any coverage": 0.58,
+        "CNN / parameters / any coverage": 0.59,
+    }
+
+
+def test_scale_is_spearman_of_all_with_the_zoos_counts(paper: Standing) -> None:
+    """Worked again for CNNs with scipy."""
+    ranked = candidates(paper)
+    rows = [(e, z) for e, z in zip(ranked.entrants, ranked.mean_z(ALL), strict=True)]
+    cnn = [(float(e.about.images), z) for e, z in rows if e.about.family in ("ResNet", "ConvNeXt") and np.isfinite(z)]
+    found = analyse("scale", paper).tables[0]
+    key = "CNN / pretraining images / any coverage"
+    assert column(found, "rho")[key] == pytest.approx(spearmanr(*zip(*cnn, strict=True)).statistic)
+    assert column(found, "n")[key] == len(cnn) == 8
+
+
+def test_speed_of_the_paper_is_not_to_be_had(paper: Standing) -> None:
+    """rho = -0.41 of section 5 stands beside nothing; GFLOPs are called another quantity."""
+    found = analyse("speed", paper)
+    (line,) = found.published
+    assert (line.paper, line.ours) == ("-0.41", "–")
+    assert line.why.startswith("no throughput is printed; another quantity in its place, GFLOPs")
+    assert line.why.endswith("+0.42")
+    assert column(found.tables[0], "rho") == {
+        "GFLOPs of one image (another quantity, not throughput)": pytest.approx(0.416, abs=5e-4)
+    }
+    assert found.notes[0].startswith("pool paper has no throughput")
+
+
+def test_speed_of_mini_is_of_measured_throughput(mini: Standing) -> None:
+    """Spearman of All and images/s over its eleven candidates."""
+    found = analyse("speed", mini)
+    ranked = candidates(mini)
+    expected = spearmanr(overall(ranked), [e.scores[THROUGHPUT].value for e in ranked.entrants])
+    assert column(found.tables[0], "rho")["throughput"] == pytest.approx(expected.statistic)
+    assert column(found.tables[0], "n")["throughput"] == 11
+    assert found.published == found.notes == ()
+
+
+def speeds(devices: list[str]) -> dict[str, list[Score]]:
+    """Own throughputs of three members of the paper's pool."""
+    names = ("resnet50.a1_in1k", "convnext_base.fb_in1k", "vit_base_patch16_224.dino")
+    return {
+        name: [
+            Score(setting=THROUGHPUT[0], metric=THROUGHPUT[1], task="Eff", value=value, backbone=name, scale="paper",
+                  device=device)
+        ]
+        for name, value, device in zip(names, (900.0, 300.0, 400.0), devices, strict=True)
+    }  # fmt: skip
+
+
+def test_own_throughput_of_the_papers_backbones_joins_their_z() -> None:
+    """z of All is -.25, .41 and .20: fast is weak, rho = -1. Another device is left out and named."""
+    pool = pools.load("paper", Path("nowhere"))
+    own = speeds(["a", "a", "a"])
+    found = analyse("speed", Standing.of(pool, own, members=True), Options(own=own))
+    assert column(found.tables[0], "rho")["throughput"] == pytest.approx(-1)
+    assert column(found.tables[0], "n")["throughput"] == 3
+    assert found.notes == ()
+    assert found.published == analyse("speed", Standing.of(pool, members=True)).published
+    own = speeds(["a", "a", "b"])
+    found = analyse("speed", Standing.of(pool, own, members=True), Options(own=own))
+    assert column(found.tables[0], "n")["throughput"] == 2
+    assert any(note.startswith("throughput on a alone") for note in found.notes)
+
+
+def test_the_budget_of_the_paper(paper: Standing) -> None:
+    """Nobody prints latency; ConvNeXt-Base IN-21k is the best whatever it costs, as in Table 2's last row."""
+    found = analyse("budget", paper)
+    assert [t.title for t in found.tables] == ["Best for the parameters (M)", "Best for the GFLOPs of one image"]
+    assert found.notes == ("latency of one image (ms): nobody in pool paper has it",)
+    for table in found.tables:
+        everything = {k: v for k, v in column(table, "All").items() if v is not None}
+        assert list(everything)[-1] == "ConvNeXt-Base supervised (IN-21k)"
+        assert list(everything.values()) == sorted(everything.values(), key=float)  # type: ignore[arg-type]
+
+
+def test_mini_has_a_front_for_every_cost(mini: Standing) -> None:
+    """Parameters, GFLOPs and latency; no column of Eff, which is the cost itself."""
+    found = analyse("budget", mini)
+    assert len(found.tables) == 3
+    assert found.notes == ()
+    assert found.tables[0].columns[2:] == ("All", "Cls", "Ret")
+
+
+@cache
+def once() -> Standing:
+    """The pool mini, read once for all draws."""
+    return Standing.of(pools.load("mini", Path("nowhere")), members=True)
+
+
+@settings(max_examples=25)
+@given(st.lists(st.tuples(st.integers(1, 5), st.integers(-3, 3)), min_size=3, max_size=8))
+def test_the_front_is_what_nobody_beats(points: list[tuple[int, int]]) -> None:
+    """Against the definition, over every pair."""
+    standing = once()
+    first = standing.entrants[0]
+    entrants = [
+        replace(first, name=f"b{i}", own=True, about=BackboneRow(f"b{i}", "candidate", "", params=str(cost)),
+                scores={PHOTOS: replace(first.scores[PHOTOS], value=float(value))})
+        for i, (cost, value) in enumerate(points)
+    ]  # fmt: skip
+    drawn = replace(standing, entrants=tuple(entrants), measures=(PHOTOS,))
+    assert (drawn.coverage(ALL) >= MIN_COVERAGE).all()
+    front = {p.entrant.name for p in figures.cost(drawn, "params", ALL) if p.front}
+    expected = {
+        f"b{i}" for i, (c, v) in enumerate(points) if not any(d <= c and w >= v and (d, w) != (c, v) for d, w in points)
+    }
+    assert front == expected
+    shown = analyse("budget", drawn).tables[0]
+    assert {name for name, z in column(shown, "All").items() if z is not None} == expected
+
+
+def test_unknown_counts_are_named(made: Made) -> None:
+    """No parameters, no images, no family."""
+    found = analyse("scale", made({n: {PHOTOS: v} for n, v in (("a", 1.0), ("b", 2.0), ("c", 3.0))}))
+    assert found.tables == ()
+    assert found.notes == (
+        "no line of pool made gives parameters",
+        "no line of pool made gives pretraining images",
+        "neither a transformer nor a CNN that is known as one: a, b, c",
+    )

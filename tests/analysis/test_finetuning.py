@@ -1,0 +1,55 @@
+"""Fine-tuned less frozen: Figure 2."""
+
+import numpy as np
+import pytest
+
+from bob_gauntlet.analysis.registry import analyse
+from bob_gauntlet.baseline import BackboneRow
+from bob_gauntlet.standing import Standing
+from tests.analysis.conftest import Made, column
+
+WHOLE, FROZEN = (("detection-finetune@coco-2017", "ap_box"), ("detection-frozen@coco-2017", "ap_box"))
+
+
+def test_the_axes_of_figure_2(paper: Standing) -> None:
+    """Printed ticks -2.5, 0, 2.5 twice, and 0, 1, 2; our ranges are those of PROTOCOLS 5.5."""
+    found = analyse("fine-tuning", paper).published
+    assert [(p.paper, p.ours, p.why) for p in found] == [
+        ("axis ticks -2.5 to 2.5", "values -3.39 to 2.98", ""),
+        ("axis ticks -2.5 to 2.5", "values -3.38 to 3.01", ""),
+        ("axis ticks 0 to 2", "values -0.35 to 2.01", ""),
+    ]
+
+
+def test_transformers_gain_more(paper: Standing) -> None:
+    """In every panel of Figure 2, as its caption says."""
+    means = analyse("fine-tuning", paper).tables[0]
+    assert all(float(str(gap)) > 0 for gap in column(means, "difference").values())
+    assert set(means.records()[1]) >= {"n (transformers)", "n (CNNs)"}
+
+
+def test_panels_show_each_backbone_once_and_no_random_ones(paper: Standing) -> None:
+    """The difference is that of the two columns before it; means are over the kinds."""
+    means, *panels = analyse("fine-tuning", paper).tables
+    for found, mean in zip(panels, means.records(), strict=True):
+        rows = found.records()
+        assert not [r for r in rows if "random" in str(r["backbone"])]
+        assert len({r["backbone"] for r in rows}) == len(rows)
+        for r in rows:
+            assert r["difference"] == pytest.approx(float(str(r["fine-tuned"])) - float(str(r["frozen"])))
+        gains = [float(str(r["difference"])) for r in rows if r["kind"] == "CNN"]
+        assert (mean["CNNs"], mean["n (CNNs)"]) == (pytest.approx(np.mean(gains)), len(gains))
+
+
+def test_by_hand(made: Made) -> None:
+    """z fine-tuned of 1, 2, 3 and frozen of 3, 2, 1: differences of -2, 0 and 2 times 1.5 ** .5."""
+    rows = [BackboneRow(n, "candidate", n, family=f) for n, f in (("a", "ViT"), ("b", ""), ("c", "ResNet"))]
+    found = analyse("fine-tuning", made({n: {WHOLE: i, FROZEN: 4 - i} for i, n in enumerate("abc", 1)}, *rows))
+    assert column(found.tables[1], "difference") == pytest.approx({"a": -2 * 1.5**0.5, "b": 0, "c": 2 * 1.5**0.5})
+    assert found.tables[0].rows[0][1:] == pytest.approx((-2 * 1.5**0.5, 1, 2 * 1.5**0.5, 1, -4 * 1.5**0.5))
+
+
+def test_a_pool_without_pairs_says_so(mini: Standing) -> None:
+    """One line."""
+    found = analyse("fine-tuning", mini)
+    assert (found.tables, found.notes) == ((), ("pool mini has no measure both fine-tuned and frozen",))

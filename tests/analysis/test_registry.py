@@ -1,0 +1,173 @@
+"""Every analysis over every pool; what stands beside the paper and when."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+
+from bob_gauntlet import pools
+from bob_gauntlet.analysis.registry import ANALYSES, analyse, find, head
+from bob_gauntlet.analysis.rendering import render
+from bob_gauntlet.analysis.result import UNEXPLAINED, Options
+from bob_gauntlet.cli import main
+from bob_gauntlet.errors import UsageError
+from bob_gauntlet.standing import Standing
+from bob_gauntlet.store import Store
+from tests.analysis.conftest import Made, score
+
+PHOTOS, KNN = ("linear-probe@photos", "top1"), ("knn@photos", "top1")
+RET = ("retrieval@cub-200", "map")
+
+
+@pytest.mark.parametrize("name", ANALYSES)
+def test_every_analysis_of_mini(mini: Standing, name: str) -> None:
+    """Tables of plain cells, or a line on what is missing; nothing of the paper stands beside them."""
+    found = analyse(name, mini)
+    assert found.tables or found.notes
+    assert found.published == ()
+    for table in found.tables:
+        assert len(table.columns) == len(table.formats)
+        assert {len(row) for row in table.rows} == {len(table.columns)}
+        labels = [table.label(row) for row in table.rows]
+        assert len(set(labels)) == len(labels)
+        assert {type(cell) for row in table.rows for cell in row} <= {str, int, float, bool, type(None)}
+        assert not [cell for row in table.rows for cell in row if isinstance(cell, float) and np.isnan(cell)]
+
+
+@pytest.mark.parametrize("measure", [PHOTOS, KNN, ("finetune@imagenet-1k", "top1")])
+@pytest.mark.parametrize("name", ANALYSES)
+def test_a_pool_of_one_measure(made: Made, name: str, measure: tuple[str, str]) -> None:
+    """Ranked, not ranked, and of another scale: no analysis fails, and each says something."""
+    found = analyse(name, made({n: {measure: v} for n, v in (("a", 1.0), ("b", 2.0), ("c", 4.0))}))
+    assert found.tables or found.notes
+    render([found], "table")
+
+
+@pytest.mark.parametrize("name", ANALYSES)
+def test_no_difference_from_the_paper_is_unexplained(paper: Standing, name: str) -> None:
+    """Every analysis has a published figure but budget, which the paper has not."""
+    found = analyse(name, paper).published
+    assert bool(found) is (name != "budget")
+    assert not [p for p in found if UNEXPLAINED in p.why or "\n" in p.why]
+
+
+@pytest.mark.parametrize("name", ANALYSES)
+def test_units_do_not_matter(made: Made, name: str) -> None:
+    """z-scores do not see x -> 3x + 7; nor does anything that is made of them."""
+    measures = (PHOTOS, ("linear-probe@digits", "top1"), ("retrieval@photos-instances", "map"))
+    rng = np.random.default_rng(0)
+    values = {n: {m: float(v) for m, v in zip(measures, rng.normal(size=3), strict=True)} for n in "abcdef"}
+    changed = {n: {m: 3 * v + 7 for m, v in found.items()} for n, found in values.items()}
+    first, second = (analyse(name, made(v, name=which)) for v, which in ((values, "one"), (changed, "two")))
+    assert [t.columns for t in first.tables] == [t.columns for t in second.tables]
+    for a, b in zip(first.tables, second.tables, strict=True):
+        for left, right in zip(a.rows, b.rows, strict=True):
+            assert [c for c in left if not isinstance(c, float)] == [c for c in right if not isinstance(c, float)]
+            assert [c for c in left if isinstance(c, float)] == pytest.approx(
+                [c for c in right if isinstance(c, float)]
+            )
+
+
+@pytest.mark.parametrize("name", ANALYSES)
+def test_own_backbones_move_no_published_figure(paper: Standing, name: str) -> None:
+    """A perfect one is in the tables and marked; the paper's figures stand beside the pool alone."""
+    measures = dict.fromkeys(paper.measures, 100.0)
+    mine = {"mine": [score("mine", m, v, fidelity="paper", source="test") for m, v in measures.items()]}
+    standing = Standing.of(paper.pool, mine, members=True)
+    found = analyse(name, standing, Options(own=mine))
+    assert found.own == ("mine",)
+    assert found.published == analyse(name, paper).published
+    if name in ("winners", "correlation", "fine-tuning", "robustness"):
+        assert found.tables != analyse(name, paper).tables
+
+
+def test_published_figures_are_for_the_papers_pool_alone(tmp_path: Path, made: Made) -> None:
+    """Not for a pool of that name, nor for another reading of the errata, nor for its small part."""
+    assert (
+        analyse("winners", made({n: {RET: v} for n, v in (("a", 1.0), ("b", 2.0), ("c", 4.0))}, name="paper")).published
+        == ()
+    )
+    printed = Standing.of(pools.load("paper", tmp_path, "printed"), members=True)
+    assert analyse("calibration", printed, Options(errata="printed")).published == ()
+    small = Standing.of(pools.load("paper-small", tmp_path), members=True)
+    assert analyse("small", small).published
+    assert analyse("winners", small).published == ()
+
+
+def test_wrong_names() -> None:
+    """The nearest ones, or all of them."""
+    with pytest.raises(UsageError, match="unknown analysis 'winers'; did you mean winners"):
+        find("winers")
+    with pytest.raises(UsageError, match=r"'xyz'; there are winners, small, .*, all"):
+        find("xyz")
+    with pytest.raises(UsageError, match="--without is for `bob analyse correlation`, not for winners"):
+        find("winners", ("MAE",))
+    assert find("all", ("MAE",)) == list(ANALYSES)
+
+
+def test_the_head_says_what_a_reader_has_to_know(paper: Standing, mini: Standing) -> None:
+    """The pool, the errata, mini's caveat, and own scores that are left out."""
+    assert head(paper, Options())[0] == f"pool paper ({paper.pool.hash[:8]}), paper scale, 32 ranked measures"
+    assert any(line.startswith("certain errata") for line in head(paper, Options()))
+    assert any("as printed" in line for line in head(paper, Options(errata="printed")))
+    assert any(line.startswith("mini scale:") for line in head(mini, Options()))
+    mine = {"mine": [score("mine", RET, 50.0, source="test")]}
+    lines = head(Standing.of(paper.pool, mine, members=True), Options(own=mine))
+    assert any(line.startswith("published: the paper's figures beside those of the pool alone") for line in lines)
+    assert any(line.startswith("mine: 1 setting measured otherwise") for line in lines)
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder to type in."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def bob(*arguments: str) -> Result:
+    """Type `bob analyse ...`."""
+    return CliRunner().invoke(main, ["analyse", *arguments])
+
+
+def test_without_a_name_the_analyses_are_listed(folder: Path) -> None:
+    """A line each."""
+    lines = bob().output.splitlines()
+    assert [line.split()[0] for line in lines[2:]] == [*ANALYSES, "all"]
+
+
+def test_the_papers_pool_is_the_default(folder: Path) -> None:
+    """And another is used where it is named."""
+    assert bob("winners").output.startswith("pool paper (")
+    assert bob("winners", "--pool", "mini").output.startswith("pool mini (")
+    assert json.loads(bob("all", "--pool", "mini", "--format", "json").output)[0]["name"] == "winners"
+
+
+def test_options_reach_the_analysis(folder: Path) -> None:
+    """--errata, --without, --backbone of the pool and of the store, --format."""
+    assert "published, " in bob("calibration").output
+    assert "published, " not in bob("calibration", "--errata", "printed").output
+    assert "without resnet50.dino:" in bob("correlation", "--without", "resnet50.dino").output
+    assert "► ResNet-50 DINO (IN-1k)" in bob("robustness", "--backbone", "resnet50.dino").output
+    Store(folder / ".bob/store").append([score("mine", PHOTOS, 99.0, protocol_hash="other")])
+    assert "mine" in bob("winners", "--pool", "mini", "--backbone", "mine").output
+    assert bob("small", "--format", "csv").output.startswith("analysis,table,row,column,value\nsmall,")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("winers",), "bob: unknown analysis 'winers'; did you mean winners?"),
+        (("winners", "--pool", "papr"), "bob: no pool is called 'papr'; did you mean paper"),
+        (("winners", "--backbone", "nobody"), "bob: no scores of 'nobody'"),
+        (("correlation", "--without", "MEA"), "bob: --without MEA: no backbone"),
+        (("scale", "--without", "MAE"), "bob: --without is for `bob analyse correlation`"),
+    ],
+)
+def test_a_wrong_name_is_one_line_and_exit_code_4(folder: Path, arguments: tuple[str, ...], message: str) -> None:
+    """It says what to type next."""
+    result = bob(*arguments)
+    assert result.exit_code == 4
+    assert message in result.output
+    assert len(result.output.splitlines()) == 1

@@ -1,0 +1,67 @@
+"""Table 19 and what section 5 says of it."""
+
+import numpy as np
+import pytest
+from scipy.stats import zscore
+
+from bob_gauntlet.analysis.registry import analyse
+from bob_gauntlet.analysis.robustness import ATTACKED, CLEAN
+from bob_gauntlet.baseline import BackboneRow
+from bob_gauntlet.standing import Standing
+from tests.analysis.conftest import Made, column
+
+
+def test_all_20_z_scores_of_table_19(paper: Standing) -> None:
+    """Each to .01 (baselines/paper/tables/table19.csv); ResNet-50 CLIP's 0.58 has lost its minus sign."""
+    lines = [p for p in analyse("robustness", paper).published if p.where == "Table 19"]
+    assert len(lines) == 20
+    for line in lines:
+        clip = line.what == "mean z of ResNet-50 CLIP (WIT-400M)"
+        assert abs(float(line.ours) - float(line.paper) * (-1 if clip else 1)) < 0.01
+        assert line.why.startswith("the printed minus sign is lost") if clip else line.why == ""
+    assert next(p.paper for p in lines if "ResNet-50 CLIP" in p.what) == "0.58"
+
+
+def test_z_is_the_mean_of_two_with_population_std(paper: Standing) -> None:
+    """By scipy from the columns of the table shown; best first, the clean accuracy in no z."""
+    found = analyse("robustness", paper).tables[0]
+    values = np.array([row[1:] for row in found.rows], np.float64)
+    np.testing.assert_allclose(values[:, 3], zscore(values[:, 1:3], ddof=0).mean(axis=1))
+    assert (np.diff(values[:, 3]) <= 0).all()
+    row = next(r for r in found.records() if r["backbone"] == "ViT-Base MAE (IN-1k)")
+    assert tuple(row.values())[1:4] == (83.41, 50.85, 31.69)  # Table 19, row 13
+
+
+def test_the_two_conclusions(paper: Standing) -> None:
+    """Section 5: supervised is always less robust; ViTs more vulnerable than CNNs."""
+    found = analyse("robustness", paper)
+    always, kinds = found.published[-2:]
+    assert (always.paper, always.ours, always.why) == ("always", "in 15 of 15 pairs", "")
+    assert (kinds.ours, kinds.why) == ("+0.16 and -0.12", "")
+    assert all(float(str(gap)) > 0 for gap in column(found.tables[2], "z difference").values())
+    assert column(found.tables[1], "n") == {"CNN": 8, "transformer": 11}
+
+
+def test_by_hand(made: Made) -> None:
+    """Accuracies of 1, 2, 3 twice: z of -1.5 ** .5, 0 and 1.5 ** .5; the clean accuracy may be missing."""
+    values = {n: dict.fromkeys(ATTACKED, float(i)) for i, n in enumerate("abc", 1)}
+    values["a"][CLEAN] = 80.0
+    rows = [
+        BackboneRow("a", "candidate", "a", model="m", family="ViT", method="supervised", data="d"),
+        BackboneRow("c", "candidate", "c", model="m", family="ResNet", method="DINO", data="e"),
+    ]
+    table, means, pairs = analyse("robustness", made(values, *rows)).tables
+    assert [row[0] for row in table.rows] == ["c", "b", "a"]
+    assert column(table, "mean z") == pytest.approx({"c": 1.5**0.5, "b": 0.0, "a": -(1.5**0.5)})
+    assert column(table, "clean (%)") == {"c": None, "b": None, "a": 80.0}
+    assert column(means, "mean z") == pytest.approx({"CNN": 1.5**0.5, "transformer": -(1.5**0.5)})
+    assert pairs.rows == (("c", "a", "e against d", pytest.approx(2 * 1.5**0.5)),)
+
+
+def test_a_pool_without_attacks_says_so(mini: Standing) -> None:
+    """One line that names the measures."""
+    found = analyse("robustness", mini)
+    assert found.tables == ()
+    assert found.notes == (
+        "pool mini has no adversarial-finetune-eps1@imagenet-1k top1, adversarial-finetune-eps2@imagenet-1k top1",
+    )

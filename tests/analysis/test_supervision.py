@@ -1,0 +1,77 @@
+"""Table 20, and pairs of one architecture."""
+
+import pytest
+
+from bob_gauntlet.analysis.registry import analyse
+from bob_gauntlet.baseline import BackboneRow
+from bob_gauntlet.standing import Standing
+from tests.analysis.conftest import Made, column
+
+PHOTOS, DIGITS = ("linear-probe@photos", "top1"), ("linear-probe@digits", "top1")
+RET = ("retrieval@photos-instances", "map")
+
+# Table 20: self-supervised, supervised IN-1k, supervised IN-21k; ours where it differs
+TABLE_20 = {
+    "Cls": (("0.573", "0.5602"), ("0.527", "0.4850"), ("0.936", "0.7808")),
+    "Det": (("0.298", "0.2035"), ("0.743", "0.8231"), ("1.076", "1.2351")),
+    "Seg": (("0.314", "0.2177"), ("0.717", "0.7889"), ("1.071", "1.2012")),
+    "Ret": (("0.489", "0.2963"), ("-0.079", "-0.2635"), ("0.708", "0.7900")),
+    "OOD-Cls": (("0.419", "0.4189"), ("0.287", "0.2865"), ("1.271", "1.2711")),
+    "OOD-Det": (("0.414", "0.4194"), ("0.923", "0.9456"), ("0.853", "0.9143")),
+}
+
+
+@pytest.mark.parametrize("task", TABLE_20)
+def test_table_20(paper: Standing, task: str) -> None:
+    """Its OOD classification row comes out to .001, the others are near and say why not."""
+    lines = [p for p in analyse("supervision", paper).published if p.what.startswith(f"{task}, ")]
+    assert tuple((p.paper, p.ours) for p in lines) == TABLE_20[task]
+    assert [p.why == "" for p in lines] == [task == "OOD-Cls"] * 3
+    if task in ("Det", "Seg", "OOD-Det"):
+        assert lines[2].why.startswith("only 2 such backbones")
+
+
+def test_the_table_shows_what_is_compared(paper: Standing) -> None:
+    """To .001 in the row that comes out."""
+    found = analyse("supervision", paper)
+    assert len(found.published) == 18
+    first = found.tables[0]
+    ours = [column(first, c)["OOD-Cls"] for c in first.columns[1:]]
+    assert ours == pytest.approx([0.419, 0.287, 1.271], abs=1e-3)  # Table 20
+
+
+def row(name: str, method: str, data: str = "photos", model: str = "m") -> BackboneRow:
+    """A line of backbones.csv."""
+    return BackboneRow(name, "candidate", name, model=model, method=method, data=data)
+
+
+def test_the_best_three_of_a_kind(made: Made) -> None:
+    """1 to 4 are learners: the mean of 2, 3, 4; one supervised alone is a mean of one, and a note says so."""
+    values = {"a": 1.0, "b": 2.0, "c": 3.0, "d": 4.0, "s": 10.0}
+    rows = [row(n, "supervised" if n == "s" else "simclr", model=n) for n in values]
+    found = analyse("supervision", made({n: {PHOTOS: v} for n, v in values.items()}, *rows))
+    # mean 4 and population std 10 ** .5 of the five
+    first = found.tables[0].records()[0]
+    assert first["self-supervised"] == pytest.approx((3 - 4) / 10**0.5)
+    assert first["supervised (photos)"] == pytest.approx((10 - 4) / 10**0.5)
+    assert found.notes[0] == "fewer than 3 backbones: All supervised (photos): 1; Cls supervised (photos): 1"
+    assert found.notes[1].startswith("no architecture is there")
+
+
+def test_a_pair_is_compared_on_what_both_have(made: Made) -> None:
+    """x less s: +1 on photos, -2 on digits, no retrieval of s; over 3 members with population std (2/3) ** .5."""
+    values = {
+        "x": {PHOTOS: 2.0, DIGITS: 1.0, RET: 9.0},
+        "s": {PHOTOS: 1.0, DIGITS: 3.0},
+        "o": {PHOTOS: 3.0, DIGITS: 2.0, RET: 1.0},
+    }
+    rows = [row("x", "simclr"), row("s", "supervised"), row("o", "supervised", data="other")]
+    found = analyse("supervision", made(values, *rows))
+    equal, by_task, other = found.tables[1:]
+    std = (2 / 3) ** 0.5
+    assert equal.rows == (("x", "s", pytest.approx((1 - 2) / 2 / std), 0.5, 2),)
+    assert by_task.records()[1] == {
+        "task": "Cls", "z difference": pytest.approx(-0.5 / std), "self-supervised ahead": 0.0, "pairs": 1,
+    }  # fmt: skip
+    assert [r["task"] for r in by_task.records()] == ["All", "Cls"]
+    assert [r[:2] for r in other.rows] == [("x", "o")]

@@ -1,0 +1,83 @@
+"""Which stored scores stand for a backbone: one set of weights, the newest."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from bob_gauntlet import stored
+from bob_gauntlet.errors import UsageError
+from bob_gauntlet.scores import Score
+from bob_gauntlet.store import Store
+
+
+def score(setting: str, value: float, weights: str = "new", name: str = "mine") -> Score:
+    """A stored score."""
+    return Score(setting=setting, metric="top1", task="Cls", value=value, backbone=name, backbone_fingerprint=weights)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    """Two checkpoints under one name; the older one has a setting more."""
+    found = Store(tmp_path / "store")
+    found.append([score("knn@photos", 1.0, "old"), score("knn@digits", 2.0, "old"), score("knn@photos", 3.0)])
+    return found
+
+
+def test_two_checkpoints_never_share_a_row(store: Store) -> None:
+    """The digits of the old weights are not the new ones'."""
+    own, highlight = stored.of_backbones(store, ["mine"])
+    assert [(s.setting, s.value) for s in own["mine"]] == [("knn@photos", 3.0)]
+    assert highlight == []
+
+
+def test_a_limited_run_does_not_count(store: Store) -> None:
+    """The first eight examples say nothing."""
+    store.append([replace(score("knn@photos", 99.0, "newest"), limit=8)])
+    assert stored.of_backbones(store, ["mine"])[0]["mine"][0].value == 3.0
+
+
+def test_a_member_of_the_pool_needs_no_scores_of_its_own(store: Store) -> None:
+    """It is shown as the one that was asked for; a name that is neither gets the nearest ones."""
+    assert stored.of_backbones(store, ["resnet50.dino"], ["resnet50.dino"]) == ({}, ["resnet50.dino"])
+    with pytest.raises(UsageError, match="no scores of 'resnet50.dine'.*did you mean resnet50.dino"):
+        stored.of_backbones(store, ["resnet50.dine"], ["resnet50.dino"])
+
+
+def test_what_was_before(store: Store) -> None:
+    """The newest other weights under that name."""
+    found = stored.before(store, {"mine": [score("knn@photos", 3.0)]})
+    assert [(s.setting, s.value) for s in found] == [("knn@photos", 1.0), ("knn@digits", 2.0)]
+    assert stored.before(store, {"other": []}) == []
+
+
+def test_a_reference_is_a_file_of_scores(tmp_path: Path) -> None:
+    """By name; a single backbone under another name is compared with whatever was measured now."""
+    path = tmp_path / "scores.json"
+    path.write_text("\ufeff" + json.dumps([score("knn@photos", 1.0).to_dict()]), encoding="utf-8")
+    assert stored.reference(str(path), tmp_path, ["mine"])[0].value == 1.0
+    [renamed] = stored.reference(str(path), tmp_path, ["next"])
+    assert renamed.backbone == "next"
+    two = [score("knn@photos", 1.0).to_dict(), score("knn@photos", 2.0, name="other").to_dict()]
+    path.write_text(json.dumps(two))
+    assert [s.backbone for s in stored.reference(str(path), tmp_path, ["other"])] == ["other"]
+    with pytest.raises(UsageError, match="has no scores of next; it has mine, other"):
+        stored.reference(str(path), tmp_path, ["next"])
+
+
+@pytest.mark.parametrize("text", ["{", "[1]", '[{"setting": 1}]', "null"])
+def test_a_file_that_holds_no_scores_is_named(tmp_path: Path, text: str) -> None:
+    """One line."""
+    path = tmp_path / "scores.json"
+    path.write_text(text)
+    with pytest.raises(UsageError, match=r"is no file of scores .*; --bob-json=FILE writes one"):
+        stored.reference(str(path), tmp_path, ["mine"])
+
+
+def test_a_reference_may_be_saved_baselines(tmp_path: Path) -> None:
+    """The bundled ones among them."""
+    found = stored.reference("mini", tmp_path, ["efficientnet_lite0"])
+    assert {s.backbone for s in found} == {"efficientnet_lite0"}
+    with pytest.raises(UsageError, match="no baselines are called 'minni'; did you mean mini"):
+        stored.reference("minni", tmp_path, ["mine"])
