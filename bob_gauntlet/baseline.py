@@ -9,6 +9,7 @@ import csv
 import io
 import json
 import logging
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -127,8 +128,14 @@ def read_scores(folder: Path) -> list[Score]:
 def read_backbones(folder: Path) -> dict[str, BackboneRow]:
     """Name -> line of backbones.csv; what a shorter table leaves out is empty."""
     names = [f.name for f in fields(BackboneRow)]
-    rows = _lines(folder / "backbones.csv", names[:3], names[3:])
-    return {row["name"]: BackboneRow(**row) for _, row in rows}
+    path = folder / "backbones.csv"
+    found = {}
+    for line, row in _lines(path, names[:3], names[3:]):
+        for name in ("images", "params", "gflops"):
+            if row.get(name) and not _is_number(row[name]):
+                raise UsageError(f"{path}, line {line}: {name} {row[name]!r} is no number; leave it empty or mend it")
+        found[row["name"]] = BackboneRow(**row)
+    return found
 
 
 def _lines(path: Path, needed: Sequence[str], more: Sequence[str]) -> Iterator[tuple[int, dict[str, str]]]:
@@ -214,6 +221,13 @@ def _origins(scores: Iterable[Score]) -> dict[str, Any]:
             rest = {name: {k: v for k, v in m.items() if k not in shared} for name, m in metrics.items()}
             settings[setting] = {"shared": shared, "metrics": rest}
     return found
+
+
+def _is_number(text: str) -> bool:
+    try:
+        return math.isfinite(float(text))
+    except ValueError:
+        return False
 
 
 def _csv(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> bytes:

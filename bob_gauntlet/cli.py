@@ -102,7 +102,10 @@ def baseline() -> None:
 @click.argument("name")
 @click.argument("pytest_options", nargs=-1, type=click.UNPROCESSED)
 def refresh(name: str, pytest_options: tuple[str, ...]) -> None:
-    """Measure the stale rows of baselines NAME again; resumes. More options go to pytest, such as -n 2."""
+    """Measure the stale rows of baselines NAME again; resumes. More options go to pytest, such as -n 2.
+
+    Published figures (NAME paper) are derived from their tables instead.
+    """
     from bob_gauntlet.refreshing import refresh as again
 
     sys.exit(again(name, pytest_options))

@@ -38,7 +38,7 @@ OPTIONS = (
     Option("--bob-limit", "only the first N examples of every split; such scores are never ranked", "N", kind=int),
     Option("--bob-seeds", "repeat what has a seed N times: mean and spread", "N", 1, int),
     Option("--bob-device", "auto: a GPU where there is one, else the CPU", "auto|cpu|cuda", "auto"),
-    Option("--bob-pool", "the pool to rank against: a name of `bob pool show`, a folder, none (default: as --scale)", "NAME"),
+    Option("--bob-pool", "the pool to rank against: a name, a folder, or none; default: as --scale", "NAME"),
     Option("--bob-json", "write every score of the session to FILE as a JSON list", "FILE"),
     Option("--bob-report", "write a report to FILE: .html to look at, .md for a pull request, .csv or .json", "FILE"),
     Option("--bob-save", "keep the session's scores as baselines NAME, to rank against later", "NAME"),

@@ -1,4 +1,7 @@
-"""`bob baseline refresh`: measure the rows of a baseline folder whose protocol, data or backbone moved."""
+"""`bob baseline refresh`: measure the rows of a baseline folder whose protocol, data or backbone moved.
+
+A folder of published figures is derived from its tables instead.
+"""
 
 import json
 import os
@@ -7,7 +10,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from bob_gauntlet import baseline
+from bob_gauntlet import baseline, pools, published
 from bob_gauntlet.artifacts import Artifacts
 from bob_gauntlet.backbones.resolve import resolve
 from bob_gauntlet.baseline import BackboneRow
@@ -24,6 +27,8 @@ def refresh(name: str, pytest_options: Sequence[str]) -> int:
     """
     home = bob_folder(Path.cwd())
     folder = baseline.folder_of(name, home / "baselines")
+    if (folder / "printed.csv").is_file():
+        return _derive(folder)
     rows = list(baseline.read_backbones(folder).values())
     store = Store(home / "refresh" / folder.name)
     known = set(store.latest())
@@ -36,6 +41,14 @@ def refresh(name: str, pytest_options: Sequence[str]) -> int:
     if scores:
         add(folder, rows, scores, Artifacts(home / "artifacts"), _recipes(rows))
     return code
+
+
+def _derive(folder: Path) -> int:
+    """Published figures are not measured: their rows are derived from the tables anew, and the pools frozen."""
+    published.build(folder)
+    for path in {folder / "pool.json", *folder.glob("pool-*.json")}:
+        pools.freeze(path)
+    return 0
 
 
 def _measure(rows: Sequence[BackboneRow], store: Path, results: Path, pytest_options: Sequence[str]) -> int:

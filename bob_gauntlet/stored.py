@@ -22,7 +22,7 @@ def of_backbones(
     for name in names:
         if name not in found and name not in members:
             close = nearest(name, [*found, *members]) or "; `bob list` shows them"
-            raise UsageError(f"no scores of {name!r} in {store.folder}{close}")
+            raise UsageError(f"no scores of {name!r} in {store.folder}, and it is not in the pool{close}")
     own = {name: _newest(found[name]) for name in names if name in found}
     return own, [name for name in names if name not in found]
 

@@ -71,6 +71,19 @@ def test_a_damaged_row_is_reported_and_skipped(folder: Path, caplog: pytest.LogC
     assert found.references["knn@photos", "top1"].mean == 2.0
 
 
+@pytest.mark.parametrize("cell", ["many", "nan", "1,5"])
+def test_a_size_that_is_no_number_is_named(folder: Path, cell: str) -> None:
+    """Figures and analyses draw with it."""
+    path = folder / "backbones.csv"
+    lines = path.read_text().splitlines()
+    place = lines[0].split(",").index("params")
+    cells = lines[1].split(",")
+    cells[place] = f'"{cell}"'
+    path.write_text("\n".join([lines[0], ",".join(cells), *lines[2:]]) + "\n")
+    with pytest.raises(UsageError, match=f"line 2: params '{cell}' is no number; leave it empty or mend it"):
+        baseline.read_backbones(folder)
+
+
 def test_a_missing_column_is_named(folder: Path) -> None:
     """A table that was cut."""
     path = folder / "scores.csv"

@@ -1,5 +1,6 @@
 """Errata: applied openly, left out on request, and never where two figures would be mixed."""
 
+from dataclasses import astuple
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ from bob_gauntlet import baseline, errata, pools
 from bob_gauntlet.errors import UsageError
 from bob_gauntlet.scores import Score
 from bob_gauntlet.standing import Standing
+from bob_gauntlet.stats import reference
 
 PAPER = Path(__file__).parents[1] / "baselines/paper"
 W8, W24 = "swinv2_base_window8_256.ms_in1k", "swinv2_base_window12to24_192to384.ms_in22k_ft_in1k"
@@ -75,8 +77,8 @@ def test_the_values_that_the_papers_errata_move() -> None:
 def test_another_mode_is_standardised_over_its_own_figures() -> None:
     """Mean and std are frozen for applied errata; for the figures as printed they are worked out from them."""
     printed = pools.load("paper", Path("nowhere"), "printed")
-    for measure, reference in printed.references.items():
-        assert reference.n == sum(measure in rows for rows in printed.scores.values())
+    for measure, found in printed.references.items():
+        assert found.n == sum(measure in rows for rows in printed.scores.values())
     assert Standing.of(printed).z.std() != Standing.of(pools.load("paper", Path("nowhere"))).z.std()
 
 
@@ -93,3 +95,13 @@ def test_every_erratum_is_listed_with_its_settings() -> None:
         f"retrieval@{d}"
         for d in ("cub-200", "inaturalist", "objectnet", "instre", "gldv2", "roxford5k", "rparis6k", "copydays")
     }
+
+
+@pytest.mark.parametrize("name", ["paper", "paper-small"])
+def test_what_is_frozen_is_of_the_applied_figures(name: str) -> None:
+    """Mean and std of the pool file are those of its members' scores after the errata."""
+    pool = pools.load(name, Path("nowhere"))
+    for measure, frozen in pool.references.items():
+        values = [rows[measure].value for rows in pool.scores.values() if measure in rows]
+        assert astuple(reference(values)) == pytest.approx(astuple(frozen)), measure
+    assert set(pool.scores) <= set(pool.members)

@@ -206,6 +206,8 @@ def test_nothing_measured_is_exit_code_5(bench: pytest.Pytester, cache: Path) ->
         ("--bob-device=tpu", "--bob-device=tpu: has to be auto or cpu or cuda"),
         ("--bob-json=nowhere/scores.json", "--bob-json=nowhere/scores.json: its folder does not exist"),
         ("--bob-report=.", "--bob-report=.: is a folder"),
+        ("--bob-report=r.pdf", "--bob-report r.pdf: has to end in .html, .md, .csv, .json; type --bob-report r.html"),
+        ("--bob-pool=paper", "--bob-pool=paper holds paper-scale scores, and this run is at mini scale: never"),
         ("--bob-pool=minni", "no pool is called 'minni'; did you mean mini?"),
         ("--bob-store=test_quick.py/store", "scores cannot be stored in "),
         (BACKBONE, "random:test_resnet is given twice"),
@@ -319,3 +321,21 @@ def test_the_readme_lists_every_option() -> None:
     readme = (Path(__file__).parents[1] / "README.md").read_text()
     listed = re.findall(r"^\| `(--[a-z-]+)", readme, re.MULTILINE)
     assert listed == [option.name for option in OPTIONS]
+
+
+def test_a_report_says_what_changed_and_what_was_skipped(bench: pytest.Pytester, cache: Path) -> None:
+    """The same name with other weights: compared with those stored before; a skip stands there with its reason."""
+    toml = bench.path / "bob.toml"
+    for seed, name in ((0, "first.html"), (1, "second.html")):
+        toml.write_text(f'[backbones]\nmine = "random:test_resnet,seed={seed}"\n')
+        run(bench, cache, "--backbone=mine", f"--bob-report={name}")
+        (bench.path / "plan.txt").write_text(f"{SETTINGS[0]} skip")
+    first, second = ((bench.path / name).read_text() for name in ("first.html", "second.html"))
+    assert "the last stored weights of that name" not in first
+    assert "the last stored weights of that name" in second
+    assert 'id="changes"' in second
+    assert 'id="unscored"' in second
+    assert 'id="unscored"' not in first
+    run(bench, cache, "--backbone=mine", "--bob-report=third.json")
+    changes = json.loads((bench.path / "third.json").read_text())["changes"]
+    assert any(change["delta"] == 0 for change in changes), "the quick suite measures the length of a name"

@@ -1,6 +1,8 @@
 """`bob baseline refresh`: only what is stale is measured, and a cut-off refresh goes on."""
 
+import json
 import os
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -8,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from bob_gauntlet import baseline, pools
+from bob_gauntlet import baseline, pools, refreshing
 from bob_gauntlet.baseline import BackboneRow
 
+ROOT = Path(__file__).parents[1]
 SEEDS = "random:test_resnet,seed=0 random:test_resnet,seed=1"
 
 
@@ -43,3 +46,18 @@ def test_only_stale_rows_are_measured(tmp_path: Path) -> None:
     subprocess.run(["rm", "-rf", tmp_path / ".bob/refresh"], check=True)
     assert "measured 4 settings, 4 were already in the store" in refresh(tmp_path)
     assert pools.load(str(folder), folder).references == before
+
+
+def test_published_figures_are_derived_and_not_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`bob baseline refresh paper`: from its tables, with every pool frozen again; pytest never starts."""
+    folder = tmp_path / ".bob/baselines/printed"
+    shutil.copytree(ROOT / "baselines/paper", folder)
+    for name in ("scores.csv", "pool.json", "pool-small.json"):
+        (folder / name).write_text((folder / name).read_text().replace("80.38", "81.38"))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("subprocess.call", lambda *_: pytest.fail("pytest was started"))
+    assert refreshing.refresh("printed", []) == 0
+    assert (folder / "scores.csv").read_bytes() == (ROOT / "baselines/paper/scores.csv").read_bytes()
+    for name in ("pool.json", "pool-small.json"):
+        mine, theirs = (json.loads((root / name).read_text()) for root in (folder, ROOT / "baselines/paper"))
+        assert mine["measures"] == theirs["measures"]

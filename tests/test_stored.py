@@ -41,7 +41,7 @@ def test_a_limited_run_does_not_count(store: Store) -> None:
 def test_a_member_of_the_pool_needs_no_scores_of_its_own(store: Store) -> None:
     """It is shown as the one that was asked for; a name that is neither gets the nearest ones."""
     assert stored.of_backbones(store, ["resnet50.dino"], ["resnet50.dino"]) == ({}, ["resnet50.dino"])
-    with pytest.raises(UsageError, match="no scores of 'resnet50.dine'.*did you mean resnet50.dino"):
+    with pytest.raises(UsageError, match=r"no scores of 'resnet50\.dine'.*did you mean resnet50.dino"):
         stored.of_backbones(store, ["resnet50.dine"], ["resnet50.dino"])
 
 

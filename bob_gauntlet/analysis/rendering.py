@@ -43,7 +43,7 @@ def _table(table: Table, own: Sequence[str]) -> str:
     for row in table.rows:
         # the first of several key columns is a heading: shown where it changes
         cells = [_shown(cell, form, own) for cell, form in zip(row, table.formats, strict=True)]
-        same = table.keys > 1 and row[:1] == before
+        same = row[:1] == before
         before = row[:1]
         rows.append(["", *cells[1:]] if same else cells)
     numbers = [any(isinstance(row[i], int | float) for row in table.rows) for i in range(len(table.columns))]
@@ -86,7 +86,7 @@ def _csv(analyses: Sequence[Analysis]) -> str:
     writer.writerow(("analysis", "table", "row", "column", "value"))
     for analysis in analyses:
         for table, row, column, value in _lines(analysis):
-            writer.writerow((analysis.name, table, row, column, "" if value is None else value))
+            writer.writerow((analysis.name, table, row, column, value))
     return text.getvalue().rstrip("\n")
 
 

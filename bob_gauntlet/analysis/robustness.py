@@ -48,7 +48,6 @@ def published_robustness(standing: Standing) -> Iterator[Published]:
             yield compare(f"mean z of {standing.pool.title(name)}", "Table 19", row["zscore"], z[name], MINUS)
     ranked = candidates(standing)
     gaps = [z[pair.learner.name] - z[pair.supervised.name] for pair in pairs(ranked.entrants)]
-    gaps = [gap for gap in gaps if np.isfinite(gap)]
     ahead = sum(gap > 0 for gap in gaps)
     what = "of one architecture, supervised is less robust than self-supervised"
     why = "" if ahead == len(gaps) else UNEXPLAINED

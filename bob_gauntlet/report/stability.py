@@ -74,7 +74,7 @@ def stability_note(standing: Standing, column: str, ranked: np.ndarray) -> list[
 
 def _best(values: np.ndarray) -> list[int]:
     order = np.argsort(-np.nan_to_num(values, nan=-np.inf), kind="stable")
-    return [int(i) for i in order if np.isfinite(values[i])][:TOP]
+    return [int(i) for i in order[:TOP] if np.isfinite(values[i])]
 
 
 def _value(score: object) -> float:

@@ -51,11 +51,12 @@ def test_self_supervised_backbones_are_worse_calibrated(paper: Standing) -> None
 
 
 def test_means_and_differences_by_hand(made: Made) -> None:
-    """One learner, one supervised, and one with no accuracy, who does not count."""
+    """One learner, one supervised; one with no accuracy, and a reference, count in no mean."""
     given = {"x": (80.0, 0.9, 0.2), "s": (70.0, 1.0, 0.1), "t": (60.0, 1.3, 0.3)}
     values = {n: dict(zip(MEASURES, v, strict=True)) for n, v in given.items()}
     values["half"] = {MEASURES[1]: 9.0}
-    rows = [
+    rows = [BackboneRow("t", "reference", "t", model="m", method="supervised", data="d")]
+    rows += [
         BackboneRow(n, "candidate", n, model="m", method=m, data="d") for n, m in (("x", "DINO"), ("s", "supervised"))
     ]
     correlation, table, means, pairs = analyse("calibration", made(values, *rows)).tables

@@ -126,6 +126,9 @@ def test_a_standing_of_candidates_alone_has_no_midas_to_leave_out(paper: Standin
 def test_only_the_papers_pool_leaves_out_by_itself(mini: Standing, paper: Standing) -> None:
     """And what the user names goes before the paper's choice."""
     assert len(analyse("correlation", mini).tables) == 2
+    small = Standing.of(pools.load("paper-small", Path("nowhere")), members=True)
+    assert "swinv2_tiny_window16_256.midas" in {e.name for e in small.entrants}
+    assert len(analyse("correlation", small).tables) == 2
     found = analyse("correlation", paper, Options(without=("resnet50.dino",)))
     assert found.tables[1].title == "Spearman's rho of tasks, without resnet50.dino"
     assert found.published == analyse("correlation", paper).published

@@ -70,8 +70,18 @@ def test_speed_of_mini_is_of_measured_throughput(mini: Standing) -> None:
     ranked = candidates(mini)
     expected = spearmanr(overall(ranked), [e.scores[THROUGHPUT].value for e in ranked.entrants])
     assert column(found.tables[0], "rho")["throughput"] == pytest.approx(expected.statistic)
-    assert column(found.tables[0], "n")["throughput"] == 11
+    assert set(column(found.tables[0], "n").values()) == {11}
+    assert len(found.tables[0].rows) == 2
     assert found.published == found.notes == ()
+
+
+def test_work_is_as_known_else_as_measured(made: Made) -> None:
+    """GFLOPs of a line of backbones.csv go before those measured."""
+    values = {n: {PHOTOS: v, ("efficiency@noise", "flops"): 10 * v} for n, v in (("a", 1.0), ("b", 2.0), ("c", 3.0))}
+    found = analyse("speed", made(values, BackboneRow("a", "candidate", "a", gflops="99")))
+    assert column(found.tables[1], "GFLOPs") == {"c": 30.0, "b": 20.0, "a": 99.0}
+    front = analyse("budget", made(values, BackboneRow("a", "candidate", "a", gflops="99"))).tables[0]
+    assert column(front, "GFLOPs of one image") == {"b": 20.0, "c": 30.0}
 
 
 def speeds(devices: list[str]) -> dict[str, list[Score]]:
@@ -106,7 +116,9 @@ def test_the_budget_of_the_paper(paper: Standing) -> None:
     found = analyse("budget", paper)
     assert [t.title for t in found.tables] == ["Best for the parameters (M)", "Best for the GFLOPs of one image"]
     assert found.notes == ("latency of one image (ms): nobody in pool paper has it",)
+    titles = {e.title for e in candidates(paper).entrants}
     for table in found.tables:
+        assert {row[0] for row in table.rows} <= titles
         everything = {k: v for k, v in column(table, "All").items() if v is not None}
         assert list(everything)[-1] == "ConvNeXt-Base supervised (IN-21k)"
         assert list(everything.values()) == sorted(everything.values(), key=float)  # type: ignore[arg-type]
@@ -146,6 +158,15 @@ def test_the_front_is_what_nobody_beats(points: list[tuple[int, int]]) -> None:
     assert front == expected
     shown = analyse("budget", drawn).tables[0]
     assert {name for name, z in column(shown, "All").items() if z is not None} == expected
+
+
+def test_an_unknown_size_is_not_zero(made: Made) -> None:
+    """Three ViTs of known size and one of none: n is 3, in the order of their values."""
+    sizes = {"a": "10", "b": "20", "c": "30", "d": ""}
+    rows = [BackboneRow(n, "candidate", n, family="ViT", params=size) for n, size in sizes.items()]
+    found = analyse("scale", made({n: {PHOTOS: float(i)} for i, n in enumerate(sizes)}, *rows)).tables[0]
+    assert column(found, "n")["ViT / parameters / any coverage"] == 3
+    assert column(found, "rho")["ViT / parameters / any coverage"] == pytest.approx(1)
 
 
 def test_unknown_counts_are_named(made: Made) -> None:

@@ -49,6 +49,16 @@ def test_by_hand(made: Made) -> None:
     assert found.tables[0].rows[0][1:] == pytest.approx((-2 * 1.5**0.5, 1, 2 * 1.5**0.5, 1, -4 * 1.5**0.5))
 
 
+def test_one_kind_alone_and_no_random_ones(made: Made) -> None:
+    """Without a CNN its mean is missing; a random initialisation is in no panel."""
+    rows = [BackboneRow(n, "candidate", n, family="ViT") for n in "abc"]
+    rows.append(BackboneRow("r", "reference", "r", family="ViT", method="random initialisation"))
+    found = analyse("fine-tuning", made({n: {WHOLE: i, FROZEN: -i} for i, n in enumerate("abcr", 1)}, *rows))
+    assert set(column(found.tables[1], "kind")) == {"a", "b", "c"}
+    assert found.tables[0].records()[0]["CNNs"] is None
+    assert found.tables[0].records()[0]["n (transformers)"] == 3
+
+
 def test_a_pool_without_pairs_says_so(mini: Standing) -> None:
     """One line."""
     found = analyse("fine-tuning", mini)

@@ -22,7 +22,7 @@ from bob_gauntlet.analysis.members import (
 from bob_gauntlet.analysis.pairing import differences, pairs
 from bob_gauntlet.analysis.result import Options
 from bob_gauntlet.baseline import BackboneRow
-from bob_gauntlet.standing import ALL, Standing
+from bob_gauntlet.standing import ALL, Entrant, Standing
 from tests.analysis.conftest import Made, score
 
 PHOTOS, DIGITS = ("linear-probe@photos", "top1"), ("linear-probe@digits", "top1")
@@ -99,11 +99,31 @@ def test_pairs_share_an_architecture_and_differ_in_supervision(paper: Standing) 
     assert all(style(p.supervised.about) == "supervised" != style(p.learner.about) for p in found)
 
 
-def test_pairs_without_a_model_go_by_family_and_size(mini: Standing) -> None:
-    """Lines of the pool mini name no model."""
+def test_pairs_of_mini(mini: Standing) -> None:
+    """Its four small networks, each with labels and without."""
     found = {(p.learner.name, p.supervised.name) for p in pairs(candidates(mini).entrants)}
     assert ("resnet-simclr", "resnet-supervised") in found
     assert len(found) == 4
+
+
+def test_pairs_without_a_model_go_by_family_and_size() -> None:
+    """Own lines of backbones.csv may name no model."""
+    known = {
+        "a": {"params": "5", "method": "simclr"},
+        "b": {"params": "5", "method": "supervised"},
+        "c": {"params": "6", "method": "supervised"},
+    }
+    entrants = [Entrant(n, {}, False, n, row(n, family="ViT", **about)) for n, about in known.items()]
+    assert [(p.learner.name, p.supervised.name) for p in pairs(entrants)] == [("a", "b")]
+
+
+def test_what_nobody_knows_makes_no_pair() -> None:
+    """Two backbones without model and family are not of one architecture."""
+    unknown = [
+        Entrant(n, {}, False, n, row(n, style=s, method="x"))
+        for n, s in (("a", "supervised"), ("b", "self-supervised"))
+    ]
+    assert list(pairs(unknown)) == []
 
 
 def test_differences_are_learner_less_supervised(mini: Standing) -> None:

@@ -148,11 +148,23 @@ def test_options_reach_the_analysis(folder: Path) -> None:
     """--errata, --without, --backbone of the pool and of the store, --format."""
     assert "published, " in bob("calibration").output
     assert "published, " not in bob("calibration", "--errata", "printed").output
+    assert "MiDaS" in bob("calibration").output  # a member, no candidate
+    # Cls and Ret: PROTOCOLS 5.6, figures as printed
+    assert " 0.45 " in bob("correlation", "--errata", "printed").output.partition("Pairs of tasks")[2].splitlines()[6]
     assert "without resnet50.dino:" in bob("correlation", "--without", "resnet50.dino").output
     assert "► ResNet-50 DINO (IN-1k)" in bob("robustness", "--backbone", "resnet50.dino").output
     Store(folder / ".bob/store").append([score("mine", PHOTOS, 99.0, protocol_hash="other")])
     assert "mine" in bob("winners", "--pool", "mini", "--backbone", "mine").output
     assert bob("small", "--format", "csv").output.startswith("analysis,table,row,column,value\nsmall,")
+
+
+def test_unranked_scores_of_the_store_count(folder: Path) -> None:
+    """The paper's pool has no throughput: those of three of its backbones are compared with each other."""
+    names = ("resnet50.a1_in1k", "convnext_base.fb_in1k", "vit_base_patch16_224.dino")
+    found = [score(n, ("efficiency@noise", "throughput"), v, scale="paper") for v, n in enumerate(names, 1)]
+    Store(folder / ".bob/store").append(found)
+    output = bob("speed", *(text for name in names for text in ("--backbone", name))).output
+    assert "Mean z against images/s:" in output
 
 
 @pytest.mark.parametrize(

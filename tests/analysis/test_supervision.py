@@ -8,7 +8,7 @@ from bob_gauntlet.standing import Standing
 from tests.analysis.conftest import Made, column
 
 PHOTOS, DIGITS = ("linear-probe@photos", "top1"), ("linear-probe@digits", "top1")
-RET = ("retrieval@photos-instances", "map")
+COPIES, RET = ("retrieval@copydays-mini", "map"), ("retrieval@photos-instances", "map")
 
 # Table 20: self-supervised, supervised IN-1k, supervised IN-21k; ours where it differs
 TABLE_20 = {
@@ -38,6 +38,9 @@ def test_the_table_shows_what_is_compared(paper: Standing) -> None:
     first = found.tables[0]
     ours = [column(first, c)["OOD-Cls"] for c in first.columns[1:]]
     assert ours == pytest.approx([0.419, 0.287, 1.271], abs=1e-3)  # Table 20
+    for line in found.published:
+        task, _, which = line.what.partition(", best 3 ")
+        assert f"{column(first, which)[task]:.4f}" == line.ours
 
 
 def row(name: str, method: str, data: str = "photos", model: str = "m") -> BackboneRow:
@@ -59,19 +62,19 @@ def test_the_best_three_of_a_kind(made: Made) -> None:
 
 
 def test_a_pair_is_compared_on_what_both_have(made: Made) -> None:
-    """x less s: +1 on photos, -2 on digits, no retrieval of s; over 3 members with population std (2/3) ** .5."""
+    """x less s: +1, -2 and, in retrieval, -1; one measure s has not. Population std of 1, 2, 3 is (2/3) ** .5."""
     values = {
-        "x": {PHOTOS: 2.0, DIGITS: 1.0, RET: 9.0},
-        "s": {PHOTOS: 1.0, DIGITS: 3.0},
-        "o": {PHOTOS: 3.0, DIGITS: 2.0, RET: 1.0},
+        "x": {PHOTOS: 2.0, DIGITS: 1.0, COPIES: 1.0, RET: 9.0},
+        "s": {PHOTOS: 1.0, DIGITS: 3.0, COPIES: 2.0},
+        "o": {PHOTOS: 3.0, DIGITS: 2.0, COPIES: 3.0, RET: 1.0},
     }
     rows = [row("x", "simclr"), row("s", "supervised"), row("o", "supervised", data="other")]
     found = analyse("supervision", made(values, *rows))
     equal, by_task, other = found.tables[1:]
     std = (2 / 3) ** 0.5
-    assert equal.rows == (("x", "s", pytest.approx((1 - 2) / 2 / std), 0.5, 2),)
+    assert equal.rows == (("x", "s", pytest.approx((1 - 2 - 1) / 3 / std), pytest.approx(1 / 3), 3),)
     assert by_task.records()[1] == {
         "task": "Cls", "z difference": pytest.approx(-0.5 / std), "self-supervised ahead": 0.0, "pairs": 1,
     }  # fmt: skip
-    assert [r["task"] for r in by_task.records()] == ["All", "Cls"]
+    assert [r["task"] for r in by_task.records()] == ["All", "Cls", "Ret"]
     assert [r[:2] for r in other.rows] == [("x", "o")]
