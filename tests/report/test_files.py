@@ -101,8 +101,8 @@ def test_another_ending_is_refused() -> None:
 
 
 def test_the_papers_report_has_every_member() -> None:
-    """A row a figure of the ranked measures, for a pool without any backbone of one's own."""
+    """A row a figure of the ranked measures; of 44, SwinV2-Large-w24 has MRR and recall alone (Tables 17 and 18)."""
     found = gather(pools.load("paper", Path("nowhere")), {})
     rows = list(csv.DictReader(io.StringIO(data.as_csv(found))))
-    assert len({row["backbone"] for row in rows}) == 44
+    assert len({row["backbone"] for row in rows}) == 43
     assert all(row["source"].startswith("table") for row in rows)
