@@ -10,7 +10,7 @@ import click
 
 from bob_gauntlet.config import bob_folder
 from bob_gauntlet.errata import Errata
-from bob_gauntlet.errors import BobError
+from bob_gauntlet.errors import BobError, UsageError
 from bob_gauntlet.settings import TASKS
 from bob_gauntlet.store import Store
 
@@ -56,22 +56,18 @@ def rank(
     store: Path | None,
 ) -> None:
     """The ranking of a pool, from stored and published scores."""
-    from bob_gauntlet import pools, stored
-    from bob_gauntlet.artifacts import Artifacts
     from bob_gauntlet.report.layout import render
     from bob_gauntlet.report.ranking import rank as ranked
 
-    home = bob_folder(Path.cwd())
-    found = pools.load(pool, home / "baselines", errata)
-    own, highlight = stored.of_backbones(Store(store or home / "store"), names, found.members)
+    asked = _Asked(pool, names, errata, store)
     ranking = ranked(
-        found,
-        own,
+        asked.pool,
+        asked.own,
         task=task,
         members=members,
-        highlight=highlight,
+        highlight=asked.highlight,
         min_coverage=min_coverage,
-        artifacts=Artifacts(home / "artifacts"),
+        artifacts=asked.artifacts,
     )
     click.echo(render(ranking, form))
 
@@ -100,7 +96,6 @@ def analyse(
     store: Path | None,
 ) -> None:
     """The paper's analysis NAME, or all of them, over a pool and your own backbones. Without NAME: which there are."""
-    from bob_gauntlet import pools, stored
     from bob_gauntlet.analysis import registry, rendering
     from bob_gauntlet.analysis.result import Options
     from bob_gauntlet.standing import Standing
@@ -110,11 +105,9 @@ def analyse(
         click.echo(table([*lines, (registry.EVERY, "all of them, one after the other")], ["analysis", "question"]))
         return
     wanted = registry.find(name, without)
-    home = bob_folder(Path.cwd())
-    found = pools.load(pool, home / "baselines", errata)
-    own, highlight = stored.of_backbones(Store(store or home / "store"), names, found.members)
-    standing = Standing.of(found, own, members=True, highlight=highlight)
-    options = Options(without=without or None, own=own, errata=errata)
+    asked = _Asked(pool, names, errata, store)
+    standing = Standing.of(asked.pool, asked.own, members=True, highlight=asked.highlight)
+    options = Options(without=without or None, own=asked.own, errata=errata)
     analyses = [registry.analyse(each, standing, options) for each in wanted]
     click.echo(rendering.render(analyses, form, registry.head(standing, options)))
 
@@ -137,24 +130,23 @@ def report(
     store: Path | None,
 ) -> None:
     """Write a report on backbones in a pool: .html to look at, .md for a pull request, .csv, .json."""
-    from bob_gauntlet import pools, stored
-    from bob_gauntlet.artifacts import Artifacts
+    from bob_gauntlet import stored
     from bob_gauntlet.report.content import gather
     from bob_gauntlet.report.writing import check, write
 
     check(output, "--output")
-    home = bob_folder(Path.cwd())
-    found = pools.load(pool, home / "baselines", errata)
-    own, highlight = stored.of_backbones(Store(store or home / "store"), names, found.members)
+    if compare and not names:
+        raise UsageError(f"--compare {compare} compares nothing; add --backbone NAME")
+    asked = _Asked(pool, names, errata, store)
     content = gather(
-        found,
-        own,
-        highlight=highlight,
+        asked.pool,
+        asked.own,
+        highlight=asked.highlight,
         min_coverage=min_coverage,
-        before=stored.reference(compare, home / "baselines", [*own, *highlight]) if compare else (),
+        before=stored.reference(compare, asked.home / "baselines", names) if compare else (),
         since=compare or "",
         command=shlex.join(["bob", *sys.argv[1:]]),
-        artifacts=Artifacts(home / "artifacts"),
+        artifacts=asked.artifacts,
     )
     try:
         write(output, content)
@@ -202,6 +194,21 @@ def freeze(name: str, max_params: float | None) -> None:
     path = pools.file_to_freeze(name, own)
     pools.freeze(path, max_params)
     click.echo(f"{path} is written")
+
+
+class _Asked:
+    """What a command was asked about: a pool, stored backbones, and members of the pool to point out."""
+
+    def __init__(self, pool: str, names: Sequence[str], errata: Errata, store: Path | None) -> None:
+        from bob_gauntlet import pools, stored
+        from bob_gauntlet.artifacts import Artifacts
+
+        self.home = bob_folder(Path.cwd())
+        self.artifacts = Artifacts(self.home / "artifacts")
+        self.pool = pools.load(pool, self.home / "baselines", errata)
+        self.own, self.highlight = stored.of_backbones(
+            Store(store or self.home / "store"), list(dict.fromkeys(names)), self.pool.members
+        )
 
 
 def table(rows: Sequence[Sequence[object]], headers: list[str]) -> str:

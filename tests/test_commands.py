@@ -105,7 +105,9 @@ def test_a_report_that_cannot_be_written_says_why(folder: Path) -> None:
     result = bob("report", "-o", "r.html")
     assert result.exit_code == 4
     assert "r.html cannot be written (" in result.output
-    assert "no baselines are called 'nope'" in bob("report", "--compare", "nope", "-o", "r.md").output
+    assert "compares nothing; add --backbone NAME" in bob("report", "--compare", "mini", "-o", "r.md").output
+    named = ["report", "--pool", "paper", "--backbone", CLIP]
+    assert "no baselines are called 'nope'" in bob(*named, "--compare", "nope", "-o", "r.md").output
 
 
 def test_pools_are_shown() -> None:

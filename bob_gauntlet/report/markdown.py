@@ -7,6 +7,7 @@ from tabulate import tabulate
 from bob_gauntlet.report.changes import Change
 from bob_gauntlet.report.content import Outcome, Report
 from bob_gauntlet.report.layout import cell, render
+from bob_gauntlet.report.versus import Versus
 from bob_gauntlet.scores import METRICS, Score
 
 
@@ -15,6 +16,7 @@ def page(report: Report) -> str:
     parts = ["# bob-gauntlet report"]
     if report.ranking is not None and report.ranking.measures:
         parts += ["## Ranking", render(report.ranking, "markdown")]
+    parts += [text for name, found in report.versus.items() for text in _versus(name, found)]
     if report.changes:
         parts += [f"## What changed since {report.since}", _changes(report.changes)]
     if missed := "\n".join(_missed(report.outcomes)):
@@ -23,6 +25,25 @@ def page(report: Report) -> str:
     if report.scores:
         parts += ["## How they were got", _origins(report.scores)]
     return "\n\n".join(parts) + "\n"
+
+
+def _versus(name: str, found: Sequence[Versus]) -> list[str]:
+    """A backbone against each other one, folded up: a heading and a table."""
+    rows = [
+        {
+            "against": cell(one.other),
+            "gap in z": f"{one.gap:+.2f}",
+            "wins": f"{one.wins:.0%}",
+            "measures": str(one.measures),
+            "datasets": str(one.datasets),
+            "p over datasets": "–" if one.p_datasets is None else f"{one.p_datasets:.3f}",
+            "p over test examples": "–" if one.p_examples is None else f"{one.p_examples:.3f}",
+        }
+        for one in found
+    ]
+    table = tabulate(rows, headers="keys", tablefmt="github", disable_numparse=True)
+    title = f"<summary>{cell(name)} against each other one (p corrected by Holm's method)</summary>"
+    return [f"<details>{title}", table, "</details>"] if rows else []
 
 
 def _changes(changes: Sequence[Change]) -> str:

@@ -43,6 +43,7 @@ def test_markdown_says_what_changed_and_what_is_missing(report: Report) -> None:
         "# bob-gauntlet report", "## Ranking", "## What changed since last week", "## Without a score", "## Scores",
         "## How they were got",
     ]  # fmt: skip
+    assert "against each other one (p corrected by Holm's method)</summary>" in text
     [change] = [line for line in text.splitlines() if "worse" in line]
     assert "-0.5" in change
     assert "- skipped: retrieval@photos-instances of" in text
