@@ -46,3 +46,12 @@ def test_the_wheel_runs_the_suites_from_an_empty_folder(installed: Path, tmp_pat
     )  # fmt: skip
     assert "2 passed" in out
     assert (tmp_path / ".bob").is_dir()
+
+
+@pytest.mark.slow
+def test_the_wheel_carries_the_papers_figures_and_the_page(installed: Path, tmp_path: Path) -> None:
+    """Ranking, analysis and report without a clone, from an empty folder."""
+    assert "ConvNeXt-Tiny supervised (IN-1k)" in run(installed / "bob", "rank", "--pool", "paper-small", cwd=tmp_path)
+    assert "-0.8278" in run(installed / "bob", "analyse", "calibration", cwd=tmp_path)
+    run(installed / "bob", "report", "--pool", "paper", "-o", "r.html", cwd=tmp_path)
+    assert (tmp_path / "r.html").stat().st_size > 100_000
