@@ -160,8 +160,7 @@ def write(folder: Path, scores: Sequence[Score], rows: Iterable[BackboneRow]) ->
     columns = (*COLUMNS, *ERRATA) if any("erratum" in s.provenance for s in ordered) else COLUMNS
     table = _csv(columns, [_row(score, columns) for score in ordered])
     lines = _csv([f.name for f in fields(BackboneRow)], [asdict(row) for row in rows])
-    origins = json.dumps(_origins(ordered), indent=1, sort_keys=True, ensure_ascii=False)
-    write_atomically(folder / "provenance.json", (origins + "\n").encode())
+    write_atomically(folder / "provenance.json", _a_line_a_setting(_origins(ordered)).encode())
     write_atomically(folder / "backbones.csv", lines)
     write_atomically(folder / "scores.csv", table)
 
@@ -228,6 +227,19 @@ def _is_number(text: str) -> bool:
         return math.isfinite(float(text))
     except ValueError:
         return False
+
+
+def _a_line_a_setting(origins: Mapping[str, Mapping[str, Any]]) -> str:
+    """Backbone -> setting -> provenance as JSON that a diff can be read of."""
+
+    def text(value: Any) -> str:
+        return json.dumps(value, sort_keys=True, ensure_ascii=False)
+
+    def block(settings: Mapping[str, Any]) -> str:
+        return ",\n".join(f"  {text(setting)}: {text(settings[setting])}" for setting in sorted(settings))
+
+    parts = [f" {text(backbone)}: {{\n{block(origins[backbone])}\n }}" for backbone in sorted(origins)]
+    return "{\n" + ",\n".join(parts) + "\n}\n" if parts else "{}\n"
 
 
 def _csv(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> bytes:

@@ -35,6 +35,8 @@ METRICS: Mapping[str, Metric] = {
     for metric in (
         Metric("top1", "%", True, "test images whose most likely class is the true one"),
         Metric("top5", "%", True, "test images whose true class is among the five most likely"),
+        Metric("top1_clean", "%", True, "the same test images without the attack"),
+        Metric("top1_drop", "%", False, "points that top-1 loses against test images of the training source"),
         Metric("mean_auc", "%", True, "area under the ROC curve, mean over the labels"),
         Metric("map", "%", True, "mean average precision over the queries"),
         Metric("mrr", "", True, "mean of 1 / rank of the first relevant image"),
@@ -49,6 +51,9 @@ METRICS: Mapping[str, Metric] = {
         Metric("ap75_mask", "%", True, "COCO mask average precision at IoU .75"),
         Metric("ce", "nats", False, "cross-entropy of the true class"),
         Metric("ece", "", False, "expected calibration error, 15 equal-width confidence bins"),
+        Metric("ece_adaptive", "", False, "expected calibration error, 15 bins of equal count"),
+        Metric("ce_scaled", "nats", False, "cross-entropy after temperature scaling on validation images"),
+        Metric("ece_scaled", "", False, "expected calibration error after temperature scaling on validation images"),
         Metric("params", "M", False, "parameters of the backbone, without a classifier"),
         Metric("flops", "GFLOPs", False, "floating-point operations of one forward pass of one image (2 per MAC)"),
         Metric("latency", "ms", False, "median time of one forward pass of one image"),

@@ -100,6 +100,18 @@ _EFFICIENCY = (
     Measure("peak_memory", "Eff"),
 )
 
+_CALIBRATION = (
+    Measure("top1", "Cal"),
+    Measure("ce", "Cal", True),
+    Measure("ece", "Cal", True),
+    Measure("ece_adaptive", "Cal"),
+    Measure("ce_scaled", "Cal"),
+    Measure("ece_scaled", "Cal"),
+)
+
+_SHIFTS = ("photos-sketch", "photos-rendition", "photos-recollected", "photos-hard", "fonts-digits")
+"""Mini twins of ImageNet-Sketch, -R, -V2, -A, and of VisDA's synthetic to real."""
+
 _RUNNING = (
     *(
         Setting("linear-probe", dataset, ("mini",), _classification("Cls", ranked=True))
@@ -107,6 +119,22 @@ _RUNNING = (
     ),
     *(Setting("knn", dataset, ("mini",), _classification("Cls", ranked=False)) for dataset in ("photos", "digits")),
     *(Setting("retrieval", dataset, ("mini",), _retrieval()) for dataset in ("photos-instances", "copydays-mini")),
+    *(
+        Setting(
+            "ood-linear-probe", dataset, ("mini",), (Measure("top1", "OOD-Cls", True), Measure("top1_drop", "OOD-Cls"))
+        )
+        for dataset in _SHIFTS
+    ),
+    *(
+        Setting(
+            f"adversarial-linear-probe-eps{epsilon}",
+            "photos",
+            ("mini",),
+            (Measure("top1", "Adv", True), Measure("top1_clean", "Adv")),
+        )
+        for epsilon in (1, 2)
+    ),
+    *(Setting("calibration-linear-probe", dataset, ("mini",), _CALIBRATION) for dataset in ("photos", "digits")),
     Setting("efficiency", "noise", ("mini", "paper"), _EFFICIENCY),
 )
 

@@ -50,6 +50,15 @@ def test_what_runs_today() -> None:
         "knn@digits",
         "retrieval@photos-instances",
         "retrieval@copydays-mini",
+        "ood-linear-probe@photos-sketch",
+        "ood-linear-probe@photos-rendition",
+        "ood-linear-probe@photos-recollected",
+        "ood-linear-probe@photos-hard",
+        "ood-linear-probe@fonts-digits",
+        "adversarial-linear-probe-eps1@photos",
+        "adversarial-linear-probe-eps2@photos",
+        "calibration-linear-probe@photos",
+        "calibration-linear-probe@digits",
         "efficiency@noise",
     ]
 

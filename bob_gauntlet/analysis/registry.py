@@ -84,13 +84,13 @@ ANALYSES: Mapping[str, Recipe] = {
     ),
     "calibration": Recipe(
         "Is a more accurate backbone better calibrated?",
-        "fine-tuned on ImageNet-1k; random initialisations left out (paper, Table 10 and section 5)",
+        "in the paper fine-tuned on ImageNet-1k; random initialisations left out (Table 10 and section 5)",
         calibration,
         published_calibration,
     ),
     "robustness": Recipe(
         "Who withstands adversarial attacks?",
-        "fine-tuned on ImageNet-1k; random initialisations left out (paper, Table 19 and section 5)",
+        "in the paper fine-tuned on ImageNet-1k; random initialisations left out (Table 19 and section 5)",
         robustness,
         published_robustness,
     ),

@@ -9,22 +9,26 @@ from bob_gauntlet import published
 from bob_gauntlet.analysis.members import candidates, kind, lacking, pretrained, value
 from bob_gauntlet.analysis.pairing import differences, pairs
 from bob_gauntlet.analysis.result import UNEXPLAINED, Found, Options, Published, compare, table
+from bob_gauntlet.pools import MeasureKey
 from bob_gauntlet.standing import Standing
 
 CLEAN = ("finetune@imagenet-1k", "top1")
 ATTACKED = tuple((f"adversarial-finetune-eps{epsilon}@imagenet-1k", "top1") for epsilon in (1, 2))
+"""The measures of Table 19."""
 
 MINUS = "the printed minus sign is lost: both accuracies lie below their means (erratum E4)"
 
 
 def robustness(standing: Standing, options: Options) -> Found:
     """Top-1 (%) clean and under PGD of two radii, and the mean of the two z-scores under attack."""
-    if missing := lacking(standing, ATTACKED):
+    attacked = measures_of(standing)
+    if missing := lacking(standing, attacked):
         return Found((), tuple(missing))
+    clean = CLEAN if attacked == ATTACKED else (attacked[0][0], "top1_clean")
     members, ranked = pretrained(standing), candidates(standing)
     z = _z(members)
     rows = [
-        (e.title, *(value(members, e, measure, options) for measure in (CLEAN, *ATTACKED)), z[e.name])
+        (e.title, *(value(members, e, measure, options) for measure in (clean, *attacked)), z[e.name])
         for e in members.entrants
         if np.isfinite(z[e.name])
     ]
@@ -32,11 +36,20 @@ def robustness(standing: Standing, options: Options) -> Found:
     means = [(which, *by_kind(ranked, which)) for which in ("CNN", "transformer")]
     return Found(
         (
-            table("Top-1 on ImageNet under attack", columns, sorted(rows, key=lambda row: -row[-1])),
+            table("Top-1 under attack", columns, sorted(rows, key=lambda row: -row[-1])),
             table("Means by architecture", {"kind": "", "mean z": "+.2f", "n": ""}, means),
             *differences(ranked.entrants, {name: np.array([v]) for name, v in z.items()}, {"z difference": "+.2f"}),
         )
     )
+
+
+def measures_of(standing: Standing) -> tuple[MeasureKey, ...]:
+    """Top-1 at 1/255 and 2/255: the paper's measures, or those of the first dataset that the pool attacks."""
+    found = [(setting, metric) for setting, metric in standing.measures if setting.startswith("adversarial-")]
+    if not found or set(ATTACKED) <= set(found):
+        return ATTACKED
+    dataset = found[0][0].partition("@")[2]
+    return tuple(measure for measure in found if measure[0].endswith(f"@{dataset}"))[:2]
 
 
 def published_robustness(standing: Standing) -> Iterator[Published]:

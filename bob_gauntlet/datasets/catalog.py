@@ -1,7 +1,7 @@
 """Every dataset of the gauntlet: what it is, its licence, its source and how to get it. Nothing is loaded here."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from bob_gauntlet.errors import UsageError, nearest
 from bob_gauntlet.scores import Scale
@@ -66,6 +66,7 @@ def _paper(
     )
 
 
+_SHIFT_SIZE = "420 train, 105 val, 420 source, 420 test"
 _RESEARCH = "non-commercial research and education"
 _IMAGENET = "image-net.org, after registration"
 
@@ -89,6 +90,38 @@ CATALOG: Mapping[str, DatasetSpec] = {
             "copydays-mini", "retrieval", "photos", _SCIKIT_IMAGE,
             "copy detection: crop, JPEG, blur, colour, rotation and text attacks on photo regions, and distractors",
             "63 queries, 462 gallery", "63",
+        ),
+        _mini(
+            "photos-sketch", "shifts", "photos", _SCIKIT_IMAGE,
+            "trained on photos, tested on its test crops as edges alone; a small twin of ImageNet-Sketch",
+            _SHIFT_SIZE, "21",
+        ),
+        _mini(
+            "photos-rendition", "shifts", "photos", _SCIKIT_IMAGE,
+            "trained on photos, tested on its test crops in a few other colours under brush strokes; "
+            "a small twin of ImageNet-R",
+            _SHIFT_SIZE, "21",
+        ),
+        _mini(
+            "photos-recollected", "shifts", "photos", _SCIKIT_IMAGE,
+            "trained on photos, tested on new crops of other scale, viewpoint and brightness; "
+            "a small twin of ImageNet-V2",
+            _SHIFT_SIZE, "21",
+        ),
+        _mini(
+            "photos-hard", "shifts", "photos", _SCIKIT_IMAGE,
+            "trained on photos, tested on small crops in haze, partly covered; a small twin of ImageNet-A",
+            _SHIFT_SIZE, "21",
+        ),
+        replace(
+            _mini(
+                "fonts-digits", "fonts", "digits", _SCIKIT_LEARN,
+                "trained on digits drawn in fonts, tested on handwritten ones; a small twin of VisDA",
+                "1,000 train, 300 val, 300 source, 497 test", "10",
+            ),
+            licence="BSD-3-Clause; fonts: Bitstream Vera and public domain (DejaVu), STIX Font License, BaKoMa",
+            citation=f"{_SCIKIT_LEARN}; Hunter, Matplotlib, Computing in Science & Engineering 2007",
+            packages=("matplotlib", "scikit-learn", "pillow", "numpy"),
         ),
         DatasetSpec(
             name="noise", about="seeded random pixels, to time a network on", size="any", classes="none",

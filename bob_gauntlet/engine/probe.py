@@ -48,6 +48,23 @@ def probe(data: Labelled, strengths: Sequence[float], seed: int, run: Run, recip
     return _unpack(packed)
 
 
+def held_out(
+    data: Labelled, found: Probe, seed: int, run: Run, recipe: dict[str, object]
+) -> tuple[np.ndarray, np.ndarray]:
+    """(V, C) logits and targets of the validation examples, by a head of the chosen strength that never saw them."""
+    fit, choose = partition(data.targets, data.train, seed)
+    strength = found.head.strength
+
+    def solve() -> dict[str, np.ndarray]:
+        solved = next(
+            path(data.features[fit], data.targets[fit], data.classes, [strength], device=run.device, tolerance=1e-8)
+        )
+        return {"logits": solved.scores(data.features[choose])}
+
+    key = {"recipe": recipe, "features": data.key, "seed": seed, "held out": True}
+    return run.artifacts.get("heads", key, solve)["logits"], data.targets[choose]
+
+
 def _fit(data: Labelled, strengths: Sequence[float], seed: int, run: Run) -> Probe:
     fit, choose = partition(data.targets, data.train, seed)
     tried: list[tuple[float, float, Head]] = []

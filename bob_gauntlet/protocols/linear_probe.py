@@ -14,7 +14,7 @@ from bob_gauntlet.protocols.recipe import Measured, canonical
 
 if TYPE_CHECKING:
     from bob_gauntlet.backbones.backbone import Backbone
-    from bob_gauntlet.datasets.dataset import Dataset
+    from bob_gauntlet.datasets.dataset import Dataset, Split
     from bob_gauntlet.engine.probe import Probe
     from bob_gauntlet.run import Run
 
@@ -40,16 +40,36 @@ class LinearProbe:
 
     def evaluate(self, backbone: "Backbone", dataset: "Dataset", run: "Run") -> Iterator[Measured]:
         """Top-1 and top-5 in %; mean AUC in % where images have several labels."""
-        from bob_gauntlet.engine.features import features
+        test = dataset["test"]
+        probes = self.probes(backbone, dataset, run)
+        scores = self.scores(probes, backbone, test, run)
+        yield from judged(scores, test.targets, test.ids, test.clusters, chosen(probes, run.seeds))
+
+    def probes(self, backbone: "Backbone", dataset: "Dataset", run: "Run") -> "list[Probe]":
+        """The probe of each seed, fitted on train + validation; from the artefacts where it was fitted before."""
         from bob_gauntlet.engine.labelled import labelled
         from bob_gauntlet.engine.probe import probe
 
         data = labelled(backbone, dataset, self.input_size, run)
-        test = dataset["test"]
-        tested = features(backbone, test, backbone.ticket.input_transform(self.input_size), run)
-        probes = [probe(data, self.strengths, seed, run, canonical(self)) for seed in run.seeds]
-        scores = [found.head.scores(tested) for found in probes]
-        yield from judged(scores, test.targets, test.ids, test.clusters, _chosen(probes, run.seeds))
+        return [probe(data, self.strengths, seed, run, canonical(self)) for seed in run.seeds]
+
+    def held_out(
+        self, probes: "list[Probe]", backbone: "Backbone", dataset: "Dataset", run: "Run"
+    ) -> list[tuple[np.ndarray, np.ndarray]]:
+        """(V, C) logits and targets of each seed's validation examples, by heads that never saw them."""
+        from bob_gauntlet.engine.labelled import labelled
+        from bob_gauntlet.engine.probe import held_out
+
+        data = labelled(backbone, dataset, self.input_size, run)
+        pairs = zip(probes, run.seeds, strict=True)
+        return [held_out(data, found, seed, run, canonical(self)) for found, seed in pairs]
+
+    def scores(self, probes: "list[Probe]", backbone: "Backbone", split: "Split", run: "Run") -> list[np.ndarray]:
+        """(N, C) logits of each probe on a split, whose features are extracted once."""
+        from bob_gauntlet.engine.features import features
+
+        found = features(backbone, split, backbone.ticket.input_transform(self.input_size), run)
+        return [probe.head.scores(found) for probe in probes]
 
 
 def judged(
@@ -87,7 +107,8 @@ def _spread(values: list[float]) -> dict[str, Any]:
     return {"by_seed": values, "seed_std": float(np.std(values, ddof=1))}
 
 
-def _chosen(probes: "list[Probe]", seeds: tuple[int, ...]) -> dict[str, Any]:
+def chosen(probes: "list[Probe]", seeds: tuple[int, ...]) -> dict[str, Any]:
+    """How the heads were chosen: provenance of every score that rests on them."""
     return {
         "strength": [found.head.strength for found in probes],
         "strength_at_edge": any(found.at_edge for found in probes),

@@ -13,6 +13,7 @@ from bob_gauntlet.report.html_figures import figures_of
 from bob_gauntlet.report.html_headline import cards, headline
 from bob_gauntlet.report.html_origins import origins
 from bob_gauntlet.report.html_profile import profile
+from bob_gauntlet.report.html_reliability import reliability
 from bob_gauntlet.report.html_tables import heat, over_datasets, rank_table, tally, unscored, verdict, verdicts
 from bob_gauntlet.scores import METRICS
 from bob_gauntlet.standing import ALL
@@ -32,6 +33,7 @@ SECTIONS = {
     "versus": "One against another",
     "heat": "Every setting",
     "figures": "Figures",
+    "reliability": "Reliability",
     "changes": "Changes",
     "unscored": "Without a score",
     "origins": "Scores",
@@ -84,6 +86,7 @@ def _content(report: Report) -> dict[str, Any]:
         "headline": headline(report, shown),
         **told,
         "versus": [(card.title, found) for card in shown if (found := report.versus.get(card.name))],
+        "reliability": reliability(report),
         "changes": report.changes,
         "unscored": unscored(report.outcomes),
         "tally": tally(report.outcomes),

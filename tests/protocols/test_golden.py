@@ -9,9 +9,12 @@ from typing import Any
 import pytest
 
 from bob_gauntlet.datasets.dataset import Dataset
+from bob_gauntlet.protocols.adversarial import Adversarial
+from bob_gauntlet.protocols.calibration import Calibration
 from bob_gauntlet.protocols.efficiency import Efficiency
 from bob_gauntlet.protocols.knn import KNN
 from bob_gauntlet.protocols.linear_probe import LinearProbe
+from bob_gauntlet.protocols.ood import OOD
 from bob_gauntlet.protocols.recipe import Measured, at_scale, canonical, protocol_hash
 from bob_gauntlet.protocols.retrieval import Retrieval
 
@@ -27,6 +30,65 @@ GOLDEN: list[tuple[Any, str, dict[str, Any], str]] = [
     (KNN(), "mini", {"id": "knn", "version": 1, "input_size": 96}, "f753d42f3693ddb3"),
     (Retrieval(), "paper", {"id": "retrieval", "version": 1}, "104f00ad14d1f5e1"),
     (Retrieval(), "mini", {"id": "retrieval", "version": 1, "input_size": 96}, "178fb8a19aa20d03"),
+    (
+        Calibration(),
+        "paper",
+        {"id": "calibration-linear-probe", "version": 1, "head": {"id": "linear-probe", "version": 1}},
+        "d8ec2807f87670df",
+    ),
+    (
+        Calibration(),
+        "mini",
+        {
+            "id": "calibration-linear-probe",
+            "version": 1,
+            "head": {"id": "linear-probe", "version": 1, "input_size": 96},
+        },
+        "bc1c9b76f9c5fbe6",
+    ),
+    (
+        Adversarial(),
+        "paper",
+        {"id": "adversarial-linear-probe-eps1", "version": 1, "head": {"id": "linear-probe", "version": 1}},
+        "8d40186b1604041d",
+    ),
+    (
+        Adversarial(epsilon_255=2, success="any"),
+        "mini",
+        {
+            "id": "adversarial-linear-probe-eps2-any",
+            "version": 1,
+            "head": {"id": "linear-probe", "version": 1, "input_size": 96},
+            "epsilon_255": 2,
+            "success": "any",
+            "images": 126,
+        },
+        "767e2095e931cb83",
+    ),
+    (
+        Adversarial(epsilon_255=2),
+        "mini",
+        {
+            "id": "adversarial-linear-probe-eps2",
+            "version": 1,
+            "head": {"id": "linear-probe", "version": 1, "input_size": 96},
+            "epsilon_255": 2,
+            "images": 126,
+        },
+        "7b7e98e926d33c5e",
+    ),
+    (
+        OOD(),
+        "paper",
+        {"id": "ood-linear-probe", "version": 1, "head": {"id": "linear-probe", "version": 1}},
+        "5eb0593a6dc21a30",
+    ),
+    (
+        OOD(),
+        "mini",
+        {"id": "ood-linear-probe", "version": 1, "head": {"id": "linear-probe", "version": 1, "input_size": 96}},
+        "98ff589b3c140163",
+    ),
     (Efficiency(), "paper", {"id": "efficiency", "version": 2}, "369e92b7e6e6c71e"),
     (
         Efficiency(),
@@ -50,6 +112,15 @@ DEFAULTS: list[tuple[Any, dict[str, Any]]] = [
     ),
     (KNN(), {"input_size": None, "ks": (1, 5, 10, 20), "temperature": 0.07}),
     (Retrieval(), {"input_size": None, "average_precision": "trapezoid", "fidelity": "sound"}),
+    (Calibration(), {"head": LinearProbe(), "bins": 15}),
+    (
+        Adversarial(),
+        {
+            "head": LinearProbe(), "epsilon_255": 1, "steps": 20, "success": "last", "random_start": False,
+            "images": None,
+        },
+    ),
+    (OOD(), {"head": LinearProbe()}),
     (Efficiency(), {"input_size": None, "batches": (1, 8, 32, 128, 256), "warmup": 3, "repeats": 30}),
 ]  # fmt: skip
 

@@ -91,8 +91,15 @@ def paper() -> Pool:
 @pytest.fixture(scope="module")
 def whole(mini: Pool) -> Report:
     """A report with something in every section."""
-    scores = mine(mini, "mine")
+    scores = [s for s in mine(mini, "mine") if s.task != "Cal"]
     before = [replace(s, value=s.value * 0.9) for s in scores]
+    bins = {"confidence": [0.2, 0.9], "accuracy": [0.3, 0.8], "count": [10, 90]}
+    scores.append(
+        Score(
+            setting="calibration-linear-probe@digits", metric="ece", task="Cal", value=0.1, backbone="mine",
+            backbone_fingerprint="fp-mine", provenance={"reliability": bins},
+        )
+    )  # fmt: skip
     outcomes = [Outcome("mine", "knn@photos", "measured"), Outcome("mine", "finetune@eurosat", "skipped", "planned")]
     return gather(mini, {"mine": scores}, before=before, since="main", outcomes=outcomes, command="pytest suites")
 
@@ -128,7 +135,7 @@ def test_sections_stand_in_order_and_the_navigation_leads_to_each(whole: Report)
 def test_a_section_that_has_nothing_is_left_out(mini: Pool) -> None:
     """No empty frame, and no link to it."""
     parsed = Parsed(page(gather(mini, {})))
-    assert not {"versus", "changes", "unscored", "origins"} & set(parsed.ids())
+    assert not {"versus", "reliability", "changes", "unscored", "origins"} & set(parsed.ids())
     assert {"ranking", "profile", "heat", "figures", "reading"} <= set(parsed.ids())
     alone = Parsed(page(gather(None, {"mine": mine(mini, "mine")})))
     assert [a["id"] for tag, a in alone.elements if tag == "section" and "id" in a] == ["origins"]

@@ -1,0 +1,153 @@
+"""Adversarial robustness: accuracy under projected gradient descent in pixel space (paper 5, Table 19)."""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+import numpy as np
+
+from bob_gauntlet.errors import BobError
+from bob_gauntlet.protocols.linear_probe import LinearProbe, chosen, judged
+from bob_gauntlet.protocols.recipe import Measured
+
+if TYPE_CHECKING:
+    from bob_gauntlet.backbones.backbone import Backbone
+    from bob_gauntlet.datasets.dataset import Dataset, Split
+    from bob_gauntlet.engine.logistic import Head
+    from bob_gauntlet.run import Run
+
+
+@dataclass(frozen=True)
+class Adversarial:
+    """Untargeted l-infinity PGD on head and backbone together: 20 steps of a fifth of epsilon, from the image itself.
+
+    The attack moves the preprocessed image in [0, 1], before normalisation, to raise its cross-entropy; the last
+    iterate is judged. The paper gives steps and step size; loss and start are the usual ones, since it names none.
+    Each seed's head is attacked by itself. An ascent by signs magnifies rounding: on another machine expect the same
+    score to about one image in a hundred.
+
+    >>> Adversarial(epsilon_255=2).id
+    'adversarial-linear-probe-eps2'
+    """
+
+    version: ClassVar[int] = 1
+    seeded: ClassVar[bool] = True
+    mini: ClassVar[Mapping[str, Any]] = {"images": 126}
+
+    head: LinearProbe = field(default_factory=LinearProbe)
+    # radius of the ball around an image, in 255ths of the pixel range
+    epsilon_255: int = 1
+    steps: int = 20
+    # "any": wrong at any iterate is wrong, and the attack on that image ends there
+    success: Literal["last", "any"] = "last"
+    random_start: bool = False
+    # of the test split, in rounds over the classes; None attacks all
+    images: int | None = None
+
+    @property
+    def id(self) -> str:
+        """`adversarial-linear-probe-eps1`; judged on any iterate it is another protocol, ending in `-any`."""
+        return f"adversarial-{self.head.id}-eps{self.epsilon_255}" + ("-any" if self.success == "any" else "")
+
+    @property
+    def input_size(self) -> int | None:
+        """The head's."""
+        return self.head.input_size
+
+    def evaluate(self, backbone: "Backbone", dataset: "Dataset", run: "Run") -> Iterator[Measured]:
+        """Top-1 in % under attack, and of the same images without it; BobError where no gradient reaches the image."""
+        from bob_gauntlet.engine.attacks import frozen
+
+        if dataset.multi_label:
+            raise BobError(f"{dataset.name} has several labels an image; the attack needs one")
+        test = dataset["test"]
+        if self.images is not None:
+            test = test.take(in_rounds(test.targets, self.images), f"{self.images} in rounds over the classes")
+        probes = self.head.probes(backbone, dataset, run)
+        step = run.progress.step(f"{backbone.name}: {self.id}", total=len(test) * self.steps * len(probes))
+        with step as advance, frozen(backbone.module):
+            found = [
+                self._seed(backbone, test, probe.head, run, seed, advance)
+                for probe, seed in zip(probes, run.seeds, strict=True)
+            ]
+        stuck = int(np.any([seed["stuck"] for seed in found], axis=0).sum())
+        details = {**chosen(probes, run.seeds), **self._details(len(test)), "zero_gradient_images": stuck}
+        for metric, kind in (("top1", "attacked"), ("top1_clean", "clean")):
+            scores = [seed[kind] for seed in found]
+            measured = next(judged(scores, test.targets, test.ids, test.clusters, details))
+            # what guessing gives is no bound under attack
+            known = {name: value for name, value in measured.details.items() if name != "chance" or kind == "clean"}
+            yield replace(measured, metric=metric, details=known)
+
+    def _seed(
+        self, backbone: "Backbone", test: "Split", head: "Head", run: "Run", seed: int, advance: Callable[[int], None]
+    ) -> dict[str, np.ndarray]:
+        """Of one seed's head: logits (N, C) of `clean` and `attacked` images, and which (N,) were `stuck`."""
+        import torch
+
+        from bob_gauntlet.engine.attacks import attackable, logits_of, pgd, pixels
+
+        transform = backbone.ticket.input_transform(self.input_size)
+        classifier = attackable(backbone, transform, head)
+        generator = torch.Generator().manual_seed(seed)
+        labels = torch.from_numpy(test.targets).to(backbone.device)
+        parts: dict[str, list[np.ndarray]] = {"clean": [], "attacked": [], "stuck": []}
+        for number, batch in enumerate(pixels(test, transform, run.batch_size)):
+            images, truth = batch.to(backbone.device), labels[number * run.batch_size :][: len(batch)]
+            parts["clean"].append(logits_of(classifier, images).cpu().numpy())
+            with _differentiable(backbone):
+                found = pgd(
+                    classifier, images, truth, self.epsilon_255 / 255, steps=self.steps,
+                    step_size=self.epsilon_255 / 255 / 5, success=self.success, random_start=self.random_start,
+                    generator=generator, advance=advance,
+                )  # fmt: skip
+            parts["attacked"].append(found.logits.cpu().numpy())
+            parts["stuck"].append(found.stuck.cpu().numpy())
+        whole = {name: np.concatenate(part) for name, part in parts.items()}
+        if not np.isfinite(whole["attacked"]).all():
+            raise BobError(f"{backbone.name}: its features are NaN or infinite under attack; check its forward")
+        return whole
+
+    def _details(self, count: int) -> dict[str, Any]:
+        """What was done: provenance of both scores."""
+        return {
+            "epsilon_255": self.epsilon_255,
+            "steps": self.steps,
+            "step_size_255": self.epsilon_255 / 5,
+            "success": self.success,
+            "random_start": self.random_start,
+            "images": count,
+        }
+
+
+def in_rounds(targets: np.ndarray, count: int) -> np.ndarray:
+    """Indices of the first `count` examples in rounds over the classes: one of each, then a second of each.
+
+    >>> in_rounds(np.array([0, 0, 0, 1, 1, 2]), 4).tolist()
+    [0, 1, 3, 5]
+    """
+    order = np.argsort(targets, kind="stable")
+    ranked = targets[order]
+    rounds = np.empty(len(targets), np.int64)
+    rounds[order] = np.arange(len(targets)) - np.searchsorted(ranked, ranked)
+    return np.sort(np.argsort(rounds, kind="stable")[:count])
+
+
+@contextmanager
+def _differentiable(backbone: "Backbone") -> Iterator[None]:
+    """The forward pass has worked by now without a gradient: what fails inside is differentiation."""
+    import torch
+
+    from bob_gauntlet.engine.attacks import NoGradient
+
+    try:
+        yield
+    except torch.OutOfMemoryError:
+        raise
+    except (NoGradient, RuntimeError) as error:
+        reason = str(error).partition("\n")[0] or "forward gives a result without one"
+        raise BobError(
+            f"{backbone.name} cannot be attacked: no gradient of the loss reaches the image ({reason}); "
+            "its forward has to stay in torch, without detach, no_grad or NumPy"
+        ) from error

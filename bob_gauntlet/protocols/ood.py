@@ -1,0 +1,73 @@
+"""Out of distribution: a head trained on one kind of images, tested on another kind of the same classes."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from statistics import stdev
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from bob_gauntlet.errors import BobError
+from bob_gauntlet.protocols.linear_probe import LinearProbe, chosen, judged
+from bob_gauntlet.protocols.recipe import Measured
+
+if TYPE_CHECKING:
+    from bob_gauntlet.backbones.backbone import Backbone
+    from bob_gauntlet.datasets.dataset import Dataset, Split
+    from bob_gauntlet.engine.probe import Probe
+    from bob_gauntlet.run import Run
+
+
+@dataclass(frozen=True)
+class OOD:
+    """Accuracy under a shift, and how many points of it the shift costs (paper 3.3, Table 14).
+
+    The head is fitted on the dataset's train and val, or found where its own setting has fitted it on the same images.
+    It is tested on `test`, the shifted images, and on `source`, test images of the kind that it was trained on. Nothing
+    is chosen on either.
+
+    >>> OOD().id
+    'ood-linear-probe'
+    """
+
+    version: ClassVar[int] = 1
+    seeded: ClassVar[bool] = True
+    mini: ClassVar[Mapping[str, Any]] = {}
+
+    # what is tested under the shift; it is trained or read as for its own setting
+    head: LinearProbe = field(default_factory=LinearProbe)
+
+    @property
+    def id(self) -> str:
+        """`ood-linear-probe`."""
+        return f"ood-{self.head.id}"
+
+    @property
+    def input_size(self) -> int | None:
+        """The head's."""
+        return self.head.input_size
+
+    def evaluate(self, backbone: "Backbone", dataset: "Dataset", run: "Run") -> Iterator[Measured]:
+        """Top-1 on the shifted images in %, and source top-1 minus it in points: means over the seeds."""
+        if dataset.multi_label:
+            raise BobError(f"{dataset.name} has several labels an image; top-1 under a shift needs one")
+        probes = self.head.probes(backbone, dataset, run)
+        source = self._top1(probes, backbone, dataset["source"], run, {})
+        details = {**chosen(probes, run.seeds), "source_top1": source.value, "source_n": len(dataset["source"])}
+        shifted = self._top1(probes, backbone, dataset["test"], run, details)
+        yield shifted
+        yield _drop(source, shifted, details)
+
+    def _top1(
+        self, probes: "list[Probe]", backbone: "Backbone", split: "Split", run: "Run", details: Mapping[str, Any]
+    ) -> Measured:
+        """Top-1 of the heads on one split."""
+        scores = self.head.scores(probes, backbone, split, run)
+        return next(judged(scores, split.targets, split.ids, split.clusters, details))
+
+
+def _drop(source: Measured, shifted: Measured, details: Mapping[str, Any]) -> Measured:
+    """Points lost, of each seed too; no example has a drop of its own, since the two splits are other images."""
+    if "by_seed" in shifted.details:
+        pairs = zip(source.details["by_seed"], shifted.details["by_seed"], strict=True)
+        drops = [before - after for before, after in pairs]
+        details = {**details, "by_seed": drops, "seed_std": stdev(drops)}
+    return Measured("top1_drop", source.value - shifted.value, details=details)

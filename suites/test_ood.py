@@ -1,0 +1,11 @@
+"""Out of distribution (paper 3.3, Table 14): top-1 accuracy in % on shifted images; higher is better."""
+
+from bob_gauntlet.gauntlet import Gauntlet
+from bob_gauntlet.plugin import settings
+from bob_gauntlet.protocols.ood import OOD
+
+
+@settings("ood-linear-probe")
+def test_ood_linear_probe(gauntlet: Gauntlet, dataset: str) -> None:
+    """The linear probe of unshifted images on shifted ones, and what the shift costs."""
+    gauntlet.run(OOD(), dataset)
