@@ -7,6 +7,6 @@ from bob_gauntlet.protocols.linear_probe import LinearProbe
 
 
 @settings("calibration-linear-probe")
-def test_calibration(gauntlet: Gauntlet, dataset: str) -> None:
+def test_calibration_linear_probe(gauntlet: Gauntlet, dataset: str) -> None:
     """Of the linear probe's head, as trained and after temperature scaling."""
     gauntlet.run(Calibration(head=LinearProbe()), dataset)

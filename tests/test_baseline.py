@@ -174,13 +174,26 @@ def test_the_baselines_hold_no_paths_of_a_machine() -> None:
 
 def test_every_mini_measure_was_measured_under_todays_protocol() -> None:
     """A recipe that moved leaves stale rows: `bob baseline refresh mini` mends them."""
+    from bob_gauntlet.protocols.adversarial import Adversarial
+    from bob_gauntlet.protocols.calibration import Calibration
     from bob_gauntlet.protocols.efficiency import Efficiency
     from bob_gauntlet.protocols.knn import KNN
     from bob_gauntlet.protocols.linear_probe import LinearProbe
+    from bob_gauntlet.protocols.ood import OOD
     from bob_gauntlet.protocols.recipe import at_scale, protocol_hash
     from bob_gauntlet.protocols.retrieval import Retrieval
 
-    today = {r.id: protocol_hash(at_scale(r, "mini")) for r in (LinearProbe(), KNN(), Retrieval(), Efficiency())}
+    recipes = (
+        LinearProbe(),
+        KNN(),
+        Retrieval(),
+        Efficiency(),
+        Calibration(),
+        OOD(),
+        Adversarial(),
+        Adversarial(epsilon_255=2),
+    )
+    today = {recipe.id: protocol_hash(at_scale(recipe, "mini")) for recipe in recipes}
     for score in baseline.read_scores(MINI):
         assert score.protocol_hash == today[score.setting.partition("@")[0]], score.setting
 

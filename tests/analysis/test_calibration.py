@@ -68,9 +68,23 @@ def test_means_and_differences_by_hand(made: Made) -> None:
     assert pairs.rows == (("x", "s", "equal", 10.0, pytest.approx(-0.1), pytest.approx(0.1)),)
 
 
-def test_a_pool_without_calibration_says_so(mini: Standing) -> None:
+def test_a_pool_without_calibration_says_so(made: Made) -> None:
     """One line that names the measures."""
-    found = analyse("calibration", mini)
+    photos = ("linear-probe@photos", "top1")
+    found = analyse("calibration", made({n: {photos: v} for n, v in (("a", 1.0), ("b", 2.0), ("c", 3.0))}))
     assert found.tables == ()
     assert len(found.notes) == 1
     assert all(" ".join(measure) in found.notes[0] for measure in MEASURES)
+
+
+def test_a_pool_of_another_setting_is_analysed_over_that(mini: Standing) -> None:
+    """Mini calibrates the linear probe: the table is of its first setting, and a note says which."""
+    found = analyse("calibration", mini)
+    assert found.notes == ("over calibration-linear-probe@photos, the first calibration setting of pool mini",)
+    lite = column(found.tables[1], "accuracy (%)")["efficientnet_lite0"]
+    [score] = [
+        rows["calibration-linear-probe@photos", "top1"]
+        for name, rows in mini.pool.scores.items()
+        if name == "efficientnet_lite0"
+    ]
+    assert float(str(lite)) == pytest.approx(score.value)

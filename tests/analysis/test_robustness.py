@@ -58,10 +58,19 @@ def test_by_hand(made: Made) -> None:
     assert pairs.rows == (("c", "a", "e against d", pytest.approx(2 * 1.5**0.5)),)
 
 
-def test_a_pool_without_attacks_says_so(mini: Standing) -> None:
+def test_a_pool_without_attacks_says_so(made: Made) -> None:
     """One line that names the measures."""
-    found = analyse("robustness", mini)
+    photos = ("linear-probe@photos", "top1")
+    found = analyse("robustness", made({n: {photos: v} for n, v in (("a", 1.0), ("b", 2.0), ("c", 3.0))}))
     assert found.tables == ()
     assert found.notes == (
-        "pool mini has no adversarial-finetune-eps1@imagenet-1k top1, adversarial-finetune-eps2@imagenet-1k top1",
+        "pool made has no adversarial-finetune-eps1@imagenet-1k top1, adversarial-finetune-eps2@imagenet-1k top1",
     )
+
+
+def test_a_pool_of_another_setting_is_analysed_over_that(mini: Standing) -> None:
+    """Mini attacks the linear probe: its clean accuracy is that of the attacked images."""
+    found = analyse("robustness", mini)
+    clean = column(found.tables[0], "clean (%)")["vit-supervised"]
+    attacked = mini.pool.scores["vit-supervised"]["adversarial-linear-probe-eps1@photos", "top1_clean"]
+    assert float(str(clean)) == pytest.approx(attacked.value)
