@@ -244,7 +244,17 @@ def _surroundings() -> dict[str, Any]:
 def _versions() -> Iterator[tuple[str, str]]:
     yield "bob-gauntlet", __version__
     yield "python", platform.python_version()
-    for package in ("torch", "torchvision", "timm", "numpy", "scipy", "pillow", "scikit-image", "scikit-learn"):
+    for package in (
+        "torch",
+        "torchvision",
+        "timm",
+        "numpy",
+        "scipy",
+        "pillow",
+        "scikit-image",
+        "scikit-learn",
+        "matplotlib",
+    ):
         try:
             yield package, version(package)
         except PackageNotFoundError:

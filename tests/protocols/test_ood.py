@@ -112,6 +112,7 @@ def test_every_seed_has_its_head_and_its_drop(tmp_path: Path) -> None:
     drops = both["top1_drop"].details["by_seed"]
     assert len(set(drops)) > 1  # else the seeds had one head, and this test says little
     assert drops != both["top1"].details["by_seed"]
+    assert "chance" not in both["top1_drop"].details
 
 
 class Counted(Artifacts):
