@@ -180,7 +180,8 @@ ZOO: Mapping[str, ZooEntry] = {
         _timm("resnet101_clip.openai", "CLIP", _WIT, _MIT, "ResNet-101 CLIP OpenAI"),
         _timm("resnet50x64_clip.openai", "CLIP", _WIT, _MIT, "ResNet-50x64 CLIP OpenAI"),
         _file(
-            "resnet50.vicreg", "VICReg", _1K, _MIT, "ResNet-50 VicReg ImageNet-1k",
+            "resnet50.vicreg", "VICReg", _1K, "MIT or CC BY-NC 4.0: its README has said both",
+            "ResNet-50 VicReg ImageNet-1k",
             f"{_META}/vicreg/resnet50.pth, then --backbone=timm:resnet50@resnet50.pth",
         ),
         _file(

@@ -24,8 +24,8 @@ class Adversarial:
 
     The attack moves the preprocessed image in [0, 1], before normalisation, to raise its cross-entropy; the last
     iterate is judged. The paper gives steps and step size; loss and start are the usual ones, since it names none.
-    Each seed's head is attacked by itself. An ascent by signs magnifies rounding: on another machine expect the same
-    score to about one image in a hundred.
+    Each seed's head is attacked by itself. An ascent by signs magnifies rounding: between two memory layouts of
+    EfficientNet-Lite0 one prediction of 32 changed.
 
     >>> Adversarial(epsilon_255=2).id
     'adversarial-linear-probe-eps2'
