@@ -6,12 +6,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner, Result
 
 from bob_gauntlet.baseline import read_scores
-from bob_gauntlet.cli import main
 from bob_gauntlet.scores import Score
 from bob_gauntlet.store import Store
+from tests.test_cli import bob
 
 ROOT = Path(__file__).parents[1]
 CLIP = "vit_base_patch16_clip_224.laion2b"
@@ -22,11 +21,6 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty folder."""
     monkeypatch.chdir(tmp_path)
     return tmp_path
-
-
-def bob(*arguments: str) -> Result:
-    """Type `bob ...`."""
-    return CliRunner().invoke(main, arguments)
 
 
 def measured(setting: str = "linear-probe@photos", **fields: object) -> Score:

@@ -56,7 +56,7 @@ def reliability(logits: np.ndarray, targets: np.ndarray, bins: int = BINS, *, ad
     if adaptive:
         ordered = np.sort(confidence)
         starts = ordered[np.arange(bins) * len(ordered) // bins]
-        place = np.searchsorted(np.unique(starts), confidence, side="right") - 1
+        place = np.searchsorted(starts, confidence, side="right") - 1
     else:
         place = np.clip(np.ceil(confidence * bins).astype(np.int64) - 1, 0, bins - 1)
     count = np.bincount(place, minlength=bins).astype(np.float64)

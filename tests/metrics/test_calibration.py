@@ -58,6 +58,12 @@ def test_certain_examples_are_in_the_last_bin() -> None:
     assert calibration.reliability(logits, np.array([0, 1])).ece == pytest.approx(0.475)
 
 
+def test_a_bin_holds_its_right_edge() -> None:
+    """A confidence of one half, two bins: (0, .5] and (.5, 1] (Guo et al., section 2)."""
+    found = calibration.reliability(np.zeros((3, 2)), np.array([0, 1, 0]), bins=2)
+    assert found.count.tolist() == [3.0, 0.0]
+
+
 def test_adaptive_bins_hold_equal_counts() -> None:
     """150 different confidences in 15 bins of ten; the error is the mean gap of the sorted tens."""
     logits, targets = made(3, 150)
