@@ -8,7 +8,7 @@ import click
 from bob_gauntlet import __version__, commands
 from bob_gauntlet.backbones.zoo import search
 from bob_gauntlet.config import bob_folder, bundled
-from bob_gauntlet.datasets.catalog import CATALOG, describe
+from bob_gauntlet.data_commands import data
 from bob_gauntlet.errors import BobError
 from bob_gauntlet.store import Store
 
@@ -36,19 +36,8 @@ def suites() -> None:
     click.echo(bundled("suites"))
 
 
-for _command in (commands.rank, commands.analyse, commands.report, commands.pool):
+for _command in (commands.rank, commands.analyse, commands.report, commands.pool, data):
     main.add_command(_command)
-
-
-@main.command()
-@click.argument("name", required=False)
-def data(name: str | None) -> None:
-    """Every dataset, or one of them in full: what it is, its licence, how to get it."""
-    if name:
-        click.echo(describe(name))
-        return
-    rows = [[d.name, d.scale, "yes" if d.loader else "not yet", d.size, d.classes, d.licence] for d in CATALOG.values()]
-    click.echo(commands.table(rows, ["dataset", "scale", "reader", "images", "classes", "licence"]))
 
 
 @main.command()
@@ -83,7 +72,7 @@ def list_scores(store: Path | None) -> None:
             s.metric,
             f"{s.value:.4g}",
             METRICS[s.metric].unit,
-            s.limit or "",
+            s.cut,
             s.provenance.get("started", ""),
         ]
         for s in found

@@ -16,6 +16,8 @@ class UserConfig:
     folder: Path
     source: str = ""
     backbones: Mapping[str, Any] = field(default_factory=dict)
+    # name -> path of a known dataset, or the table of a dataset of the user's own
+    datasets: Mapping[str, Any] = field(default_factory=dict)
 
 
 def find_config(start: Path) -> UserConfig:
@@ -56,11 +58,20 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _config(path: Path, table: Any) -> UserConfig:
-    backbones = table.get("backbones", {}) if isinstance(table, dict) else None
-    if not isinstance(backbones, dict):
-        raise UsageError(f'{path}: [backbones] has to be a table of name = "SPEC"')
+    backbones = _table(path, table, "backbones", "SPEC")
     for name, value in backbones.items():
         spec = value.get("spec") if isinstance(value, dict) else value
         if not isinstance(spec, str) or not spec:
             raise UsageError(f'{path}: backbone {name!r} has to be "SPEC" or {{ spec = "SPEC", size = 224, ... }}')
-    return UserConfig(path.parent, str(path), backbones)
+    datasets = _table(path, table, "datasets", "PATH")
+    for name, value in datasets.items():
+        if not value or not isinstance(value, (str, dict)):
+            raise UsageError(f'{path}: dataset {name!r} has to be "PATH" or {{ kind = "folder", train = "PATH", ... }}')
+    return UserConfig(path.parent, str(path), backbones, datasets)
+
+
+def _table(path: Path, table: Any, name: str, value: str) -> dict[str, Any]:
+    found = table.get(name, {}) if isinstance(table, dict) else None
+    if not isinstance(found, dict):
+        raise UsageError(f'{path}: [{name}] has to be a table of name = "{value}"')
+    return found

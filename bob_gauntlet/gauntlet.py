@@ -20,12 +20,21 @@ from bob_gauntlet.artifacts import Artifacts
 from bob_gauntlet.backbones.loading import identify, load, memoisable
 from bob_gauntlet.backbones.spec import BackboneSpec, Ticket
 from bob_gauntlet.datasets import loading as datasets
+from bob_gauntlet.datasets.places import Places, here
 from bob_gauntlet.devices import device_name
 from bob_gauntlet.errors import MissingError
 from bob_gauntlet.progress import Progress
-from bob_gauntlet.protocols.recipe import Measured, Recipe, at_scale, canonical, protocol_hash
+from bob_gauntlet.protocols.recipe import (
+    Measured,
+    Recipe,
+    at_scale,
+    canonical,
+    find_trait,
+    protocol_hash,
+    with_fidelity,
+)
 from bob_gauntlet.run import Run
-from bob_gauntlet.scores import Scale, Score
+from bob_gauntlet.scores import Fidelity, Scale, Score
 
 if TYPE_CHECKING:
     from bob_gauntlet.backbones.backbone import Backbone
@@ -57,13 +66,20 @@ class Bench:
     stored: Mapping[tuple[Any, ...], Score] = field(default_factory=dict)
     scale: Scale = "mini"
     limit: int | None = None
+    # of every training, in optimiser steps
+    max_steps: int | None = None
+    fidelity: Fidelity = "sound"
     seeds: tuple[int, ...] = (0,)
     device: str = "cpu"
     rerun: bool = False
     batch_size: int = 32
     # of torch on a CPU; None leaves its own choice
     threads: int | None = None
+    # processes that decode and augment training images
+    loaders: int = 0
     progress: Progress = field(default_factory=Progress)
+    # where datasets are looked for; None looks from the calling folder
+    places: Places | None = None
     _tickets: dict[str, Ticket] = field(default_factory=dict)
     # as typed, for the provenance of scores
     command: str = ""
@@ -101,13 +117,13 @@ class Bench:
     def dataset(self, name: str) -> "Dataset":
         """The loaded dataset, cut to the session's limit."""
         if self._dataset is None or self._dataset.name != name:
-            whole = datasets.load(name)
+            whole = datasets.load(name, self.places)
             self._dataset = whole if self.limit is None else datasets.limited(whole, self.limit)
         return self._dataset
 
     def fingerprints(self, name: str) -> dict[str, str]:
         """Role -> fingerprint of the whole dataset, without reading an image where a manifest has them."""
-        return datasets.fingerprints(name, self.artifacts)
+        return datasets.fingerprints(name, self.artifacts, self.places)
 
 
 class Gauntlet:
@@ -124,8 +140,11 @@ class Gauntlet:
         Returns one Score a measure. Raises MissingError where data, an extra or a device is absent, BobError where
         it could not be measured.
         """
-        recipe = at_scale(recipe, self.bench.scale)
-        setting = settings.find(f"{recipe.id}@{dataset}")
+        places = self.bench.places or here()
+        recipe = at_scale(recipe, self.bench.scale, places.spec(dataset).overrides)
+        recipe = with_fidelity(recipe, self.bench.fidelity)
+        own = settings.of_user(recipe.id, dataset) if dataset in places.own else None
+        setting = own or settings.find(f"{recipe.id}@{dataset}")
         if setting.planned:
             raise MissingError("planned: its protocol or its data reader is not in this version")
         stamp = self._stamp(recipe, dataset)
@@ -147,12 +166,13 @@ class Gauntlet:
             "protocol_hash": protocol_hash(recipe),
             "datasets": self.bench.fingerprints(dataset),
             "transform": ticket.input_transform(recipe.input_size).canonical,
-            "precision": "float32",
+            "precision": find_trait(recipe, "precision", lambda device: "float32")(self.bench.device),
             "limit": self.bench.limit,
+            "max_steps": self.bench.max_steps,
             "seeds": self.bench.seeds if recipe.seeded else (0,),
             "device": device_name(self.bench.device),
             "scale": self.bench.scale,
-            "fidelity": getattr(recipe, "fidelity", "sound"),
+            "fidelity": find_trait(recipe, "fidelity", "sound"),
         }
 
     def _stored(self, setting: settings.Setting, stamp: Mapping[str, Any]) -> list[Score] | None:
@@ -170,6 +190,8 @@ class Gauntlet:
             device=self.bench.device,
             seeds=stamp["seeds"],
             batch_size=self.bench.batch_size,
+            loaders=self.bench.loaders,
+            max_steps=self.bench.max_steps,
             progress=self.bench.progress,
         )
         measured = list(recipe.evaluate(backbone, dataset, run))

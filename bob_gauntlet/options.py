@@ -34,8 +34,13 @@ OPTIONS = (
     Option("--scale", "mini: minutes on a laptop; paper: the paper's datasets and schedules", "mini|paper", "mini"),
     Option("--bob-store", "where scores are kept (default: .bob/store, looked up from here upwards)", "DIR"),
     Option("--bob-cache", "where features, heads and per-example values are kept (default: .bob/artifacts)", "DIR"),
+    Option("--bob-data", "where datasets are looked for, a folder each (default: $BOB_DATA, else .bob/data)", "DIR"),
+    Option("--bob-download", "fetch where anybody may: cifar-100, flowers-102, fgvc-aircraft, eurosat", kind=bool),
+    Option("--dataset", "only this dataset; of one of your own, every classification setting", "NAME", repeatable=True),
     Option("--bob-rerun", "measure again what is already stored", kind=bool),
     Option("--bob-limit", "only the first N examples of every split; such scores are never ranked", "N", kind=int),
+    Option("--bob-max-steps", "cut every training to N optimiser steps; never ranked either", "N", kind=int),
+    Option("--bob-fidelity", "paper: the original's splits and selection where ours differ", "sound|paper", "sound"),
     Option("--bob-seeds", "repeat what has a seed N times: mean and spread", "N", 1, int),
     Option("--bob-device", "auto: a GPU where there is one, else the CPU", "auto|cpu|cuda", "auto"),
     Option("--bob-pool", "the pool to rank against: a name, a folder, or none; default: as --scale", "NAME"),
@@ -48,6 +53,7 @@ OPTIONS = (
 
 _CHOICES = {
     "--scale": ("mini", "paper"),
+    "--bob-fidelity": ("sound", "paper"),
     "--bob-device": ("auto", "cpu", "cuda"),
     "--bob-progress": ("auto", "on", "off"),
 }
@@ -89,6 +95,12 @@ class Options:
     progress: str
     # where the .bob folder is or will be
     home: Path
+    # of --bob-data, where it was given
+    data: Path | None = None
+    download: bool = False
+    datasets: tuple[str, ...] = ()
+    max_steps: int | None = None
+    fidelity: str = "sound"
 
 
 def read_options(config: pytest.Config) -> Options:
@@ -106,6 +118,11 @@ def read_options(config: pytest.Config) -> Options:
         scale=given["--scale"],
         store=start / given["--bob-store"] if given["--bob-store"] else home / "store",
         cache=start / given["--bob-cache"] if given["--bob-cache"] else home / "artifacts",
+        data=_folder(given, "--bob-data", start),
+        download=given["--bob-download"],
+        datasets=tuple(given["--dataset"]),
+        max_steps=_count(given, "--bob-max-steps", 1),
+        fidelity=given["--bob-fidelity"],
         rerun=given["--bob-rerun"],
         limit=_count(given, "--bob-limit", 2),
         seeds=_count(given, "--bob-seeds", 1) or 1,
@@ -133,6 +150,15 @@ def _report(given: Mapping[str, Any], start: Path) -> Path | None:
     path = _file(given, "--bob-report", start)
     if path is not None:
         check(path, "--bob-report")
+    return path
+
+
+def _folder(given: Mapping[str, Any], name: str, start: Path) -> Path | None:
+    if not given[name]:
+        return None
+    path = start / Path(given[name]).expanduser()
+    if path.exists() and not path.is_dir():
+        raise UsageError(f"{name}={given[name]}: is a file, and has to be a folder")
     return path
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from bob_gauntlet import devices, files, terminal
 from bob_gauntlet.bracket import bracket, of_node
+from bob_gauntlet.datasets.catalog import CATALOG
 from bob_gauntlet.errors import BobError, MissingError, UsageError
 from bob_gauntlet.gauntlet import Gauntlet
 from bob_gauntlet.live import Display, LiveProgress
@@ -106,7 +107,9 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     options = metafunc.config.stash[_OPTIONS]
     own = metafunc.config.stash.get(KEY, None)
     specs = own.specs if own is not None else list(options.backbones) or [NOBODY]
-    pairs = [(spec, s.dataset) for spec in specs for s in of_protocol(mark.args[0], options.scale)]
+    chosen = options.datasets
+    found = [s.dataset for s in of_protocol(mark.args[0], options.scale, [d for d in chosen if d not in CATALOG])]
+    pairs = [(spec, dataset) for spec in specs for dataset in found if not chosen or dataset in chosen]
     ids = [bracket(getattr(spec, "name", str(spec)), dataset) for spec, dataset in pairs]
     metafunc.parametrize(("gauntlet", "dataset"), pairs, ids=ids, indirect=["gauntlet"])
 
@@ -114,6 +117,11 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Backbone by backbone, so that each is loaded once; what has to run alone is the last of its backbone."""
+    idle = [item for item in items if item.get_closest_marker(MARK) and item.nodeid.endswith("[NOTSET]")]
+    if idle:
+        # a protocol without a dataset at this scale, or among those that were asked for
+        config.hook.pytest_deselected(items=idle)
+        items[:] = [item for item in items if item not in idle]
     places = [index for index, item in enumerate(items) if item.get_closest_marker(MARK)]
     own = config.stash.get(KEY, None)
     names = [spec.name for spec in own.specs] if own is not None else []

@@ -17,4 +17,8 @@ class Run:
     seeds: tuple[int, ...] = (0,)
     # images of one forward pass; no score depends on it
     batch_size: int = 32
+    # processes that decode and augment training images; no score depends on it
+    loaders: int = 0
+    # optimiser steps of any training, where it is cut short
+    max_steps: int | None = None
     progress: Progress = field(default_factory=Progress)

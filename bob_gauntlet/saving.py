@@ -26,8 +26,8 @@ _STYLES = {"supervised": "supervised", "simclr": "self-supervised", "rotation": 
 
 def save(folder: Path, specs: Sequence[BackboneSpec], scores: Sequence[Score], artifacts: Artifacts) -> None:
     """Add the scores of `specs` to a baseline folder, one row a backbone, and freeze its pool."""
-    if any(score.limit for score in scores):
-        raise UsageError("scores of --bob-limit are no baselines; run without it")
+    if any(score.cut for score in scores):
+        raise UsageError("scores of --bob-limit or --bob-max-steps are no baselines; run without them")
     recipes = {spec.name: recipe for spec in specs if (recipe := recipe_of(spec))}
     add(folder, [row_of(spec, scores) for spec in specs], scores, artifacts, recipes)
 

@@ -85,6 +85,8 @@ class Score:
     transform: str = ""
     precision: str = ""
     limit: int | None = None
+    # where trainings were cut short: optimiser steps
+    max_steps: int | None = None
     seeds: tuple[int, ...] = (0,)
     # the device that ran it; in the identity only of efficiency scores
     device: str = ""
@@ -105,6 +107,12 @@ class Score:
     def measure(self) -> tuple[str, str]:
         """(setting, metric): the row of a table."""
         return self.setting, self.metric
+
+    @property
+    def cut(self) -> str:
+        """What the session was cut to, as text: `first 8 examples, 2 steps`; "" for a whole measurement."""
+        parts = [f"first {self.limit} examples"] * bool(self.limit) + [f"{self.max_steps} steps"] * bool(self.max_steps)
+        return ", ".join(parts)
 
     @property
     def identity(self) -> tuple[tuple[str, Any], ...]:
@@ -166,6 +174,7 @@ def _identity_fields(task: str) -> tuple[str, ...]:
         "transform",
         "precision",
         "limit",
+        "max_steps",
         "seeds",
     )
     return (*common, "device") if task == "Eff" else common

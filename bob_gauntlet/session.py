@@ -23,6 +23,7 @@ from bob_gauntlet.artifacts import Artifacts
 from bob_gauntlet.backbones.resolve import resolve_all
 from bob_gauntlet.backbones.spec import BackboneSpec
 from bob_gauntlet.config import find_config
+from bob_gauntlet.datasets.places import find_places
 from bob_gauntlet.errors import BobError, UsageError
 from bob_gauntlet.gauntlet import Bench
 from bob_gauntlet.live import LiveProgress
@@ -111,20 +112,31 @@ def open_session(options: Options, start: Path, shared: Mapping[str, Any], *, sp
 
     `shared` is what the controller told a worker, empty elsewhere; `spreads` says that workers will measure.
     """
-    specs = resolve_all(options.backbones, find_config(start), allow_partial=options.allow_partial)
+    config = find_config(start)
+    specs = resolve_all(options.backbones, config, allow_partial=options.allow_partial)
     store = Store(options.store)
     live = Path(shared.get("bob_live") or Path(tempfile.gettempdir()) / f"bob-live-{secrets.token_hex(6)}")
+    places = find_places(config, start, options.data, download=options.download)
+    for name in options.datasets:
+        places.spec(name)
+    device = "cpu" if spreads else devices.choose(options.device)
+    # of the cores, where several processes measure
+    share = max(1, devices.cores() // int(shared.get("bob_workers", 1)))
     bench = Bench(
         artifacts=Artifacts(options.cache),
         stored=store.latest(),
         scale=options.scale,  # type: ignore[arg-type]
         limit=options.limit,
+        max_steps=options.max_steps,
+        fidelity=options.fidelity,  # type: ignore[arg-type]
         seeds=tuple(range(options.seeds)),
-        device="cpu" if spreads else devices.choose(options.device),
+        device=device,
         rerun=options.rerun,
-        threads=max(1, devices.cores() // int(shared.get("bob_workers", 1))),
+        threads=share,
+        loaders=1 if device == "cpu" else min(16, share),
         progress=LiveProgress(live / f"{os.getpid()}.json"),
         command=shlex.join(["pytest", *shared.get("mainargv", sys.argv)[1:]]),
+        places=places,
     )
     return Session(options, specs, store, bench, live)
 

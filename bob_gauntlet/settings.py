@@ -6,141 +6,68 @@ its protocol comes later; asking for it says so.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from typing import Literal
 
 from bob_gauntlet.errors import UsageError, nearest
+from bob_gauntlet.measures import (
+    CALIBRATION,
+    EFFICIENCY,
+    IN_ALL,
+    MULTI_LABEL,
+    TASKS,
+    Measure,
+    Setting,
+    attacked,
+    classification,
+    detection,
+    retrieval,
+    shifted,
+    unranked,
+)
 from bob_gauntlet.scores import METRICS, Scale
 
-Task = Literal["Cls", "Det", "Seg", "Ret", "OOD-Cls", "OOD-Det", "Adv", "Cal", "Eff"]
-
-TASKS: Mapping[str, str] = {
-    "Cls": "image classification",
-    "Det": "object detection",
-    "Seg": "instance segmentation",
-    "Ret": "image retrieval",
-    "OOD-Cls": "classification out of distribution",
-    "OOD-Det": "detection out of distribution",
-    "Adv": "adversarial robustness",
-    "Cal": "calibration",
-    "Eff": "efficiency",
-}
-"""Every task; the paper's six come first."""
-
-IN_ALL = ("Cls", "Det", "Seg", "Ret", "OOD-Cls", "OOD-Det")
-"""The tasks whose ranked measures make up All (paper, Table 2); the others have columns of their own."""
-
-
-@dataclass(frozen=True)
-class Measure:
-    """One metric of a setting: the task it counts for, whether it is ranked, and the paper's columns for it."""
-
-    metric: str
-    task: str
-    ranked: bool = False
-    paper: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Setting:
-    """A protocol on a dataset, the scales at which it runs, and what it measures."""
-
-    protocol: str
-    dataset: str
-    scales: tuple[Scale, ...]
-    measures: tuple[Measure, ...]
-    planned: bool = False
-
-    @property
-    def id(self) -> str:
-        """`protocol@dataset`."""
-        return f"{self.protocol}@{self.dataset}"
-
-    def measure(self, metric: str) -> Measure:
-        """The measure of that metric; UsageError where this setting has none."""
-        for measure in self.measures:
-            if measure.metric == metric:
-                return measure
-        known = ", ".join(m.metric for m in self.measures)
-        raise UsageError(f"{self.id} has no metric {metric!r}; it has {known}")
-
-
-def _classification(
-    task: str, *, ranked: bool, top1: Iterable[str] = (), top5: Iterable[str] = ()
-) -> tuple[Measure, ...]:
-    return Measure("top1", task, ranked, tuple(top1)), Measure("top5", task, paper=tuple(top5))
-
-
-def _detection(box: str, mask: str, table: str, *, ranked: bool) -> tuple[Measure, ...]:
-    return tuple(
-        Measure(f"{ap}_{kind}", task, ranked and ap == "ap", (f"{table}:{ap}_{kind}",))
-        for kind, task in (("box", box), ("mask", mask))
-        for ap in ("ap", "ap50", "ap75")
-    )
-
-
-def _retrieval(column: str = "") -> tuple[Measure, ...]:
-    def printed(table: str) -> tuple[str, ...]:
-        return (f"{table}:{column}",) if column else ()
-
-    return (
-        Measure("map", "Ret", True, printed("table16")),
-        Measure("mrr", "Ret", paper=printed("table17")),
-        Measure("recall1", "Ret"),
-        Measure("recall5", "Ret", paper=printed("table18")),
-        Measure("recall10", "Ret"),
-    )
-
-
-_EFFICIENCY = (
-    Measure("params", "Eff"),
-    Measure("flops", "Eff"),
-    Measure("latency", "Eff", True),
-    Measure("throughput", "Eff", True),
-    Measure("peak_memory", "Eff"),
-)
-
-_CALIBRATION = (
-    Measure("top1", "Cal"),
-    Measure("ce", "Cal", True),
-    Measure("ece", "Cal", True),
-    Measure("ece_adaptive", "Cal"),
-    Measure("ce_scaled", "Cal"),
-    Measure("ece_scaled", "Cal"),
-)
+__all__ = ["IN_ALL", "SETTINGS", "TASKS", "Measure", "Setting", "find", "of_protocol", "of_user", "ranked_measures"]
 
 _SHIFTS = ("photos-sketch", "photos-rendition", "photos-recollected", "photos-hard", "fonts-digits")
 """Mini twins of ImageNet-Sketch, -R, -V2, -A, and of VisDA's synthetic to real."""
 
-_RUNNING = (
+_HEADS = ("linear-probe", "finetune")
+"""What is tested under shifts and attacks, and calibrated."""
+
+_TRAINED = ("linear-probe", "linear-probe-lars", "finetune", "low-shot-10pct", "low-shot-1pct")
+"""Protocols of classification that train a head."""
+
+
+def _mini(protocol: str, dataset: str, measures: tuple[Measure, ...]) -> Setting:
+    return Setting(protocol, dataset, ("mini",), measures)
+
+
+_MINI = (
+    *(_mini("linear-probe", d, classification("Cls", ranked=True)) for d in ("photos", "digits")),
+    _mini("linear-probe", "digit-scenes", MULTI_LABEL),
+    _mini("linear-probe-lars", "photos", classification("Cls", ranked=True)),
+    *(_mini("finetune", d, classification("Cls", ranked=True)) for d in ("photos", "digits")),
+    _mini("finetune", "digit-scenes", MULTI_LABEL),
     *(
-        Setting("linear-probe", dataset, ("mini",), _classification("Cls", ranked=True))
-        for dataset in ("photos", "digits")
+        _mini(f"low-shot-{share}pct", d, classification("Cls", ranked=True))
+        for share in (10, 1)
+        for d in ("photos", "digits")
     ),
-    *(Setting("knn", dataset, ("mini",), _classification("Cls", ranked=False)) for dataset in ("photos", "digits")),
-    *(Setting("retrieval", dataset, ("mini",), _retrieval()) for dataset in ("photos-instances", "copydays-mini")),
+    *(_mini("knn", d, classification("Cls", ranked=False)) for d in ("photos", "digits")),
+    *(_mini("retrieval", d, retrieval()) for d in ("photos-instances", "copydays-mini")),
+    *(_mini(f"ood-{head}", d, shifted(ranked=True)) for head in _HEADS for d in _SHIFTS),
     *(
-        Setting(
-            "ood-linear-probe", dataset, ("mini",), (Measure("top1", "OOD-Cls", True), Measure("top1_drop", "OOD-Cls"))
-        )
-        for dataset in _SHIFTS
-    ),
-    *(
-        Setting(
-            f"adversarial-linear-probe-eps{epsilon}",
-            "photos",
-            ("mini",),
-            (Measure("top1", "Adv", True), Measure("top1_clean", "Adv")),
-        )
+        _mini(f"adversarial-{head}-eps{epsilon}", "photos", attacked(ranked=True))
+        for head in _HEADS
         for epsilon in (1, 2)
     ),
-    *(Setting("calibration-linear-probe", dataset, ("mini",), _CALIBRATION) for dataset in ("photos", "digits")),
-    Setting("efficiency", "noise", ("mini", "paper"), _EFFICIENCY),
+    *(_mini("calibration-linear-probe", d, CALIBRATION) for d in ("photos", "digits")),
+    _mini("calibration-finetune", "photos", CALIBRATION),
+    Setting("efficiency", "noise", ("mini", "paper"), EFFICIENCY),
 )
 
 
-def _paper(protocol: str, dataset: str, measures: tuple[Measure, ...]) -> Setting:
-    return Setting(protocol, dataset, ("paper",), measures, planned=True)
+def _paper(protocol: str, dataset: str, measures: tuple[Measure, ...], *, planned: bool = False) -> Setting:
+    return Setting(protocol, dataset, ("paper",), measures, planned=planned)
 
 
 _FINETUNE_DATASETS = {
@@ -172,13 +99,13 @@ _OOD_DATASETS = {
 
 _PAPER = (
     # Cls: Tables 8 and 9
-    _paper("linear-probe", "imagenet-1k", _classification("Cls", ranked=True)),
-    _paper("knn", "imagenet-1k", _classification("Cls", ranked=False)),
+    _paper("linear-probe", "imagenet-1k", classification("Cls", ranked=True)),
+    _paper("knn", "imagenet-1k", classification("Cls", ranked=False)),
     *(
         _paper(
             protocol,
             "imagenet-1k",
-            _classification("Cls", ranked=True, top1=[f"table08:{column}_top1"], top5=[f"table08:{column}_top5"]),
+            classification("Cls", ranked=True, top1=[f"table08:{column}_top1"], top5=[f"table08:{column}_top5"]),
         )
         for protocol, column in (
             ("linear-probe-lars", "imagenet_lp"),
@@ -190,7 +117,7 @@ _PAPER = (
         _paper(
             "finetune",
             dataset,
-            _classification(
+            classification(
                 "Cls",
                 ranked=True,
                 top1=columns,
@@ -200,7 +127,7 @@ _PAPER = (
         for dataset, columns in _FINETUNE_DATASETS.items()
     ),
     _paper("finetune", "chexpert", (Measure("mean_auc", "Cls", True, ("table09:chexpert",)),)),
-    # Cal: Table 10
+    # Cal: Table 10; the settings of the cached linear probe are cheap, and not in the paper: measured, not ranked
     _paper(
         "calibration-finetune",
         "imagenet-1k",
@@ -208,40 +135,38 @@ _PAPER = (
             Measure("top1", "Cal", paper=("table10:accuracy",)),
             Measure("ce", "Cal", True, ("table10:ce",)),
             Measure("ece", "Cal", True, ("table10:ece",)),
+            *CALIBRATION[3:],
         ),
     ),
+    _paper("calibration-linear-probe", "imagenet-1k", unranked(CALIBRATION)),
     # Det and Seg: Tables 11 to 13; a scratch run is a random backbone under `detection-finetune`, as in Table 12
-    _paper("detection-frozen", "coco-2017", _detection("Det", "Seg", "table11", ranked=True)),
-    _paper("detection-finetune", "coco-2017", _detection("Det", "Seg", "table12", ranked=True)),
-    _paper("detection-finetune", "lvis-v1", _detection("Det", "Seg", "table13", ranked=False)),
+    _paper("detection-frozen", "coco-2017", detection("Det", "Seg", "table11", ranked=True), planned=True),
+    _paper("detection-finetune", "coco-2017", detection("Det", "Seg", "table12", ranked=True), planned=True),
+    _paper("detection-finetune", "lvis-v1", detection("Det", "Seg", "table13", ranked=False), planned=True),
     # OOD-Cls: Table 14
-    *(
-        _paper("ood-finetune", dataset, (Measure("top1", "OOD-Cls", True, (f"table14:{column}",)),))
-        for dataset, column in _OOD_DATASETS.items()
-    ),
+    *(_paper("ood-finetune", d, shifted(ranked=True, column=column)) for d, column in _OOD_DATASETS.items()),
+    *(_paper("ood-linear-probe", d, shifted(ranked=False)) for d in _OOD_DATASETS),
     # OOD-Det: Table 15
     *(
         _paper(
             f"ood-detection-{mode}",
             "sim10k-cityscapes",
             (Measure("ap50_box", "OOD-Det", True, (f"table15:{column}",)),),
+            planned=True,
         )
         for mode, column in (("finetune", "map50_ft"), ("frozen", "map50_frozen"))
     ),
     # Ret: Tables 16 to 18
-    *(_paper("retrieval", dataset, _retrieval(column)) for dataset, column in _RETRIEVAL_DATASETS.items()),
+    *(_paper("retrieval", d, retrieval(column), planned=True) for d, column in _RETRIEVAL_DATASETS.items()),
     # Adv: Table 19
     *(
-        _paper(
-            f"adversarial-finetune-eps{epsilon}",
-            "imagenet-1k",
-            (Measure("top1", "Adv", True, (f"table19:eps{epsilon}",)),),
-        )
-        for epsilon in (1, 2)
+        _paper(f"adversarial-finetune-eps{e}", "imagenet-1k", attacked(ranked=True, column=f"table19:eps{e}"))
+        for e in (1, 2)
     ),
+    *(_paper(f"adversarial-linear-probe-eps{e}", "imagenet-1k", attacked(ranked=False)) for e in (1, 2)),
 )
 
-SETTINGS: Mapping[str, Setting] = {setting.id: setting for setting in (*_RUNNING, *_PAPER)}
+SETTINGS: Mapping[str, Setting] = {setting.id: setting for setting in (*_MINI, *_PAPER)}
 """Setting id -> setting, in the order of suites and reports."""
 
 
@@ -256,9 +181,27 @@ def find(setting_id: str) -> Setting:
     return SETTINGS[setting_id]
 
 
-def of_protocol(protocol: str, scale: str) -> list[Setting]:
-    """The settings of one protocol at one scale, in the table's order."""
-    return [s for s in SETTINGS.values() if s.protocol == protocol and scale in s.scales]
+def of_user(protocol: str, dataset: str) -> Setting | None:
+    """A protocol of classification on a user's own dataset: measured, not ranked. None for the other protocols."""
+    both: tuple[Scale, ...] = ("mini", "paper")
+    if protocol in (*_TRAINED, "knn"):
+        one = Measure("mean_auc", "Cls")
+        return Setting(protocol, dataset, both, (*classification("Cls", ranked=False), one))
+    if protocol in [f"calibration-{head}" for head in _HEADS]:
+        return Setting(protocol, dataset, both, unranked(CALIBRATION))
+    if protocol in [f"adversarial-{head}-eps{epsilon}" for head in _HEADS for epsilon in (1, 2)]:
+        return Setting(protocol, dataset, both, attacked(ranked=False))
+    return None
+
+
+def of_protocol(protocol: str, scale: str, own: Iterable[str] = ()) -> list[Setting]:
+    """The settings of one protocol at one scale, in the table's order, and those on a user's `own` datasets.
+
+    >>> [setting.id for setting in of_protocol("finetune", "mini", own=["mine"])][-1]
+    'finetune@mine'
+    """
+    table = [s for s in SETTINGS.values() if s.protocol == protocol and scale in s.scales]
+    return table + [setting for name in own if (setting := of_user(protocol, name))]
 
 
 def ranked_measures(scale: str, task: str | None = None) -> list[tuple[str, str]]:

@@ -69,7 +69,7 @@ def _renamed(score: Score, name: str) -> Score:
 def _by_name(scores: Iterable[Score]) -> dict[str, list[Score]]:
     found: dict[str, list[Score]] = {}
     for score in scores:
-        if score.limit is None:
+        if not score.cut:
             found.setdefault(score.backbone, []).append(score)
     return found
 

@@ -17,7 +17,13 @@ def header(session: Session) -> list[str]:
     """What is being run, on what, and where it goes."""
     options, bench = session.options, session.bench
     names = ", ".join(spec.name for spec in session.specs)
-    extra = [f"limit {options.limit}"] * (options.limit is not None) + [f"{options.seeds} seeds"] * (options.seeds > 1)
+    told = {
+        f"limit {options.limit}": options.limit is not None,
+        f"{options.max_steps} steps of training": options.max_steps is not None,
+        f"{options.seeds} seeds": options.seeds > 1,
+        "the original's fidelity": options.fidelity == "paper",
+    }
+    extra = [text for text, so in told.items() if so]
     return [
         f"bob-gauntlet {__version__}: {names} at {' '.join([options.scale, 'scale', *extra])}, on {bench.device} "
         f"(torch {version('torch')}, timm {version('timm')})",

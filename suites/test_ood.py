@@ -2,6 +2,7 @@
 
 from bob_gauntlet.gauntlet import Gauntlet
 from bob_gauntlet.plugin import settings
+from bob_gauntlet.protocols.finetune import FineTune
 from bob_gauntlet.protocols.ood import OOD
 
 
@@ -9,3 +10,9 @@ from bob_gauntlet.protocols.ood import OOD
 def test_ood_linear_probe(gauntlet: Gauntlet, dataset: str) -> None:
     """The linear probe of unshifted images on shifted ones, and what the shift costs."""
     gauntlet.run(OOD(), dataset)
+
+
+@settings("ood-finetune")
+def test_ood_finetune(gauntlet: Gauntlet, dataset: str) -> None:
+    """The network fine-tuned on unshifted images, as in the paper."""
+    gauntlet.run(OOD(head=FineTune()), dataset)

@@ -14,14 +14,18 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 # Lower layers first: a module imports its own layer or a lower one.
 LAYERS = [
     ("errors", "progress", "bracket"),
-    ("scores", "settings", "config", "devices"),
-    ("stats", "metrics", "store", "artifacts", "gate", "backbones.spec", "backbones.zoo", "datasets.catalog"),
+    ("scores", "measures", "settings", "config", "devices"),
+    ("stats", "metrics", "store", "artifacts", "gate", "backbones.spec", "backbones.zoo"),
+    ("datasets.spec",),
+    ("datasets.mini_catalog", "datasets.paper_catalog"),
+    ("datasets.catalog",),
     ("resampling", "pairwise"),
     ("baseline", "errata", "run", "backbones", "datasets"),
     ("pools", "published", "stored", "engine", "protocols"),
     ("standing",),
     ("gauntlet", "saving", "report", "analysis"),
-    ("scheduler", "live", "options", "session", "terminal", "files", "refreshing", "plugin", "commands", "cli"),
+    ("scheduler", "live", "options", "session", "terminal", "files", "refreshing", "plugin", "commands"),
+    ("data_commands", "cli"),
 ]
 HEAVY = ("torch", "torchvision", "timm", "pandas", "sklearn", "skimage", "scipy", "matplotlib")
 # modules that may import a heavy package at their top: they are imported late, inside a function, by the light ones
@@ -31,6 +35,7 @@ HEAVY_MODULES = (
     "backbones.backbone",
     "backbones.build",
     "datasets.mini",
+    "datasets.paper",
 )
 
 

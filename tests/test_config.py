@@ -24,6 +24,13 @@ def test_the_nearest_file_upwards_is_read(tmp_path: Path) -> None:
     assert find_config(below) == UserConfig(near.parent, str(near), {"near": "random:a"})
 
 
+def test_datasets_are_declared_beside_backbones(tmp_path: Path) -> None:
+    """A path for one of the catalog, a table for one's own; in a pyproject.toml, too."""
+    write(tmp_path / "pyproject.toml", '[tool.bob.datasets]\neurosat = "e"\nmine = { kind = "csv" }\n')
+    assert find_config(tmp_path).datasets == {"eurosat": "e", "mine": {"kind": "csv"}}
+    assert find_config(tmp_path).backbones == {}
+
+
 def test_a_relative_start_is_searched_upwards_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """`Path(".")` has no parents of its own."""
     write(tmp_path / "bob.toml", '[backbones]\nmine = "random:a"\n')
@@ -69,6 +76,10 @@ def test_a_byte_order_mark_is_no_letter(tmp_path: Path) -> None:
         ("backbones = 3", "has to be a table"),
         ('backbones = ["random:a"]', "has to be a table"),
         ("[backbones]\nmine = 3", "backbone 'mine' has to be"),
+        ("datasets = 3", "has to be a table"),
+        ("[datasets]\nmine = 3", "dataset 'mine' has to be"),
+        ('[datasets]\nmine = ""', "dataset 'mine' has to be"),
+        ("[datasets.mine]", "dataset 'mine' has to be"),
         ('[backbones]\nmine = ""', "backbone 'mine' has to be"),
         ("[backbones.mine]\nsize = 3", "backbone 'mine' has to be"),
         ("[backbones.mine]\nspec = 3", "backbone 'mine' has to be"),

@@ -46,6 +46,7 @@ def test_what_runs_today() -> None:
     assert running == [
         "linear-probe@photos",
         "linear-probe@digits",
+        "linear-probe@digit-scenes",
         "knn@photos",
         "knn@digits",
         "retrieval@photos-instances",

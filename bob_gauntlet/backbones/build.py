@@ -5,6 +5,7 @@ import socket
 import sys
 import threading
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -75,6 +76,21 @@ def _create(spec: BackboneSpec, *, pretrained: bool) -> tuple[nn.Module, dict[st
         except Exception as error:  # what a network's constructor makes of a user's arguments, or a hub of a name
             raise UsageError(f"--backbone {spec.text}: {checkpoints.first_line(error)}") from error
     raise UsageError(f"--backbone {spec.text}: timm cannot build it with {own}")
+
+
+def rebuilt(backbone: Backbone, drop_path: float) -> nn.Module | None:
+    """The same timm network with stochastic depth; None where its architecture has none, or it is no timm network."""
+    spec = backbone.spec
+    if spec.scheme == "factory":
+        return None
+    with torch.random.fork_rng(devices=[]):
+        try:
+            wanted = replace(spec, arguments={**spec.arguments, "drop_path_rate": drop_path})
+            module, _ = _create(wanted, pretrained=False)
+        except UsageError:
+            return None
+    module.load_state_dict(backbone.module.state_dict())
+    return module
 
 
 def _check_hub(spec: BackboneSpec) -> None:

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from PIL import Image
@@ -45,7 +45,9 @@ class Dataset:
     """A dataset with its splits by role: train, val, test; or query, gallery.
 
     `relevance[q] = (positives, junk)` are gallery indices for query q; None means that images of equal target are
-    relevant and none is junk.
+    relevant and none is junk. `subsets` are indices into train by name ("1%"), as published. `evaluated` is the role
+    that the original paper reports on. `restricted` are the class indices among which alone a test image's class is
+    sought; None means all.
     """
 
     name: str
@@ -53,9 +55,16 @@ class Dataset:
     classes: tuple[str, ...]
     multi_label: bool = False
     relevance: tuple[tuple[np.ndarray, np.ndarray], ...] | None = None
+    subsets: Mapping[str, np.ndarray] = field(default_factory=dict)
+    evaluated: str = "test"
+    restricted: tuple[int, ...] | None = None
 
     def __getitem__(self, role: str) -> Split:
         return self.splits[role]
+
+    def reported(self, fidelity: str) -> str:
+        """The role whose images are reported: `test`, or with "paper" the original's choice where it is there."""
+        return self.evaluated if fidelity == "paper" and self.evaluated in self.splits else "test"
 
     @property
     def fingerprints(self) -> dict[str, str]:

@@ -1,50 +1,93 @@
 """Loading a dataset by name, its fingerprints without loading it, and cutting it short."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
+from typing import Any
 
 import numpy as np
 
 from bob_gauntlet.artifacts import Artifacts
-from bob_gauntlet.datasets.catalog import find
+from bob_gauntlet.datasets import user
 from bob_gauntlet.datasets.dataset import Dataset
+from bob_gauntlet.datasets.places import Places, here
+from bob_gauntlet.datasets.snapshot import snapshot
 from bob_gauntlet.errors import MissingError
 
 
-def load(name: str) -> Dataset:
-    """The dataset of that name.
+def load(name: str, places: Places | None = None) -> Dataset:
+    """The dataset of that name, looked for in `places`, else in those of the calling folder.
 
-    Raises UsageError for an unknown name, MissingError where its data or its reader is absent.
+    Raises UsageError for an unknown name, MissingError where its data or its reader is absent, BobError where its
+    data are there and wrong.
     """
-    spec = find(name)
+    places = places or here()
+    spec = places.spec(name)
+    if name in places.own:
+        return user.load(name, places)
     if not spec.loader:
         raise MissingError(f"{name} cannot be read by this version yet; `bob data {name}` says what it is")
     module, function = spec.loader.split(":")
-    dataset: Dataset = getattr(import_module(module), function)()
-    return dataset
+    loader: Callable[..., Dataset] = getattr(import_module(module), function)
+    return loader() if spec.scale == "mini" else loader(places)
 
 
-def fingerprints(name: str, artifacts: Artifacts) -> dict[str, str]:
-    """Role -> fingerprint, from a manifest where these versions of its packages have made it before."""
-    spec = find(name)
-    key = {"dataset": name, "version": spec.version, "packages": {p: _version(p) for p in spec.packages}}
-    return artifacts.memo("manifests", key, lambda: load(name).fingerprints)
+def fingerprints(name: str, artifacts: Artifacts, places: Places | None = None) -> dict[str, str]:
+    """Role -> fingerprint, from a manifest where the same files, and the same versions of packages, gave it before.
+
+    A list of the user's own is read anew each time: it may name any file.
+    """
+    places = places or here()
+    if places.own.get(name, {}).get("kind") == "csv":
+        return load(name, places).fingerprints
+    return artifacts.memo("manifests", _manifest(name, places), lambda: load(name, places).fingerprints)
+
+
+def forget(name: str, artifacts: Artifacts, places: Places) -> None:
+    """Drop the manifest of a dataset, so that its files are walked anew when its fingerprints are asked for."""
+    artifacts.path("manifests", _manifest(name, places)).unlink(missing_ok=True)
+
+
+def _manifest(name: str, places: Places) -> dict[str, Any]:
+    """The key of a dataset's manifest: what its fingerprints hang on."""
+    spec = places.spec(name)
+    key: dict[str, Any] = {
+        "dataset": name,
+        "version": spec.version,
+        "packages": {package: _version(package) for package in spec.packages},
+    }
+    if name in places.own:
+        key["table"] = dict(places.own[name])
+    roots = places.roots(name)
+    if roots:
+        key["roots"] = {str(root.resolve()): snapshot(root) for root in roots.values()}
+    return key
 
 
 def limited(dataset: Dataset, limit: int) -> Dataset:
-    """At most `limit` examples of every role, all of the same limit / 2 classes, so that each keeps two or more."""
-    first = next(iter(dataset.splits.values()), None)
-    if first is None:
+    """At most `limit` examples of every role, all of the same limit / 2 classes, so that each keeps two or more.
+
+    A subset of train keeps those of its examples that are left; one that keeps none is dropped.
+    """
+    if not dataset.splits:
         return dataset
-    classes = list(dict.fromkeys(_labels(first.targets).tolist()))[: max(2, limit // 2)]
+    classes = _shared(dataset)[: max(2, limit // 2)]
     kept = {role: _first(_labels(split.targets), classes, limit) for role, split in dataset.splits.items()}
     splits = {role: split.take(kept[role], f"first {limit}") for role, split in dataset.splits.items()}
     relevance = dataset.relevance
     if relevance is not None:
         pairs = [relevance[query] for query in kept["query"]]
         relevance = tuple((_positions(p, kept["gallery"]), _positions(j, kept["gallery"])) for p, j in pairs)
-    return replace(dataset, splits=splits, relevance=relevance)
+    subsets = {name: _positions(indices, kept["train"]) for name, indices in dataset.subsets.items()}
+    subsets = {name: indices for name, indices in subsets.items() if len(indices)}
+    return replace(dataset, splits=splits, relevance=relevance, subsets=subsets)
+
+
+def _shared(dataset: Dataset) -> list[int]:
+    """The classes of the first role that every role has, in the order of their first examples; else all of them."""
+    first, *others = (dict.fromkeys(_labels(split.targets).tolist()) for split in dataset.splits.values())
+    return [label for label in first if all(label in other for other in others)] or list(first)
 
 
 def _labels(targets: np.ndarray) -> np.ndarray:

@@ -48,7 +48,7 @@ def _extract(backbone: Backbone, split: Split, transform: InputTransform, run: R
     unreadable: list[str] = []
     step = run.progress.step(f"{backbone.name}: features of {split.role}", total=len(split))
     with step as advance, torch.inference_mode():
-        for images, broken in _batches(split, transform, run.batch_size, on_cpu=backbone.device == "cpu"):
+        for images, broken in batches(split, transform, run.batch_size, on_cpu=backbone.device == "cpu"):
             unreadable += broken
             if len(images) and not unreadable:
                 if backbone.device != "cpu":
@@ -62,7 +62,7 @@ def _extract(backbone: Backbone, split: Split, transform: InputTransform, run: R
     return _checked(np.concatenate(parts), backbone, split)
 
 
-def _batches(
+def batches(
     split: Split, transform: InputTransform, size: int, ahead: int = 4, *, on_cpu: bool = True
 ) -> Iterator[Batch]:
     """Batches in order, prepared by threads while the network runs: PIL works outside Python's lock.

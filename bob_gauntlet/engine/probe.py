@@ -71,7 +71,7 @@ def _fit(data: Labelled, strengths: Sequence[float], seed: int, run: Run) -> Pro
     with run.progress.step("linear probe: strengths", total=len(strengths) + 1) as advance:
         found = path(data.features[fit], data.targets[fit], data.classes, strengths, device=run.device, advance=advance)
         for head in found:
-            tried.append((*_judge(head.scores(data.features[choose]), data.targets[choose]), head))
+            tried.append((*judge(head.scores(data.features[choose]), data.targets[choose]), head))
         # the best score; of equal ones the lowest validation loss
         best = max(tried, key=lambda entry: entry[:2])[2]
         final = next(
@@ -83,7 +83,7 @@ def _fit(data: Labelled, strengths: Sequence[float], seed: int, run: Run) -> Pro
     return Probe(final, tuple(score for score, _, _ in tried), tuple(head.strength for _, _, head in tried))
 
 
-def _judge(scores: np.ndarray, targets: np.ndarray) -> tuple[float, float]:
+def judge(scores: np.ndarray, targets: np.ndarray) -> tuple[float, float]:
     """Validation score in % and the negative validation loss."""
     if targets.ndim == 2:
         return 100 * float(np.nanmean(label_aucs(scores, targets))), 0.0

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import numpy as np
 
 from bob_gauntlet.errors import BobError
-from bob_gauntlet.protocols.linear_probe import LinearProbe, chosen, judged
+from bob_gauntlet.protocols.heads import Classifier, HeadRecipe, judged
+from bob_gauntlet.protocols.linear_probe import LinearProbe
 from bob_gauntlet.protocols.recipe import Measured
 
 if TYPE_CHECKING:
     from bob_gauntlet.backbones.backbone import Backbone
     from bob_gauntlet.datasets.dataset import Dataset, Split
-    from bob_gauntlet.engine.logistic import Head
     from bob_gauntlet.run import Run
 
 
@@ -35,7 +35,7 @@ class Adversarial:
     seeded: ClassVar[bool] = True
     mini: ClassVar[Mapping[str, Any]] = {"images": 126}
 
-    head: LinearProbe = field(default_factory=LinearProbe)
+    head: HeadRecipe = field(default_factory=LinearProbe)
     # radius of the ball around an image, in 255ths of the pixel range
     epsilon_255: int = 1
     steps: int = 20
@@ -57,22 +57,20 @@ class Adversarial:
 
     def evaluate(self, backbone: "Backbone", dataset: "Dataset", run: "Run") -> Iterator[Measured]:
         """Top-1 in % under attack, and of the same images without it; BobError where no gradient reaches the image."""
-        from bob_gauntlet.engine.attacks import frozen
-
         if dataset.multi_label:
             raise BobError(f"{dataset.name} has several labels an image; the attack needs one")
-        test = dataset["test"]
+        test = dataset[self.head.tested_on(dataset)]
         if self.images is not None:
             test = test.take(in_rounds(test.targets, self.images), f"{self.images} in rounds over the classes")
-        probes = self.head.probes(backbone, dataset, run)
-        step = run.progress.step(f"{backbone.name}: {self.id}", total=len(test) * self.steps * len(probes))
-        with step as advance, frozen(backbone.module):
+        heads = self.head.classifiers(backbone, dataset, run)
+        step = run.progress.step(f"{backbone.name}: {self.id}", total=len(test) * self.steps * len(heads))
+        with step as advance:
             found = [
-                self._seed(backbone, test, probe.head, run, seed, advance)
-                for probe, seed in zip(probes, run.seeds, strict=True)
+                self._seed(backbone, test, head, run, seed, advance)
+                for head, seed in zip(heads, run.seeds, strict=True)
             ]
         stuck = int(np.any([seed["stuck"] for seed in found], axis=0).sum())
-        details = {**chosen(probes, run.seeds), **self._details(len(test)), "zero_gradient_images": stuck}
+        details = {**self.head.details(heads, run.seeds), **self._details(len(test)), "zero_gradient_images": stuck}
         for metric, kind in (("top1", "attacked"), ("top1_clean", "clean")):
             scores = [seed[kind] for seed in found]
             measured = next(judged(scores, test.targets, test.ids, test.clusters, details))
@@ -81,29 +79,30 @@ class Adversarial:
             yield replace(measured, metric=metric, details=known)
 
     def _seed(
-        self, backbone: "Backbone", test: "Split", head: "Head", run: "Run", seed: int, advance: Callable[[int], None]
+        self, backbone: "Backbone", test: "Split", head: Classifier, run: "Run", seed: int, advance: Callable[[int], None]
     ) -> dict[str, np.ndarray]:
         """Of one seed's head: logits (N, C) of `clean` and `attacked` images, and which (N,) were `stuck`."""
         import torch
 
-        from bob_gauntlet.engine.attacks import attackable, logits_of, pgd, pixels
+        from bob_gauntlet.engine.attacks import frozen, logits_of, pgd, pixels
 
-        transform = backbone.ticket.input_transform(self.input_size)
-        classifier = attackable(backbone, transform, head)
+        module, classifier = head.differentiable()
         generator = torch.Generator().manual_seed(seed)
         labels = torch.from_numpy(test.targets).to(backbone.device)
         parts: dict[str, list[np.ndarray]] = {"clean": [], "attacked": [], "stuck": []}
-        for number, batch in enumerate(pixels(test, transform, run.batch_size)):
-            images, truth = batch.to(backbone.device), labels[number * run.batch_size :][: len(batch)]
-            parts["clean"].append(logits_of(classifier, images).cpu().numpy())
-            with _differentiable(backbone):
-                found = pgd(
-                    classifier, images, truth, self.epsilon_255 / 255, steps=self.steps,
-                    step_size=self.epsilon_255 / 255 / 5, success=self.success, random_start=self.random_start,
-                    generator=generator, advance=advance,
-                )  # fmt: skip
-            parts["attacked"].append(found.logits.cpu().numpy())
-            parts["stuck"].append(found.stuck.cpu().numpy())
+        batches = pixels(test, backbone.ticket.input_transform(self.input_size), run.batch_size)
+        with frozen(module):
+            for number, batch in enumerate(batches):
+                images, truth = batch.to(backbone.device), labels[number * run.batch_size :][: len(batch)]
+                parts["clean"].append(logits_of(classifier, images).cpu().numpy())
+                with _differentiable(backbone):
+                    found = pgd(
+                        classifier, images, truth, self.epsilon_255 / 255, steps=self.steps,
+                        step_size=self.epsilon_255 / 255 / 5, success=self.success, random_start=self.random_start,
+                        generator=generator, advance=advance,
+                    )  # fmt: skip
+                parts["attacked"].append(found.logits.cpu().numpy())
+                parts["stuck"].append(found.stuck.cpu().numpy())
         whole = {name: np.concatenate(part) for name, part in parts.items()}
         if not np.isfinite(whole["attacked"]).all():
             raise BobError(f"{backbone.name}: its features are NaN or infinite under attack; check its forward")

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from bob_gauntlet.errors import MissingError
-from bob_gauntlet.protocols.linear_probe import LinearProbe, chosen
+from bob_gauntlet.protocols.heads import HeadRecipe
+from bob_gauntlet.protocols.linear_probe import LinearProbe
 from bob_gauntlet.protocols.recipe import Measured
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ class Calibration:
     mini: ClassVar[Mapping[str, Any]] = {}
 
     # what is calibrated; it is trained or read as for its own setting
-    head: LinearProbe = field(default_factory=LinearProbe)
+    head: HeadRecipe = field(default_factory=LinearProbe)
     bins: int = 15
 
     @property
@@ -50,14 +51,16 @@ class Calibration:
 
         if dataset.multi_label:
             raise MissingError(f"{dataset.name} has several labels an image; calibration is about one")
-        probes = self.head.probes(backbone, dataset, run)
-        logits = self.head.scores(probes, backbone, dataset["test"], run)
-        unseen = self.head.held_out(probes, backbone, dataset, run)
+        found = self.head.classifiers(backbone, dataset, run)
+        test = dataset[self.head.tested_on(dataset)]
+        logits = [classifier.scores(test, run) for classifier in found]
+        unseen = [pair for classifier in found if (pair := classifier.held_out(run)) is not None]
         warmth = [temperature(scores, targets) for scores, targets in unseen]
-        details = {**chosen(probes, run.seeds), "temperature": warmth, "bins": self.bins}
-        yield from self._as_trained(logits, dataset["test"], details)
-        scaled = [found / t for found, t in zip(logits, warmth, strict=True)]
-        yield from self._scaled(scaled, dataset["test"], details)
+        details = {**self.head.details(found, run.seeds), "temperature": warmth, "bins": self.bins}
+        yield from self._as_trained(logits, test, details)
+        if unseen:
+            scaled = [scores / t for scores, t in zip(logits, warmth, strict=True)]
+            yield from self._scaled(scaled, test, details)
 
     def _as_trained(self, logits: list[np.ndarray], test: "Split", details: Mapping[str, Any]) -> Iterator[Measured]:
         from bob_gauntlet.metrics.calibration import reliability

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from bob_gauntlet.protocols.linear_probe import judged
+from bob_gauntlet.protocols.heads import judged
 from bob_gauntlet.protocols.partition import partition
 from bob_gauntlet.protocols.recipe import Measured
 

@@ -1,18 +1,20 @@
 """Out of distribution: a head trained on one kind of images, tested on another kind of the same classes."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import stdev
 from typing import TYPE_CHECKING, Any, ClassVar
 
+import numpy as np
+
 from bob_gauntlet.errors import BobError
-from bob_gauntlet.protocols.linear_probe import LinearProbe, chosen, judged
+from bob_gauntlet.protocols.heads import Classifier, HeadRecipe, judged
+from bob_gauntlet.protocols.linear_probe import LinearProbe
 from bob_gauntlet.protocols.recipe import Measured
 
 if TYPE_CHECKING:
     from bob_gauntlet.backbones.backbone import Backbone
     from bob_gauntlet.datasets.dataset import Dataset, Split
-    from bob_gauntlet.engine.probe import Probe
     from bob_gauntlet.run import Run
 
 
@@ -24,6 +26,9 @@ class OOD:
     It is tested on `test`, the shifted images, and on `source`, test images of the kind that it was trained on. Nothing
     is chosen on either.
 
+    A dataset that names `restricted` classes (ImageNet-A, -R) has its classes sought among those alone, and its source
+    images are those of these classes, judged likewise.
+
     >>> OOD().id
     'ood-linear-probe'
     """
@@ -33,7 +38,7 @@ class OOD:
     mini: ClassVar[Mapping[str, Any]] = {}
 
     # what is tested under the shift; it is trained or read as for its own setting
-    head: LinearProbe = field(default_factory=LinearProbe)
+    head: HeadRecipe = field(default_factory=LinearProbe)
 
     @property
     def id(self) -> str:
@@ -49,19 +54,32 @@ class OOD:
         """Top-1 on the shifted images in %, and source top-1 minus it in points: means over the seeds."""
         if dataset.multi_label:
             raise BobError(f"{dataset.name} has several labels an image; top-1 under a shift needs one")
-        probes = self.head.probes(backbone, dataset, run)
-        source = self._top1(probes, backbone, dataset["source"], run, {})
-        details = {**chosen(probes, run.seeds), "source_top1": source.value, "source_n": len(dataset["source"])}
-        shifted = self._top1(probes, backbone, dataset["test"], run, details)
+        found = self.head.classifiers(backbone, dataset, run)
+        details = self.head.details(found, run.seeds)
+        source = _top1(found, dataset["source"], dataset.restricted, run, details)
+        details |= {"source_top1": source.value, "source_n": len(source.examples or ())}
+        shifted = _top1(found, dataset["test"], dataset.restricted, run, details)
         yield shifted
         yield _drop(source, shifted, details)
 
-    def _top1(
-        self, probes: "list[Probe]", backbone: "Backbone", split: "Split", run: "Run", details: Mapping[str, Any]
-    ) -> Measured:
-        """Top-1 of the heads on one split."""
-        scores = self.head.scores(probes, backbone, split, run)
-        return next(judged(scores, split.targets, split.ids, split.clusters, details))
+
+def _top1(
+    classifiers: "Sequence[Classifier]",
+    split: "Split",
+    restricted: tuple[int, ...] | None,
+    run: "Run",
+    details: Mapping[str, Any],
+) -> Measured:
+    """Top-1 on one split; `restricted` seeks the class of images of those classes among those classes alone."""
+    scores = [classifier.scores(split, run) for classifier in classifiers]
+    targets, ids, clusters = split.targets, split.ids, split.clusters
+    if restricted is not None:
+        kept = np.flatnonzero(np.isin(targets, restricted))
+        scores = [found[kept][:, list(restricted)] for found in scores]
+        targets = np.searchsorted(restricted, targets[kept])
+        ids, clusters = (tuple(names[i] for i in kept) for names in (ids, clusters))
+        details = {**details, "classes": len(restricted)}
+    return next(judged(scores, targets, ids, clusters, details))
 
 
 def _drop(source: Measured, shifted: Measured, details: Mapping[str, Any]) -> Measured:

@@ -6,11 +6,13 @@ VALIDATION_SHARE = 0.2
 """Share of the training images that choose hyper-parameters where a dataset has no validation split."""
 
 
-def partition(targets: np.ndarray, train: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+def partition(
+    targets: np.ndarray, train: int, seed: int, carved: float = VALIDATION_SHARE
+) -> tuple[np.ndarray, np.ndarray]:
     """Indices to fit on and to choose on, of labelled examples whose first `train` are the dataset's training split.
 
     Seed 0 is the data as given. Every other seed deals the same examples out anew, class by class in the same
-    proportion. Without a validation split (`train` is all) a fifth is carved out, by every seed.
+    proportion. Without a validation split (`train` is all) the share `carved`, a fifth, is carved out, by every seed.
 
     >>> fit, choose = partition(np.array([0, 0, 0, 0, 0, 1, 1, 1, 1, 1]), train=10, seed=0)
     >>> len(fit), len(choose)
@@ -19,7 +21,7 @@ def partition(targets: np.ndarray, train: int, seed: int) -> tuple[np.ndarray, n
     count = len(targets)
     if train < count and seed == 0:
         return np.arange(train), np.arange(train, count)
-    share = (count - train) / count if train < count else VALIDATION_SHARE
+    share = (count - train) / count if train < count else carved
     rng = np.random.default_rng(seed)
     labels = targets if targets.ndim == 1 else np.zeros(count, np.int64)
     chosen = np.zeros(count, bool)

@@ -82,16 +82,46 @@ def protocol_hash(recipe: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def at_scale(recipe: R, scale: str) -> R:
-    """The recipe with its budget at that scale: `mini` overrides the fields left at their defaults, recursively."""
+def at_scale(recipe: R, scale: str, overrides: Mapping[str, Mapping[str, Any]] | None = None) -> R:
+    """The recipe with its budget at that scale and on a dataset, recursively; what was set by hand stays.
+
+    `mini` gives a field another default, and `overrides` (a dataset's own: protocol id -> field -> value) before it. A
+    recipe's `mini` may say what a nested recipe's is.
+    """
+    own = {**(recipe.mini if scale == "mini" else {}), **(overrides or {}).get(recipe.id, {})}
     changes: dict[str, Any] = {}
     for f in fields(recipe):
         value = getattr(recipe, f.name)
         if is_dataclass(value):
-            changes[f.name] = at_scale(value, scale)
-        elif scale == "mini" and f.name in recipe.mini and value == f.default:
-            changes[f.name] = recipe.mini[f.name]
+            changes[f.name] = replace(at_scale(value, scale, overrides), **own.get(f.name, {}))  # type: ignore[type-var]
+        elif f.name in own and value == f.default:
+            changes[f.name] = own[f.name]
     return replace(recipe, **changes)
+
+
+def with_fidelity(recipe: R, fidelity: str) -> R:
+    """The recipe, and those in it, with the choices of that fidelity where they have any."""
+    changes: dict[str, Any] = {}
+    for f in fields(recipe):
+        value = getattr(recipe, f.name)
+        if is_dataclass(value):
+            changes[f.name] = with_fidelity(value, fidelity)
+        elif f.name == "fidelity":
+            changes[f.name] = fidelity
+    return replace(recipe, **changes)
+
+
+def find_trait(recipe: Any, name: str, default: Any) -> Any:
+    """An attribute of the recipe, else of the recipe that it tests or trains by, else the default.
+
+    >>> from bob_gauntlet.protocols.calibration import Calibration
+    >>> find_trait(Calibration(), "fidelity", "sound")
+    'sound'
+    """
+    if hasattr(recipe, name):
+        return getattr(recipe, name)
+    inner = [v for f in fields(recipe) if is_dataclass(v := getattr(recipe, f.name))]
+    return next((found for each in inner if (found := find_trait(each, name, None)) is not None), default)
 
 
 def _plain(value: Any) -> Any:

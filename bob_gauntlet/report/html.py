@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from bob_gauntlet.errors import UsageError
 from bob_gauntlet.report import html_words as words
 from bob_gauntlet.report.content import Report
+from bob_gauntlet.report.html_convergence import convergence
 from bob_gauntlet.report.html_figures import figures_of
 from bob_gauntlet.report.html_headline import cards, headline
 from bob_gauntlet.report.html_origins import origins
@@ -33,6 +34,7 @@ SECTIONS = {
     "versus": "One against another",
     "heat": "Every setting",
     "figures": "Figures",
+    "convergence": "Convergence",
     "reliability": "Reliability",
     "changes": "Changes",
     "unscored": "Without a score",
@@ -86,6 +88,7 @@ def _content(report: Report) -> dict[str, Any]:
         "headline": headline(report, shown),
         **told,
         "versus": [(card.title, found) for card in shown if (found := report.versus.get(card.name))],
+        "convergence": convergence(report),
         "reliability": reliability(report),
         "changes": report.changes,
         "unscored": unscored(report.outcomes),

@@ -12,7 +12,7 @@ from bob_gauntlet.settings import SETTINGS
 Facts = Mapping[str, str]
 """What was used -> which, in the order of a page."""
 
-_TOLD = ("stderr", "n", "metrics", "command", "started", "versions", "seeds")
+_TOLD = ("stderr", "n", "metrics", "command", "started", "versions", "seeds", "curve")
 """Provenance that the table of scores shows, or that has a place of its own."""
 
 
@@ -65,7 +65,7 @@ def facts(score: Score) -> dict[str, str]:
         "precision": score.precision,
         "device": score.device,
         "backbone": score.backbone_fingerprint,
-        "limit": f"first {score.limit} examples" if score.limit else "",
+        "limit": score.cut,
         "seeds": ", ".join(map(str, score.seeds)) if score.source == "run" else "",
         "scale and fidelity": f"{score.scale}, {score.fidelity}",
         "versions": ", ".join(f"{name} {version}" for name, version in dict(told.get("versions", {})).items()),

@@ -103,7 +103,7 @@ def _origin(score: Score) -> str:
     return (
         f"protocol {score.protocol_hash}, backbone {score.backbone_fingerprint}, {score.transform}, {score.precision}, "
         f"{cell(score.device)}"
-        + (f", first {score.limit} examples" if score.limit else "")
+        + (f", {score.cut}" if score.cut else "")
         + f", {score.provenance.get('started', '')}, {_versions(score)}"
     )
 

@@ -1,8 +1,11 @@
 """Every dataset says what it is, whose it is and how to get it."""
 
+from importlib import import_module
+
 import pytest
 
-from bob_gauntlet.datasets.catalog import CATALOG, DatasetSpec, describe, find
+from bob_gauntlet.datasets.catalog import CATALOG, describe, find
+from bob_gauntlet.datasets.spec import DatasetSpec
 from bob_gauntlet.errors import UsageError
 from bob_gauntlet.settings import SETTINGS
 
@@ -15,6 +18,16 @@ def test_every_row_has_its_provenance(spec: DatasetSpec) -> None:
     if spec.scale == "mini":
         assert spec.loader.startswith("bob_gauntlet.datasets.")
         assert spec.packages or spec.name == "noise"
+
+
+@pytest.mark.parametrize("spec", CATALOG.values(), ids=CATALOG.keys())
+def test_every_reader_is_there(spec: DatasetSpec) -> None:
+    """One that reads files from disk shows the layout that it expects, and needs only what can be read."""
+    if spec.loader:
+        module, function = spec.loader.split(":")
+        assert callable(getattr(import_module(module), function))
+        assert bool(spec.layout) == (spec.scale == "paper")
+    assert all(CATALOG[name].loader for name in spec.needs)
 
 
 def test_datasets_of_one_pool_of_images_share_a_source() -> None:
@@ -41,10 +54,15 @@ def test_an_unknown_name_is_answered_with_the_nearest(typed: str, meant: str) ->
 
 def test_a_page_on_a_dataset() -> None:
     """All that the catalog knows, a line each."""
-    page = describe("cifar-100")
-    for field in ("cifar-100", "not stated", "Krizhevsky", "torchvision CIFAR100", "50,000 train, 10,000 test"):
+    page = describe(CATALOG["cifar-100"])
+    for field in (
+        "cifar-100",
+        "not stated",
+        "Krizhevsky",
+        "`bob data cifar-100 --download`",
+        "cifar-100-python/train",
+        "50,000 train, 10,000 test",
+    ):
         assert field in page
-    assert describe("photos").splitlines()[-1].endswith("in this version")
-    assert page.splitlines()[-1].endswith("not in this version yet")
-    with pytest.raises(UsageError):
-        describe("cifar")
+    assert page.splitlines()[-1].endswith("in this version")
+    assert describe(CATALOG["objectnet"]).splitlines()[-1].endswith("not in this version yet")

@@ -14,7 +14,10 @@ from bob_gauntlet.datasets import loading
 from bob_gauntlet.datasets.catalog import CATALOG
 from bob_gauntlet.datasets.dataset import Dataset, Split
 from bob_gauntlet.datasets.loading import fingerprints, limited, load
+from bob_gauntlet.datasets.places import Places
 from bob_gauntlet.errors import MissingError, UsageError
+
+from .trees import imagenet, imagenet_a, noise
 
 MINI = sorted(name for name, spec in CATALOG.items() if spec.scale == "mini")
 
@@ -48,9 +51,9 @@ def test_fingerprints_come_from_a_manifest(tmp_path: Path, monkeypatch: pytest.M
     artifacts = Artifacts(tmp_path)
     loaded: list[str] = []
 
-    def counted(name: str) -> Dataset:
+    def counted(name: str, places: Places) -> Dataset:
         loaded.append(name)
-        return load(name)
+        return load(name, places)
 
     monkeypatch.setattr(loading, "load", counted)
     first = fingerprints("digits", artifacts)
@@ -126,3 +129,52 @@ def test_multi_label_examples_are_cut_in_order() -> None:
     targets = np.eye(6, 3, dtype=np.int64)
     dataset = Dataset("d", {"train": split(targets)}, classes=(), multi_label=True)
     assert limited(dataset, 4)["train"].ids == dataset["train"].ids[:4]
+
+
+def test_a_limit_keeps_what_every_role_can_show() -> None:
+    """A test of class 2 alone, as ImageNet-A has few of the classes: train keeps that class, too."""
+    splits = {"train": split([0, 0, 1, 1, 2, 2]), "test": split([2, 2, 2], "test")}
+    kept = limited(Dataset("d", splits, classes=("a", "b", "c")), 4)
+    assert kept["train"].targets.tolist() == [2, 2]
+    assert kept["test"].targets.tolist() == [2, 2, 2]
+    apart = limited(Dataset("d", {"train": split([0, 1]), "test": split([2], "test")}, classes=()), 4)
+    assert len(apart["train"]) == 2
+
+
+def test_a_limit_keeps_subsets_within_what_is_left() -> None:
+    """Positions among the kept; a subset of which nothing is left is dropped."""
+    subsets = {"1%": np.array([4]), "10%": np.array([1, 3, 4])}
+    dataset = Dataset("d", {"train": split([0, 0, 1, 1, 0])}, classes=(), subsets=subsets, restricted=(0, 1))
+    kept = limited(dataset, 4)
+    assert kept["train"].ids == ("train-0", "train-1", "train-2", "train-3")
+    assert {name: indices.tolist() for name, indices in kept.subsets.items()} == {"10%": [1, 3]}
+    assert kept.restricted == (0, 1)
+
+
+def test_a_dataset_on_disk_is_read_from_its_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Given, or declared where the process is."""
+    imagenet(tmp_path / "d")
+    places = Places(tmp_path / "d")
+    assert len(load("imagenet-1k", places)["train"]) == 24
+    (tmp_path / "bob.toml").write_text('[datasets]\nimagenet-1k = "d/imagenet-1k"\n')
+    monkeypatch.chdir(tmp_path)
+    assert load("imagenet-1k").fingerprints == load("imagenet-1k", places).fingerprints
+
+
+def test_a_manifest_holds_until_a_file_of_any_root_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """ImageNet-A is read with ImageNet-1k; nothing is walked while both are as they were."""
+    artifacts, places = Artifacts(tmp_path / "artifacts"), Places(tmp_path / "d")
+    with pytest.raises(MissingError):
+        fingerprints("imagenet-a", artifacts, places)
+    imagenet(tmp_path / "d")
+    imagenet_a(tmp_path / "d")
+    first = fingerprints("imagenet-a", artifacts, places)
+    with monkeypatch.context() as patch:
+        patch.setattr(loading, "load", None)
+        assert fingerprints("imagenet-a", artifacts, places) == first
+    noise(tmp_path / "d/imagenet-1k/train/n01443537/new.JPEG")
+    second = fingerprints("imagenet-a", artifacts, places)
+    assert {role for role in first if first[role] != second[role]} == {"train"}
+    loading.forget("imagenet-a", artifacts, places)
+    monkeypatch.setattr(loading, "load", lambda name, places: Dataset("d", {}, ()))
+    assert fingerprints("imagenet-a", artifacts, places) == {}

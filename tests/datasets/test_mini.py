@@ -23,6 +23,7 @@ from bob_gauntlet.errors import MissingError
 PINNED = {
     "photos": {"train": "987d885c1d9f57e8", "val": "cf2b2e6da407b787", "test": "230406b98a0c526b"},
     "digits": {"train": "0a603a642ec95185", "val": "796c57b5c79aa058", "test": "f0e4042d8367bc5a"},
+    "digit-scenes": {"train": "d6c4fe1485e9d3e1", "val": "d3aca3a119f16d96", "test": "799eb030be9449c6"},
     "photos-instances": {"query": "647b8c112e25c2cc", "gallery": "6ab9e39b12862a09"},
     "copydays-mini": {"query": "2e66ca029025be6c", "gallery": "c0d9d3b1b3c0e8b8"},
 }

@@ -72,7 +72,7 @@ def test_it_is_projected_gradient_descent(tmp_path: Path) -> None:
     """Example by example as in NumPy; the clean ones are the linear probe's own."""
     dataset, made = classification()
     found = measure(tmp_path)
-    probe = HEAD.probes(pixels(), dataset, run_in(tmp_path))[0]
+    probe = HEAD.classifiers(pixels(), dataset, run_in(tmp_path))[0].probe
     right = by_the_book(*made["test"], probe.head, 6 / 255)
     assert np.mean(found["top1"].values == 100 * right) >= 95 / 96  # one tie may fall otherwise
     assert 10 < found["top1"].value < found["top1_clean"].value - 10
@@ -130,7 +130,7 @@ def test_each_seed_s_own_head_is_attacked(tmp_path: Path) -> None:
     recipe = Adversarial(LinearProbe(strengths=(1.0, 0.1, 0.001)), epsilon_255=6)
     dataset, made = classification()
     several = measure(tmp_path, recipe, seeds=(0, 1, 2))["top1"]
-    probes = recipe.head.probes(pixels(), dataset, run_in(tmp_path, seeds=(0, 1, 2)))
+    probes = [c.probe for c in recipe.head.classifiers(pixels(), dataset, run_in(tmp_path, seeds=(0, 1, 2)))]
     assert len({probe.head.strength for probe in probes}) > 1
     expected = np.stack([100.0 * by_the_book(*made["test"], probe.head, 6 / 255) for probe in probes])
     assert several.values == pytest.approx(expected.mean(axis=0), abs=1e-3)

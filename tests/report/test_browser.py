@@ -89,6 +89,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     paper = pools.load("paper", NOWHERE)
     reports = {
         "paper": gather(paper, {}, highlight=[CLIP]),
+        "trained": gather(mini, {name: [trained(s, name) for s in own] for name in (EVIL, "one " * 30, "another")}),
         "mini": gather(mini, {EVIL: own}, before=before, since=EVIL, outcomes=outcomes, command=EVIL),
     }
     folder = tmp_path_factory.mktemp("pages")
@@ -100,6 +101,13 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 def changed(score: Score) -> Score:
     """The same measure at another value."""
     return replace(score, value=score.value * 0.9)
+
+
+def trained(score: Score, name: str) -> Score:
+    """The same score of another backbone, with a curve where it is a top-1."""
+    epochs = list(range(1, 13))
+    curve = {"epoch": epochs, "validation": [90.0 - len(name) / epoch for epoch in epochs], "loss": [0.5] * 12}
+    return replace(score, backbone=name, provenance={"curve": curve} if score.metric == "top1" else {})
 
 
 class Visit:
@@ -213,6 +221,16 @@ def test_pointing_at_a_mark_names_the_backbone(browser: "Browser", files: dict[s
         assert not tip.is_visible()
 
 
+def test_pointing_at_a_curve_names_the_epoch(browser: "Browser", files: dict[str, Path]) -> None:
+    """The backbone, the epoch, validation score and loss."""
+    with Visit(browser, files["trained"], width=400) as page:
+        knot = page.locator("#convergence .knot").nth(2)
+        knot.scroll_into_view_if_needed()
+        page.mouse.move(*centre(knot))
+        told = f"{EVIL}\nepoch 3: validation {90 - len(EVIL) / 3:.2f}%\ntraining loss 0.5"
+        assert page.locator("#tip").inner_text() == told
+
+
 def centre(locator: Any) -> tuple[float, float]:
     """Of an element in the window."""
     box = locator.bounding_box()
@@ -251,7 +269,7 @@ def test_a_name_that_is_a_script_is_text(browser: "Browser", files: dict[str, Pa
 
 
 @pytest.mark.parametrize("width", [1280, 400])
-@pytest.mark.parametrize("name", ["paper", "mini"])
+@pytest.mark.parametrize("name", ["paper", "mini", "trained"])
 def test_nothing_runs_over_the_edge(browser: "Browser", files: dict[str, Path], name: str, width: int) -> None:
     """Tables scroll in their boxes, the page does not; no text is below 12 px, no label outside its figure."""
     with Visit(browser, files[name], width=width) as page:
@@ -263,15 +281,16 @@ def test_nothing_runs_over_the_edge(browser: "Browser", files: dict[str, Path], 
         )
         assert not small
         clipped = page.evaluate(
-            "[...document.querySelectorAll('.plot text')].filter(t => { const a = t.getBoundingClientRect(), "
-            "b = t.closest('svg').getBoundingClientRect(); return a.left < b.left - 1 || a.right > b.right + 1; })"
+            "[...document.querySelectorAll('.plot text, .curve text')].filter(t => { "
+            "const a = t.getBoundingClientRect(), b = t.closest('svg').getBoundingClientRect(); "
+            "return a.left < b.left - 1 || a.right > b.right + 1; })"
             ".map(t => t.textContent)"
         )
         assert not clipped
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
-@pytest.mark.parametrize("name", ["paper", "mini"])
+@pytest.mark.parametrize("name", ["paper", "mini", "trained"])
 def test_text_can_be_read_in_both_themes(browser: "Browser", files: dict[str, Path], name: str, theme: str) -> None:
     """A contrast of 4.5 everywhere: running text, cells in every colour, tooltips' ground."""
     with Visit(browser, files[name], theme=theme) as page:

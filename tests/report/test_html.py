@@ -100,6 +100,13 @@ def whole(mini: Pool) -> Report:
             backbone_fingerprint="fp-mine", provenance={"reliability": bins},
         )
     )  # fmt: skip
+    curve = {"epoch": [1, 2], "validation": [41.0, 57.3], "loss": [2.9, 1.8]}
+    scores.append(
+        Score(
+            setting="finetune@photos", metric="top1", task="Cls", value=60.0, backbone="mine",
+            backbone_fingerprint="fp-mine", provenance={"curve": curve},
+        )
+    )  # fmt: skip
     outcomes = [Outcome("mine", "knn@photos", "measured"), Outcome("mine", "finetune@eurosat", "skipped", "planned")]
     return gather(mini, {"mine": scores}, before=before, since="main", outcomes=outcomes, command="pytest suites")
 

@@ -15,10 +15,13 @@ Box = tuple[int, int, int, int]
 
 @dataclass(frozen=True)
 class Example:
-    """One rendered image with its id, class index and what it shares with others (its photo)."""
+    """One rendered image with its id, class index and what it shares with others (its photo).
+
+    Where images have several labels, the target is {0, 1} for each of them.
+    """
 
     id: str
-    target: int
+    target: int | tuple[int, ...]
     cluster: str
     image: Image.Image
 

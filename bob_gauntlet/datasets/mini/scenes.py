@@ -1,0 +1,66 @@
+"""`digit-scenes`: which handwritten digits occur in an image, several labels at a time; a small twin of CheXpert.
+
+All arithmetic on pixels is on integers: the same on every machine.
+"""
+
+import numpy as np
+from PIL import Image, ImageStat
+
+from bob_gauntlet.datasets.dataset import Dataset
+from bob_gauntlet.datasets.mini.build import Example, generator, random_crop, render, split
+from bob_gauntlet.datasets.mini.classification import DIGITS, part
+from bob_gauntlet.datasets.mini.sources import digits as handwritten
+from bob_gauntlet.datasets.mini.sources import photos as real_photos
+
+COUNTS = {"train": 400, "val": 100, "test": 300}
+"""Role -> scenes."""
+
+SIDE = 96
+"""Of a scene in px; each of its quarters holds one digit or none."""
+
+SIDES = (24, 36)
+"""Smallest and largest side of a digit in px."""
+
+CROPS = (0.15, 0.4)
+"""Smallest and largest side of a crop, of the short side of its photo's part: small ones leave the digits legible."""
+
+
+def load_digit_scenes() -> Dataset:
+    """800 crops of photos with 1 to 4 handwritten digits on each; label k says whether digit k is among them.
+
+    Digits and parts of photos are those of `digits` and `photos`: none is in two roles. Clusters are the photos.
+    """
+    splits = {role: split(role, [_example(role, i) for i in range(count)]) for role, count in COUNTS.items()}
+    return Dataset("digit-scenes", splits, classes=tuple("0123456789"), multi_label=True)
+
+
+def _example(role: str, index: int) -> Example:
+    rng = generator("digit-scenes", 1, role, index)
+    name, photo = list(real_photos().items())[index % len(real_photos())]
+    scene = render(photo, random_crop(rng, part(photo.size, role), *CROPS), SIDE)
+    images, labels = handwritten()
+    chosen = rng.integers(*DIGITS[role], int(rng.integers(1, 5)))
+    for digit, quarter in zip(chosen, rng.permutation(4), strict=False):
+        write(scene, images[digit], int(quarter), rng)
+    return Example(f"scene-{role}-{index:03}", present(labels[chosen]), name, scene)
+
+
+def present(labels: np.ndarray) -> tuple[int, ...]:
+    """{0, 1} for each of the ten digits.
+
+    >>> present(np.array([3, 0, 3]))
+    (1, 0, 0, 1, 0, 0, 0, 0, 0, 0)
+    """
+    return tuple(int(digit in labels) for digit in range(10))
+
+
+def write(scene: Image.Image, digit: np.ndarray, quarter: int, rng: np.random.Generator) -> None:
+    """Draw a digit, (8, 8) uint8, somewhere in one quarter of the scene, in a colour that its ground lets be seen."""
+    side = int(rng.integers(SIDES[0], SIDES[1] + 1))
+    right, down = (int(shift) for shift in rng.integers(0, SIDE // 2 - side + 1, 2))
+    x, y = SIDE // 2 * (quarter % 2) + right, SIDE // 2 * (quarter // 2) + down
+    ground = scene.crop((x, y, x + side, y + side))
+    # light on dark, dark on light
+    darkest = 0 if ImageStat.Stat(ground.convert("L")).mean[0] > 127 else 196
+    ink = tuple(int(level) for level in rng.integers(darkest, darkest + 60, 3))
+    scene.paste(ink, (x, y), Image.fromarray(digit).resize((side, side), Image.Resampling.BICUBIC))

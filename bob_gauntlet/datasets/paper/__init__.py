@@ -1,0 +1,1 @@
+"""The paper's datasets, read from the layouts that their publishers ship."""

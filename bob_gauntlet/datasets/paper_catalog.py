@@ -1,0 +1,134 @@
+"""The datasets of the paper, which a user gets from their publishers."""
+
+from bob_gauntlet.datasets.spec import DatasetSpec
+
+
+def _paper(
+    name: str, about: str, size: str, classes: str, licence: str, citation: str, get: str, source: str = ""
+) -> DatasetSpec:
+    return DatasetSpec(
+        name=name,
+        about=about,
+        size=size,
+        classes=classes,
+        licence=licence,
+        citation=citation,
+        how_to_get=get.format(name=name),
+        source=source or name,
+        loader=f"bob_gauntlet.datasets.paper.{_READERS[name]}" if name in _READERS else "",
+        layout=_LAYOUTS.get(name, ""),
+        downloadable=name in _FETCHED,
+        needs=("imagenet-1k",) if name in _SHIFTED else (),
+        trains_on="imagenet-1k" if name in _SHIFTED else "",
+        overrides=_OVERRIDES.get(name, {}),
+    )
+
+
+_OVERRIDES = {
+    # paper, 3.3: 10 epochs of batches of 64 at one rate
+    "visda-2017": {"finetune": {"epochs": 10, "batch": 64, "lrs": (1e-3,), "weight_decays": (5e-2,)}},
+    # the command of the original's README, in the manner of Medical MAE
+    "chexpert": {
+        "finetune": {
+            "lrs": (1e-3,),
+            "weight_decays": (1e-3,),
+            "warmup_epochs": 10,
+            "min_lr": 1e-5,
+            "drop_path": 0.2,
+            "mixup": 0.0,
+            "cutmix": 0.0,
+            "erasing": 0.0,
+            "auto_augment": "rand-m6-mstd0.5-inc1",
+        }
+    },
+}
+_SHIFTED = ("imagenet-a", "imagenet-r", "imagenet-sketch", "imagenet-v2")
+_FETCHED = ("cifar-100", "flowers-102", "fgvc-aircraft", "eurosat")
+_READERS = {
+    "imagenet-1k": "imagenet:load_imagenet_1k",
+    **{name: f"shifted:load_{name.replace('-', '_')}" for name in _SHIFTED},
+    **{name: f"torchvision_sets:load_{name.replace('-', '_')}" for name in _FETCHED},
+    "visda-2017": "visda:load_visda_2017",
+    "chexpert": "chexpert:load_chexpert",
+}
+# the parts of a layout are those that its reader asks for; "or" begins another layout that it takes as well
+_TREE = "or train/ [val/] test/, each a folder of images a class"
+_WNIDS = "n01443537/*.jpg ... a folder a class, named by its WordNet id; imagenet-1k in its own place"
+_LAYOUTS = {
+    "imagenet-1k": """\
+train/n01440764/*.JPEG ... a folder a class
+val/n01440764/*.JPEG ...
+or Data/CLS-LOC/train/ as above and Data/CLS-LOC/val/ILSVRC2012_val_*.JPEG, with
+   LOC_val_solution.csv, or the devkit's ILSVRC2012_validation_ground_truth.txt and meta.mat
+1percent.txt, 10percent.txt (SimCLR's lists, optional; or in imagenet_subsets/)""",
+    "cifar-100": f"cifar-100-python/train, test, meta\n{_TREE}",
+    "flowers-102": f"flowers-102/jpg/image_00001.jpg ..., imagelabels.mat, setid.mat\n{_TREE}",
+    "fgvc-aircraft": (
+        f"fgvc-aircraft-2013b/data/images/*.jpg, images_variant_train.txt, _val.txt, _test.txt, variants.txt\n{_TREE}"
+    ),
+    "eurosat": f"eurosat/2750/Forest/*.jpg ..., split_zhou_EuroSAT.json (CoOp's split, optional)\n{_TREE}",
+    "chexpert": """\
+CheXpert-v1.0-small/ or CheXpert-v1.0/
+    train.csv, valid.csv
+    train/patient00001/study1/view1_frontal.jpg ..., valid/ ...""",
+    "imagenet-a": _WNIDS,
+    "imagenet-r": _WNIDS,
+    "imagenet-sketch": _WNIDS,
+    "imagenet-v2": "0/*.jpeg ... 999/*.jpeg, or folders named by WordNet ids; imagenet-1k in its own place",
+    "visda-2017": "train/aeroplane/*.png ... 12 folders, validation/aeroplane/*.jpg ...",
+}
+
+_RESEARCH = "non-commercial research and education"
+_FREE = "its publisher, by `bob data {name} --download` or --bob-download"
+_IMAGENET = "image-net.org, after registration"
+
+PAPER = (
+    _paper("imagenet-1k", "natural images", "1.28 M train, 50,000 val", "1,000", _RESEARCH,
+           "Deng et al., ImageNet, CVPR 2009", _IMAGENET),
+    _paper("cifar-100", "natural images of 32 x 32 pixels", "50,000 train, 10,000 test", "100", "not stated",
+           "Krizhevsky, Learning multiple layers of features from tiny images, 2009", _FREE),
+    _paper("flowers-102", "flowers", "1,020 train, 1,020 val, 6,149 test", "102", "not stated",
+           "Nilsback and Zisserman, ICVGIP 2008", _FREE),
+    _paper("fgvc-aircraft", "aircraft variants", "3,334 train, 3,333 val, 3,333 test", "100", _RESEARCH,
+           "Maji et al., arXiv 1306.5151", _FREE),
+    _paper("eurosat", "Sentinel-2 satellite images in RGB; trained on a tenth of its train split", "27,000", "10",
+           "MIT", "Helber et al., EuroSAT, JSTARS 2019", _FREE),
+    _paper("chexpert", "chest radiographs, 5 findings; frontal views, a tenth of them to train",
+           "191,027 frontal train, 202 frontal valid", "5",
+           "Stanford research use agreement", "Irvin et al., CheXpert, AAAI 2019", "stanfordmlgroup.github.io"),
+    _paper("coco-2017", "objects with boxes and masks", "118,287 train, 5,000 val", "80", "CC BY 4.0 (annotations)",
+           "Lin et al., Microsoft COCO, ECCV 2014", "cocodataset.org"),
+    _paper("lvis-v1", "COCO images, long-tailed classes", "100,170 train, 19,809 val", "1,203",
+           "CC BY 4.0 (annotations)", "Gupta et al., LVIS, CVPR 2019", "lvisdataset.org", source="coco-2017"),
+    _paper("imagenet-a", "natural adversarial examples", "7,500 test", "200", "MIT",
+           "Hendrycks et al., CVPR 2021", "github.com/hendrycks/natural-adv-examples"),
+    _paper("imagenet-r", "renditions: art, cartoons, toys", "30,000 test", "200", "MIT",
+           "Hendrycks et al., ICCV 2021", "github.com/hendrycks/imagenet-r"),
+    _paper("imagenet-sketch", "sketches", "50,889 test", "1,000", "MIT",
+           "Wang et al., NeurIPS 2019", "github.com/HaohanWang/ImageNet-Sketch"),
+    _paper("imagenet-v2", "re-collected test set, matched frequency", "10,000 test", "1,000", "MIT",
+           "Recht et al., ICML 2019", "github.com/modestyachts/ImageNetV2"),
+    _paper("visda-2017", "rendered objects to train, photos to test; source: 2% of the former, kept from training",
+           "152,397 synthetic, 55,388 real", "12", "MIT",
+           "Peng et al., arXiv 1710.06924", "github.com/VisionLearningGroup/taskcv-2017-public"),
+    _paper("sim10k-cityscapes", "cars: rendered streets to train, Cityscapes to test", "10,000 train, 500 test",
+           "1", _RESEARCH, "Johnson-Roberson et al., ICRA 2017; Cordts et al., CVPR 2016",
+           "fcav.engin.umich.edu and cityscapes-dataset.com"),
+    _paper("cub-200", "bird species", "11,788", "200", _RESEARCH, "Wah et al., 2011",
+           "vision.caltech.edu/datasets/cub_200_2011"),
+    _paper("inaturalist", "species, 5 images of each kept", "about 450,000", "over 1,000", _RESEARCH,
+           "Van Horn et al., CVPR 2018", "github.com/visipedia/inat_comp"),
+    _paper("objectnet", "objects in uncommon poses", "50,000", "313", "CC BY 4.0, for testing only",
+           "Barbu et al., NeurIPS 2019", "objectnet.dev"),
+    _paper("instre", "toys and household objects, subset S1", "about 28,000", "200", _RESEARCH,
+           "Wang and Jiang, TOMM 2015", "the authors, on request"),
+    _paper("gldv2", "landmarks of the world", "over 1 M index, 118,000 queries", "over 1,000",
+           "CC BY 4.0 (annotations)", "Weyand et al., CVPR 2020", "github.com/cvdfoundation/google-landmark"),
+    _paper("roxford5k", "buildings of Oxford, medium protocol", "70 queries, 4,993 gallery", "11", _RESEARCH,
+           "Radenovic et al., CVPR 2018", "cmp.felk.cvut.cz/revisitop"),
+    _paper("rparis6k", "buildings of Paris, medium protocol", "70 queries, 6,322 gallery", "11", _RESEARCH,
+           "Radenovic et al., CVPR 2018", "cmp.felk.cvut.cz/revisitop"),
+    _paper("copydays", "copy detection, strong attacks", "157 originals, 229 strong copies", "157", _RESEARCH,
+           "Douze et al., CIVR 2009", "lear.inrialpes.fr/~jegou/data.php"),
+)  # fmt: skip
+"""What runs at paper scale."""

@@ -1,0 +1,147 @@
+"""Datasets of the user's own, declared in `bob.toml`: folders of class folders, or CSV files of paths and labels."""
+
+import csv
+import os
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from bob_gauntlet.datasets.dataset import Dataset
+from bob_gauntlet.datasets.places import Places
+from bob_gauntlet.datasets.tree import Files, class_folders, listed, split
+from bob_gauntlet.errors import BobError, MissingError, nearest
+
+
+class Row(NamedTuple):
+    """One line of a CSV file: where it stands, the image's path and its label cell."""
+
+    line: int
+    path: str
+    label: str
+
+
+def load(name: str, places: Places) -> Dataset:
+    """A dataset of the user's own, with roles train, test and, where declared, val.
+
+    Raises MissingError where a declared path does not exist, BobError where what it holds is wrong.
+    """
+    table = places.own[name]
+    for role, path in places.roots(name).items():
+        if not path.exists():
+            raise MissingError(f"{name}'s {role} is not in {path}; put it there, or mend {places.declared_in}")
+    multi_label = bool(table.get("multi_label", False))
+    files: dict[str, Files] = {}
+    classes = tuple(table["classes"]) if "classes" in table else None
+    for role, path in places.roots(name).items():
+        what = f"{name}'s {role}"
+        if table["kind"] == "folder":
+            files[role] = class_folders(path, what, classes)
+        else:
+            files[role] = _from_csv(path, what, classes, multi_label=multi_label)
+        classes = files[role].classes
+    _check_apart(name, files)
+    assert classes is not None
+    return Dataset(name, {role: split(role, found) for role, found in files.items()}, classes, multi_label)
+
+
+def _check_apart(name: str, files: Mapping[str, Files]) -> None:
+    """BobError where a file is in two roles: its score would be no test."""
+    seen: dict[Path, str] = {}
+    for role, found in files.items():
+        root = found.root.resolve()
+        for path in found.paths:
+            other = seen.setdefault(Path(os.path.normpath(root / path)), role)
+            if other != role:
+                raise BobError(f"{name}: {path} is in {other} and in {role}; take it out of one of them")
+
+
+def _from_csv(path: Path, what: str, classes: Sequence[str] | None, *, multi_label: bool) -> Files:
+    """The images that a CSV file names, labelled by `classes`, else by the sorted labels of the file itself."""
+    rows = list(_rows(path, multi_label=multi_label))
+    if not rows:
+        raise BobError(f"{path}:2: no line after the first; {what} needs images")
+    cells = [_labels(row.label) if multi_label else [row.label] for row in rows]
+    known = tuple(classes or _classes([label for cell in cells for label in cell]))
+    if len(known) < 2:
+        raise BobError(f"{path}: one class alone in its column label; {what} needs two")
+    index = {label: number for number, label in enumerate(known)}
+    found = [
+        [_index(label, index, f"{path}:{row.line}") for label in cell] for row, cell in zip(rows, cells, strict=True)
+    ]
+    _check_paths(path, rows)
+    labels = _one_hot(found, len(known)) if multi_label else np.array(found, np.int64)[:, 0]
+    return listed(path.parent, what, [row.path for row in rows], labels, known)
+
+
+def _one_hot(found: Sequence[Sequence[int]], classes: int) -> np.ndarray:
+    """(N, C) {0, 1} from the indices of each example.
+
+    >>> _one_hot([[0, 2], []], 3).tolist()
+    [[1, 0, 1], [0, 0, 0]]
+    """
+    labels = np.zeros((len(found), classes), np.int64)
+    for row, indices in zip(labels, found, strict=True):
+        row[list(indices)] = 1
+    return labels
+
+
+def _rows(path: Path, *, multi_label: bool) -> Iterator[Row]:
+    """The lines of a CSV file that has the columns path and label; a cell without labels is for multi-label alone."""
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.DictReader(file, strict=True)
+            for column in ("path", "label"):
+                if column not in (reader.fieldnames or ()):
+                    raise BobError(f"{path}:1: no column {column!r}; its first line has to be path,label")
+            for row in reader:
+                image, label = (row["path"] or "").strip(), (row["label"] or "").strip()
+                if not image or row["label"] is None or not (label or multi_label):
+                    raise BobError(f"{path}:{reader.line_num}: a line has to be PATH,LABEL")
+                yield Row(reader.line_num, image, label)
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise BobError(f"{path}: {reason}; it has to be a CSV file in UTF-8") from error
+
+
+def _check_paths(path: Path, rows: Sequence[Row]) -> None:
+    """BobError with file and line for an image that is not there, is named twice or is not relative to the file."""
+    seen: dict[str, int] = {}
+    for row in rows:
+        where = f"{path}:{row.line}"
+        if Path(row.path).is_absolute():
+            raise BobError(f"{where}: {row.path} has to be relative to the folder of this file")
+        if not (path.parent / row.path).is_file():
+            raise BobError(f"{where}: there is no file {path.parent / row.path}")
+        if seen.setdefault(row.path, row.line) != row.line:
+            raise BobError(f"{where}: {row.path} was on line {seen[row.path]} already; keep one of the two")
+
+
+def _labels(cell: str) -> list[str]:
+    """The labels of a cell, parted by | or ;.
+
+    >>> _labels("cat | dog"), _labels("")
+    (['cat', 'dog'], [])
+    """
+    return [label.strip() for label in re.split(r"[|;]", cell) if label.strip()]
+
+
+def _classes(labels: Sequence[str]) -> list[str]:
+    """The distinct labels, sorted; by value where all are whole numbers.
+
+    >>> _classes(["10", "9", "9"])
+    ['9', '10']
+    """
+    distinct = set(labels)
+    return sorted(distinct, key=int) if all(label.isdecimal() for label in distinct) else sorted(distinct)
+
+
+def _index(label: str, classes: Mapping[str, int], where: str) -> int:
+    """The index of a label: that of the class so named, or the number itself where no class is named by a number."""
+    if label in classes:
+        return classes[label]
+    if label.isdecimal() and int(label) < len(classes) and not any(name.isdecimal() for name in classes):
+        return int(label)
+    raise BobError(f"{where}: {label!r} is not among the {len(classes)} classes{nearest(label, classes, 1)}")

@@ -1,0 +1,146 @@
+"""End-to-end fine-tuning: every weight of the backbone learns, under the paper's schedule and augmentation."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from bob_gauntlet.protocols.heads import tested, tuned_details
+from bob_gauntlet.protocols.recipe import Measured, canonical
+from bob_gauntlet.scores import Fidelity
+
+if TYPE_CHECKING:
+    from bob_gauntlet.backbones.backbone import Backbone
+    from bob_gauntlet.datasets.dataset import Dataset
+    from bob_gauntlet.engine.examples import Examples
+    from bob_gauntlet.engine.training import Plan
+    from bob_gauntlet.engine.tuning import Grid, Tuned
+    from bob_gauntlet.run import Run
+
+
+@dataclass(frozen=True)
+class FineTune:
+    """AdamW with layer decay, mixup, CutMix and RandAugment, over a grid of learning rates and weight decays.
+
+    The paper's recipe (3.1, appendix B.1; Tables 8 and 9), by timm's parts: cosine schedule with warm-up, drop path,
+    label smoothing, random erasing; no EMA. The run that the validation images prefer after its last epoch is tested as
+    it is. Without a validation split a tenth of train, at most 10,000 images, is carved out. `fidelity="paper"`
+    does as the original: trains on all of train, and keeps the best epoch of the best run on the images that it
+    reports.
+
+    >>> FineTune().id
+    'finetune'
+    """
+
+    id: ClassVar[str] = "finetune"
+    version: ClassVar[int] = 1
+    seeded: ClassVar[bool] = True
+    mini: ClassVar[Mapping[str, Any]] = {
+        "input_size": 64,
+        "epochs": 6,
+        "warmup_epochs": 1,
+        "batch": 32,
+        "lrs": (2e-3, 5e-4),
+        "scratch_lrs": (),
+        "weight_decays": (5e-2,),
+        # in six epochs these teach nothing
+        "mixup": 0.0,
+        "cutmix": 0.0,
+        "erasing": 0.0,
+        "stop_beaten": True,
+        "amp": False,
+    }
+
+    # side of the input in pixels; None is the backbone's own
+    input_size: int | None = None
+    fidelity: Fidelity = "sound"
+    epochs: int = 100
+    warmup_epochs: int = 5
+    warmup_lr: float = 1e-4
+    min_lr: float = 1e-6
+    # images of an optimiser step, and of those how many go through the network at once: halved where memory runs out
+    batch: int = 1024
+    micro_batch: int = 128
+    lrs: tuple[float, ...] = (1e-3, 5e-4, 1e-4)
+    # tried as well from a random initialisation
+    scratch_lrs: tuple[float, ...] = (1e-2, 5e-3)
+    weight_decays: tuple[float, ...] = (5e-2, 1e-3)
+    layer_decays: tuple[float, ...] = (0.75,)
+    # convolutional networks alone: SGD with Nesterov momentum at these rates, without layer decay; () for AdamW as all
+    conv_sgd_lrs: tuple[float, ...] = ()
+    drop_path: float = 0.1
+    mixup: float = 0.8
+    cutmix: float = 1.0
+    smoothing: float = 0.1
+    auto_augment: str = "rand-m9-mstd0.5-inc1"
+    erasing: float = 0.25
+    # bfloat16, or float16, on a GPU
+    amp: bool = True
+    # end a run that is clearly behind the best one at the same epoch
+    stop_beaten: bool = False
+
+    def evaluate(self, backbone: "Backbone", dataset: "Dataset", run: "Run") -> Iterator[Measured]:
+        """Top-1 and top-5 in %; mean AUC in % where images have several labels."""
+        yield from tested(self, backbone, dataset, run)
+
+    def classifiers(self, backbone: "Backbone", dataset: "Dataset", run: "Run") -> "list[Tuned]":
+        """The network of each seed; from the artefacts where it was trained before."""
+        from bob_gauntlet.engine.examples import examples
+
+        drawn = [examples(dataset, seed, paper=self.fidelity == "paper") for seed in run.seeds]
+        return self.tuned(backbone, drawn, len(dataset.classes), run, canonical(self))
+
+    def tuned(
+        self, backbone: "Backbone", drawn: "Sequence[Examples]", classes: int, run: "Run", form: dict[str, Any]
+    ) -> "list[Tuned]":
+        """The network of each seed on the examples that were drawn for it; `form` names the artefacts."""
+        from bob_gauntlet.engine.tuning import tune
+
+        grid = self._grid(backbone, classes)
+        return [tune(backbone, each, grid, seed, run, form) for each, seed in zip(drawn, run.seeds, strict=True)]
+
+    def details(self, classifiers: Sequence[Any], seeds: tuple[int, ...]) -> dict[str, Any]:
+        """Which run was chosen, the others, the curve of seed 0, and what the machine made of the batch."""
+        return tuned_details(classifiers, seeds, self.fidelity)
+
+    def tested_on(self, dataset: "Dataset") -> str:
+        """`test`, or with `fidelity="paper"` the split that the original reported."""
+        return dataset.reported(self.fidelity)
+
+    def precision(self, device: str) -> str:
+        """Of the arithmetic on a device."""
+        if device == "cpu" or not self.amp:
+            return "float32"
+        from bob_gauntlet.engine.tuning import numerics
+
+        return numerics(device, amp=self.amp).partition(" ")[2]
+
+    def _grid(self, backbone: "Backbone", classes: int) -> "Grid":
+        from bob_gauntlet.engine.stream import Augmentation
+        from bob_gauntlet.engine.tuning import Grid
+
+        return Grid(
+            plans=tuple(self._plans(backbone)),
+            augmentation=Augmentation(auto_augment=self.auto_augment, erasing=self.erasing),
+            batch=self.batch,
+            transform=backbone.ticket.input_transform(self.input_size),
+            classes=classes,
+            drop_path=self.drop_path,
+            stop_beaten=self.stop_beaten,
+        )
+
+    def _plans(self, backbone: "Backbone") -> "Iterator[Plan]":
+        from bob_gauntlet.engine.training import Plan
+
+        traits = backbone.ticket.traits
+        sgd = traits.family == "conv" and bool(self.conv_sgd_lrs)
+        rates = self.conv_sgd_lrs if sgd else self.lrs + (() if traits.pretrained else self.scratch_lrs)
+        for lr in rates:
+            for layer_decay in (None,) if sgd else self.layer_decays:
+                for weight_decay in self.weight_decays:
+                    yield Plan(
+                        lr=lr, weight_decay=weight_decay, layer_decay=layer_decay, epochs=self.epochs,
+                        warmup_epochs=self.warmup_epochs, warmup_lr=min(self.warmup_lr, lr), min_lr=self.min_lr,
+                        optimiser="sgd" if sgd else "adamw", micro_batch=self.micro_batch, mixup=self.mixup,
+                        cutmix=self.cutmix, smoothing=self.smoothing, amp=self.amp,
+                        best_epoch=self.fidelity == "paper",
+                    )  # fmt: skip

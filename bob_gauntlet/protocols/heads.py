@@ -1,0 +1,106 @@
+"""What a recipe that trains a classifier offers to those that test one: calibration, shifts, attacks."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from bob_gauntlet.protocols.recipe import Measured, Recipe
+from bob_gauntlet.scores import Fidelity
+
+if TYPE_CHECKING:
+    import torch
+
+    from bob_gauntlet.backbones.backbone import Backbone
+    from bob_gauntlet.datasets.dataset import Dataset, Split
+    from bob_gauntlet.run import Run
+
+
+class Classifier(Protocol):
+    """A trained classifier of one seed, bound to its backbone and to the dataset it was trained on."""
+
+    def scores(self, split: "Split", run: "Run") -> np.ndarray:
+        """(N, C) logits of every image of a split."""
+
+    def held_out(self, run: "Run") -> tuple[np.ndarray, np.ndarray] | None:
+        """(V, C) logits and targets of validation images, by a classifier that was not trained on them.
+
+        None where hyper-parameters were chosen on the images that are reported, so that none are left.
+        """
+
+    def differentiable(self) -> "tuple[torch.nn.Module, Callable[[torch.Tensor], torch.Tensor]]":
+        """The module whose parameters have to stay as they are, and images (B, 3, H, W) in [0, 1] to logits."""
+
+
+class HeadRecipe(Recipe, Protocol):
+    """A recipe that trains classifiers, one a seed, or finds them where its own setting has trained them."""
+
+    def classifiers(self, backbone: "Backbone", dataset: "Dataset", run: "Run") -> Sequence[Classifier]:
+        """The classifier of each of `run.seeds`, trained on the dataset's train and val."""
+
+    def details(self, classifiers: Sequence[Any], seeds: tuple[int, ...]) -> dict[str, Any]:
+        """How they were chosen: provenance of every score that rests on them."""
+
+    def tested_on(self, dataset: "Dataset") -> str:
+        """The role whose images are reported: `test`, but where `fidelity="paper"` follows the original."""
+
+
+def tested(recipe: HeadRecipe, backbone: "Backbone", dataset: "Dataset", run: "Run") -> Iterator[Measured]:
+    """Top-1 and top-5 in %, or mean AUC in % where images have several labels, of a recipe's classifiers."""
+    found = recipe.classifiers(backbone, dataset, run)
+    split = dataset[recipe.tested_on(dataset)]
+    scores = [classifier.scores(split, run) for classifier in found]
+    yield from judged(scores, split.targets, split.ids, split.clusters, recipe.details(found, run.seeds))
+
+
+def tuned_details(classifiers: Sequence[Any], seeds: tuple[int, ...], fidelity: Fidelity) -> dict[str, Any]:
+    """Of trained networks: which run was chosen, the others, the curve of seed 0, what the machine made of the batch."""
+    facts = [classifier.facts for classifier in classifiers]
+    shared = (
+        "curve", "runs", "micro_batch", "effective_batch", "drop_path", "train_images", "validation_images",
+        "unreadable_images",
+    )  # fmt: skip
+    return {
+        "selection": "best epoch of the best run on the reported images, as in the original"
+        if fidelity == "paper"
+        else "best run on validation images after its last epoch",
+        "run": [each["chosen"] for each in facts],
+        "validation": [each["judged"][0] for each in facts],
+        **{name: facts[0][name] for name in shared},
+        "seeds": list(seeds),
+    }
+
+
+def judged(
+    scores: list[np.ndarray],
+    targets: np.ndarray,
+    ids: tuple[str, ...],
+    clusters: tuple[str, ...],
+    details: Mapping[str, Any],
+) -> Iterator[Measured]:
+    """The metrics of (N, C) scores of each seed: means over seeds, with their spread.
+
+    Per-example values are means over the seeds too.
+    """
+    from bob_gauntlet.metrics.classification import in_top_k, label_aucs
+
+    classes = scores[0].shape[1]
+    if targets.ndim == 2:
+        aucs = [100 * label_aucs(s, targets) for s in scores]
+        skipped = int(np.isnan(aucs[0]).sum())
+        values = [float(np.nanmean(auc)) for auc in aucs]
+        extra = {**details, **_spread(values), "chance": 50.0, "labels_with_one_value": skipped}
+        yield Measured("mean_auc", float(np.mean(values)), details=extra)
+        return
+    for k in (1, 5):
+        if k < classes:
+            right = np.stack([100.0 * in_top_k(s, targets, k) for s in scores])
+            extra = {**details, **_spread(right.mean(axis=1).tolist()), "chance": 100.0 * k / classes}
+            yield Measured(f"top{k}", float(right.mean()), right.mean(axis=0), ids, clusters, extra)
+
+
+def _spread(values: list[float]) -> dict[str, Any]:
+    """Each seed's value and their standard deviation, where there is more than one."""
+    if len(values) < 2:
+        return {}
+    return {"by_seed": values, "seed_std": float(np.std(values, ddof=1))}

@@ -1,0 +1,102 @@
+"""The paper's own linear probe: LARS on augmented images, the backbone frozen."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from bob_gauntlet.protocols.heads import tested, tuned_details
+from bob_gauntlet.protocols.recipe import Measured, canonical
+from bob_gauntlet.scores import Fidelity
+
+if TYPE_CHECKING:
+    from bob_gauntlet.backbones.backbone import Backbone
+    from bob_gauntlet.datasets.dataset import Dataset
+    from bob_gauntlet.engine.tuning import Grid, Tuned
+    from bob_gauntlet.run import Run
+
+
+@dataclass(frozen=True)
+class LinearProbeLARS:
+    """A linear layer behind a BatchNorm without parameters, trained by LARS for 90 epochs (paper 3.1, Table 8; MAE).
+
+    Random resized crop and flip; no weight decay; cosine after every step, warm-up from 0. The learning rate is
+    `base_lr` x batch / 256. The backbone stays in evaluation mode (in the original its BatchNorm statistics moved). All
+    networks get the BatchNorm and their own normalisation (in the original, ResNets got none, and all were fed ImageNet
+    statistics). The last epoch is tested; with `fidelity="paper"` the best one, chosen on the reported images.
+
+    >>> LinearProbeLARS().id
+    'linear-probe-lars'
+    """
+
+    id: ClassVar[str] = "linear-probe-lars"
+    version: ClassVar[int] = 1
+    seeded: ClassVar[bool] = True
+    mini: ClassVar[Mapping[str, Any]] = {
+        "input_size": 64,
+        "epochs": 12,
+        "warmup_epochs": 1,
+        "batch": 32,
+        "base_lr": 4.0,
+        "amp": False,
+    }
+
+    # side of the input in pixels; None is the backbone's own
+    input_size: int | None = None
+    fidelity: Fidelity = "sound"
+    epochs: int = 90
+    warmup_epochs: int = 10
+    # images of an optimiser step, and how many go through the network at once
+    batch: int = 4096
+    micro_batch: int = 512
+    base_lr: float = 0.1
+    amp: bool = True
+
+    def evaluate(self, backbone: "Backbone", dataset: "Dataset", run: "Run") -> Iterator[Measured]:
+        """Top-1 and top-5 in %; mean AUC in % where images have several labels."""
+        yield from tested(self, backbone, dataset, run)
+
+    def classifiers(self, backbone: "Backbone", dataset: "Dataset", run: "Run") -> "list[Tuned]":
+        """The head of each seed; from the artefacts where it was trained before."""
+        from bob_gauntlet.engine.examples import examples
+        from bob_gauntlet.engine.tuning import tune
+
+        grid, form = self._grid(backbone, len(dataset.classes)), canonical(self)
+        return [
+            tune(backbone, examples(dataset, seed, paper=self.fidelity == "paper"), grid, seed, run, form)
+            for seed in run.seeds
+        ]
+
+    def details(self, classifiers: Sequence[Any], seeds: tuple[int, ...]) -> dict[str, Any]:
+        """The curve of seed 0, and what the machine made of the batch."""
+        return tuned_details(classifiers, seeds, self.fidelity)
+
+    def tested_on(self, dataset: "Dataset") -> str:
+        """`test`, or with `fidelity="paper"` the split that the original reported."""
+        return dataset.reported(self.fidelity)
+
+    def precision(self, device: str) -> str:
+        """Of the arithmetic on a device."""
+        if device == "cpu" or not self.amp:
+            return "float32"
+        from bob_gauntlet.engine.tuning import numerics
+
+        return numerics(device, amp=self.amp).partition(" ")[2]
+
+    def _grid(self, backbone: "Backbone", classes: int) -> "Grid":
+        from bob_gauntlet.engine.stream import Augmentation
+        from bob_gauntlet.engine.training import Plan
+        from bob_gauntlet.engine.tuning import Grid
+
+        plan = Plan(
+            lr=self.base_lr * self.batch / 256, weight_decay=0.0, layer_decay=None, epochs=self.epochs,
+            warmup_epochs=self.warmup_epochs, warmup_lr=0.0, min_lr=0.0, optimiser="lars", per_step=True,
+            micro_batch=self.micro_batch, amp=self.amp, best_epoch=self.fidelity == "paper",
+        )  # fmt: skip
+        return Grid(
+            plans=(plan,),
+            augmentation=Augmentation(interpolation="bicubic"),
+            batch=self.batch,
+            transform=backbone.ticket.input_transform(self.input_size),
+            classes=classes,
+            frozen=True,
+        )

@@ -1,0 +1,74 @@
+"""`visda-2017`: what is kept from training, and lists that must agree with the folders."""
+
+import random
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bob_gauntlet.datasets.paper.visda import load_visda_2017
+from bob_gauntlet.datasets.places import Places
+from bob_gauntlet.errors import BobError
+
+from . import trees
+from .trees import OBJECTS, folders
+
+
+def test_rendered_images_are_divided(tmp_path: Path) -> None:
+    """2% of each class, and one at least, become source; photos are test; classes are the sorted folders."""
+    folders(tmp_path / "visda-2017/train", OBJECTS[:2], 100, "{i:03}.png")
+    folders(tmp_path / "visda-2017/train", OBJECTS[2:], 5, "{i:03}.png")
+    folders(tmp_path / "visda-2017/validation", OBJECTS, 2)
+    found = load_visda_2017(Places(tmp_path))
+    assert found.classes == OBJECTS
+    assert np.bincount(found["source"].targets).tolist() == [2, 2, 1]
+    assert np.bincount(found["train"].targets).tolist() == [98, 98, 4]
+    assert np.bincount(found["test"].targets).tolist() == [2, 2, 2]
+    drawn = sorted(random.Random(0).sample(range(100), 100)[:2])
+    assert found["source"].ids[:2] == tuple(f"aeroplane/{i:03}.png" for i in drawn)
+    assert not set(found["source"].ids) & set(found["train"].ids)
+
+
+def test_lists_are_optional(tmp_path: Path) -> None:
+    """With and without image_list.txt it is the same dataset."""
+    trees.visda_2017(tmp_path)
+    known = load_visda_2017(Places(tmp_path)).fingerprints
+    for path in tmp_path.rglob("image_list.txt"):
+        path.unlink()
+    assert load_visda_2017(Places(tmp_path)).fingerprints == known
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("bus/validation_bus_1.jpg 1\n", "", r"disagree on bus/validation_bus_1.jpg"),
+        ("bus/validation_bus_1.jpg 1\n", "bus/validation_bus_1.jpg 2\n", r"disagree on bus/validation_bus_1.jpg"),
+        ("bus/validation_bus_1.jpg 1\n", "bus/other.jpg 1\n", r"disagree on bus/other.jpg"),
+        ("bus/validation_bus_1.jpg 1\n", "bus/validation_bus_1.jpg\n", r"image_list.txt, line 7: not a path and"),
+    ],
+    ids=["unlisted image", "another label", "missing image", "no label"],
+)
+def test_a_list_out_of_step(old: str, new: str, message: str, tmp_path: Path) -> None:
+    """The first image, or the line, is named."""
+    trees.visda_2017(tmp_path)
+    path = tmp_path / "visda-2017/validation/image_list.txt"
+    path.write_text(path.read_text().replace(old, new))
+    with pytest.raises(BobError, match=message):
+        load_visda_2017(Places(tmp_path))
+
+
+def test_a_class_that_cannot_be_divided(tmp_path: Path) -> None:
+    """One rendered image of a class."""
+    folders(tmp_path / "visda-2017/train", OBJECTS[:2], 3)
+    folders(tmp_path / "visda-2017/train", OBJECTS[2:], 1)
+    folders(tmp_path / "visda-2017/validation", OBJECTS, 2)
+    with pytest.raises(BobError, match=r"truck/truck_0.jpg is alone in its class"):
+        load_visda_2017(Places(tmp_path))
+
+
+def test_photos_of_another_class(tmp_path: Path) -> None:
+    """It is named."""
+    trees.visda_2017(tmp_path)
+    (tmp_path / "visda-2017/validation/bus").rename(tmp_path / "visda-2017/validation/boat")
+    with pytest.raises(BobError, match=r"visda-2017 validation: .* boat"):
+        load_visda_2017(Places(tmp_path))

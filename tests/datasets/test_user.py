@@ -1,0 +1,188 @@
+"""Datasets of the user's own: folders, CSV files, and what is refused of them."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bob_gauntlet.artifacts import Artifacts
+from bob_gauntlet.datasets.dataset import Dataset
+from bob_gauntlet.datasets.loading import fingerprints, load
+from bob_gauntlet.datasets.places import Places
+from bob_gauntlet.errors import BobError, MissingError
+
+from .trees import folders, noise
+
+
+def places(folder: Path, **table: Any) -> Places:
+    """Those of a bob.toml in `folder` that declares `mine`."""
+    return Places(folder / "data", own={"mine": table}, folder=folder, declared_in=str(folder / "bob.toml"))
+
+
+def by_folder(folder: Path, **more: Any) -> Dataset:
+    """`mine`, with folders train and test."""
+    return load("mine", places(folder, kind="folder", train="t/train", test="t/test", **more))
+
+
+@pytest.fixture
+def trees(tmp_path: Path) -> Path:
+    """Folders t/train, t/val and t/test."""
+    for role, count in (("train", 4), ("val", 2), ("test", 3)):
+        folders(tmp_path / "t" / role, ("cat", "dog"), count, f"{role}_{{i}}.jpg")
+    return tmp_path
+
+
+def test_folders(trees: Path) -> None:
+    """Roles as declared; val may be left out."""
+    dataset = by_folder(trees, val="t/val")
+    assert dataset.name == "mine"
+    assert {role: len(split) for role, split in dataset.splits.items()} == {"train": 8, "val": 4, "test": 6}
+    assert dataset.classes == ("cat", "dog")
+    assert dataset["test"].targets.tolist() == [0, 0, 0, 1, 1, 1]
+    assert dataset["test"].ids[0] == "cat/test_0.jpg"
+    assert list(by_folder(trees).splits) == ["train", "test"]
+
+
+def test_declared_classes_set_the_order_of_folders(trees: Path) -> None:
+    """And refuse others."""
+    dataset = by_folder(trees, classes=["dog", "cat"])
+    assert dataset.classes == ("dog", "cat")
+    assert dataset["train"].targets.tolist() == [1] * 4 + [0] * 4
+    with pytest.raises(BobError, match="mine's train: 1 of 2 class folders are not among"):
+        by_folder(trees, classes=["dog", "cow"])
+
+
+def test_a_class_of_test_alone_is_refused(trees: Path) -> None:
+    """No head could know it."""
+    noise(trees / "t/test/eel/x.jpg")
+    with pytest.raises(BobError, match=r"mine's test: 1 of 3 class folders .*: eel"):
+        by_folder(trees)
+
+
+def test_an_absent_folder_is_missing(trees: Path) -> None:
+    """A skip: it names the path and the file to mend."""
+    with pytest.raises(MissingError, match=r"mine's val is not in .*t/nowhere; .*bob.toml"):
+        by_folder(trees, val="t/nowhere")
+
+
+def test_an_image_in_two_roles_is_refused(trees: Path) -> None:
+    """Tested on what was trained on."""
+    with pytest.raises(BobError, match=r"cat/train_0.jpg is in train and in val"):
+        by_folder(trees, val="t/train")
+
+
+def csvs(folder: Path, train: str, test: str, **more: Any) -> Places:
+    """Lists of images a.jpg ... f.jpg, without their header."""
+    for letter in "abcdef":
+        if not (folder / f"lists/{letter}.jpg").exists():
+            noise(folder / f"lists/{letter}.jpg")
+    for role, lines in (("train", train), ("test", test)):
+        header = "" if lines.startswith("path") or lines.startswith("x") else "path,label\n"
+        (folder / f"lists/{role}.csv").write_text(header + lines.replace(" ", "\n"))
+    return places(folder, kind="csv", train="lists/train.csv", test="lists/test.csv", **more)
+
+
+def test_lists_of_names(tmp_path: Path) -> None:
+    """Paths are relative to the list; classes are train's labels, sorted; other columns are passed by."""
+    dataset = load("mine", csvs(tmp_path, "b.jpg,dog a.jpg,cat", "path,by,label d.jpg,me,dog c.jpg,me,dog"))
+    assert dataset.classes == ("cat", "dog")
+    assert dataset["train"].ids == ("a.jpg", "b.jpg")
+    assert dataset["train"].targets.tolist() == [0, 1]
+    assert dataset["test"].targets.tolist() == [1, 1]
+    assert dataset["test"].image(1).size == (40, 40)
+    assert not dataset.multi_label
+
+
+def test_lists_of_numbers(tmp_path: Path) -> None:
+    """Sorted by value; indices where the classes have names."""
+    dataset = load("mine", csvs(tmp_path, "a.jpg,10 b.jpg,9", "c.jpg,10"))
+    assert dataset.classes == ("9", "10")
+    assert dataset["train"].targets.tolist() == [1, 0]
+    named = load("mine", csvs(tmp_path, "a.jpg,1 b.jpg,0", "c.jpg,dog", classes=["cat", "dog", "eel"]))
+    assert named.classes == ("cat", "dog", "eel")
+    assert (named["train"].targets.tolist(), named["test"].targets.tolist()) == ([1, 0], [1])
+
+
+def test_several_labels_in_a_cell(tmp_path: Path) -> None:
+    """Parted by | or ;, an empty cell has none; a column with a single value in test is the metric's to skip."""
+    found = csvs(tmp_path, "a.jpg,cat|dog b.jpg,eel;cat c.jpg,", "d.jpg,cat e.jpg,cat", multi_label=True)
+    dataset = load("mine", found)
+    assert dataset.multi_label
+    assert dataset.classes == ("cat", "dog", "eel")
+    assert dataset["train"].targets.tolist() == [[1, 1, 0], [1, 0, 1], [0, 0, 0]]
+    assert dataset["test"].targets.tolist() == [[1, 0, 0], [1, 0, 0]]
+
+
+def test_no_label_is_an_empty_cell_not_an_absent_one(tmp_path: Path) -> None:
+    """A line that ends before its label is cut off."""
+    with pytest.raises(BobError, match=r"train.csv:3: a line has to be PATH,LABEL"):
+        load("mine", csvs(tmp_path, "a.jpg,cat|dog b.jpg", "d.jpg,cat", multi_label=True))
+
+
+@pytest.mark.parametrize(
+    ("train", "test", "says"),
+    [
+        ("a.jpg,cat b.jpg,dog", "c.jpg,dgo", "test.csv:2: 'dgo' is not among the 2 classes; did you mean dog"),
+        ("a.jpg,cat b.jpg,dog z.jpg,dog", "c.jpg,dog", "train.csv:4: there is no file .*z.jpg"),
+        ("a.jpg,cat b.jpg,dog a.jpg,cat", "c.jpg,dog", "train.csv:4: a.jpg was on line 2 already"),
+        ("a.jpg,cat b.jpg,dog", "/c.jpg,dog", "test.csv:2: /c.jpg has to be relative"),
+        ("a.jpg,cat b.jpg", "c.jpg,dog", "train.csv:3: a line has to be PATH,LABEL"),
+        ("a.jpg,cat b.jpg,", "c.jpg,dog", "train.csv:3: a line has to be PATH,LABEL"),
+        ("a.jpg,cat ,dog", "c.jpg,dog", "train.csv:3: a line has to be PATH,LABEL"),
+        ("path,class a.jpg,cat", "c.jpg,dog", "train.csv:1: no column 'label'"),
+        ("x,label a.jpg,cat", "c.jpg,dog", "train.csv:1: no column 'path'"),
+        ("a.jpg,cat b.jpg,cat", "c.jpg,cat", "train.csv: one class alone"),
+        ("a.jpg,cat b.jpg,dog", "", "test.csv:2: no line after the first"),
+        ("a.jpg,cat b.jpg,dog", "a.jpg,cat", "mine: a.jpg is in train and in test"),
+        ("a.jpg,1 b.jpg,2", "c.jpg,0", "test.csv:2: '0' is not among the 2 classes"),
+        ('a.jpg,"cat', "c.jpg,cat", "train.csv: .*has to be a CSV file"),
+    ],
+)
+def test_a_wrong_list_names_file_and_line(tmp_path: Path, train: str, test: str, says: str) -> None:
+    """In one line."""
+    with pytest.raises(BobError, match=says) as caught:
+        load("mine", csvs(tmp_path, train, test))
+    assert len(str(caught.value).splitlines()) == 1
+
+
+def test_a_list_in_another_encoding_or_a_folder_is_named(tmp_path: Path) -> None:
+    """CSV files are UTF-8, with or without a byte order mark."""
+    found = csvs(tmp_path, "a.jpg,cat b.jpg,dog", "c.jpg,dog")
+    path = tmp_path / "lists/train.csv"
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    assert len(load("mine", found)["train"]) == 2
+    path.write_bytes("path,label\na.jpg,ü\n".encode("latin-1"))
+    with pytest.raises(BobError, match=r"train.csv: .*CSV file in UTF-8"):
+        load("mine", found)
+    path.unlink()
+    path.mkdir()
+    with pytest.raises(BobError, match=r"train.csv: Is a directory; it has to be a CSV file in UTF-8"):
+        load("mine", found)
+
+
+def test_fingerprints_follow_labels_and_content(tmp_path: Path) -> None:
+    """A list is read anew each time: a label edited, an image changed in place, and it is another dataset."""
+    artifacts = Artifacts(tmp_path / "artifacts")
+    found = csvs(tmp_path, "a.jpg,cat b.jpg,dog c.jpg,cat", "d.jpg,dog")
+    seen = [fingerprints("mine", artifacts, found)]
+    assert fingerprints("mine", artifacts, found) == seen[0]
+    csvs(tmp_path, "a.jpg,cat b.jpg,dog c.jpg,dog", "d.jpg,dog")
+    seen.append(fingerprints("mine", artifacts, found))
+    (tmp_path / "lists/a.jpg").write_bytes(bytes((tmp_path / "lists/a.jpg").stat().st_size))
+    seen.append(fingerprints("mine", artifacts, found))
+    assert len({one["train"] for one in seen}) == 3
+    assert len({one["test"] for one in seen}) == 1
+
+
+def test_fingerprints_of_folders_are_kept_until_a_file_changes(trees: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second asker walks nothing."""
+    artifacts = Artifacts(trees / "artifacts")
+    found = places(trees, kind="folder", train="t/train", test="t/test")
+    first = fingerprints("mine", artifacts, found)
+    with monkeypatch.context() as patch:
+        patch.setattr("bob_gauntlet.datasets.user.load", None)
+        assert fingerprints("mine", artifacts, found) == first
+    noise(trees / "t/test/cat/new.jpg")
+    second = fingerprints("mine", artifacts, found)
+    assert second["train"] == first["train"]
+    assert second["test"] != first["test"]
