@@ -9,23 +9,22 @@ and no forward pass on a second call.
 """
 
 import argparse
-import json
-import os
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from benchmarks.paired import in_processes, load, ratios, serve, spread
 from bob_gauntlet.artifacts import Artifacts
 from bob_gauntlet.backbones.backbone import Backbone
-from bob_gauntlet.backbones.loading import load
+from bob_gauntlet.backbones.loading import load as load_backbone
 from bob_gauntlet.backbones.resolve import resolve
 from bob_gauntlet.config import UserConfig
 from bob_gauntlet.datasets.dataset import Split
@@ -86,36 +85,11 @@ def ours(backbone: Backbone, split: Split) -> Facts:
 SIDES: Mapping[str, Callable[[Backbone, Split], Facts]] = {"ours": ours, "plain": plain}
 
 
-def serve(side: str, threads: int) -> None:
-    """A side's process: one measurement, as a line of JSON, for each line that comes in."""
-    torch.set_num_threads(threads)
-    backbone = load(resolve("efficientnet_lite0", UserConfig(Path())))
+def measurement(side: str) -> Callable[[], Facts]:
+    """A side's measurement, on 1,680 images."""
+    backbone = load_backbone(resolve("efficientnet_lite0", UserConfig(Path())))
     split = load_dataset("photos")["train"].take(np.tile(np.arange(420), 4), "four times")
-    for _ in sys.stdin:
-        print(json.dumps(SIDES[side](backbone, split)), flush=True)
-
-
-def ask(process: "subprocess.Popen[str]") -> Facts:
-    """One measurement by a side's process."""
-    assert process.stdin is not None
-    assert process.stdout is not None
-    process.stdin.write("go\n")
-    process.stdin.flush()
-    facts: Facts = json.loads(process.stdout.readline())
-    return facts
-
-
-def measure(repeats: int, threads: int) -> dict[str, list[Facts]]:
-    """Measurements of both sides in turn, after one of each to warm up."""
-    start = partial(subprocess.Popen, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    processes = {side: start([sys.executable, __file__, "--serve", side, "--threads", str(threads)]) for side in SIDES}
-    try:
-        rounds = [{side: ask(process) for side, process in processes.items()} for _ in range(repeats + 1)][1:]
-    finally:
-        for process in processes.values():
-            process.kill()
-            process.wait()
-    return {side: [turn[side] for turn in rounds] for side in SIDES}
+    return lambda: SIDES[side](backbone, split)
 
 
 def main() -> None:
@@ -126,25 +100,26 @@ def main() -> None:
     parser.add_argument("--serve", choices=SIDES, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.serve:
-        serve(options.serve, options.threads)
+        torch.set_num_threads(options.threads)
+        serve(measurement(options.serve))
         return
-    found = measure(options.repeats, options.threads)
-    setting = f"{IMAGES:,} images at {SIZE} px, batch {BATCH}, {options.threads} threads, load {os.getloadavg()[0]:.1f}"
+    found = in_processes(__file__, SIDES, ["--threads", str(options.threads)], options.repeats)
+    setting = f"{IMAGES:,} images at {SIZE} px, batch {BATCH}, {options.threads} threads, {load()}"
     print(f"efficientnet_lite0, {setting}")
     print(f"{'':8}{'images/s':>10}{'min':>8}{'max':>8}")
     for side, turns in found.items():
         rates = [IMAGES / turn["seconds"] for turn in turns]
         print(f"{side:8}{statistics.median(rates):10.0f}{min(rates):8.0f}{max(rates):8.0f}")
-    ratios = [b["seconds"] / a["seconds"] for a, b in zip(found["ours"], found["plain"], strict=True)]
+    faster = ratios(*([turn["seconds"] for turn in found[side]] for side in ("plain", "ours")))
     share = statistics.median(turn["inside"] / turn["seconds"] for turn in found["ours"])
     again = statistics.median(turn["again"] for turn in found["ours"])
     forwards = sum(turn["forwards"] for turn in found["ours"])
-    print(f"ratio {statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f}), bar {BAR}")
+    print(f"ratio {spread(faster)}, bar {BAR}")
     print(f"inside the network {100 * share:.1f}% of ours, bar {100 * SHARE_BAR:.0f}%")
     print(f"second call {1e3 * again:.1f} ms, {forwards:.0f} forwards, bar 0")
     means = [turn["mean"] for turns in found.values() for turn in turns]
     assert max(means) - min(means) < 1e-4 * abs(means[0]), means
-    met = statistics.median(ratios) >= BAR and share >= SHARE_BAR and forwards == 0
+    met = statistics.median(faster) >= BAR and share >= SHARE_BAR and forwards == 0
     print("bars met" if met else "bars MISSED")
     raise SystemExit(not met)
 

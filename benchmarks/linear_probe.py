@@ -13,8 +13,7 @@ Bars: ours at most 3 times the one fit, at least 4 times faster than the trainin
 
 import argparse
 import os
-import time
-from collections.abc import Callable
+import sys
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,8 +21,11 @@ from typing import Any
 import numpy as np
 import torch
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from benchmarks.paired import load, spread, timed
 from bob_gauntlet.artifacts import Artifacts
-from bob_gauntlet.backbones.loading import load
+from bob_gauntlet.backbones.loading import load as load_backbone
 from bob_gauntlet.backbones.resolve import resolve
 from bob_gauntlet.config import UserConfig
 from bob_gauntlet.datasets.mini.build import generator, random_crop, render
@@ -43,7 +45,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     repeats = parser.parse_args().repeats
     torch.set_num_threads(os.cpu_count() or 1)
-    print(f"{TRAIN:,} x {WIDTH}, {CLASSES} classes, {torch.get_num_threads()} threads, load {os.getloadavg()[0]:.1f}")
+    print(f"{TRAIN:,} x {WIDTH}, {CLASSES} classes, {torch.get_num_threads()} threads, {load()}")
     for name, (features, targets) in (("real features", data()), ("Gaussian classes", gaussian())):
         print(f"\n{name}")
         compare((features[:TRAIN], targets[:TRAIN]), (features[TRAIN:], targets[TRAIN:]), repeats)
@@ -138,7 +140,7 @@ def gaussian() -> tuple[np.ndarray, np.ndarray]:
 
 def extract() -> dict[str, np.ndarray]:
     """140 crops of each of five strips of twenty photos."""
-    backbone = load(resolve("efficientnet_lite0", UserConfig(Path())), "cpu")
+    backbone = load_backbone(resolve("efficientnet_lite0", UserConfig(Path())), "cpu")
     transform = backbone.ticket.input_transform(96)
     images, targets = [], []
     for photo in list(photos().items())[: CLASSES // 5]:
@@ -162,18 +164,6 @@ def crops(name: str, photo: object, strip: int) -> list[object]:
     rng = generator("benchmark", name, strip)
     part = across if width >= height else down
     return [render(photo, random_crop(rng, part, 0.3, 0.9)) for _ in range((TRAIN + TEST) // CLASSES)]  # type: ignore[arg-type]
-
-
-def timed(call: Callable[[], Any]) -> tuple[float, Any]:
-    """Seconds and result of a call."""
-    start = time.perf_counter()
-    result = call()
-    return time.perf_counter() - start, result
-
-
-def spread(values: list[float]) -> str:
-    """Median, least and most."""
-    return f"{np.median(values):.2f} ({min(values):.2f}-{max(values):.2f})"
 
 
 if __name__ == "__main__":

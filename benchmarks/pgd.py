@@ -12,10 +12,7 @@ The bar: ours at least 1.5 times as fast as the first, with the images of the se
 """
 
 import argparse
-import json
-import os
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -28,9 +25,12 @@ import numpy as np
 import torch
 from torch import nn
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from benchmarks.paired import in_processes, load, ratios, serve, spread
 from bob_gauntlet.artifacts import Artifacts
 from bob_gauntlet.backbones.backbone import Backbone
-from bob_gauntlet.backbones.loading import load
+from bob_gauntlet.backbones.loading import load as load_backbone
 from bob_gauntlet.backbones.resolve import resolve
 from bob_gauntlet.backbones.spec import InputTransform
 from bob_gauntlet.config import UserConfig
@@ -99,46 +99,25 @@ SIDES: Mapping[str, Callable[[Given], Found]] = {
 
 def given() -> Given:
     """Backbone, transform, the linear probe's head, and the first images of `photos` with their labels."""
-    backbone = load(resolve("efficientnet_lite0", UserConfig(Path())))
+    backbone = load_backbone(resolve("efficientnet_lite0", UserConfig(Path())))
     dataset = load_dataset("photos")
     transform = backbone.ticket.input_transform(SIZE)
     with tempfile.TemporaryDirectory() as folder:
-        head = LinearProbe(SIZE, (STRENGTH,)).probes(backbone, dataset, Run(Artifacts(Path(folder))))[0].head
+        head = LinearProbe(SIZE, (STRENGTH,)).classifiers(backbone, dataset, Run(Artifacts(Path(folder))))[0].probe.head
     test = dataset["test"].take(np.arange(0, 13 * IMAGES, 13), "benchmark")
     return backbone, transform, head, next(pixels(test, transform, IMAGES)), torch.from_numpy(test.targets)
 
 
-def serve(side: str, threads: int, folder: Path) -> None:
-    """A side's process: one measurement for each line that comes in; images and logits go into the folder."""
-    torch.set_num_threads(threads)
+def attack(side: str, folder: Path) -> Callable[[], float]:
+    """A side's attack: a call that gives its seconds; images and logits go into the folder."""
     setup = given()
-    for _ in sys.stdin:
+
+    def once() -> float:
         seconds, images, logits = SIDES[side](setup)
         np.savez(folder / f"{side}.npz", images=images.numpy(), logits=logits.numpy(), labels=setup[-1].numpy())
-        print(json.dumps(seconds), flush=True)
+        return seconds
 
-
-def ask(process: "subprocess.Popen[str]") -> float:
-    """Seconds of one measurement by a side's process."""
-    assert process.stdin is not None
-    assert process.stdout is not None
-    process.stdin.write("go\n")
-    process.stdin.flush()
-    return float(process.stdout.readline())
-
-
-def measure(repeats: int, threads: int, folder: Path) -> dict[str, list[float]]:
-    """Seconds of both sides in turn, after one of each to warm up."""
-    start = partial(subprocess.Popen, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    common = ["--threads", str(threads), "--folder", str(folder)]
-    processes = {side: start([sys.executable, __file__, "--serve", side, *common]) for side in SIDES}
-    try:
-        rounds = [{side: ask(process) for side, process in processes.items()} for _ in range(repeats + 1)][1:]
-    finally:
-        for process in processes.values():
-            process.kill()
-            process.wait()
-    return {side: [turn[side] for turn in rounds] for side in SIDES}
+    return once
 
 
 def main() -> None:
@@ -150,25 +129,26 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.serve:
-        serve(options.serve, options.threads, options.folder)
+        torch.set_num_threads(options.threads)
+        serve(attack(options.serve, options.folder))
         return
     with tempfile.TemporaryDirectory() as folder:
-        seconds = measure(options.repeats, options.threads, Path(folder))
+        common = ["--threads", str(options.threads), "--folder", folder]
+        seconds = in_processes(__file__, SIDES, common, options.repeats)
         found = {side: dict(np.load(Path(folder) / f"{side}.npz")) for side in SIDES}
-    print(f"{IMAGES} images at {SIZE} px, {STEPS} steps, {options.threads} threads, load {os.getloadavg()[0]:.1f}")
+    print(f"{IMAGES} images at {SIZE} px, {STEPS} steps, {options.threads} threads, {load()}")
     mine = found["ours"]
-    ratios, same = {}, {}
+    faster, same = {}, {}
     for side, times in seconds.items():
-        ratios[side] = [y / x for x, y in zip(seconds["ours"], times, strict=True)]
+        faster[side] = ratios(times, seconds["ours"])
         same[side] = np.array_equal(found[side]["images"], mine["images"])
         predicted = found[side]["logits"].argmax(1)
         print(
-            f"{side:28}{statistics.median(times):6.2f} s ({min(times):.2f} to {max(times):.2f}), "
-            f"ratio {statistics.median(ratios[side]):.2f} ({min(ratios[side]):.2f} to {max(ratios[side]):.2f}); "
+            f"{side:28}{spread(times)} s, ratio {spread(faster[side])}; "
             f"right {(predicted == found[side]['labels']).sum()}, predicted as ours "
             f"{(predicted == mine['logits'].argmax(1)).sum()} of {IMAGES}, images equal: {same[side]}"
         )
-    met = statistics.median(ratios["torchattacks"]) >= BAR and same["torchattacks, channels last"]
+    met = statistics.median(faster["torchattacks"]) >= BAR and same["torchattacks, channels last"]
     print("bar met" if met else "bar MISSED")
     raise SystemExit(not met)
 

@@ -8,8 +8,11 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from benchmarks.paired import spread, timed
 
 ROOT = Path(__file__).parents[1]
 REPEATS = 7
@@ -34,7 +37,6 @@ def main() -> None:
 def per_test(folder: Path) -> None:
     """The overhead of a test whose score is read, from sessions of 6 and of 6 * COPIES of them."""
     folder.mkdir()
-    sys.path.insert(0, str(ROOT))
     from tests.plugin_suite import SETTINGS, SUITE
 
     (folder / "pytest.ini").write_text("[pytest]\n")
@@ -60,14 +62,8 @@ def quick(folder: Path, kind: str = "quick") -> list[str]:
 
 def seconds(folder: Path, *options: str) -> float:
     """The wall time of a pytest run."""
-    start = time.perf_counter()
-    subprocess.run([sys.executable, "-m", "pytest", "-q", *options], cwd=folder, capture_output=True, check=False)
-    return time.perf_counter() - start
-
-
-def spread(values: list[float]) -> str:
-    """Median, least and most."""
-    return f"{statistics.median(values):.2f} ({min(values):.2f}-{max(values):.2f})"
+    command = [sys.executable, "-m", "pytest", "-q", *options]
+    return timed(lambda: subprocess.run(command, cwd=folder, capture_output=True, check=False))[0]
 
 
 if __name__ == "__main__":

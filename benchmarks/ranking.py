@@ -10,13 +10,14 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 from scipy.stats import rankdata
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from benchmarks.paired import in_turn, spread, timed
 from bob_gauntlet.baseline import BackboneRow
 from bob_gauntlet.pools import Pool
 from bob_gauntlet.report.ranking import Order
@@ -50,7 +51,7 @@ def main() -> None:
             "bob analyse all --pool paper": [*BOB, "analyse", "all", "--pool", "paper"],
             "bob report --pool paper": [*BOB, *page],
         }
-        found = interleaved({name: lambda c=command: run(c) for name, command in commands.items()})  # type: ignore[misc]
+        found = in_turn({name: lambda c=command: run(c) for name, command in commands.items()}, REPEATS)  # type: ignore[misc]
         imports = statistics.median(found["import pandas, scipy.stats"])
         for name, seconds in found.items():
             ratio = statistics.median(seconds) / imports
@@ -65,7 +66,7 @@ def main() -> None:
 def large() -> None:
     """The large pool, ours and by the plain loop."""
     calls = {"ours, the whole ranking": ours, "a plain loop, rank intervals only": plain}
-    found = interleaved(calls)
+    found = in_turn(calls, REPEATS)
     found["a plain loop, rank intervals only"] = [s * DRAWS / FEW for s in found["a plain loop, rank intervals only"]]
     mine = statistics.median(found["ours, the whole ranking"])
     print(f"{BACKBONES} backbones x {SETTINGS} settings, {DRAWS} draws:")
@@ -76,7 +77,7 @@ def large() -> None:
 def ours() -> float:
     """Ranks, intervals over examples and datasets, groups, wins, medians, and how stable the top is."""
     made = standing()
-    return timed(lambda: Order(made, None).ranked_table())
+    return timed(lambda: Order(made, None).ranked_table())[0]
 
 
 def plain() -> float:
@@ -89,7 +90,7 @@ def plain() -> float:
         drawn = [rankdata(-zscores(rng, values, mean, std).mean(axis=1), method="min") for _ in range(FEW)]
         return np.percentile(drawn, [2.5, 97.5], axis=0)
 
-    return timed(loop)
+    return timed(loop)[0]
 
 
 def zscores(rng: np.random.Generator, values: np.ndarray, mean: np.ndarray, std: np.ndarray) -> np.ndarray:
@@ -120,30 +121,9 @@ def standing() -> Standing:
     return found
 
 
-def interleaved(calls: dict[str, Callable[[], float]]) -> dict[str, list[float]]:
-    """Seconds of each call, taken in turn so that a slow moment of the machine meets all."""
-    found: dict[str, list[float]] = {name: [] for name in calls}
-    for _ in range(REPEATS):
-        for name, call in calls.items():
-            found[name].append(call())
-    return found
-
-
 def run(command: list[str]) -> float:
     """Seconds of a whole process."""
-    return timed(lambda: subprocess.run(command, check=True, capture_output=True))
-
-
-def timed(call: Callable[[], object]) -> float:
-    """Seconds of a call."""
-    start = time.perf_counter()
-    call()
-    return time.perf_counter() - start
-
-
-def spread(seconds: list[float]) -> str:
-    """Median with the extremes."""
-    return f"{statistics.median(seconds):.2f} ({min(seconds):.2f}-{max(seconds):.2f})"
+    return timed(lambda: subprocess.run(command, check=True, capture_output=True))[0]
 
 
 if __name__ == "__main__":

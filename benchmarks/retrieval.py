@@ -7,14 +7,18 @@ the product. Repeats are interleaved, so that a busy machine is busy for all of 
 """
 
 import argparse
-import os
 import statistics
-import time
+import sys
 from collections.abc import Callable
+from functools import partial
+from pathlib import Path
 
 import numpy as np
 import torch
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from benchmarks.paired import in_turn, load, ratios, timed
 from bob_gauntlet.metrics.retrieval import Relevance, average_precision, ranks_of_relevant, relevance_of
 
 QUERIES, GALLERY, WIDTH, CLASSES = 1_000, 20_000, 768, 400
@@ -80,15 +84,9 @@ WAYS: dict[str, Callable[[np.ndarray, np.ndarray, Relevance], float]] = {
 def measure(repeats: int) -> tuple[dict[str, list[float]], dict[str, float]]:
     """Seconds of each way, one of each in turn, after a round of warm-up; and the mAP that each found."""
     given = data()
-    seconds: dict[str, list[float]] = {name: [] for name in WAYS}
-    found: dict[str, float] = {}
-    for repeat in range(repeats + 1):
-        for name, way in WAYS.items():
-            start = time.perf_counter()
-            found[name] = way(*given)
-            if repeat:
-                seconds[name].append(time.perf_counter() - start)
-    return seconds, found
+    rounds = in_turn({name: partial(timed, partial(way, *given)) for name, way in WAYS.items()}, repeats, warm_up=1)
+    seconds = {name: [taken for taken, _ in turns] for name, turns in rounds.items()}
+    return seconds, {name: turns[-1][1] for name, turns in rounds.items()}
 
 
 def main() -> None:
@@ -98,15 +96,15 @@ def main() -> None:
     torch.set_num_threads(2)
     seconds, found = measure(parser.parse_args().repeats)
     floor = seconds["matrix product alone"]
-    print(f"{GALLERY} gallery x {QUERIES} queries x {WIDTH}, 2 threads, load {os.getloadavg()[0]:.1f}")
+    print(f"{GALLERY} gallery x {QUERIES} queries x {WIDTH}, 2 threads, {load()}")
     print(f"{'':26}{'median s':>9}{'min':>8}{'max':>8}{'x product':>11}{'mAP %':>9}")
     for name, taken in seconds.items():
-        ratio = statistics.median(t / f for t, f in zip(taken, floor, strict=True))
+        ratio = statistics.median(ratios(taken, floor))
         score = "" if np.isnan(found[name]) else f"{100 * found[name]:.4f}"
         print(f"{name:26}{statistics.median(taken):9.3f}{min(taken):8.3f}{max(taken):8.3f}{ratio:11.2f}{score:>9}")
     # the two products round differently in the last bit, so a near tie may fall the other way
     assert abs(found["ours"] - found["argsort and loop (NumPy)"]) < 1e-6, found
-    ratio = statistics.median(t / f for t, f in zip(seconds["ours"], floor, strict=True))
+    ratio = statistics.median(ratios(seconds["ours"], floor))
     print(f"bar: ours at most {BAR} x the product: {'met' if ratio <= BAR else 'MISSED'}")
     raise SystemExit(ratio > BAR)
 

@@ -191,6 +191,7 @@ class Gauntlet:
             seeds=stamp["seeds"],
             batch_size=self.bench.batch_size,
             loaders=self.bench.loaders,
+            readers=max(2, self.bench.loaders),
             max_steps=self.bench.max_steps,
             progress=self.bench.progress,
         )
@@ -203,6 +204,7 @@ class Gauntlet:
             "seconds": round(time.perf_counter() - clock, 3),
             "threads": self.bench.threads,
             "command": self.bench.command,
+            **({"unreadable_images": run.unreadable} if run.unreadable else {}),
             **_surroundings(),
         }
         return [self._score(setting, stamp, m, shared) for m in measured]

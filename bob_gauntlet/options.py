@@ -111,6 +111,8 @@ def read_options(config: pytest.Config) -> Options:
             raise UsageError(
                 f"{name}={given[name]}: has to be {' or '.join(choices)}{nearest(str(given[name]), choices)}"
             )
+    if given["--bob-save"] and (cut := [n for n in ("--bob-limit", "--bob-max-steps") if given[n] is not None]):
+        raise UsageError(f"--bob-save: scores of {' and '.join(cut)} are no baselines; take one or the other out")
     start = config.invocation_params.dir
     home = bob_folder(start)
     return Options(

@@ -19,6 +19,10 @@ class Run:
     batch_size: int = 32
     # processes that decode and augment training images; no score depends on it
     loaders: int = 0
+    # threads that decode the images of one forward pass after the other
+    readers: int = 2
     # optimiser steps of any training, where it is cut short
     max_steps: int | None = None
+    # role -> images that could not be read and were grey instead
+    unreadable: dict[str, int] = field(default_factory=dict)
     progress: Progress = field(default_factory=Progress)

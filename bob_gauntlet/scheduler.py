@@ -1,8 +1,8 @@
 """How settings spread over the workers of pytest-xdist. The only module that knows xdist.
 
-A unit is all settings of one backbone on one dataset: they share its features, so one worker takes them all. A worker
-prefers a backbone that it has loaded. An item whose worker dies is tried once more, elsewhere; the second time it has
-failed. What has to run alone waits for its turn itself (`session.alone`).
+A unit is what shares one backbone's features of a dataset, or its network fine-tuned on one: one worker takes it all.
+A worker prefers a backbone that it has loaded. An item whose worker dies is tried once more, elsewhere; the second
+time it has failed. What has to run alone waits for its turn itself (`session.alone`).
 
 xdist's workers start an item when they know the next one or that there is none: so every worker holds two, and the
 last ones are started by its shutdown.
@@ -19,6 +19,7 @@ from xdist.workermanage import WorkerController, parse_tx_spec_config
 
 from bob_gauntlet import devices
 from bob_gauntlet.bracket import of_node
+from bob_gauntlet.datasets.catalog import CATALOG
 
 _AHEAD = 2
 _THREADS = "OMP_NUM_THREADS"
@@ -190,13 +191,19 @@ class UnitScheduling:
 
 
 def units_of(collection: Sequence[str]) -> list[list[str]]:
-    """Node ids in units of one backbone on one dataset, in order; what has no bracket is a unit of its own.
+    """Node ids in units that share what is dear, in order; what has no bracket is a unit of its own.
 
-    >>> units_of(["a::p[x@d]", "a::q[x@e]", "a::r[x@d]", "b::s"])
-    [['a::p[x@d]', 'a::r[x@d]'], ['a::q[x@e]'], ['b::s']]
+    One backbone's features or probe of one training set, or its network fine-tuned on that: a shifted set is in the
+    unit of the set that its head is trained on.
+
+    >>> units_of(["a::test_knn[x@photos]", "a::test_finetune[x@photos]", "a::test_ood_finetune[x@photos-hard]"])
+    [['a::test_knn[x@photos]'], ['a::test_finetune[x@photos]', 'a::test_ood_finetune[x@photos-hard]']]
     """
     units: dict[tuple[str, ...], list[str]] = {}
     for name in collection:
         backbone, dataset = of_node(name)
-        units.setdefault((backbone, dataset) if dataset else (name,), []).append(name)
+        spec = CATALOG.get(dataset)
+        trained_on = spec.trained_on if spec else dataset
+        tuned = "finetune" if "finetune" in name.partition("[")[0] else ""
+        units.setdefault((backbone, trained_on, tuned) if dataset else (name,), []).append(name)
     return list(units.values())

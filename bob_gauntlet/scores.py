@@ -120,8 +120,8 @@ class Score:
         return tuple((name, _hashable(getattr(self, name))) for name in _identity_fields(self.task))
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain types only, ready for JSON; the inverse of `from_dict`."""
-        plain = asdict(self)
+        """Plain types only, ready for JSON; the inverse of `from_dict`. In the provenance NaN and infinity are None."""
+        plain: dict[str, Any] = _finite(asdict(self))
         plain["seeds"] = list(self.seeds)
         return plain
 
@@ -158,10 +158,14 @@ def difference(a: Score, b: Score) -> str | None:
     # an input transform belongs to its backbone: only the size is the protocol's, and that is in its hash
     printed = not (a.source == b.source == "run")
     skipped = {*own, "transform", *(("protocol_hash", "datasets", "precision", "device") if printed else ())}
-    for name in sorted(mine, key=("scale", "fidelity").__contains__, reverse=True):
+    for name in sorted(mine, key=lambda name: _FIRST.index(name) if name in _FIRST else len(_FIRST)):
         if name not in skipped and mine[name] != yours.get(name):
             return name
     return None
+
+
+_FIRST = ("scale", "limit", "max_steps", "fidelity")
+"""Which of several differences is named: what was cut is no measurement of any fidelity."""
 
 
 def _identity_fields(task: str) -> tuple[str, ...]:
@@ -178,6 +182,19 @@ def _identity_fields(task: str) -> tuple[str, ...]:
         "seeds",
     )
     return (*common, "device") if task == "Eff" else common
+
+
+def _finite(value: Any) -> Any:
+    """A value of plain types, with None for numbers that JSON has not.
+
+    >>> _finite({"curve": [0.5, math.nan]})
+    {'curve': [0.5, None]}
+    """
+    if isinstance(value, Mapping):
+        return {key: _finite(own) for key, own in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(own) for own in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _hashable(value: Any) -> Any:

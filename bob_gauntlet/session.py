@@ -30,6 +30,7 @@ from bob_gauntlet.live import LiveProgress
 from bob_gauntlet.options import Options
 from bob_gauntlet.pools import Pool, load
 from bob_gauntlet.scores import Score
+from bob_gauntlet.settings import SETTINGS
 from bob_gauntlet.store import Store
 
 
@@ -119,6 +120,9 @@ def open_session(options: Options, start: Path, shared: Mapping[str, Any], *, sp
     places = find_places(config, start, options.data, download=options.download)
     for name in options.datasets:
         places.spec(name)
+        scales = {scale for setting in SETTINGS.values() if setting.dataset == name for scale in setting.scales}
+        if scales and options.scale not in scales:
+            raise UsageError(f"--dataset={name}: no setting at {options.scale} scale; add --scale {min(scales)}")
     device = "cpu" if spreads else devices.choose(options.device)
     # of the cores, where several processes measure
     share = max(1, devices.cores() // int(shared.get("bob_workers", 1)))
@@ -134,6 +138,7 @@ def open_session(options: Options, start: Path, shared: Mapping[str, Any], *, sp
         rerun=options.rerun,
         threads=share,
         loaders=1 if device == "cpu" else min(16, share),
+        batch_size=32 if device == "cpu" else 128,
         progress=LiveProgress(live / f"{os.getpid()}.json"),
         command=shlex.join(["pytest", *shared.get("mainargv", sys.argv)[1:]]),
         places=places,

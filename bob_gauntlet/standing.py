@@ -18,7 +18,7 @@ from bob_gauntlet.datasets.catalog import CATALOG
 from bob_gauntlet.errors import UsageError
 from bob_gauntlet.pools import MeasureKey, Pool
 from bob_gauntlet.scores import METRICS, Score, difference
-from bob_gauntlet.settings import IN_ALL, TASKS, find, ranked_measures
+from bob_gauntlet.settings import IN_ALL, SETTINGS, TASKS, find, ranked_measures
 
 ALL = "All"
 """The column over every ranked measure of the paper's six tasks."""
@@ -154,22 +154,35 @@ def _comparable(
             f"and budgets, never compared; rank it in a pool of its scale (--pool {scale}), or run the suites with "
             f"--scale {pool.scale}"
         )
-    kept = {}
+    kept, ranked = {}, set(ranked_measures(pool.scale))
+    left_out: dict[str, list[str]] = {}
     for score in (s for s in scores if s.scale == pool.scale):
         other = pool.example_of(score.measure)
-        if other is None or not find(score.setting).measure(score.metric).ranked:
+        if score.setting not in SETTINGS:
+            left_out.setdefault("datasets of your own are measured only", []).append(score.setting)
+        if other is None or score.measure not in ranked:
             continue
         differs = difference(score, other)
         if differs == "fidelity":
             z = pool.references[score.measure].z(np.array(score.value), METRICS[score.metric].sign)
             indicative.append(Indicative(name, score, float(z), FIDELITIES[score.fidelity]))
         elif differs:
-            notes.append(
-                f"{score.setting} of {score.backbone} is not ranked: {differs} differs from that of pool {pool.name}"
-            )
+            cut = f" ({score.cut})" if differs in ("limit", "max_steps") and score.cut else ""
+            left_out.setdefault(f"{differs} differs from that of pool {pool.name}{cut}", []).append(score.setting)
         else:
             kept[score.measure] = score
+    notes += [f"{listed(which)} of {name}: not ranked, since {why}" for why, which in left_out.items()]
     return kept
+
+
+def listed(settings: Sequence[str], most: int = 4) -> str:
+    """The first of some settings, and how many more.
+
+    >>> listed(["knn@a", "knn@b", "knn@b", "knn@c"], most=2)
+    'knn@a, knn@b and 1 more'
+    """
+    found = list(dict.fromkeys(settings))
+    return ", ".join(found[:most]) + f" and {len(found) - most} more" * (len(found) > most)
 
 
 FIDELITIES = {

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from bob_gauntlet import baseline
 from bob_gauntlet.errors import BobError, UsageError, nearest
@@ -20,9 +21,15 @@ def of_backbones(
     """
     found = _by_name(store)
     for name in names:
-        if name not in found and name not in members:
-            close = nearest(name, [*found, *members]) or "; `bob list` shows them"
-            raise UsageError(f"no scores of {name!r} in {store.folder}, and it is not in the pool{close}")
+        if name in found or name in members:
+            continue
+        if any(score.backbone == name for score in store):
+            raise UsageError(
+                f"all scores of {name!r} in {store.folder} are of --bob-limit or --bob-max-steps, which are never "
+                "ranked; run without them"
+            )
+        close = nearest(name, [*found, *members]) or "; `bob list` shows them"
+        raise UsageError(f"no scores of {name!r} in {store.folder}, and it is not in the pool{close}")
     own = {name: _newest(found[name]) for name in names if name in found}
     return own, [name for name in names if name not in found]
 
@@ -36,6 +43,17 @@ def before(store: Store, now: Mapping[str, Sequence[Score]]) -> list[Score]:
         for name, mine in weights.items()
     }
     return [score for scores in older.values() if scores for score in _newest(scores)]
+
+
+def of_other_data(known: Iterable[Score], now: Sequence[Score]) -> Score | None:
+    """The newest of the `known` scores that differ from one of `now` in the dataset's fingerprints alone.
+
+    None where the newest that is the same in all but the data is of the same data.
+    """
+    wanted = {_but_data(score): score for score in now}
+    same = [score for score in known if _but_data(score) in wanted]
+    newest = max(same, key=lambda score: str(score.provenance.get("started", "")), default=None)
+    return None if newest is None or newest.datasets == wanted[_but_data(newest)].datasets else newest
 
 
 def reference(text: str, own: Path, now: Sequence[str]) -> list[Score]:
@@ -60,6 +78,10 @@ def _from_json(path: Path) -> list[Score]:
         return [Score.from_dict(record) for record in records]
     except (OSError, ValueError, TypeError, AttributeError, BobError) as error:
         raise UsageError(f"{path} is no file of scores ({error}); --bob-json=FILE writes one") from error
+
+
+def _but_data(score: Score) -> tuple[tuple[str, Any], ...]:
+    return tuple((name, value) for name, value in score.identity if name != "datasets")
 
 
 def _renamed(score: Score, name: str) -> Score:

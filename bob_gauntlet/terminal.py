@@ -4,11 +4,12 @@ import time
 from collections.abc import Iterator, Sequence
 from importlib.metadata import version
 
-from bob_gauntlet import __version__
+from bob_gauntlet import __version__, stored
 from bob_gauntlet.live import duration
 from bob_gauntlet.report.ranking import Ranking, rank
 from bob_gauntlet.scores import METRICS, Score
 from bob_gauntlet.session import Entry, Session
+from bob_gauntlet.standing import listed
 
 Section = tuple[str, list[str]]
 
@@ -25,7 +26,7 @@ def header(session: Session) -> list[str]:
     }
     extra = [text for text, so in told.items() if so]
     return [
-        f"bob-gauntlet {__version__}: {names} at {' '.join([options.scale, 'scale', *extra])}, on {bench.device} "
+        f"bob-gauntlet {__version__}: {names} at {', '.join([f'{options.scale} scale', *extra])}, on {bench.device} "
         f"(torch {version('torch')}, timm {version('timm')})",
         f"store: {options.store} ({len(bench.stored)} scores), cache: {options.cache}, pool: {options.pool}",
     ]
@@ -56,6 +57,8 @@ def score_lines(session: Session) -> Iterator[str]:
             text = "  ".join(value_text(score) for score in entry.scores)
             yield f"{entry.backbone}  {entry.setting:{width}}  {text}  ({origin})"
     for score in session.scores:
+        for role, count in score.provenance.get("unreadable_images", {}).items():
+            yield f"! {score.setting}: {count} images of {role} cannot be read; grey stood for them"
         if near_chance(score):
             yield f"! {score.setting} {score.metric} of {score.backbone} is within noise of chance"
 
@@ -86,10 +89,20 @@ def ranking_lines(session: Session) -> list[str]:
     if ranking is None:
         return ["no ranking: nothing was measured" if session.pool else "no ranking: --bob-pool=none"]
     if not ranking.measures:
-        return [f"no ranking: nothing that was measured is ranked in pool {ranking.pool}", *ranking.notes]
+        return _unranked(ranking)
     from bob_gauntlet.report.layout import render
 
     return render(ranking, "table").splitlines()
+
+
+def _unranked(ranking: Ranking) -> list[str]:
+    """Why nothing is ranked, and what stands beside the pool all the same."""
+    lines = [f"no ranking: nothing that was measured is ranked in pool {ranking.pool}", *ranking.notes]
+    if ranking.indicative:
+        from bob_gauntlet.report.layout import indicative
+
+        lines += ["", *indicative(ranking, "table").splitlines()]
+    return lines
 
 
 def count_lines(session: Session) -> Iterator[str]:
@@ -106,7 +119,19 @@ def count_lines(session: Session) -> Iterator[str]:
     )
     for outcome in ("skipped", "failed"):
         yield from (f"{outcome}: {line}" for line in by_reason(by[outcome]))
+    yield from changed_lines(session)
     yield from session.problems
+
+
+def changed_lines(session: Session) -> Iterator[str]:
+    """A line a dataset that is not what it was when the same setting was scored before."""
+    found: dict[str, list[str]] = {}
+    for entry in session.entries.values():
+        old = stored.of_other_data(session.bench.stored.values(), entry.scores) if entry.outcome == "measured" else None
+        if old is not None:
+            since = f"{entry.setting.rpartition('@')[2]} changed since {str(old.provenance.get('started', ''))[:10]}"
+            found.setdefault(since, []).append(f"{entry.setting} of {entry.backbone}")
+    yield from (f"{since}: measured again ({listed(who)})" for since, who in found.items())
 
 
 def by_reason(entries: Sequence[Entry]) -> Iterator[str]:
@@ -115,4 +140,4 @@ def by_reason(entries: Sequence[Entry]) -> Iterator[str]:
     for entry in entries:
         reasons.setdefault(entry.reason, []).append(f"{entry.setting} of {entry.backbone}")
     for reason, who in reasons.items():
-        yield f"{', '.join(who[:4])}{f' and {len(who) - 4} more' if len(who) > 4 else ''}: {reason}"
+        yield f"{listed(who)}: {reason}"

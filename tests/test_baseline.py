@@ -174,11 +174,15 @@ def test_the_baselines_hold_no_paths_of_a_machine() -> None:
 
 def test_every_mini_measure_was_measured_under_todays_protocol() -> None:
     """A recipe that moved leaves stale rows: `bob baseline refresh mini` mends them."""
+    from bob_gauntlet.datasets.catalog import CATALOG
     from bob_gauntlet.protocols.adversarial import Adversarial
     from bob_gauntlet.protocols.calibration import Calibration
     from bob_gauntlet.protocols.efficiency import Efficiency
+    from bob_gauntlet.protocols.finetune import FineTune
     from bob_gauntlet.protocols.knn import KNN
     from bob_gauntlet.protocols.linear_probe import LinearProbe
+    from bob_gauntlet.protocols.linear_probe_lars import LinearProbeLARS
+    from bob_gauntlet.protocols.low_shot import LowShot
     from bob_gauntlet.protocols.ood import OOD
     from bob_gauntlet.protocols.recipe import at_scale, protocol_hash
     from bob_gauntlet.protocols.retrieval import Retrieval
@@ -192,10 +196,20 @@ def test_every_mini_measure_was_measured_under_todays_protocol() -> None:
         OOD(),
         Adversarial(),
         Adversarial(epsilon_255=2),
+        LinearProbeLARS(),
+        FineTune(),
+        LowShot(fraction=0.1),
+        LowShot(fraction=0.01),
+        Calibration(head=FineTune()),
+        OOD(head=FineTune()),
+        Adversarial(head=FineTune()),
+        Adversarial(head=FineTune(), epsilon_255=2),
     )
-    today = {recipe.id: protocol_hash(at_scale(recipe, "mini")) for recipe in recipes}
+    by_id = {recipe.id: recipe for recipe in recipes}
     for score in baseline.read_scores(MINI):
-        assert score.protocol_hash == today[score.setting.partition("@")[0]], score.setting
+        protocol, _, dataset = score.setting.partition("@")
+        recipe = at_scale(by_id[protocol], "mini", CATALOG[dataset].overrides)
+        assert score.protocol_hash == protocol_hash(recipe), score.setting
 
 
 def test_backbones_csv_names_each_once() -> None:

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-MINUTES = 6
-"""What the README's line may take on 2 cores (issue A)."""
+MINUTES = 8
+"""What the README's line may take on 2 cores: six of them for classification, shifts, attacks and calibration."""
 
 pytestmark = pytest.mark.slow
 
@@ -42,15 +42,15 @@ def test_the_line_of_the_readme(serial: Path) -> None:
     out, first, seconds = gauntlet(serial)
     print(out, f"{seconds:.0f} s")
     assert seconds < 60 * MINUTES
-    assert "measured 16 settings, 0 were already in the store, 0 skipped, 0 failed" in out
+    assert "measured 32 settings, 0 were already in the store, 0 skipped, 0 failed" in out
     [line] = [line for line in out.splitlines() if line.startswith("►")]
     assert "efficientnet_lite0" in line
-    assert "9/9" in line
+    assert "22/22" in line
     # a trial had 88% and mAP 83 (issue A); chance is 100/21 = 4.8%
     assert 80 < first["linear-probe@photos", "top1"] < 95
     assert first["retrieval@photos-instances", "map"] > 60
     again, second, seconds = gauntlet(serial)
-    assert "measured 0 settings, 16 were already in the store" in again
+    assert "measured 0 settings, 32 were already in the store" in again
     assert second == first
     assert seconds < 30
 
@@ -59,7 +59,7 @@ def test_spread_over_two_workers_the_scores_are_the_same(serial: Path, tmp_path:
     """Closed-form protocols agree to one example, efficiency aside."""
     _, one, _ = gauntlet(serial)
     out, two, _ = gauntlet(tmp_path, "-n2")
-    assert "16 passed" in out
+    assert "32 passed" in out
     assert one.keys() == two.keys()
     examples = {"linear-probe@photos": 420, "knn@photos": 420, "linear-probe@digits": 497, "knn@digits": 497}
     for (setting, metric), value in one.items():
@@ -71,9 +71,11 @@ def test_spread_over_two_workers_the_scores_are_the_same(serial: Path, tmp_path:
 
 def test_more_seeds_give_a_mean_and_a_spread(serial: Path) -> None:
     """`--bob-seeds 3`: what is seeded is another measurement, what is not is read."""
-    # every seed's head is attacked by itself, which takes a minute
-    out, scores, _ = gauntlet(serial, "--bob-seeds=3", "-k", "not adversarial")
-    assert "measured 11 settings, 3 were already in the store" in out
+    # every seed's head is attacked by itself, and every seed's network trained, which takes minutes
+    out, scores, _ = gauntlet(
+        serial, "--bob-seeds=3", "-k", "not adversarial and not finetune and not low_shot and not lars"
+    )
+    assert "measured 12 settings, 3 were already in the store" in out
     records = json.loads((serial / "s.json").read_text())
     probe = next(r for r in records if r["setting"] == "linear-probe@digits" and r["metric"] == "top1")
     assert probe["seeds"] == [0, 1, 2]

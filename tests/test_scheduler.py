@@ -146,6 +146,23 @@ def test_what_a_worker_gives_back_runs_elsewhere() -> None:
     assert sorted(work(sched, collection, nodes, random.Random(0), kills=0)) == sorted(collection)
 
 
+def test_a_unit_shares_a_trained_head() -> None:
+    """Shifts, attacks and calibration go where the network is fine-tuned; the features' settings elsewhere."""
+    found = units_of(
+        [
+            "c.py::test_adversarial_finetune_eps1[x@photos]",
+            "c.py::test_linear_probe[x@photos]",
+            "c.py::test_finetune[x@photos]",
+            "c.py::test_ood_finetune[x@photos-sketch]",
+            "c.py::test_ood_linear_probe[x@photos-sketch]",
+            "c.py::test_ood_finetune[x@imagenet-a]",
+            "c.py::test_finetune[x@mine]",
+        ]
+    )
+    assert [len(unit) for unit in found] == [3, 2, 1, 1]
+    assert found[0][-1] == "c.py::test_ood_finetune[x@photos-sketch]"
+
+
 def test_a_test_without_bracket_is_a_unit_of_its_own() -> None:
     """Other tests beside the suites are scheduled too."""
     assert units_of(["t.py::a", "t.py::b", "s.py::c[x@d]"]) == [["t.py::a"], ["t.py::b"], ["s.py::c[x@d]"]]

@@ -1,5 +1,7 @@
 """A Score's identity, comparability and record."""
 
+import json
+import math
 from typing import Any
 
 import pytest
@@ -101,3 +103,18 @@ def test_a_record_reads_back(value: float, metric: str, backbone: str, seeds: li
     )
     assert Score.from_dict(score.to_dict()) == score
     assert hash(Score.from_dict(score.to_dict()).identity) == hash(score.identity)
+
+
+def test_a_record_holds_no_nan() -> None:
+    """JSON has none: what a protocol tells beside its value never keeps a score from being stored."""
+    told = {"curve": {"loss": [1.0, math.inf]}, "by_label": (0.5, math.nan)}
+    plain = Score(**BASE, provenance=told).to_dict()
+    assert plain["provenance"] == {"curve": {"loss": [1.0, None]}, "by_label": [0.5, None]}
+    assert Score.from_dict(json.loads(json.dumps(plain, allow_nan=False))).to_dict() == plain
+
+
+def test_what_was_cut_is_named_before_its_fidelity() -> None:
+    """A sound run of eight images is not indicative of anything."""
+    cut = {**BASE, "limit": 8, "max_steps": 2, "fidelity": "paper"}
+    assert difference(Score(**BASE), Score(**cut)) == "limit"
+    assert difference(Score(**BASE), Score(**{**cut, "limit": None})) == "max_steps"

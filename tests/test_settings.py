@@ -4,7 +4,9 @@ import pytest
 
 from bob_gauntlet.errors import UsageError
 from bob_gauntlet.scores import METRICS
-from bob_gauntlet.settings import IN_ALL, SETTINGS, TASKS, find, of_protocol, ranked_measures
+from bob_gauntlet.settings import IN_ALL, SETTINGS, TASKS, find, of_protocol, of_user, ranked_measures
+
+SHIFTS = ("photos-sketch", "photos-rendition", "photos-recollected", "photos-hard", "fonts-digits")
 
 # The columns of Tables 8-19 that print results (paper, appendix C); the z of Table 19 is derived.
 PAPER_COLUMNS = {
@@ -42,26 +44,53 @@ def test_every_result_column_of_the_paper_has_one_measure() -> None:
 
 def test_what_runs_today() -> None:
     """The mini settings of this version; a planned one is not among them."""
-    running = [s.id for s in SETTINGS.values() if not s.planned]
+    running = [s.id for s in SETTINGS.values() if not s.planned and "mini" in s.scales]
     assert running == [
         "linear-probe@photos",
         "linear-probe@digits",
         "linear-probe@digit-scenes",
+        "linear-probe-lars@photos",
+        "finetune@photos",
+        "finetune@digits",
+        "finetune@digit-scenes",
+        "low-shot-10pct@photos",
+        "low-shot-10pct@digits",
+        "low-shot-1pct@photos",
         "knn@photos",
         "knn@digits",
         "retrieval@photos-instances",
         "retrieval@copydays-mini",
-        "ood-linear-probe@photos-sketch",
-        "ood-linear-probe@photos-rendition",
-        "ood-linear-probe@photos-recollected",
-        "ood-linear-probe@photos-hard",
-        "ood-linear-probe@fonts-digits",
-        "adversarial-linear-probe-eps1@photos",
-        "adversarial-linear-probe-eps2@photos",
+        *(f"ood-{head}@{shift}" for head in ("linear-probe", "finetune") for shift in SHIFTS),
+        *(f"adversarial-{head}-eps{e}@photos" for head in ("linear-probe", "finetune") for e in (1, 2)),
         "calibration-linear-probe@photos",
         "calibration-linear-probe@digits",
+        "calibration-finetune@photos",
         "efficiency@noise",
     ]
+
+
+def test_what_is_planned_at_paper_scale() -> None:
+    """Detection and retrieval; everything of classification runs."""
+    planned = {s.protocol for s in SETTINGS.values() if s.planned}
+    assert planned == {
+        "detection-frozen",
+        "detection-finetune",
+        "ood-detection-frozen",
+        "ood-detection-finetune",
+        "retrieval",
+    }
+
+
+def test_a_users_dataset_joins_classification_alone() -> None:
+    """Measured, not ranked; there is nothing to rank it against."""
+    found = of_protocol("finetune", "paper", ["mine"])[-1]
+    assert (found.id, found.scales) == ("finetune@mine", ("mini", "paper"))
+    assert {m.metric for m in found.measures} == {"top1", "top5", "mean_auc"}
+    assert not any(m.ranked for m in found.measures)
+    assert of_user("retrieval", "mine") is None
+    assert of_user("ood-finetune", "mine") is None
+    assert {m.task for m in of_user("calibration-finetune", "mine").measures} == {"Cal"}  # type: ignore[union-attr]
+    assert {m.task for m in of_user("adversarial-linear-probe-eps2", "mine").measures} == {"Adv"}  # type: ignore[union-attr]
 
 
 def test_the_papers_six_tasks_are_ranked_at_paper_scale() -> None:

@@ -81,3 +81,25 @@ def test_a_reference_may_be_saved_baselines(tmp_path: Path) -> None:
     assert {s.backbone for s in found} == {"efficientnet_lite0"}
     with pytest.raises(UsageError, match="no baselines are called 'minni'; did you mean mini"):
         stored.reference("minni", tmp_path, ["mine"])
+
+
+def test_a_name_with_limited_scores_alone_says_so(store: Store) -> None:
+    """`bob list` shows them, so that it would not help to be sent there."""
+    store.append([replace(score("knn@photos", 1.0, name="quick"), max_steps=2)])
+    with pytest.raises(UsageError, match=r"all scores of 'quick' in .* are of --bob-limit or --bob-max-steps"):
+        stored.of_backbones(store, ["quick"])
+
+
+def test_a_score_of_other_data_is_found() -> None:
+    """The newest that differs in the data alone; not one of other weights, limit or protocol."""
+
+    def of(data: str, day: int, **fields: object) -> Score:
+        made = replace(score("knn@mine", 1.0), datasets={"train": data}, provenance={"started": f"2026-11-0{day}"})
+        return replace(made, **fields)  # type: ignore[arg-type]
+
+    now = [of("c", 9)]
+    first, second = of("a", 1), of("b", 2)
+    assert stored.of_other_data([second, first], now) == second
+    assert stored.of_other_data([first, of("c", 3)], now) is None, "measured again on the same data"
+    others = [of("a", 1, limit=8), of("a", 1, backbone_fingerprint="x"), of("a", 1, protocol_hash="p")]
+    assert stored.of_other_data(others, now) is None

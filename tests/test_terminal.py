@@ -1,10 +1,14 @@
 """What the summary says of scores."""
 
+from pathlib import Path
+
 import pytest
 
+from bob_gauntlet.pools import load
+from bob_gauntlet.report.ranking import rank
 from bob_gauntlet.scores import Score
 from bob_gauntlet.session import Entry
-from bob_gauntlet.terminal import by_reason, near_chance, value_text
+from bob_gauntlet.terminal import _unranked, by_reason, near_chance, value_text
 
 
 def score(metric: str, value: float, **provenance: float) -> Score:
@@ -35,3 +39,15 @@ def test_reasons_are_said_once() -> None:
     """With four settings, and how many more."""
     entries = [Entry(f"knn@{i}", "x", "skipped", "no data") for i in range(6)]
     assert list(by_reason(entries)) == ["knn@0 of x, knn@1 of x, knn@2 of x, knn@3 of x and 2 more: no data"]
+
+
+def test_a_sound_run_beside_the_papers_figures_is_shown() -> None:
+    """Nothing is ranked, and what is indicative stands there with what differs."""
+    mine = Score(
+        setting="finetune@imagenet-1k", metric="top1", task="Cls", value=84.0, backbone="mine", protocol_hash="h",
+        datasets={"test": "d"}, scale="paper",
+    )  # fmt: skip
+    lines = _unranked(rank(load("paper", Path("nowhere")), {"mine": [mine]}, only_measured=True))
+    assert lines[0] == "no ranking: nothing that was measured is ranked in pool paper"
+    assert "indicative, not ranked:" in lines
+    assert any(line.startswith("mine ") and "84" in line and "chosen on a validation part" in line for line in lines)

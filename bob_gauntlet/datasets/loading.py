@@ -1,6 +1,6 @@
 """Loading a dataset by name, its fingerprints without loading it, and cutting it short."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
@@ -10,7 +10,7 @@ import numpy as np
 
 from bob_gauntlet.artifacts import Artifacts
 from bob_gauntlet.datasets import user
-from bob_gauntlet.datasets.dataset import Dataset
+from bob_gauntlet.datasets.dataset import Dataset, Split
 from bob_gauntlet.datasets.places import Places, here
 from bob_gauntlet.datasets.snapshot import snapshot
 from bob_gauntlet.errors import MissingError
@@ -68,12 +68,14 @@ def _manifest(name: str, places: Places) -> dict[str, Any]:
 def limited(dataset: Dataset, limit: int) -> Dataset:
     """At most `limit` examples of every role, all of the same limit / 2 classes, so that each keeps two or more.
 
-    A subset of train keeps those of its examples that are left; one that keeps none is dropped.
+    A subset of train keeps those of its examples that are left; one that keeps none is dropped. Where a head is tested
+    under a shift, `test` has no say in what it is trained on: that stays what it is without the shift, and `source` and
+    `test` keep those of its classes that both have, else others.
     """
     if not dataset.splits:
         return dataset
-    classes = _shared(dataset)[: max(2, limit // 2)]
-    kept = {role: _first(_labels(split.targets), classes, limit) for role, split in dataset.splits.items()}
+    classes = _classes(dataset, limit)
+    kept = {role: _first(_labels(split.targets), classes[role], limit) for role, split in dataset.splits.items()}
     splits = {role: split.take(kept[role], f"first {limit}") for role, split in dataset.splits.items()}
     relevance = dataset.relevance
     if relevance is not None:
@@ -84,9 +86,21 @@ def limited(dataset: Dataset, limit: int) -> Dataset:
     return replace(dataset, splits=splits, relevance=relevance, subsets=subsets)
 
 
-def _shared(dataset: Dataset) -> list[int]:
-    """The classes of the first role that every role has, in the order of their first examples; else all of them."""
-    first, *others = (dict.fromkeys(_labels(split.targets).tolist()) for split in dataset.splits.values())
+def _classes(dataset: Dataset, limit: int) -> dict[str, list[int]]:
+    """Role -> the classes that it keeps."""
+    splits, most = dict(dataset.splits), max(2, limit // 2)
+    shifted = splits.pop("test") if "source" in splits else None
+    classes = _shared(list(splits.values()))[:most]
+    found = dict.fromkeys(splits, classes)
+    if shifted is not None:
+        both = _shared([shifted, splits["source"]])
+        found["source"] = found["test"] = [label for label in both if label in classes] or both[:most]
+    return found
+
+
+def _shared(splits: Sequence[Split]) -> list[int]:
+    """The classes of the first split that all have, in the order of their first examples; else all of the first."""
+    first, *others = (dict.fromkeys(_labels(split.targets).tolist()) for split in splits)
     return [label for label in first if all(label in other for other in others)] or list(first)
 
 

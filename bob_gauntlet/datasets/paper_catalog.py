@@ -26,11 +26,12 @@ def _paper(
 
 _OVERRIDES = {
     # paper, 3.3: 10 epochs of batches of 64 at one rate
-    "visda-2017": {"finetune": {"epochs": 10, "batch": 64, "lrs": (1e-3,), "weight_decays": (5e-2,)}},
+    "visda-2017": {"finetune": {"epochs": 10, "batch": 64, "lrs": (1e-3,), "scratch_lrs": (), "weight_decays": (5e-2,)}},
     # the command of the original's README, in the manner of Medical MAE
     "chexpert": {
         "finetune": {
             "lrs": (1e-3,),
+            "scratch_lrs": (),
             "weight_decays": (1e-3,),
             "warmup_epochs": 10,
             "min_lr": 1e-5,

@@ -29,7 +29,7 @@ class DatasetSpec:
     layout: str = ""
     # datasets of other names that its reader reads too
     needs: tuple[str, ...] = ()
-    # dataset whose train and val it shares, so that one trained head serves both
+    # dataset whose train and val it shares, so that one trained head serves both; "" for itself
     trains_on: str = ""
     # protocol id -> field -> value: what the original did otherwise on this dataset
     overrides: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
@@ -38,3 +38,8 @@ class DatasetSpec:
     # version of the recipe that makes it, and the packages whose versions may change its pixels
     version: int = 1
     packages: tuple[str, ...] = ()
+
+    @property
+    def trained_on(self) -> str:
+        """The dataset that heads for this one are trained on."""
+        return self.trains_on or self.name

@@ -18,7 +18,7 @@ from bob_gauntlet.backbones.spec import InputTransform
 from bob_gauntlet.datasets.dataset import Split
 from bob_gauntlet.engine.allocator import keep_pages
 from bob_gauntlet.engine.logistic import Head
-from bob_gauntlet.engine.transforms import preprocess
+from bob_gauntlet.engine.transforms import image_or_grey, preprocess
 
 Classifier = Callable[[torch.Tensor], torch.Tensor]
 Success = Literal["last", "any"]
@@ -128,7 +128,8 @@ def attackable(backbone: Backbone, transform: InputTransform, head: Head) -> Cla
 def pixels(split: Split, transform: InputTransform, size: int) -> Iterator[torch.Tensor]:
     """Batches of `size` preprocessed images in order: (B, 3, H, W) float32 in [0, 1], channels last in memory."""
     for start in range(0, len(split), size):
-        found = [preprocess(split.image(i), transform) for i in range(start, min(start + size, len(split)))]
+        places = range(start, min(start + size, len(split)))
+        found = [preprocess(image_or_grey(split, i, transform.size)[0], transform) for i in places]
         batch = torch.stack(found).contiguous(memory_format=torch.channels_last)
         yield batch.to(torch.float32) / 255
 

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from bob_gauntlet.datasets.dataset import Dataset, Split
-from bob_gauntlet.protocols.partition import partition
+from bob_gauntlet.errors import BobError
+from bob_gauntlet.protocols.partition import NOTHING_TO_CHOOSE_ON, partition
 
 CARVED_SHARE = 0.1
 CARVED_MOST = 10_000
@@ -28,7 +29,10 @@ class Examples:
 
 
 def examples(dataset: Dataset, seed: int, *, paper: bool = False) -> Examples:
-    """Train and val of a dataset; other seeds than 0 deal them out anew. With `paper`, the original's choice."""
+    """Train and val of a dataset; other seeds than 0 deal them out anew. With `paper`, the original's choice.
+
+    BobError where nothing is left to choose on.
+    """
     train = dataset["train"]
     if paper:
         return Examples(train, dataset[dataset.reported("paper")], reported=True)
@@ -36,14 +40,17 @@ def examples(dataset: Dataset, seed: int, *, paper: bool = False) -> Examples:
         return Examples(train, dataset["val"])
     whole = joined([dataset[role] for role in ("train", "val") if role in dataset.splits])
     fit, choose = partition(whole.targets, len(train), seed, min(CARVED_SHARE, CARVED_MOST / len(whole)))
+    if not len(choose):
+        raise BobError(NOTHING_TO_CHOOSE_ON)
     return Examples(whole.take(fit, f"fit, seed {seed}"), whole.take(choose, f"choose, seed {seed}"))
 
 
 def low_shot(dataset: Dataset, fraction: float, seed: int, *, paper: bool = False) -> Examples:
     """The same with a fraction of the training images, by class: at least one of each.
 
-    The published list of a dataset is seed 0's draw. Validation images are those of the whole dataset, which the
-    fraction leaves alone: where they are carved out of train, it is drawn from the rest.
+    The published list of a dataset is seed 0's draw, unless a limit has left no class two images beyond it. Validation
+    images are those of the whole dataset, which the fraction leaves alone: where they are carved out of train, it is
+    drawn from the rest.
     """
     whole = examples(dataset, seed, paper=paper)
     name = f"{100 * fraction:g}%"
@@ -53,8 +60,9 @@ def low_shot(dataset: Dataset, fraction: float, seed: int, *, paper: bool = Fals
             return Examples(listed, whole.choose, whole.reported)
         rest = np.setdiff1d(np.arange(len(dataset["train"])), dataset.subsets[name])
         beyond = dataset["train"].take(rest, f"beyond the published {name}")
-        _, choose = partition(beyond.targets, len(beyond), seed, min(CARVED_SHARE, CARVED_MOST / len(beyond)))
-        return Examples(listed, beyond.take(choose, f"choose, seed {seed}"))
+        if len(beyond) > len(np.unique(beyond.targets)):
+            _, choose = partition(beyond.targets, len(beyond), seed, min(CARVED_SHARE, CARVED_MOST / len(beyond)))
+            return Examples(listed, beyond.take(choose, f"choose, seed {seed}"))
     drawn = stratified(whole.fit.targets, fraction, seed)
     return Examples(whole.fit.take(drawn, f"{name}, seed {seed}"), whole.choose, whole.reported)
 

@@ -1,33 +1,38 @@
 """Features of a split: extracted once, cached by what they are features of, read ever after."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
 
 import numpy as np
 import torch
 
+from bob_gauntlet.artifacts import Arrays
 from bob_gauntlet.backbones.backbone import Backbone
 from bob_gauntlet.backbones.spec import InputTransform
 from bob_gauntlet.datasets.dataset import Split
-from bob_gauntlet.datasets.images import UnreadableImage
 from bob_gauntlet.engine.allocator import keep_pages
-from bob_gauntlet.engine.transforms import normalise, normalise_on_one_thread, preprocess
+from bob_gauntlet.engine.transforms import image_or_grey, normalise, normalise_on_one_thread, preprocess
 from bob_gauntlet.errors import BobError
 from bob_gauntlet.run import Run
 
 Batch = tuple[torch.Tensor, list[str]]
+"""Images, and why some of them are grey: what could not be read."""
+
+UNREADABLE = 0.01
+"""Share of a split's images that may be unreadable: they are counted, and grey stands for them."""
 
 
 def features(backbone: Backbone, split: Split, transform: InputTransform, run: Run) -> np.ndarray:
     """Pooled pre-logits features of every image of a split: (N, D) float32.
 
     They are kept under backbone fingerprint, input transform, split fingerprint, pooling and numerics, so that a
-    second call makes no forward pass. Raises BobError where images cannot be read (named and counted) or features are
+    second call makes no forward pass. Raises BobError where more than 1% of the images cannot be read or features are
     not finite or all the same.
     """
     key = features_key(backbone, split, transform)
-    found = run.artifacts.get("features", key, lambda: {"features": _extract(backbone, split, transform, run)})
+    found = run.artifacts.get("features", key, lambda: _extract(backbone, split, transform, run))
+    note_unreadable(found, split, run)
     return found["features"]
 
 
@@ -42,28 +47,46 @@ def features_key(backbone: Backbone, split: Split, transform: InputTransform) ->
     }
 
 
-def _extract(backbone: Backbone, split: Split, transform: InputTransform, run: Run) -> np.ndarray:
+def note_unreadable(found: Arrays, split: Split, run: Run) -> None:
+    """Tell the run how many images of a split were grey, since they could not be read."""
+    if "unreadable" in found:
+        run.unreadable[split.role] = int(found["unreadable"])
+
+
+def _extract(backbone: Backbone, split: Split, transform: InputTransform, run: Run) -> Arrays:
     keep_pages()
     parts: list[np.ndarray] = []
     unreadable: list[str] = []
     step = run.progress.step(f"{backbone.name}: features of {split.role}", total=len(split))
     with step as advance, torch.inference_mode():
-        for images, broken in batches(split, transform, run.batch_size, on_cpu=backbone.device == "cpu"):
+        on_cpu = backbone.device == "cpu"
+        for images, broken in batches(split, transform, run.batch_size, on_cpu=on_cpu, threads=run.readers):
             unreadable += broken
-            if len(images) and not unreadable:
-                if backbone.device != "cpu":
+            # beyond what may be unreadable the rest is only counted
+            if len(unreadable) <= UNREADABLE * len(split):
+                if not on_cpu:
                     images = normalise(images.to(backbone.device, non_blocking=True), transform)
                 parts.append(backbone.embed(images).float().cpu().numpy())
-            advance(len(images) + len(broken))
-    if unreadable:
+            advance(len(images))
+    check_readable(unreadable, split)
+    return counted({"features": _checked(np.concatenate(parts), backbone, split)}, unreadable)
+
+
+def check_readable(unreadable: Sequence[str], split: Split) -> None:
+    """BobError where more than 1% of a split's images cannot be read; the first are named."""
+    if len(unreadable) > UNREADABLE * len(split):
         shown = ", ".join(unreadable[:3]) + (", ..." if len(unreadable) > 3 else "")
         count = f"{len(unreadable)} of {len(split)} images of {split.role}"
-        raise BobError(f"{count} cannot be read: {shown}; mend or remove them")
-    return _checked(np.concatenate(parts), backbone, split)
+        raise BobError(f"{count} cannot be read, more than 1%: {shown}; mend or remove them")
+
+
+def counted(arrays: dict[str, np.ndarray], unreadable: Sequence[str]) -> Arrays:
+    """Arrays that are to be kept, with the number of images that could not be read, if there are any."""
+    return {**arrays, "unreadable": np.array(len(unreadable))} if unreadable else arrays
 
 
 def batches(
-    split: Split, transform: InputTransform, size: int, ahead: int = 4, *, on_cpu: bool = True
+    split: Split, transform: InputTransform, size: int, *, on_cpu: bool = True, threads: int = 2
 ) -> Iterator[Batch]:
     """Batches in order, prepared by threads while the network runs: PIL works outside Python's lock.
 
@@ -72,22 +95,20 @@ def batches(
     """
 
     def prepare(start: int) -> Batch:
-        images, broken = [], []
+        images: list[np.ndarray] = []
+        broken: list[str] = []
         for index in range(start, min(start + size, len(split))):
-            try:
-                images.append(preprocess(split.image(index), transform).permute(1, 2, 0).numpy())
-            except UnreadableImage as error:
-                broken.append(str(error))
-        if not images:
-            return torch.empty(0), broken
+            image, reason = image_or_grey(split, index, transform.size)
+            broken += [reason] * bool(reason)
+            images.append(preprocess(image, transform).permute(1, 2, 0).numpy())
         # NumPy's threads are none: torch's would be a second team beside the network's, each waiting for the other
         pixels = np.stack(images)
         batch = torch.from_numpy(normalise_on_one_thread(pixels, transform) if on_cpu else pixels)
         return batch.permute(0, 3, 1, 2), broken
 
     starts = iter(range(0, len(split), size))
-    with ThreadPoolExecutor(max_workers=2) as pool:
-        waiting: list[Future[Batch]] = [pool.submit(prepare, start) for start in islice(starts, ahead)]
+    with ThreadPoolExecutor(max_workers=threads) as pool:
+        waiting: list[Future[Batch]] = [pool.submit(prepare, start) for start in islice(starts, 2 * threads)]
         while waiting:
             batch = waiting.pop(0).result()
             waiting += [pool.submit(prepare, start) for start in islice(starts, 1)]

@@ -1,5 +1,7 @@
 """A classifier on a backbone that can be trained: a copy of the backbone, and a linear layer on its features."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from copy import deepcopy
 from typing import Any
 
@@ -9,6 +11,7 @@ from torch import nn
 from bob_gauntlet.backbones.backbone import Backbone
 from bob_gauntlet.backbones.build import rebuilt
 from bob_gauntlet.backbones.spec import InputTransform
+from bob_gauntlet.errors import BobError
 
 
 class Network(nn.Module):
@@ -19,7 +22,13 @@ class Network(nn.Module):
     """
 
     def __init__(
-        self, backbone: Backbone, classes: int, transform: InputTransform, *, frozen: bool = False, drop_path: float = 0.0
+        self,
+        backbone: Backbone,
+        classes: int,
+        transform: InputTransform,
+        *,
+        frozen: bool = False,
+        drop_path: float = 0.0,
     ) -> None:
         super().__init__()
         self.frozen = frozen
@@ -33,9 +42,9 @@ class Network(nn.Module):
         width = self._width(transform.size)
         head: list[nn.Module] = [nn.BatchNorm1d(width, affine=False, eps=1e-6)] if frozen else []
         self.head = nn.Sequential(*head, nn.Linear(width, classes)).to(backbone.device)
-        if frozen:
-            for parameter in self.body.parameters():
-                parameter.requires_grad_(False)
+        for parameter in self.body.parameters():
+            # also those that a user's factory left frozen
+            parameter.requires_grad_(not frozen and parameter.is_floating_point())
 
     def initialise(self, seed: int) -> None:
         """Draw the linear layer: as the paper's scripts do, Xavier-normal, or narrow where the backbone is frozen."""
@@ -67,18 +76,43 @@ class Network(nn.Module):
             self.body.eval()
         return self
 
+    def check_gradients(self) -> None:
+        """BobError where, after a backward pass, no weight of a backbone that learns has a gradient."""
+        learning = [] if self.frozen else list(self.body.parameters())
+        if learning and all(parameter.grad is None for parameter in learning):
+            raise BobError(self._stuck("its forward gives a result without one"))
+
+    @contextmanager
+    def differentiable(self) -> Iterator[None]:
+        """What fails inside, in the first step, is differentiation: BobError in one line."""
+        try:
+            yield
+        except torch.OutOfMemoryError:
+            raise
+        except RuntimeError as error:
+            raise BobError(self._stuck(str(error).partition("\n")[0])) from error
+
+    def _stuck(self, reason: str) -> str:
+        return (
+            f"{self._body.name} cannot be trained: no gradient of the loss reaches its weights ({reason}); its forward "
+            "has to stay in torch, without detach, no_grad or NumPy"
+        )
+
     @property
     def images_forwarded(self) -> int:
         """Images that went through the copy of the backbone."""
         return self._body.images_forwarded
 
     def parameter_groups(self, weight_decay: float, layer_decay: float | None) -> list[dict[str, Any]]:
-        """Optimiser groups: the backbone's with their `lr_scale`, and the head at the full rate; biases do not decay."""
+        """Optimiser groups: the backbone's with their `lr_scale`, the head's at the full rate; biases do not decay."""
         linear: Any = self.head[-1]
         own: list[dict[str, Any]] = [
             {"params": [linear.weight], "weight_decay": weight_decay},
             {"params": [linear.bias], "weight_decay": 0.0},
         ]
+        if self.frozen:
+            # timm's LARS adapts the rate of what has weight decay only; here there is none, and the bias is not adapted
+            own[0]["always_adapt"] = True
         body = [] if self.frozen else self._body.parameter_groups(weight_decay, layer_decay)
         return [*body, *own]
 
@@ -90,7 +124,8 @@ class Network(nn.Module):
     def load_learned(self, learned: dict[str, torch.Tensor]) -> None:
         """The inverse of `learned`."""
         missing, unexpected = self.load_state_dict(learned, strict=not self.frozen)
-        assert not unexpected and not [name for name in missing if name.startswith("head.")]
+        assert not unexpected, unexpected
+        assert not any(name.startswith("head.") for name in missing), missing
 
     def _width(self, size: int) -> int:
         """Features of an image, found by asking."""

@@ -9,8 +9,9 @@ import numpy as np
 
 from bob_gauntlet.artifacts import Arrays
 from bob_gauntlet.engine.logistic import Head, path
-from bob_gauntlet.metrics.classification import in_top_k, label_aucs
-from bob_gauntlet.protocols.partition import partition
+from bob_gauntlet.errors import BobError
+from bob_gauntlet.metrics.classification import in_top_k, mean_auc
+from bob_gauntlet.protocols.partition import NOTHING_TO_CHOOSE_ON, partition
 from bob_gauntlet.run import Run
 
 
@@ -84,9 +85,16 @@ def _fit(data: Labelled, strengths: Sequence[float], seed: int, run: Run) -> Pro
 
 
 def judge(scores: np.ndarray, targets: np.ndarray) -> tuple[float, float]:
-    """Validation score in % and the negative validation loss."""
+    """Validation score in % and the negative validation loss.
+
+    Of several labels an image mean AUC, and 50, which is chance, where no label has both values among a few images.
+    BobError where there is no image.
+    """
+    if not len(targets):
+        raise BobError(NOTHING_TO_CHOOSE_ON)
     if targets.ndim == 2:
-        return 100 * float(np.nanmean(label_aucs(scores, targets))), 0.0
+        found = mean_auc(scores, targets)
+        return 50.0 if np.isnan(found) else found, 0.0
     shifted = scores - scores.max(axis=1, keepdims=True)
     log_likelihood = shifted[np.arange(len(targets)), targets] - np.log(np.exp(shifted).sum(axis=1))
     return 100 * float(in_top_k(scores, targets, 1).mean()), float(log_likelihood.mean())

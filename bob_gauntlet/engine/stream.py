@@ -20,8 +20,10 @@ from torch.utils.data import DataLoader, Dataset, get_worker_info
 
 from bob_gauntlet.backbones.spec import InputTransform
 from bob_gauntlet.datasets.dataset import Split
-from bob_gauntlet.datasets.images import UnreadableImage
+from bob_gauntlet.engine.features import UNREADABLE
 from bob_gauntlet.engine.seeding import seeded
+from bob_gauntlet.engine.transforms import image_or_grey
+from bob_gauntlet.errors import BobError
 
 Batch = tuple[torch.Tensor, torch.Tensor]
 """(B, 3, H, W) normalised images, and (B,) class indices or (B, C) {0, 1}."""
@@ -94,6 +96,7 @@ class Stream:
         self.batch = max(2, min(batch, len(split)) // 2 * 2)
         self.unreadable: set[int] = set()
         self.size = len(split)
+        self._ids = split.ids
         self._seed = seed
         self._keys: list[list[tuple[int, int]]] = []
         examples = _Examples(split, augmenting(transform, augmentation), transform.size, seed)
@@ -123,24 +126,25 @@ class Stream:
         ]
         for images, targets, broken in self._loader:
             self.unreadable.update(broken[broken >= 0].tolist())
+            if len(self.unreadable) > UNREADABLE * self.size:
+                names = ", ".join(self._ids[i] for i in sorted(self.unreadable)[:3])
+                raise BobError(
+                    f"{len(self.unreadable)} of {self.size} training images cannot be read, more than 1%: {names}; "
+                    "mend or remove them"
+                )
             yield images, targets
 
 
 class _Examples(Dataset[tuple[torch.Tensor, Any, int]]):
     """Images by (epoch, index)."""
 
-    def __init__(
-        self, split: Split, augment: Callable[[Image.Image], torch.Tensor], size: int, seed: int
-    ) -> None:
+    def __init__(self, split: Split, augment: Callable[[Image.Image], torch.Tensor], size: int, seed: int) -> None:
         self.split, self.augment, self.size, self.seed = split, augment, size, seed
 
     def __getitem__(self, key: tuple[int, int]) -> tuple[torch.Tensor, Any, int]:
         epoch, index = key
-        broken = -1
-        try:
-            image = self.split.image(index)
-        except UnreadableImage:
-            image, broken = Image.new("RGB", (self.size, self.size), (128, 128, 128)), index
+        image, reason = image_or_grey(self.split, index, self.size)
+        broken = index if reason else -1
         drawn = int(np.random.SeedSequence([self.seed, epoch, index]).generate_state(1)[0])
         if get_worker_info() is None:
             with seeded(drawn):

@@ -1,13 +1,14 @@
 """One training run: epochs of optimiser steps, a checkpoint after each, and a validation score on the way.
 
-A run is a function of its plan, its seed and its stream: what is drawn in a step is seeded by the step's number, so that
-a run that was killed goes on from its last checkpoint to the same weights as one that was not.
+A run is a function of its plan, its seed and its stream: what is drawn in a step is seeded by the step's number, so
+that a run that was killed goes on from its last checkpoint to the same weights as one that was not.
 """
 
 import io
 import logging
 import math
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -113,8 +114,11 @@ class Trainer:
         mixes = plan.mixup > 0 or plan.cutmix > 0
         self.mixup: Any = (
             Mixup(  # type: ignore[no-untyped-call]
-                plan.mixup, plan.cutmix,
-                label_smoothing=plan.smoothing, num_classes=classes, multi_label=multi_label,
+                plan.mixup,
+                plan.cutmix,
+                label_smoothing=plan.smoothing,
+                num_classes=classes,
+                multi_label=multi_label,
             )
             if mixes
             else None
@@ -141,7 +145,8 @@ class Trainer:
             step = int(np.random.SeedSequence([self.seed, number, place]).generate_state(1)[0])
             torch.manual_seed(step)
             np.random.seed(step)
-            losses.append(self._step(images.to(self.device, non_blocking=True), targets.to(self.device)))
+            with self.network.differentiable() if not self.state.steps else nullcontext():
+                losses.append(self._step(images.to(self.device, non_blocking=True), targets.to(self.device)))
             self.state.steps += 1
             # a GPU would have to be waited for after every step
             if self.device == "cpu" or len(losses) % 20 == 0:
@@ -165,6 +170,8 @@ class Trainer:
             loss = self._loss(logits.float(), targets[part]) / len(images)
             self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
             total += loss.detach()
+        if not self.state.steps:
+            self.network.check_gradients()
         self.scaler.step(self.optimiser)
         self.scaler.update()
         self.optimiser.zero_grad()
@@ -191,6 +198,7 @@ class Trainer:
             "optimiser": self.optimiser.state_dict(),
             "scaler": self.scaler.state_dict(),
             "state": vars(self.state),
+            "unreadable": sorted(self.stream.unreadable),
         }
         write(path, whole)
 
@@ -202,6 +210,7 @@ class Trainer:
         self.network.load_learned(whole["network"])
         self.optimiser.load_state_dict(whole["optimiser"])
         self.scaler.load_state_dict(whole["scaler"])
+        self.stream.unreadable.update(whole["unreadable"])
         self.state = State(**{**whole["state"], "judged": tuple(whole["state"]["judged"])})
         return True
 
@@ -216,27 +225,29 @@ def train(
     """Train to the end, from the checkpoint at `path` where there is one; the network then holds what counts.
 
     Where memory runs out the epoch starts again with half the images at once and twice the steps of accumulation.
-    `beaten` is asked after every validation, and True ends the run. The checkpoint stays, for the caller to delete.
+    `beaten` is asked before every epoch, and True ends the run. The checkpoint stays, for the caller to delete.
     """
     keep_pages()
     trainer = make()
     if trainer.load(path):
         advance(trainer.state.steps * trainer.stream.batch)
     with seeded(trainer.seed):
-        while not trainer.over:
-            trainer = _one_epoch(trainer, make, judge, path, advance)
-            if beaten(trainer.state):
-                break
+        while not (trainer.over or beaten(trainer.state)):
+            if smaller := _one_epoch(trainer, judge, path, advance):
+                # first let go of what fills the memory
+                del trainer
+                torch.cuda.empty_cache()
+                trainer = make()
+                trainer.load(path)
+                trainer.state.micro_batch = smaller
     if trainer.state.best is not None:
         trainer.network.load_learned(trainer.state.best)
     trainer.network.eval()
     return trainer
 
 
-def _one_epoch(
-    trainer: Trainer, make: Callable[[], Trainer], judge: Judge, path: Path, advance: Callable[[int], None]
-) -> Trainer:
-    """An epoch, its validation and its checkpoint."""
+def _one_epoch(trainer: Trainer, judge: Judge, path: Path, advance: Callable[[int], None]) -> int:
+    """An epoch, its validation and its checkpoint; 0, or the images at once to begin it again with."""
     try:
         loss = trainer.epoch(advance)
     except torch.OutOfMemoryError:
@@ -244,12 +255,7 @@ def _one_epoch(
         if not size:
             raise
         log.warning("out of memory: %s images at once from here on, in as many more parts", size)
-        del trainer
-        torch.cuda.empty_cache()
-        trainer = make()
-        trainer.load(path)
-        trainer.state.micro_batch = size
-        return trainer
+        return size
     state, plan = trainer.state, trainer.plan
     if plan.best_epoch or state.epoch <= CURVE or trainer.over:
         trainer.network.eval()
@@ -262,7 +268,7 @@ def _one_epoch(
             state.judged = score, tie
             state.best = {name: tensor.clone() for name, tensor in trainer.network.learned().items()}
     trainer.save(path)
-    return trainer
+    return 0
 
 
 def write(path: Path, whole: dict[str, Any]) -> None:

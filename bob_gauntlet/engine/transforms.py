@@ -10,6 +10,8 @@ import torch
 from PIL import Image
 
 from bob_gauntlet.backbones.spec import InputTransform
+from bob_gauntlet.datasets.dataset import Split
+from bob_gauntlet.datasets.images import UnreadableImage
 
 _RESAMPLING = {
     "bilinear": Image.Resampling.BILINEAR,
@@ -37,6 +39,14 @@ def preprocess(image: Image.Image, transform: InputTransform) -> torch.Tensor:
     if (left, top) != (0, 0):
         image = image.crop((left, top, left + transform.size, top + transform.size))
     return torch.from_numpy(np.array(image, np.uint8)).permute(2, 0, 1)
+
+
+def image_or_grey(split: Split, index: int, size: int) -> tuple[Image.Image, str]:
+    """An image of a split and ""; where it cannot be read, grey and the reason."""
+    try:
+        return split.image(index), ""
+    except UnreadableImage as error:
+        return Image.new("RGB", (size, size), (128, 128, 128)), str(error)
 
 
 def normalise(images: torch.Tensor, transform: InputTransform) -> torch.Tensor:

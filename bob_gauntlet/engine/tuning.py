@@ -6,7 +6,7 @@ What is done is on disk after every epoch: the same call, after whatever killed 
 import json
 import logging
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,13 +15,13 @@ import numpy as np
 import torch
 from torch import nn
 
-from bob_gauntlet.artifacts import Arrays, digest, write_atomically
+from bob_gauntlet.artifacts import Arrays, digest
 from bob_gauntlet.backbones.backbone import Backbone
 from bob_gauntlet.backbones.spec import InputTransform
 from bob_gauntlet.datasets.dataset import Split
 from bob_gauntlet.engine import training
 from bob_gauntlet.engine.examples import Examples
-from bob_gauntlet.engine.features import batches
+from bob_gauntlet.engine.features import batches, check_readable, counted, note_unreadable
 from bob_gauntlet.engine.network import Network
 from bob_gauntlet.engine.probe import judge
 from bob_gauntlet.engine.stream import Augmentation, Stream
@@ -82,14 +82,16 @@ class Tuned:
         """(N, C) logits, kept by network and split; BobError where they are not finite."""
         key = {"network": digest(self.key), "split": split.fingerprint}
 
-        def compute() -> dict[str, np.ndarray]:
+        def compute() -> Arrays:
             network = self.network()
             before = network.images_forwarded
-            found = logits_of(network, split, self.grid, run)
+            found, unreadable = logits_of(network, split, self.grid, run)
             self.backbone.images_forwarded += network.images_forwarded - before
-            return {"logits": found}
+            return counted({"logits": found}, unreadable)
 
-        found = run.artifacts.get("logits", key, compute)["logits"]
+        kept = run.artifacts.get("logits", key, compute)
+        note_unreadable(kept, split, run)
+        found = kept["logits"]
         if not np.isfinite(found).all():
             raise BobError(f"{self.backbone.name}: after training, its logits of {split.role} are NaN or infinite")
         return found
@@ -103,7 +105,10 @@ class Tuned:
     def differentiable(self) -> tuple[nn.Module, Callable[[torch.Tensor], torch.Tensor]]:
         """The network, and normalisation and network in one."""
         network, device = self.network(), self.backbone.device
-        mean, std = (torch.tensor(v, device=device).view(1, -1, 1, 1) for v in (self.grid.transform.mean, self.grid.transform.std))
+        mean, std = (
+            torch.tensor(v, device=device).view(1, -1, 1, 1)
+            for v in (self.grid.transform.mean, self.grid.transform.std)
+        )
         return network, lambda images: network((images - mean) / std).float()
 
 
@@ -136,16 +141,20 @@ def numerics(device: str, *, amp: bool) -> str:
     return f"{torch.device(device).type} {str(half or torch.float32).removeprefix('torch.')}"
 
 
-def logits_of(network: Network, split: Split, grid: Grid, run: Run) -> np.ndarray:
-    """(N, C) float32 logits of a network in evaluation mode."""
+def logits_of(network: Network, split: Split, grid: Grid, run: Run) -> tuple[np.ndarray, list[str]]:
+    """(N, C) float32 logits of a network in evaluation mode, and why some images could not be read."""
     half = half_precision(run.device) if grid.plans[0].amp else None
-    parts = []
-    for images, _ in batches(split, grid.transform, run.batch_size, on_cpu=run.device == "cpu"):
-        if run.device != "cpu":
+    parts: list[np.ndarray] = []
+    unreadable: list[str] = []
+    on_cpu = run.device == "cpu"
+    for images, broken in batches(split, grid.transform, run.batch_size, on_cpu=on_cpu, threads=run.readers):
+        unreadable += broken
+        if not on_cpu:
             images = normalise(images.to(run.device, non_blocking=True), grid.transform)
         with torch.no_grad(), torch.autocast(torch.device(run.device).type, half, enabled=half is not None):
             parts.append(network(images).float().cpu().numpy())
-    return np.concatenate(parts)
+    check_readable(unreadable, split)
+    return np.concatenate(parts), unreadable
 
 
 def _network(backbone: Backbone, grid: Grid) -> Network:
@@ -241,7 +250,8 @@ class _Search:
 
     def _judge(self, network: Network) -> tuple[float, float]:
         """Validation score, and the negative loss to decide between equal ones."""
-        return judge(logits_of(network, self.examples.choose, self.grid, self.run), self.examples.choose.targets)
+        logits, _ = logits_of(network, self.examples.choose, self.grid, self.run)
+        return judge(logits, self.examples.choose.targets)
 
     def _beaten(self, state: State) -> bool:
         """Whether the run is behind the best one, at the same epoch, by more than two standard errors of the gap."""
@@ -257,7 +267,13 @@ class _Search:
         return bool(own < best - 2 * error)
 
     def _save(self) -> None:
-        whole = {"points": self.points, "best": self.best, "weights": self.weights, "micro_batch": self.micro_batch}
+        whole = {
+            "points": self.points,
+            "best": self.best,
+            "weights": self.weights,
+            "micro_batch": self.micro_batch,
+            "unreadable": sorted(self.stream.unreadable),
+        }
         training.write(self.folder / "finished.pt", whole)
 
     def _load(self) -> None:
@@ -265,3 +281,4 @@ class _Search:
         if whole is not None:
             self.points, self.best, self.weights = whole["points"], whole["best"], whole["weights"]
             self.micro_batch = whole["micro_batch"]
+            self.stream.unreadable.update(whole["unreadable"])

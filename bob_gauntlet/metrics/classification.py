@@ -34,3 +34,13 @@ def label_aucs(scores: np.ndarray, targets: np.ndarray) -> np.ndarray:
     with np.errstate(invalid="ignore", divide="ignore"):
         above = (ranks * targets).sum(axis=0) - positives * (positives + 1) / 2
         return np.asarray(above / (positives * negatives), np.float64)
+
+
+def mean_auc(scores: np.ndarray, targets: np.ndarray) -> float:
+    """Mean of `label_aucs` over the labels of which both values are there, in %; NaN where no label has both.
+
+    >>> mean_auc(np.array([[0.1, 0.3], [0.4, 0.2]]), np.array([[0, 1], [1, 1]]))
+    100.0
+    """
+    aucs = label_aucs(scores, targets)
+    return float("nan") if np.isnan(aucs).all() else 100 * float(np.nanmean(aucs))

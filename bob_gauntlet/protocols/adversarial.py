@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 
-from bob_gauntlet.errors import BobError
+from bob_gauntlet.errors import BobError, MissingError
 from bob_gauntlet.protocols.heads import Classifier, HeadRecipe, judged
 from bob_gauntlet.protocols.linear_probe import LinearProbe
 from bob_gauntlet.protocols.recipe import Measured
@@ -58,7 +58,7 @@ class Adversarial:
     def evaluate(self, backbone: "Backbone", dataset: "Dataset", run: "Run") -> Iterator[Measured]:
         """Top-1 in % under attack, and of the same images without it; BobError where no gradient reaches the image."""
         if dataset.multi_label:
-            raise BobError(f"{dataset.name} has several labels an image; the attack needs one")
+            raise MissingError(f"{dataset.name} has several labels an image; the attack needs one")
         test = dataset[self.head.tested_on(dataset)]
         if self.images is not None:
             test = test.take(in_rounds(test.targets, self.images), f"{self.images} in rounds over the classes")
@@ -79,7 +79,13 @@ class Adversarial:
             yield replace(measured, metric=metric, details=known)
 
     def _seed(
-        self, backbone: "Backbone", test: "Split", head: Classifier, run: "Run", seed: int, advance: Callable[[int], None]
+        self,
+        backbone: "Backbone",
+        test: "Split",
+        head: Classifier,
+        run: "Run",
+        seed: int,
+        advance: Callable[[int], None],
     ) -> dict[str, np.ndarray]:
         """Of one seed's head: logits (N, C) of `clean` and `attacked` images, and which (N,) were `stuck`."""
         import torch

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from bob_gauntlet.errors import BobError
 from bob_gauntlet.protocols.recipe import Measured, Recipe
 from bob_gauntlet.scores import Fidelity
 
@@ -54,12 +55,9 @@ def tested(recipe: HeadRecipe, backbone: "Backbone", dataset: "Dataset", run: "R
 
 
 def tuned_details(classifiers: Sequence[Any], seeds: tuple[int, ...], fidelity: Fidelity) -> dict[str, Any]:
-    """Of trained networks: which run was chosen, the others, the curve of seed 0, what the machine made of the batch."""
+    """Of trained networks: the chosen run, the others, the curve of seed 0, what the machine made of the batch."""
     facts = [classifier.facts for classifier in classifiers]
-    shared = (
-        "curve", "runs", "micro_batch", "effective_batch", "drop_path", "train_images", "validation_images",
-        "unreadable_images",
-    )  # fmt: skip
+    shared = ("curve", "runs", "micro_batch", "effective_batch", "drop_path", "train_images", "validation_images")
     return {
         "selection": "best epoch of the best run on the reported images, as in the original"
         if fidelity == "paper"
@@ -67,6 +65,7 @@ def tuned_details(classifiers: Sequence[Any], seeds: tuple[int, ...], fidelity: 
         "run": [each["chosen"] for each in facts],
         "validation": [each["judged"][0] for each in facts],
         **{name: facts[0][name] for name in shared},
+        "unreadable_train_images": facts[0]["unreadable_images"],
         "seeds": list(seeds),
     }
 
@@ -88,6 +87,8 @@ def judged(
     if targets.ndim == 2:
         aucs = [100 * label_aucs(s, targets) for s in scores]
         skipped = int(np.isnan(aucs[0]).sum())
+        if skipped == classes:
+            raise BobError(f"none of the {classes} labels has both values among {len(targets)} images; add test images")
         values = [float(np.nanmean(auc)) for auc in aucs]
         extra = {**details, **_spread(values), "chance": 50.0, "labels_with_one_value": skipped}
         yield Measured("mean_auc", float(np.mean(values)), details=extra)

@@ -2,13 +2,13 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from bob_gauntlet.errors import BobError
 from bob_gauntlet.protocols.heads import judged
-from bob_gauntlet.protocols.partition import partition
+from bob_gauntlet.protocols.partition import NOTHING_TO_CHOOSE_ON, partition
 from bob_gauntlet.protocols.recipe import Measured
 
 if TYPE_CHECKING:
@@ -50,12 +50,13 @@ class KNN:
 
     def _choose(self, data: "Labelled", seed: int, device: str) -> int:
         """The k with the best validation score, the smallest of equals."""
-        from bob_gauntlet.metrics.classification import in_top_k, label_aucs
+        from bob_gauntlet.engine.probe import judge
 
         fit, choose = partition(data.targets, data.train, seed)
+        if not len(choose):
+            raise BobError(NOTHING_TO_CHOOSE_ON)
         found = self._votes(data.features[choose], data.features[fit], data.targets[fit], data.classes, device)
-        judge = label_aucs if data.targets.ndim == 2 else partial(in_top_k, k=1)
-        return max(self.ks, key=lambda k: (float(np.nanmean(judge(found[k], data.targets[choose]))), -k))
+        return max(self.ks, key=lambda k: (judge(found[k], data.targets[choose])[0], -k))
 
     def _votes(
         self, queries: np.ndarray, bank: np.ndarray, targets: np.ndarray, classes: int, device: str

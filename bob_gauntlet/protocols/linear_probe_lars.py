@@ -36,7 +36,8 @@ class LinearProbeLARS:
         "epochs": 12,
         "warmup_epochs": 1,
         "batch": 32,
-        "base_lr": 4.0,
+        # LARS moves weights by a share of their size a step: few steps need a high rate
+        "base_lr": 50.0,
         "amp": False,
     }
 

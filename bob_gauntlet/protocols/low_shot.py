@@ -40,7 +40,7 @@ class LowShot:
     version: ClassVar[int] = 1
     seeded: ClassVar[bool] = True
     mini: ClassVar[Mapping[str, Any]] = {
-        "tuning": {"epochs": 20, "lrs": (2e-3, 5e-4), "layer_decays": (0.75,), "conv_sgd_lrs": (5e-2,)}
+        "tuning": {"epochs": 40, "lrs": (2e-3, 5e-4), "layer_decays": (0.75,), "conv_sgd_lrs": (1e-2,)}
     }
 
     fraction: float = 0.1

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from bob_gauntlet.errors import BobError
+from bob_gauntlet.errors import MissingError
 from bob_gauntlet.protocols.heads import Classifier, HeadRecipe, judged
 from bob_gauntlet.protocols.linear_probe import LinearProbe
 from bob_gauntlet.protocols.recipe import Measured
@@ -53,7 +53,7 @@ class OOD:
     def evaluate(self, backbone: "Backbone", dataset: "Dataset", run: "Run") -> Iterator[Measured]:
         """Top-1 on the shifted images in %, and source top-1 minus it in points: means over the seeds."""
         if dataset.multi_label:
-            raise BobError(f"{dataset.name} has several labels an image; top-1 under a shift needs one")
+            raise MissingError(f"{dataset.name} has several labels an image; top-1 under a shift needs one")
         found = self.head.classifiers(backbone, dataset, run)
         details = self.head.details(found, run.seeds)
         source = _top1(found, dataset["source"], dataset.restricted, run, details)

@@ -5,6 +5,12 @@ import numpy as np
 VALIDATION_SHARE = 0.2
 """Share of the training images that choose hyper-parameters where a dataset has no validation split."""
 
+NOTHING_TO_CHOOSE_ON = (
+    "no training image can be spared to choose hyper-parameters on, since no class has two; add images, declare a val "
+    "split, or raise --bob-limit"
+)
+"""What is said where the second part is empty."""
+
 
 def partition(
     targets: np.ndarray, train: int, seed: int, carved: float = VALIDATION_SHARE

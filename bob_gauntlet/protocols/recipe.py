@@ -93,7 +93,10 @@ def at_scale(recipe: R, scale: str, overrides: Mapping[str, Mapping[str, Any]] |
     for f in fields(recipe):
         value = getattr(recipe, f.name)
         if is_dataclass(value):
-            changes[f.name] = replace(at_scale(value, scale, overrides), **own.get(f.name, {}))  # type: ignore[type-var]
+            default = f.default if f.default_factory is MISSING else f.default_factory()
+            untouched = f.name in own and getattr(replace(recipe, **{f.name: default}), f.name) == value
+            inner: Any = at_scale(value, scale, overrides)
+            changes[f.name] = replace(inner, **own[f.name]) if untouched else inner
         elif f.name in own and value == f.default:
             changes[f.name] = own[f.name]
     return replace(recipe, **changes)

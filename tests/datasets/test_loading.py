@@ -178,3 +178,13 @@ def test_a_manifest_holds_until_a_file_of_any_root_changes(tmp_path: Path, monke
     loading.forget("imagenet-a", artifacts, places)
     monkeypatch.setattr(loading, "load", lambda name, places: Dataset("d", {}, ()))
     assert fingerprints("imagenet-a", artifacts, places) == {}
+
+
+def test_under_a_limit_one_head_serves_every_shift() -> None:
+    """What it is trained on is that of the unshifted set; source and test share classes, known ones where there are."""
+    train, source = split([0, 0, 1, 1, 2, 2, 3, 3]), split([0, 1, 2, 3] * 2, "source")
+    plain = limited(Dataset("d", {"train": train, "test": source}, classes=()), 4)
+    for tested, left in (([1, 1, 2, 2, 3], {1}), ([2, 3, 3], {2, 3}), ([0, 1], {0, 1})):
+        found = limited(Dataset("s", {"train": train, "source": source, "test": split(tested, "test")}, classes=()), 4)
+        assert found["train"].fingerprint == plain["train"].fingerprint
+        assert set(found["test"].targets.tolist()) == set(found["source"].targets.tolist()) == left

@@ -165,9 +165,24 @@ def test_unreadable_images_are_named_and_counted(run: Run, tmp_path: Path) -> No
     with pytest.raises(BobError) as caught:
         features(network, split(lambda i: read_image(paths[i]), 9), network.ticket.transform, run)
     message = str(caught.value)
-    assert message.startswith("4 of 9 images of test cannot be read: ")
+    assert message.startswith("4 of 9 images of test cannot be read, more than 1%: ")
     assert [str(paths[i]) in message for i in (1, 3, 5, 8)] == [True, True, True, False]
     assert "\n" not in message
+
+
+def test_one_in_a_hundred_may_be_unreadable(run: Run, tmp_path: Path) -> None:
+    """Grey stands for it, and the run is told, also where the features come from the artefacts."""
+    images, network = pictures(100), backbone(Colours())
+    bad = tmp_path / "bad.png"
+    bad.write_bytes(b"no image")
+    few = split(lambda i: read_image(bad) if i == 7 else images[i], 100)
+    found = features(network, few, network.ticket.transform, run)
+    np.testing.assert_allclose(found[7], 128 / 127.5 - 1, rtol=1e-3)  # grey, at mean and standard deviation of .5
+    assert not np.allclose(found[6], found[7])
+    assert run.unreadable == {"test": 1}
+    again = Run(run.artifacts)
+    features(network, few, network.ticket.transform, again)
+    assert again.unreadable == {"test": 1}
 
 
 def test_another_error_of_a_reader_is_not_swallowed(run: Run) -> None:

@@ -9,7 +9,8 @@ import pytest
 from bob_gauntlet.artifacts import Artifacts
 from bob_gauntlet.engine import probe as module
 from bob_gauntlet.engine.logistic import path
-from bob_gauntlet.engine.probe import Labelled, probe
+from bob_gauntlet.engine.probe import Labelled, judge, probe
+from bob_gauntlet.errors import BobError
 from bob_gauntlet.run import Run
 from tests.engine.test_logistic import problem
 
@@ -63,3 +64,12 @@ def test_the_edge_of_the_path_is_noticed(data: Labelled, run: Run) -> None:
     found = probe(data, STRENGTHS, 0, run, {"id": "x"})
     for chosen, edge in ((10.0, True), (1e-3, True), (1e-1, False)):
         assert replace(found, head=replace(found.head, strength=chosen)).at_edge == edge
+
+
+def test_a_few_images_of_several_labels_are_judged_all_the_same() -> None:
+    """Where no label has both values mean AUC is chance, never NaN; without an image nothing can be chosen."""
+    one = np.array([[1, 0]])
+    assert judge(np.array([[0.2, 0.1]]), one) == (50.0, 0.0)
+    assert judge(np.array([[0.2, 0.1], [0.1, 0.1]]), np.array([[1, 0], [0, 0]])) == (100.0, 0.0)
+    with pytest.raises(BobError, match="no training image can be spared to choose hyper-parameters on"):
+        judge(np.zeros((0, 2)), np.zeros(0, np.int64))

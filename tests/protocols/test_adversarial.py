@@ -16,7 +16,7 @@ from bob_gauntlet.datasets.dataset import Dataset, Split
 from bob_gauntlet.datasets.loading import limited
 from bob_gauntlet.engine import attacks
 from bob_gauntlet.engine.attacks import pgd
-from bob_gauntlet.errors import BobError
+from bob_gauntlet.errors import BobError, MissingError
 from bob_gauntlet.progress import Progress
 from bob_gauntlet.protocols.adversarial import Adversarial, in_rounds
 from bob_gauntlet.protocols.linear_probe import LinearProbe
@@ -301,7 +301,7 @@ def test_features_that_are_no_number_are_an_error(tmp_path: Path) -> None:
 def test_several_labels_are_an_error(tmp_path: Path) -> None:
     """The attack raises the loss of one."""
     dataset, _ = classification()
-    with pytest.raises(BobError, match="synthetic has several labels an image; the attack needs one"):
+    with pytest.raises(MissingError, match="synthetic has several labels an image; the attack needs one"):
         measure(tmp_path, dataset=replace(dataset, multi_label=True))
 
 

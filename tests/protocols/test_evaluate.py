@@ -16,8 +16,8 @@ from bob_gauntlet import devices
 from bob_gauntlet.datasets.dataset import Dataset
 from bob_gauntlet.errors import BobError
 from bob_gauntlet.protocols.efficiency import Efficiency
-from bob_gauntlet.protocols.knn import KNN
 from bob_gauntlet.protocols.heads import judged
+from bob_gauntlet.protocols.knn import KNN
 from bob_gauntlet.protocols.linear_probe import LinearProbe
 from bob_gauntlet.protocols.recipe import Measured
 from bob_gauntlet.protocols.retrieval import Retrieval

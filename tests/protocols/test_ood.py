@@ -9,7 +9,7 @@ import pytest
 
 from bob_gauntlet.artifacts import Artifacts
 from bob_gauntlet.datasets.dataset import Dataset, Split
-from bob_gauntlet.errors import BobError
+from bob_gauntlet.errors import MissingError
 from bob_gauntlet.protocols.linear_probe import LinearProbe
 from bob_gauntlet.protocols.ood import OOD
 from bob_gauntlet.protocols.recipe import Measured
@@ -88,6 +88,49 @@ def test_what_comes_with_the_scores(tmp_path: Path) -> None:
     for details in (top1.details, drop.details):
         assert details["strength"] == measure(HEAD, dataset, tmp_path)["top1"].details["strength"]
         assert details["seeds"] == [0]
+
+
+def test_restricted_classes_are_sought_among_themselves(tmp_path: Path) -> None:
+    """ImageNet-A and -R: logits are cut to the classes before the largest is taken, at the source too."""
+    dataset, made = shifted(darker)
+    kept = (1, 2, 5)
+    targets = made["test"][1]
+    test = dataset["test"].take(np.flatnonzero(np.isin(targets, kept)), "of three classes")
+    dataset = replace(dataset, splits={**dataset.splits, "test": test}, restricted=kept)
+    found = measure(OOD(head=HEAD), dataset, tmp_path)
+    [head] = HEAD.classifiers(pixels(), dataset, run_in(tmp_path))
+
+    def by_hand(split: Split) -> tuple[np.ndarray, np.ndarray]:
+        """Which images count, and which of these are right."""
+        logits = head.scores(split, run_in(tmp_path))
+        own = np.isin(split.targets, kept)
+        chosen = np.array([kept[int(np.argmax(row[list(kept)]))] for row in logits[own]])
+        return own, chosen == split.targets[own]
+
+    shown, right = by_hand(test)
+    source, right_before = by_hand(dataset["source"])
+    assert (shown.sum(), source.sum()) == (48, 48)
+    top1 = found["top1"]
+    assert top1.values is not None
+    assert top1.values.tolist() == (100.0 * right).tolist()
+    assert (top1.examples, top1.clusters) == (test.ids, test.clusters)
+    assert top1.details["source_top1"] == pytest.approx(100 * right_before.mean())
+    assert top1.details["source_n"] == 48
+    assert found["top1_drop"].value == pytest.approx(100 * right_before.mean() - 100 * right.mean())
+    assert (top1.details["classes"], top1.details["chance"]) == (3, pytest.approx(100 / 3))
+    # among all six classes fewer are right
+    free = measure(OOD(head=HEAD), replace(dataset, restricted=None), tmp_path)["top1"]
+    assert free.value < top1.value
+    assert "classes" not in free.details
+
+
+def test_images_of_other_classes_are_left_out(tmp_path: Path) -> None:
+    """Of both splits, with their ids and clusters."""
+    dataset, made = shifted(darker)
+    found = measure(OOD(head=HEAD), replace(dataset, restricted=(0, 3)), tmp_path)["top1"]
+    own = np.flatnonzero(np.isin(made["test"][1], (0, 3)))
+    assert found.examples == tuple(dataset["test"].ids[i] for i in own)
+    assert found.clusters == tuple(dataset["test"].clusters[i] for i in own)
 
 
 def test_an_unshifted_test_split_loses_nothing(tmp_path: Path) -> None:
@@ -188,6 +231,6 @@ def test_several_labels_an_image_are_refused(tmp_path: Path) -> None:
     """Before anything is computed."""
     dataset, _ = shifted(darker)
     backbone = pixels()
-    with pytest.raises(BobError, match="synthetic has several labels an image"):
+    with pytest.raises(MissingError, match="synthetic has several labels an image"):
         list(OOD(head=HEAD).evaluate(backbone, replace(dataset, multi_label=True), run_in(tmp_path)))
     assert backbone.images_forwarded == 0

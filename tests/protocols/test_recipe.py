@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 import pytest
 
-from bob_gauntlet.protocols.recipe import Measured, at_scale, canonical, protocol_hash
+from bob_gauntlet.protocols.recipe import Measured, at_scale, canonical, find_trait, protocol_hash, with_fidelity
 
 
 @dataclass(frozen=True)
@@ -39,6 +39,38 @@ class Attack:
     steps: int = 20
 
 
+@dataclass(frozen=True)
+class Tuning:
+    """A recipe with a fidelity, and a budget of three fields."""
+
+    id: ClassVar[str] = "tuning"
+    version: ClassVar[int] = 1
+    seeded: ClassVar[bool] = True
+    mini: ClassVar[Mapping[str, Any]] = {"epochs": 6, "batch": 32}
+
+    epochs: int = 100
+    batch: int = 1024
+    fidelity: str = "sound"
+    head: Probe | None = None
+
+    def precision(self, device: str) -> str:
+        """By the device."""
+        return f"half on {device}"
+
+
+@dataclass(frozen=True)
+class Few:
+    """A recipe that says what its nested one's budget is."""
+
+    id: ClassVar[str] = "few"
+    version: ClassVar[int] = 1
+    seeded: ClassVar[bool] = True
+    mini: ClassVar[Mapping[str, Any]] = {"tuning": {"epochs": 20}, "shots": 2}
+
+    shots: int = 5
+    tuning: Tuning = field(default_factory=lambda: Tuning(epochs=60))
+
+
 def test_defaults_leave_no_trace() -> None:
     """A new field whose default keeps the old behaviour changes no hash."""
     assert canonical(Probe()) == {"id": "probe", "version": 1}
@@ -68,3 +100,47 @@ def test_a_changed_version_of_a_default_head_moves_the_hash(monkeypatch: pytest.
     before = protocol_hash(Attack())
     monkeypatch.setattr(Probe, "version", 2)
     assert protocol_hash(Attack()) != before
+
+
+def test_a_nested_budget_is_the_outer_recipes_word() -> None:
+    """Before the nested recipe's own, which gives the rest; at paper scale neither counts."""
+    small = at_scale(Few(), "mini")
+    assert (small.shots, small.tuning.epochs, small.tuning.batch) == (2, 20, 32)
+    assert at_scale(Few(), "paper") == Few()
+
+
+def test_a_dataset_has_budgets_of_its_own() -> None:
+    """At every scale, before mini's, by the id of the recipe that they are for; what was set by hand stays."""
+    own = {"tuning": {"epochs": 10, "batch": 64}, "attack": {"steps": 3}, "probe": {"input_size": 48}}
+    assert at_scale(Tuning(), "paper", own) == Tuning(epochs=10, batch=64)
+    assert at_scale(Tuning(), "mini", own) == Tuning(epochs=10, batch=64)
+    assert at_scale(Tuning(), "mini", {"tuning": {"epochs": 10}}) == Tuning(epochs=10, batch=32)
+    assert at_scale(Tuning(epochs=7), "paper", own) == Tuning(epochs=7, batch=64)
+    assert at_scale(Attack(), "mini", own) == Attack(head=Probe(input_size=48), steps=3)
+    assert at_scale(Tuning(), "paper", {"other": {"epochs": 10}}) == Tuning()
+    assert canonical(at_scale(Tuning(), "paper", own)) == {"id": "tuning", "version": 1, "epochs": 10, "batch": 64}
+
+
+def test_a_dataset_may_have_a_nested_budget() -> None:
+    """Of a recipe in a recipe: the outer one's word before the inner one's."""
+    own = {"tuning": {"batch": 64, "epochs": 9}, "few": {"tuning": {"epochs": 3}}}
+    found = at_scale(Few(), "mini", own)
+    assert (found.shots, found.tuning.epochs, found.tuning.batch) == (2, 3, 64)
+
+
+def test_fidelity_goes_to_every_recipe_that_has_one() -> None:
+    """Nested ones too; others stay."""
+    assert with_fidelity(Few(), "paper") == Few(tuning=Tuning(epochs=60, fidelity="paper"))
+    assert with_fidelity(Tuning(head=Probe()), "paper") == Tuning(fidelity="paper", head=Probe())
+    assert with_fidelity(Tuning(fidelity="paper"), "sound") == Tuning()
+    assert with_fidelity(Attack(), "paper") == Attack()
+
+
+def test_a_trait_is_the_recipes_or_that_of_one_inside() -> None:
+    """Its own first; the default where nobody has it; a method is one too."""
+    assert find_trait(Tuning(fidelity="paper"), "fidelity", "sound") == "paper"
+    assert find_trait(Few(tuning=Tuning(fidelity="paper")), "fidelity", "sound") == "paper"
+    assert find_trait(Attack(), "fidelity", "sound") == "sound"
+    assert find_trait(Attack(head=Probe(input_size=7)), "input_size", None) == 7
+    assert find_trait(Tuning(head=Probe(input_size=7)), "version", None) == 1
+    assert find_trait(Few(), "precision", None)("cuda") == "half on cuda"

@@ -1,0 +1,28 @@
+"""JPEG files as datasets hold them: parts of the mini photos, 500 x 375 pixels, in a folder a class."""
+
+from pathlib import Path
+
+import numpy as np
+
+from bob_gauntlet.datasets.dataset import Split
+from bob_gauntlet.datasets.mini.sources import photos
+from bob_gauntlet.datasets.tree import class_folders, split
+
+SIZE = 500, 375
+CLASSES = 8
+
+
+def photo_files(folder: Path, count: int) -> Split:
+    """`count` files of CLASSES classes in a new folder, as a split that decodes them when they are asked for."""
+    rng = np.random.default_rng(0)
+    sources = list(photos().values())
+    for number in range(max(count, CLASSES)):
+        photo = sources[number % len(sources)]
+        # a share of the photo in the files' proportions, somewhere in it
+        width = rng.uniform(0.5, 1) * min(photo.width, photo.height * SIZE[0] / SIZE[1])
+        height = width * SIZE[1] / SIZE[0]
+        left, top = rng.uniform(0, photo.width - width), rng.uniform(0, photo.height - height)
+        file = folder / f"class{number % CLASSES}" / f"{number:06d}.jpg"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        photo.resize(SIZE, box=(left, top, left + width, top + height)).save(file, quality=90)
+    return split("train", class_folders(folder, "the benchmark's photos"))

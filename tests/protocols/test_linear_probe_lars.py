@@ -1,0 +1,87 @@
+"""The paper's own linear probe: a frozen backbone, augmented images, and a head of its own."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.numpy import load
+
+from bob_gauntlet.protocols.linear_probe_lars import LinearProbeLARS
+from tests.engine import tiny
+
+from .synthetic import run_in
+from .test_finetune import measure
+
+# twelve steps, each of which moves the weight by rate x 0.001 of its length: too few to learn much
+RECIPE = LinearProbeLARS(epochs=4, warmup_epochs=1, batch=16, base_lr=32.0)
+
+
+def test_the_plan_is_maes() -> None:
+    """Table 8: LARS without weight decay, rate 0.1 x batch / 256, warm-up from 0 in 10 epochs, cosine by steps."""
+    grid = LinearProbeLARS()._grid(tiny.backbone(), 3)
+    [plan] = grid.plans
+    assert (plan.optimiser, plan.weight_decay, plan.layer_decay) == ("lars", 0.0, None)
+    assert (plan.lr, plan.epochs, plan.warmup_epochs) == (pytest.approx(1.6), 90, 10)
+    assert (plan.warmup_lr, plan.min_lr, plan.per_step, plan.best_epoch) == (0.0, 0.0, True, False)
+    assert (plan.mixup, plan.cutmix, plan.smoothing, plan.micro_batch, grid.batch) == (0, 0, 0, 512, 4096)
+    assert (grid.frozen, grid.drop_path) == (True, 0.0)
+    own = grid.augmentation
+    assert (own.smallest_crop, own.auto_augment, own.erasing, own.interpolation) == (0.08, "", 0.0, "bicubic")
+    assert LinearProbeLARS(fidelity="paper")._grid(tiny.backbone(), 3).plans[0].best_epoch
+    assert LinearProbeLARS(batch=512, base_lr=0.3)._grid(tiny.backbone(), 3).plans[0].lr == pytest.approx(0.6)
+
+
+def test_the_head_alone_is_kept(tmp_path: Path) -> None:
+    """Linear layer and the statistics before it; the score is that of this head on the backbone's features."""
+    backbone, dataset = tiny.backbone(), tiny.dataset()
+    found = measure(RECIPE, tmp_path, dataset, backbone)["top1"]
+    [content] = tiny.kept(tmp_path).values()
+    kept = load(content[32:])
+    assert set(kept) == {
+        "facts", "head.0.running_mean", "head.0.running_var", "head.0.num_batches_tracked", "head.1.weight",
+        "head.1.bias",
+    }  # fmt: skip
+    test = dataset["test"]
+    [network] = RECIPE.classifiers(backbone, dataset, run_in(tmp_path))
+    logits = network.scores(test, run_in(tmp_path))
+    pixels = np.stack([np.asarray(test.image(i).resize((4, 4), resample=3)) for i in range(len(test))])
+    with torch.no_grad():
+        features = backbone.embed(torch.from_numpy(pixels.transpose(0, 3, 1, 2) / 127.5 - 1).float()).numpy()
+    scaled = (features - kept["head.0.running_mean"]) / np.sqrt(kept["head.0.running_var"] + 1e-6)
+    assert logits == pytest.approx(scaled @ kept["head.1.weight"].T + kept["head.1.bias"], abs=1e-4)
+    assert found.value == pytest.approx(100 * (logits.argmax(axis=1) == test.targets).mean())
+
+
+def test_the_backbone_of_every_seed_is_the_same(tmp_path: Path) -> None:
+    """Its weights and statistics move in none; two heads, and the mean of both."""
+    backbone = tiny.backbone(dropout=0.5)
+    before = tiny.weights(backbone.module)
+    found = measure(RECIPE, tmp_path, backbone=backbone, seeds=(0, 1))["top1"]
+    assert tiny.same(before, tiny.weights(backbone.module))
+    assert len(tiny.kept(tmp_path)) == 2
+    assert found.value == pytest.approx(np.mean(found.details["by_seed"]))
+    assert found.details["run"] == ["lars lr 2, weight decay 0"] * 2
+
+
+def test_processes_that_load_change_no_bit(tmp_path: Path) -> None:
+    """Of head, curve and score."""
+    for loaders in (0, 1):
+        measure(RECIPE, tmp_path / str(loaders), loaders=loaders)
+    assert tiny.kept(tmp_path / "0") == tiny.kept(tmp_path / "1") != {}
+
+
+def test_the_original_s_way(tmp_path: Path) -> None:
+    """The best epoch on the images that are reported."""
+    dataset = replace(tiny.dataset(), evaluated="val")
+    recipe = replace(RECIPE, fidelity="paper")
+    found = measure(recipe, tmp_path, dataset)["top1"]
+    assert found.examples == dataset["val"].ids
+    assert found.value == pytest.approx(max(found.details["curve"]["validation"]), abs=1e-3)
+    assert "reported images" in found.details["selection"]
+
+
+def test_arithmetic_is_named() -> None:
+    """On a CPU nothing is mixed; without mixed precision nothing is on a GPU."""
+    assert LinearProbeLARS().precision("cpu") == LinearProbeLARS(amp=False).precision("cuda:0") == "float32"
