@@ -142,7 +142,8 @@ class Gauntlet:
         """
         places = self.bench.places or here()
         recipe = at_scale(recipe, self.bench.scale, places.spec(dataset).overrides)
-        recipe = with_fidelity(recipe, self.bench.fidelity)
+        if self.bench.fidelity == "paper":
+            recipe = with_fidelity(recipe, "paper")
         own = settings.of_user(recipe.id, dataset) if dataset in places.own else None
         setting = own or settings.find(f"{recipe.id}@{dataset}")
         if setting.planned:

@@ -19,7 +19,9 @@ from bob_gauntlet.backbones.resolve import resolve
 from bob_gauntlet.config import UserConfig
 from bob_gauntlet.errors import BobError, MissingError, UsageError
 from bob_gauntlet.gauntlet import Bench, Gauntlet
+from bob_gauntlet.protocols.calibration import Calibration
 from bob_gauntlet.protocols.efficiency import Efficiency
+from bob_gauntlet.protocols.finetune import FineTune
 from bob_gauntlet.protocols.knn import KNN
 from bob_gauntlet.protocols.linear_probe import LinearProbe
 from bob_gauntlet.protocols.recipe import Measured, protocol_hash
@@ -230,13 +232,26 @@ def test_a_planned_setting_is_missing(artifacts: Artifacts, monkeypatch: pytest.
     """It is skipped with a reason before anything is loaded."""
     no_loading(monkeypatch)
     with pytest.raises(MissingError, match="planned: its protocol"):
-        on_bench(artifacts, scale="paper").run(LinearProbe(), "imagenet-1k")
+        on_bench(artifacts, scale="paper").run(Retrieval(), "cub-200")
 
 
 def test_an_unknown_setting_is_a_usage_error(artifacts: Artifacts) -> None:
-    """With the nearest one."""
-    with pytest.raises(UsageError, match="unknown setting 'knn@digit'; did you mean knn@digits"):
+    """With the nearest one; a dataset that there is none of, too."""
+    with pytest.raises(UsageError, match="unknown setting 'knn@copydays-mini'"):
+        on_bench(artifacts).run(KNN_32, "copydays-mini")
+    with pytest.raises(UsageError, match="unknown dataset 'digit'; did you mean digits"):
         on_bench(artifacts).run(KNN_32, "digit")
+
+
+def test_the_sessions_fidelity_reaches_nested_recipes(artifacts: Artifacts) -> None:
+    """`--bob-fidelity paper` is a recipe's own and of what it tests; sound leaves a recipe as it was made."""
+    tuned = Calibration(head=FineTune(epochs=1, lrs=(1e-3,), weight_decays=(0.05,), input_size=32))
+    sound = on_bench(artifacts, max_steps=1).run(tuned, "photos")[0]
+    followed = on_bench(artifacts, max_steps=1, fidelity="paper").run(tuned, "photos")[0]
+    assert (sound.fidelity, followed.fidelity) == ("sound", "paper")
+    assert sound.protocol_hash != followed.protocol_hash
+    assert sound.max_steps == 1
+    assert "as in the original" in followed.provenance["selection"]
 
 
 class Broken(KNN):

@@ -160,7 +160,7 @@ def test_a_score_says_what_it_is_of(paper: Ran) -> None:
         # of a random initialisation: five rates, two weight decays
         ("finetune@imagenet-1k", 10, "adamw lr"),
         ("finetune@flowers-102", 10, "adamw lr"),
-        # one rate of the original's, and two of a random initialisation
+        # one rate, the original's
         ("finetune@chexpert", 1, ", weight decay 0.001"),
         ("ood-finetune@visda-2017", 1, ", weight decay 0.05"),
         # three rates, two layer decays

@@ -26,7 +26,9 @@ def _paper(
 
 _OVERRIDES = {
     # paper, 3.3: 10 epochs of batches of 64 at one rate
-    "visda-2017": {"finetune": {"epochs": 10, "batch": 64, "lrs": (1e-3,), "scratch_lrs": (), "weight_decays": (5e-2,)}},
+    "visda-2017": {
+        "finetune": {"epochs": 10, "batch": 64, "lrs": (1e-3,), "scratch_lrs": (), "weight_decays": (5e-2,)},
+    },
     # the command of the original's README, in the manner of Medical MAE
     "chexpert": {
         "finetune": {

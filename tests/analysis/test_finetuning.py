@@ -59,7 +59,13 @@ def test_one_kind_alone_and_no_random_ones(made: Made) -> None:
     assert found.tables[0].records()[0]["n (transformers)"] == 3
 
 
-def test_a_pool_without_pairs_says_so(mini: Standing) -> None:
+def test_a_pool_without_pairs_says_so(made: Made) -> None:
     """One line."""
-    found = analyse("fine-tuning", mini)
-    assert (found.tables, found.notes) == ((), ("pool mini has no measure both fine-tuned and frozen",))
+    found = analyse("fine-tuning", made({name: {("knn@photos", "top1"): 1.0} for name in "abc"}))
+    assert (found.tables, found.notes) == ((), ("pool made has no measure both fine-tuned and frozen",))
+
+
+def test_the_mini_pool_has_three_pairs(mini: Standing) -> None:
+    """The linear probe is frozen's twin of fine-tuning."""
+    panels = [row[0] for row in analyse("fine-tuning", mini).tables[0].rows]
+    assert panels == ["Cls, photos", "Cls, digits", "Cls, digit-scenes"]
