@@ -70,16 +70,26 @@ class Convergence:
 
 def convergence(report: Report) -> Convergence | None:
     """The curves that scores carry in their provenance; None where none does (frozen features, published scores)."""
-    by_setting: dict[str, list[Score]] = {}
-    for score in report.scores:
-        if _points(score):
-            by_setting.setdefault(score.setting, []).append(score)
+    by_setting = _trainings(report)
     if not by_setting:
         return None
     styles = _styles(report)
     drawn = {score.backbone for scores in by_setting.values() for score in scores}
     keys = tuple((mark, colour, name) for name, (mark, colour) in styles.items() if name in drawn and mark)
     return Convergence(tuple(_chart(scores, styles) for scores in by_setting.values()), keys)
+
+
+def _trainings(report: Report) -> dict[str, list[Score]]:
+    """Setting -> its scores with a curve; a network that others test as well is drawn where it was trained."""
+    curves = [score for score in report.scores if score.metric in ("top1", "mean_auc") and _points(score)]
+    found: dict[str, list[Score]] = {}
+    seen = set()
+    for score in sorted(curves, key=lambda score: score.task != "Cls"):
+        training = score.backbone, tuple(_points(score))
+        if score.task == "Cls" or training not in seen:
+            seen.add(training)
+            found.setdefault(score.setting, []).append(score)
+    return found
 
 
 def _styles(report: Report) -> dict[str, tuple[str, str]]:

@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -49,6 +50,19 @@ def test_points_stand_where_the_epochs_say() -> None:
     assert line.knots[1].tip == f"{EVIL}\nepoch 2: validation 57.25%\ntraining loss 1.8"
     assert chart.across == tuple((WIDTH * epoch / 4, str(epoch)) for epoch in range(5))
     assert chart.up == tuple((HEIGHT * (80 - level) / 40, str(level)) for level in (40, 50, 60, 70, 80))
+
+
+def test_a_network_is_drawn_where_it_was_trained() -> None:
+    """Not again for its shifts, attacks and calibration, nor for its other metrics; a shift's own training is."""
+    own = trained("mine", setting="finetune@photos")
+    top5 = replace(own, metric="top5")
+    hard = replace(own, setting="ood-finetune@photos-hard", task="OOD-Cls")
+    attack = replace(own, setting="adversarial-finetune-eps1@photos", task="Adv")
+    other = {**CURVE, "loss": [3.0, 2.0, 1.0]}
+    fonts = replace(hard, setting="ood-finetune@fonts-digits", provenance={"curve": other})
+    found = charts(attack, hard, own, top5, fonts)
+    assert [chart.about.partition(":")[0] for chart in found] == ["finetune", "ood-finetune"]
+    assert [len(chart.lines) for chart in found] == [1, 1]
 
 
 def test_a_chart_a_setting_says_that_it_is_of_validation_images() -> None:
