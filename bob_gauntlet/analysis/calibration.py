@@ -37,14 +37,14 @@ def calibration(standing: Standing, options: Options) -> Found:
     columns = {"": "", "Pearson's r": ".4f", "p of r": ".2g", "Spearman's rho": ".4f", "p of rho": ".2g", "n": ""}
     each = [(members.entrants[i].title, *values[i]) for i in order]
     tables = (table("Correlation", columns, rows), table("Best calibrated first", {"backbone": ""} | COLUMNS, each))
-    note = () if setting == PAPER else (f"over {setting}, the first calibration setting of pool {standing.pool.name}",)
+    note = () if setting == PAPER else (f"over {setting}, which is not the paper's",)
     return Found((*tables, *_by_pretraining(candidates(standing), options)), note)
 
 
 def setting_of(standing: Standing) -> str:
-    """The paper's setting, or the first one of calibration that the pool has."""
+    """The paper's setting, or the first one of calibration that the pool has, fine-tuned if there is one."""
     found = [setting for setting, metric in standing.measures if metric == "ce"]
-    return PAPER if PAPER in found or not found else found[0]
+    return PAPER if PAPER in found or not found else min(found, key=lambda setting: "finetune" not in setting)
 
 
 def three(standing: Standing, options: Options) -> np.ndarray:

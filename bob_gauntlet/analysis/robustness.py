@@ -11,6 +11,7 @@ from bob_gauntlet.analysis.pairing import differences, pairs
 from bob_gauntlet.analysis.result import UNEXPLAINED, Found, Options, Published, compare, table
 from bob_gauntlet.pools import MeasureKey
 from bob_gauntlet.standing import Standing
+from bob_gauntlet.stats import mean_z
 
 CLEAN = ("finetune@imagenet-1k", "top1")
 ATTACKED = tuple((f"adversarial-finetune-eps{epsilon}@imagenet-1k", "top1") for epsilon in (1, 2))
@@ -39,15 +40,17 @@ def robustness(standing: Standing, options: Options) -> Found:
             table("Top-1 under attack", columns, sorted(rows, key=lambda row: -row[-1])),
             table("Means by architecture", {"kind": "", "mean z": "+.2f", "n": ""}, means),
             *differences(ranked.entrants, {name: np.array([v]) for name, v in z.items()}, {"z difference": "+.2f"}),
-        )
+        ),
+        () if attacked == ATTACKED else (f"over {attacked[0][0]} and its twin of 2/255, which are not the paper's",),
     )
 
 
 def measures_of(standing: Standing) -> tuple[MeasureKey, ...]:
-    """Top-1 at 1/255 and 2/255: the paper's measures, or those of the first dataset that the pool attacks."""
+    """Top-1 at 1/255 and 2/255: the paper's measures, or those of the pool's first dataset, fine-tuned if there are."""
     found = [(setting, metric) for setting, metric in standing.measures if setting.startswith("adversarial-")]
     if not found or set(ATTACKED) <= set(found):
         return ATTACKED
+    found.sort(key=lambda measure: "finetune" not in measure[0])
     dataset = found[0][0].partition("@")[2]
     return tuple(measure for measure in found if measure[0].endswith(f"@{dataset}"))[:2]
 
@@ -80,5 +83,6 @@ def by_kind(standing: Standing, which: str) -> tuple[float, int]:
 
 
 def _z(standing: Standing) -> dict[str, float]:
-    """Name -> mean of the z-scores under attack."""
-    return {e.name: float(z) for e, z in zip(standing.entrants, standing.mean_z("Adv"), strict=True)}
+    """Name -> mean of the z-scores under the attacks that are shown."""
+    shown = [standing.measures.index(measure) for measure in measures_of(standing) if measure in standing.measures]
+    return {e.name: float(z) for e, z in zip(standing.entrants, mean_z(standing.z[:, shown]), strict=True)}

@@ -78,12 +78,12 @@ def test_a_pool_without_calibration_says_so(made: Made) -> None:
 
 
 def test_a_pool_of_another_setting_is_analysed_over_that(mini: Standing) -> None:
-    """Mini calibrates the linear probe: the table is of its first setting, and a note says which."""
+    """Mini's fine-tuned network, and a note says so."""
     found = analyse("calibration", mini)
-    assert found.notes == ("over calibration-linear-probe@photos, the first calibration setting of pool mini",)
+    assert found.notes == ("over calibration-finetune@photos, which is not the paper's",)
     lite = column(found.tables[1], "accuracy (%)")["efficientnet_lite0"]
     [score] = [
-        rows["calibration-linear-probe@photos", "top1"]
+        rows["calibration-finetune@photos", "top1"]
         for name, rows in mini.pool.scores.items()
         if name == "efficientnet_lite0"
     ]

@@ -69,8 +69,14 @@ def test_a_pool_without_attacks_says_so(made: Made) -> None:
 
 
 def test_a_pool_of_another_setting_is_analysed_over_that(mini: Standing) -> None:
-    """Mini attacks the linear probe: its clean accuracy is that of the attacked images."""
+    """Mini's fine-tuned networks: clean accuracy of the attacked images, mean z of the two attacks shown alone."""
     found = analyse("robustness", mini)
     clean = column(found.tables[0], "clean (%)")["vit-supervised"]
-    attacked = mini.pool.scores["vit-supervised"]["adversarial-linear-probe-eps1@photos", "top1_clean"]
+    attacked = mini.pool.scores["vit-supervised"]["adversarial-finetune-eps1@photos", "top1_clean"]
     assert float(str(clean)) == pytest.approx(attacked.value)
+    places = [mini.measures.index((f"adversarial-finetune-eps{e}@photos", "top1")) for e in (1, 2)]
+    vit = [entrant.name for entrant in mini.entrants].index("vit-supervised")
+    z = float(str(column(found.tables[0], "mean z")["vit-supervised"]))
+    assert z == pytest.approx(mini.z[vit, places].mean())
+    assert z != pytest.approx(mini.mean_z("Adv")[vit])
+    assert found.notes == ("over adversarial-finetune-eps1@photos and its twin of 2/255, which are not the paper's",)
