@@ -18,6 +18,7 @@ from zipfile import BadZipFile
 
 import numpy as np
 
+from bob_gauntlet import provenance
 from bob_gauntlet.artifacts import write_atomically
 from bob_gauntlet.backbones.zoo import ZooEntry
 from bob_gauntlet.config import bundled
@@ -107,11 +108,11 @@ def read_scores(folder: Path) -> list[Score]:
     UsageError for a column that is missing or unknown, and for two rows of one measure that disagree.
     """
     path = folder / "scores.csv"
-    provenance = _provenance(folder)
+    origins = provenance.read(folder)
     found: dict[tuple[str, str, str], tuple[int, Score]] = {}
     for line, row in _lines(path, COLUMNS, ERRATA):
         try:
-            score = _score(row, provenance)
+            score = _score(row, origins)
         except (ValueError, TypeError, BobError) as error:
             log.warning("%s, line %d is damaged and skipped (%s)", path, line, error)
             continue
@@ -160,7 +161,8 @@ def write(folder: Path, scores: Sequence[Score], rows: Iterable[BackboneRow]) ->
     columns = (*COLUMNS, *ERRATA) if any("erratum" in s.provenance for s in ordered) else COLUMNS
     table = _csv(columns, [_row(score, columns) for score in ordered])
     lines = _csv([f.name for f in fields(BackboneRow)], [asdict(row) for row in rows])
-    write_atomically(folder / "provenance.json", _a_line_a_setting(_origins(ordered)).encode())
+    apart = ("stderr", "n", "examples", *ERRATA)
+    provenance.write(folder, ordered, apart)
     write_atomically(folder / "backbones.csv", lines)
     write_atomically(folder / "scores.csv", table)
 
@@ -205,41 +207,11 @@ def examples_path(folder: Path, setting: str, metric: str) -> Path:
     return folder / "examples" / f"{setting}.{metric}.npz"
 
 
-def _origins(scores: Iterable[Score]) -> dict[str, Any]:
-    """backbone -> setting -> provenance, what all metrics of the setting share once, and the rest under each metric."""
-    found: dict[str, dict[str, dict[str, Any]]] = {}
-    for score in scores:
-        kept = ("stderr", "n", "examples", *ERRATA)
-        own = {key: value for key, value in score.provenance.items() if key not in kept}
-        if own:
-            found.setdefault(score.backbone, {}).setdefault(score.setting, {})[score.metric] = own
-    for settings in found.values():
-        for setting, metrics in settings.items():
-            first = next(iter(metrics.values()))
-            shared = {k: v for k, v in first.items() if all(m.get(k, ...) == v for m in metrics.values())}
-            rest = {name: {k: v for k, v in m.items() if k not in shared} for name, m in metrics.items()}
-            settings[setting] = {"shared": shared, "metrics": rest}
-    return found
-
-
 def _is_number(text: str) -> bool:
     try:
         return math.isfinite(float(text))
     except ValueError:
         return False
-
-
-def _a_line_a_setting(origins: Mapping[str, Mapping[str, Any]]) -> str:
-    """Backbone -> setting -> provenance as JSON that a diff can be read of."""
-
-    def text(value: Any) -> str:
-        return json.dumps(value, sort_keys=True, ensure_ascii=False)
-
-    def block(settings: Mapping[str, Any]) -> str:
-        return ",\n".join(f"  {text(setting)}: {text(settings[setting])}" for setting in sorted(settings))
-
-    parts = [f" {text(backbone)}: {{\n{block(origins[backbone])}\n }}" for backbone in sorted(origins)]
-    return "{\n" + ",\n".join(parts) + "\n}\n" if parts else "{}\n"
 
 
 def _csv(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> bytes:
@@ -258,8 +230,8 @@ def _row(score: Score, columns: Sequence[str]) -> dict[str, Any]:
     return {name: repr(cell) if isinstance(cell, float) else cell for name, cell in cells.items()}
 
 
-def _score(row: Mapping[str, str], provenance: Mapping[str, Any]) -> Score:
-    origin = provenance.get(row["backbone"], {}).get(row["setting"], {})
+def _score(row: Mapping[str, str], origins: provenance.Origins) -> Score:
+    origin = origins.get(row["backbone"], {}).get(row["setting"], {})
     own = {**origin.get("shared", {}), **origin.get("metrics", {}).get(row["metric"], {})}
     plain: dict[str, Any] = {name: row[name] for name in COLUMNS if name not in ("stderr", "n")}
     plain["value"] = float(row["value"])
@@ -270,13 +242,3 @@ def _score(row: Mapping[str, str], provenance: Mapping[str, Any]) -> Score:
     count = {"n": int(row["n"])} if row["n"] else {}
     errata = {name: row[name] for name in ERRATA if row.get(name)}
     return Score.from_dict({**plain, "provenance": {**own, **spread, **count, **errata}})
-
-
-def _provenance(folder: Path) -> dict[str, Any]:
-    path = folder / "provenance.json"
-    try:
-        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        log.warning("%s cannot be read (%s): scores come without their provenance", path, error)
-        return {}
-    return found

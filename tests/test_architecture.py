@@ -19,7 +19,7 @@ LAYERS = [
     ("datasets.spec",),
     ("datasets.mini_catalog", "datasets.paper_catalog"),
     ("datasets.catalog",),
-    ("resampling", "pairwise"),
+    ("resampling", "pairwise", "provenance"),
     ("baseline", "errata", "run", "backbones", "datasets"),
     ("pools", "published", "stored", "engine", "protocols"),
     ("standing",),

@@ -4,8 +4,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from bob_gauntlet.protocols.heads import tested, tuned_details
-from bob_gauntlet.protocols.recipe import Measured, canonical
+from bob_gauntlet.protocols.heads import Trained
+from bob_gauntlet.protocols.recipe import canonical
 from bob_gauntlet.scores import Fidelity
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class FineTune:
+class FineTune(Trained):
     """AdamW with layer decay, mixup, CutMix and RandAugment, over a grid of learning rates and weight decays.
 
     The paper's recipe (3.1, appendix B.1; Tables 8 and 9), by timm's parts: cosine schedule with warm-up, drop path,
@@ -78,10 +78,6 @@ class FineTune:
     # end a run that is clearly behind the best one at the same epoch
     stop_beaten: bool = False
 
-    def evaluate(self, backbone: "Backbone", dataset: "Dataset", run: "Run") -> Iterator[Measured]:
-        """Top-1 and top-5 in %; mean AUC in % where images have several labels."""
-        yield from tested(self, backbone, dataset, run)
-
     def classifiers(self, backbone: "Backbone", dataset: "Dataset", run: "Run") -> "list[Tuned]":
         """The network of each seed; from the artefacts where it was trained before."""
         from bob_gauntlet.engine.examples import examples
@@ -97,22 +93,6 @@ class FineTune:
 
         grid = self._grid(backbone, classes)
         return [tune(backbone, each, grid, seed, run, form) for each, seed in zip(drawn, run.seeds, strict=True)]
-
-    def details(self, classifiers: Sequence[Any], seeds: tuple[int, ...]) -> dict[str, Any]:
-        """Which run was chosen, the others, the curve of seed 0, and what the machine made of the batch."""
-        return tuned_details(classifiers, seeds, self.fidelity)
-
-    def tested_on(self, dataset: "Dataset") -> str:
-        """`test`, or with `fidelity="paper"` the split that the original reported."""
-        return dataset.reported(self.fidelity)
-
-    def precision(self, device: str) -> str:
-        """Of the arithmetic on a device."""
-        if device == "cpu" or not self.amp:
-            return "float32"
-        from bob_gauntlet.engine.tuning import numerics
-
-        return numerics(device, amp=self.amp).partition(" ")[2]
 
     def _grid(self, backbone: "Backbone", classes: int) -> "Grid":
         from bob_gauntlet.engine.stream import Augmentation

@@ -54,20 +54,42 @@ def tested(recipe: HeadRecipe, backbone: "Backbone", dataset: "Dataset", run: "R
     yield from judged(scores, split.targets, split.ids, split.clusters, recipe.details(found, run.seeds))
 
 
-def tuned_details(classifiers: Sequence[Any], seeds: tuple[int, ...], fidelity: Fidelity) -> dict[str, Any]:
-    """Of trained networks: the chosen run, the others, the curve of seed 0, what the machine made of the batch."""
-    facts = [classifier.facts for classifier in classifiers]
-    shared = ("curve", "runs", "micro_batch", "effective_batch", "drop_path", "train_images", "validation_images")
-    return {
-        "selection": "best epoch of the best run on the reported images, as in the original"
-        if fidelity == "paper"
-        else "best run on validation images after its last epoch",
-        "run": [each["chosen"] for each in facts],
-        "validation": [each["judged"][0] for each in facts],
-        **{name: facts[0][name] for name in shared},
-        "unreadable_train_images": facts[0]["unreadable_images"],
-        "seeds": list(seeds),
-    }
+class Trained:
+    """What recipes that train by `engine.tuning` have in common; they offer `classifiers` and these two fields."""
+
+    fidelity: Fidelity
+    amp: bool
+
+    def evaluate(self: HeadRecipe, backbone: "Backbone", dataset: "Dataset", run: "Run") -> Iterator[Measured]:
+        """Top-1 and top-5 in %; mean AUC in % where images have several labels."""
+        yield from tested(self, backbone, dataset, run)
+
+    def details(self, classifiers: Sequence[Any], seeds: tuple[int, ...]) -> dict[str, Any]:
+        """The chosen run, the others, the curve of seed 0, what the machine made of the batch."""
+        facts = [classifier.facts for classifier in classifiers]
+        shared = ("curve", "runs", "micro_batch", "effective_batch", "drop_path", "train_images", "validation_images")
+        return {
+            "selection": "best epoch of the best run on the reported images, as in the original"
+            if self.fidelity == "paper"
+            else "best run on validation images after its last epoch",
+            "run": [each["chosen"] for each in facts],
+            "validation": [each["judged"][0] for each in facts],
+            **{name: facts[0][name] for name in shared},
+            "unreadable_train_images": facts[0]["unreadable_images"],
+            "seeds": list(seeds),
+        }
+
+    def tested_on(self, dataset: "Dataset") -> str:
+        """`test`, or with `fidelity="paper"` the split that the original reported."""
+        return dataset.reported(self.fidelity)
+
+    def precision(self, device: str) -> str:
+        """Of the arithmetic on a device."""
+        if device == "cpu" or not self.amp:
+            return "float32"
+        from bob_gauntlet.engine.tuning import numerics
+
+        return numerics(device, amp=self.amp).partition(" ")[2]
 
 
 def judged(

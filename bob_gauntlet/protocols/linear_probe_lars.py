@@ -1,11 +1,11 @@
 """The paper's own linear probe: LARS on augmented images, the backbone frozen."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from bob_gauntlet.protocols.heads import tested, tuned_details
-from bob_gauntlet.protocols.recipe import Measured, canonical
+from bob_gauntlet.protocols.heads import Trained
+from bob_gauntlet.protocols.recipe import canonical
 from bob_gauntlet.scores import Fidelity
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class LinearProbeLARS:
+class LinearProbeLARS(Trained):
     """A linear layer behind a BatchNorm without parameters, trained by LARS for 90 epochs (paper 3.1, Table 8; MAE).
 
     Random resized crop and flip; no weight decay; cosine after every step, warm-up from 0. The learning rate is
@@ -52,10 +52,6 @@ class LinearProbeLARS:
     base_lr: float = 0.1
     amp: bool = True
 
-    def evaluate(self, backbone: "Backbone", dataset: "Dataset", run: "Run") -> Iterator[Measured]:
-        """Top-1 and top-5 in %; mean AUC in % where images have several labels."""
-        yield from tested(self, backbone, dataset, run)
-
     def classifiers(self, backbone: "Backbone", dataset: "Dataset", run: "Run") -> "list[Tuned]":
         """The head of each seed; from the artefacts where it was trained before."""
         from bob_gauntlet.engine.examples import examples
@@ -66,22 +62,6 @@ class LinearProbeLARS:
             tune(backbone, examples(dataset, seed, paper=self.fidelity == "paper"), grid, seed, run, form)
             for seed in run.seeds
         ]
-
-    def details(self, classifiers: Sequence[Any], seeds: tuple[int, ...]) -> dict[str, Any]:
-        """The curve of seed 0, and what the machine made of the batch."""
-        return tuned_details(classifiers, seeds, self.fidelity)
-
-    def tested_on(self, dataset: "Dataset") -> str:
-        """`test`, or with `fidelity="paper"` the split that the original reported."""
-        return dataset.reported(self.fidelity)
-
-    def precision(self, device: str) -> str:
-        """Of the arithmetic on a device."""
-        if device == "cpu" or not self.amp:
-            return "float32"
-        from bob_gauntlet.engine.tuning import numerics
-
-        return numerics(device, amp=self.amp).partition(" ")[2]
 
     def _grid(self, backbone: "Backbone", classes: int) -> "Grid":
         from bob_gauntlet.engine.stream import Augmentation

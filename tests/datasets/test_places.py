@@ -41,12 +41,12 @@ def test_a_declared_path_comes_first_then_the_option_then_the_variable(
 
 def test_a_tilde_is_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """In a declaration, in the variable and in a table."""
-    monkeypatch.setenv("HOME", "/home/me")
+    monkeypatch.setenv("HOME", str(tmp_path / "me"))
     monkeypatch.setenv("BOB_DATA", "~/data")
     found = places(tmp_path, eurosat="~/e", mine=OWN | {"train": "~/t"})
-    assert found.of("chexpert") == Path("/home/me/data/chexpert")
-    assert found.of("eurosat") == Path("/home/me/e")
-    assert found.roots("mine") == {"train": Path("/home/me/t"), "test": tmp_path / "b"}
+    assert found.of("chexpert") == tmp_path / "me/data/chexpert"
+    assert found.of("eurosat") == tmp_path / "me/e"
+    assert found.roots("mine") == {"train": tmp_path / "me/t", "test": tmp_path / "b"}
 
 
 def test_the_roots_of_a_dataset(tmp_path: Path) -> None:

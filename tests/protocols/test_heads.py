@@ -9,7 +9,8 @@ from sklearn.metrics import roc_auc_score, top_k_accuracy_score
 from bob_gauntlet.datasets.dataset import Dataset, Split
 from bob_gauntlet.errors import BobError
 from bob_gauntlet.protocols import heads
-from bob_gauntlet.protocols.heads import judged, tuned_details
+from bob_gauntlet.protocols.finetune import FineTune
+from bob_gauntlet.protocols.heads import judged
 from bob_gauntlet.run import Run
 
 from .synthetic import classification, pixels, run_in
@@ -115,14 +116,14 @@ def facts(chosen: str, score: float) -> Any:
 
 def test_what_is_said_of_trained_networks() -> None:
     """Run and validation of every seed; the rest is seed 0's."""
-    found = tuned_details([facts("a", 50.0), facts("b", 60.0)], (0, 1), "sound")
+    found = FineTune().details([facts("a", 50.0), facts("b", 60.0)], (0, 1))
     assert (found["run"], found["validation"], found["seeds"]) == (["a", "b"], [50.0, 60.0], [0, 1])
     assert found["selection"] == "best run on validation images after its last epoch"
     assert {
         "curve": {"epoch": [1]}, "runs": [{"run": "a"}], "micro_batch": 8, "effective_batch": 16, "drop_path": 0.1,
         "train_images": 40, "validation_images": 10, "unreadable_train_images": 2,
     }.items() <= found.items()  # fmt: skip
-    paper = tuned_details([facts("a", 50.0)], (0,), "paper")
+    paper = FineTune(fidelity="paper").details([facts("a", 50.0)], (0,))
     assert paper["selection"] == "best epoch of the best run on the reported images, as in the original"
 
 
