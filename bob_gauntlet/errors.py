@@ -26,3 +26,14 @@ def nearest(name: str, known: Iterable[str], count: int = 3) -> str:
     """
     close = get_close_matches(name, list(known), n=count, cutoff=0.6)
     return f"; did you mean {', '.join(close)}?" if close else ""
+
+
+def named(names: Iterable[str], most: int = 3) -> str:
+    """The first few names, and how many more there are.
+
+    >>> named(["a", "b", "c", "d", "e"])
+    'a, b, c and 2 more'
+    """
+    every = list(names)
+    more = f" and {len(every) - most} more" if len(every) > most else ""
+    return ", ".join(every[:most]) + more

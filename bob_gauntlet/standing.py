@@ -15,7 +15,7 @@ from bob_gauntlet import stats
 from bob_gauntlet.backbones.zoo import ZOO
 from bob_gauntlet.baseline import BackboneRow
 from bob_gauntlet.datasets.catalog import CATALOG
-from bob_gauntlet.errors import UsageError
+from bob_gauntlet.errors import UsageError, named
 from bob_gauntlet.pools import MeasureKey, Pool
 from bob_gauntlet.scores import METRICS, Score, difference
 from bob_gauntlet.settings import IN_ALL, SETTINGS, TASKS, find, ranked_measures
@@ -171,18 +171,10 @@ def _comparable(
             left_out.setdefault(f"{differs} differs from that of pool {pool.name}{cut}", []).append(score.setting)
         else:
             kept[score.measure] = score
-    notes += [f"{listed(which)} of {name}: not ranked, since {why}" for why, which in left_out.items()]
+    notes += [
+        f"{named(dict.fromkeys(which), most=4)} of {name}: not ranked, since {why}" for why, which in left_out.items()
+    ]
     return kept
-
-
-def listed(settings: Sequence[str], most: int = 4) -> str:
-    """The first of some settings, and how many more.
-
-    >>> listed(["knn@a", "knn@b", "knn@b", "knn@c"], most=2)
-    'knn@a, knn@b and 1 more'
-    """
-    found = list(dict.fromkeys(settings))
-    return ", ".join(found[:most]) + f" and {len(found) - most} more" * (len(found) > most)
 
 
 FIDELITIES = {

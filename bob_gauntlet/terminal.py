@@ -5,11 +5,11 @@ from collections.abc import Iterator, Sequence
 from importlib.metadata import version
 
 from bob_gauntlet import __version__, stored
+from bob_gauntlet.errors import named
 from bob_gauntlet.live import duration
 from bob_gauntlet.report.ranking import Ranking, rank
 from bob_gauntlet.scores import METRICS, Score
 from bob_gauntlet.session import Entry, Session
-from bob_gauntlet.standing import listed
 
 Section = tuple[str, list[str]]
 
@@ -131,7 +131,7 @@ def changed_lines(session: Session) -> Iterator[str]:
         if old is not None:
             since = f"{entry.setting.rpartition('@')[2]} changed since {str(old.provenance.get('started', ''))[:10]}"
             found.setdefault(since, []).append(f"{entry.setting} of {entry.backbone}")
-    yield from (f"{since}: measured again ({listed(who)})" for since, who in found.items())
+    yield from (f"{since}: measured again ({named(dict.fromkeys(who), most=4)})" for since, who in found.items())
 
 
 def by_reason(entries: Sequence[Entry]) -> Iterator[str]:
@@ -140,4 +140,4 @@ def by_reason(entries: Sequence[Entry]) -> Iterator[str]:
     for entry in entries:
         reasons.setdefault(entry.reason, []).append(f"{entry.setting} of {entry.backbone}")
     for reason, who in reasons.items():
-        yield f"{listed(who)}: {reason}"
+        yield f"{named(dict.fromkeys(who), most=4)}: {reason}"

@@ -2,20 +2,16 @@
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import numpy as np
 
 from bob_gauntlet.datasets.catalog import CATALOG
 from bob_gauntlet.datasets.dataset import Dataset, Split
-from bob_gauntlet.datasets.images import UnreadableImage
+from bob_gauntlet.datasets.images import UNREADABLE, UnreadableImage
 from bob_gauntlet.datasets.places import Places
 from bob_gauntlet.datasets.spec import DatasetSpec
-from bob_gauntlet.datasets.tree import named
-from bob_gauntlet.errors import BobError
-
-UNREADABLE = 0.01
-"""Share of a split's images that may be unreadable."""
+from bob_gauntlet.datasets.tree import filled
+from bob_gauntlet.errors import BobError, named
 
 _CHUNK = 1_000
 
@@ -32,14 +28,9 @@ def _row(spec: DatasetSpec, places: Places) -> list[str]:
     elif not roots:
         there = "with packages"
     else:
-        there = "yes" if all(map(_filled, roots)) else "no"
+        there = "yes" if all(path.is_file() or filled(path) for path in roots) else "no"
     where = str(roots[0]) if roots else ""
     return [spec.name, spec.scale, there, where, spec.size, spec.classes, spec.licence]
-
-
-def _filled(path: Path) -> bool:
-    """Whether a path is a file, or a folder that holds anything."""
-    return path.is_file() or (path.is_dir() and next(path.iterdir(), None) is not None)
 
 
 def looked_for(spec: DatasetSpec, places: Places) -> str:

@@ -7,6 +7,9 @@ from PIL import Image, ImageOps
 
 from bob_gauntlet.errors import BobError
 
+UNREADABLE = 0.01
+"""Share of a split's images that may be unreadable: they are counted, and grey stands for them."""
+
 
 class UnreadableImage(BobError):
     """A file that is no image, or a broken one; the message is its path and the reason."""

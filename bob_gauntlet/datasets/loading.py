@@ -109,19 +109,23 @@ def _labels(targets: np.ndarray) -> np.ndarray:
     return targets if targets.ndim == 1 else np.zeros(len(targets), np.int64)
 
 
-def _first(labels: np.ndarray, classes: list[int], limit: int) -> np.ndarray:
-    """Indices of the first `limit` examples of `classes` in rounds over them: one of each, then a second of each.
+def in_rounds(labels: np.ndarray, count: int) -> np.ndarray:
+    """Indices of the first `count` examples in rounds over the classes: one of each, then a second of each.
 
-    >>> _first(np.array([0, 0, 0, 1, 1, 2]), [0, 1], 3).tolist()
-    [0, 1, 3]
+    >>> in_rounds(np.array([0, 0, 0, 1, 1, 2]), 4).tolist()
+    [0, 1, 3, 5]
     """
-    seen: dict[int, int] = {}
+    order = np.argsort(labels, kind="stable")
+    ranked = labels[order]
     rounds = np.empty(len(labels), np.int64)
-    for index, label in enumerate(labels.tolist()):
-        rounds[index] = seen.get(label, 0)
-        seen[label] = rounds[index] + 1
+    rounds[order] = np.arange(len(labels)) - np.searchsorted(ranked, ranked)
+    return np.sort(np.argsort(rounds, kind="stable")[:count])
+
+
+def _first(labels: np.ndarray, classes: list[int], limit: int) -> np.ndarray:
+    """The same among the examples of some classes."""
     kept = np.flatnonzero(np.isin(labels, classes))
-    return np.sort(kept[np.argsort(rounds[kept], kind="stable")][:limit])
+    return np.asarray(kept[in_rounds(labels[kept], limit)])
 
 
 def _positions(indices: np.ndarray, kept: np.ndarray) -> np.ndarray:

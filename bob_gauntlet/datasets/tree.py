@@ -3,7 +3,7 @@
 import hashlib
 import os
 import unicodedata
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -13,7 +13,7 @@ import numpy as np
 from bob_gauntlet.datasets.catalog import find
 from bob_gauntlet.datasets.dataset import Split
 from bob_gauntlet.datasets.images import read_image
-from bob_gauntlet.errors import BobError, MissingError, nearest
+from bob_gauntlet.errors import BobError, MissingError, named, nearest
 
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".ppm", ".pgm", ".tif", ".tiff", ".webp")
 """Endings of image files, in any case."""
@@ -122,15 +122,9 @@ def is_image(name: str) -> bool:
     return name.lower().endswith(EXTENSIONS) and not name.startswith(".")
 
 
-def named(names: Iterable[str], most: int = 3) -> str:
-    """The first few names, and how many more there are.
-
-    >>> named(["a", "b", "c", "d", "e"])
-    'a, b, c and 2 more'
-    """
-    every = list(names)
-    more = f" and {len(every) - most} more" if len(every) > most else ""
-    return ", ".join(every[:most]) + more
+def filled(folder: Path) -> bool:
+    """Whether a folder is there and holds something."""
+    return folder.is_dir() and any(folder.iterdir())
 
 
 def _folders(root: Path, what: str) -> list[str]:

@@ -18,7 +18,7 @@ from bob_gauntlet.backbones.spec import InputTransform
 from bob_gauntlet.datasets.dataset import Split
 from bob_gauntlet.engine.allocator import keep_pages
 from bob_gauntlet.engine.logistic import Head
-from bob_gauntlet.engine.transforms import image_or_grey, preprocess
+from bob_gauntlet.engine.transforms import image_or_grey, normaliser, preprocess
 
 Classifier = Callable[[torch.Tensor], torch.Tensor]
 Success = Literal["last", "any"]
@@ -116,13 +116,13 @@ def frozen(module: nn.Module) -> Iterator[None]:
 
 def attackable(backbone: Backbone, transform: InputTransform, head: Head) -> Classifier:
     """The classifier that is attacked: normalise, embed, standardise and the linear layer, from pixels to (B, C)."""
-    mean, std = (torch.tensor(v, device=backbone.device).view(1, -1, 1, 1) for v in (transform.mean, transform.std))
+    normalised = normaliser(transform, backbone.device)
     scaled = head.weight / head.scale[:, None]
     weight, bias = (
         torch.from_numpy(np.asarray(a, np.float32)).to(backbone.device)
         for a in (scaled, head.bias - head.mean @ scaled)
     )
-    return lambda images: torch.addmm(bias, backbone.embed((images - mean) / std).float(), weight)
+    return lambda images: torch.addmm(bias, backbone.embed(normalised(images)).float(), weight)
 
 
 def pixels(split: Split, transform: InputTransform, size: int) -> Iterator[torch.Tensor]:

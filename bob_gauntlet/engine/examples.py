@@ -39,7 +39,7 @@ def examples(dataset: Dataset, seed: int, *, paper: bool = False) -> Examples:
     if "val" in dataset.splits and seed == 0:
         return Examples(train, dataset["val"])
     whole = joined([dataset[role] for role in ("train", "val") if role in dataset.splits])
-    fit, choose = partition(whole.targets, len(train), seed, min(CARVED_SHARE, CARVED_MOST / len(whole)))
+    fit, choose = partition(whole.targets, len(train), seed, _carved(whole))
     if not len(choose):
         raise BobError(NOTHING_TO_CHOOSE_ON)
     return Examples(whole.take(fit, f"fit, seed {seed}"), whole.take(choose, f"choose, seed {seed}"))
@@ -61,10 +61,15 @@ def low_shot(dataset: Dataset, fraction: float, seed: int, *, paper: bool = Fals
         rest = np.setdiff1d(np.arange(len(dataset["train"])), dataset.subsets[name])
         beyond = dataset["train"].take(rest, f"beyond the published {name}")
         if len(beyond) > len(np.unique(beyond.targets)):
-            _, choose = partition(beyond.targets, len(beyond), seed, min(CARVED_SHARE, CARVED_MOST / len(beyond)))
+            _, choose = partition(beyond.targets, len(beyond), seed, _carved(beyond))
             return Examples(listed, beyond.take(choose, f"choose, seed {seed}"))
     drawn = stratified(whole.fit.targets, fraction, seed)
     return Examples(whole.fit.take(drawn, f"{name}, seed {seed}"), whole.choose, whole.reported)
+
+
+def _carved(split: Split) -> float:
+    """The share of a split that is carved out to choose on."""
+    return min(CARVED_SHARE, CARVED_MOST / len(split))
 
 
 def stratified(targets: np.ndarray, fraction: float, seed: int) -> np.ndarray:

@@ -11,6 +11,7 @@ from bob_gauntlet.artifacts import Arrays
 from bob_gauntlet.backbones.backbone import Backbone
 from bob_gauntlet.backbones.spec import InputTransform
 from bob_gauntlet.datasets.dataset import Split
+from bob_gauntlet.datasets.images import UNREADABLE
 from bob_gauntlet.engine.allocator import keep_pages
 from bob_gauntlet.engine.transforms import image_or_grey, normalise, normalise_on_one_thread, preprocess
 from bob_gauntlet.errors import BobError
@@ -18,9 +19,6 @@ from bob_gauntlet.run import Run
 
 Batch = tuple[torch.Tensor, list[str]]
 """Images, and why some of them are grey: what could not be read."""
-
-UNREADABLE = 0.01
-"""Share of a split's images that may be unreadable: they are counted, and grey stands for them."""
 
 
 def features(backbone: Backbone, split: Split, transform: InputTransform, run: Run) -> np.ndarray:

@@ -20,7 +20,7 @@ from torch.utils.data import DataLoader, Dataset, get_worker_info
 
 from bob_gauntlet.backbones.spec import InputTransform
 from bob_gauntlet.datasets.dataset import Split
-from bob_gauntlet.engine.features import UNREADABLE
+from bob_gauntlet.datasets.images import UNREADABLE
 from bob_gauntlet.engine.seeding import seeded
 from bob_gauntlet.engine.transforms import image_or_grey
 from bob_gauntlet.errors import BobError

@@ -4,6 +4,7 @@
 """
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -53,6 +54,12 @@ def normalise(images: torch.Tensor, transform: InputTransform) -> torch.Tensor:
     """(B, 3, H, W) uint8 to float32: scaled to [0, 1], minus mean, over std, by channel; the memory layout stays."""
     mean, std = (torch.tensor(v, device=images.device).view(1, -1, 1, 1) for v in (transform.mean, transform.std))
     return images.to(torch.float32).mul_(1 / (255 * std)).sub_(mean / std)
+
+
+def normaliser(transform: InputTransform, device: str) -> Callable[[torch.Tensor], torch.Tensor]:
+    """The same of (B, 3, H, W) numbers in [0, 1], out of place and differentiable."""
+    mean, std = (torch.tensor(v, device=device).view(1, -1, 1, 1) for v in (transform.mean, transform.std))
+    return lambda images: (images - mean) / std
 
 
 def normalise_on_one_thread(pixels: np.ndarray, transform: InputTransform) -> np.ndarray:

@@ -26,7 +26,7 @@ from bob_gauntlet.engine.network import Network
 from bob_gauntlet.engine.probe import judge
 from bob_gauntlet.engine.stream import Augmentation, Stream
 from bob_gauntlet.engine.training import Diverged, Plan, State, Trainer, half_precision
-from bob_gauntlet.engine.transforms import normalise
+from bob_gauntlet.engine.transforms import normalise, normaliser
 from bob_gauntlet.errors import BobError
 from bob_gauntlet.run import Run
 
@@ -104,12 +104,8 @@ class Tuned:
 
     def differentiable(self) -> tuple[nn.Module, Callable[[torch.Tensor], torch.Tensor]]:
         """The network, and normalisation and network in one."""
-        network, device = self.network(), self.backbone.device
-        mean, std = (
-            torch.tensor(v, device=device).view(1, -1, 1, 1)
-            for v in (self.grid.transform.mean, self.grid.transform.std)
-        )
-        return network, lambda images: network((images - mean) / std).float()
+        network, normalised = self.network(), normaliser(self.grid.transform, self.backbone.device)
+        return network, lambda images: network(normalised(images)).float()
 
 
 def tune(backbone: Backbone, examples: Examples, grid: Grid, seed: int, run: Run, recipe: dict[str, Any]) -> Tuned:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 
+from bob_gauntlet.datasets.loading import in_rounds
 from bob_gauntlet.errors import BobError, MissingError
 from bob_gauntlet.protocols.heads import Classifier, HeadRecipe, judged
 from bob_gauntlet.protocols.linear_probe import LinearProbe
@@ -124,19 +125,6 @@ class Adversarial:
             "random_start": self.random_start,
             "images": count,
         }
-
-
-def in_rounds(targets: np.ndarray, count: int) -> np.ndarray:
-    """Indices of the first `count` examples in rounds over the classes: one of each, then a second of each.
-
-    >>> in_rounds(np.array([0, 0, 0, 1, 1, 2]), 4).tolist()
-    [0, 1, 3, 5]
-    """
-    order = np.argsort(targets, kind="stable")
-    ranked = targets[order]
-    rounds = np.empty(len(targets), np.int64)
-    rounds[order] = np.arange(len(targets)) - np.searchsorted(ranked, ranked)
-    return np.sort(np.argsort(rounds, kind="stable")[:count])
 
 
 @contextmanager

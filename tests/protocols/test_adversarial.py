@@ -13,12 +13,12 @@ from torch import nn
 
 from bob_gauntlet.backbones.backbone import Backbone
 from bob_gauntlet.datasets.dataset import Dataset, Split
-from bob_gauntlet.datasets.loading import limited
+from bob_gauntlet.datasets.loading import in_rounds, limited
 from bob_gauntlet.engine import attacks
 from bob_gauntlet.engine.attacks import pgd
 from bob_gauntlet.errors import BobError, MissingError
 from bob_gauntlet.progress import Progress
-from bob_gauntlet.protocols.adversarial import Adversarial, in_rounds
+from bob_gauntlet.protocols.adversarial import Adversarial
 from bob_gauntlet.protocols.linear_probe import LinearProbe
 from bob_gauntlet.protocols.recipe import Measured
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from bob_gauntlet.datasets.places import Places
-from bob_gauntlet.datasets.tree import Files, absent
+from bob_gauntlet.datasets.tree import Files, absent, filled
 from bob_gauntlet.errors import BobError
 
 
@@ -18,11 +18,6 @@ def present(name: str, places: Places) -> Path:
     if not filled(root):
         raise absent(name, root)
     return root
-
-
-def filled(folder: Path) -> bool:
-    """Whether a folder is there and holds something."""
-    return folder.is_dir() and any(folder.iterdir())
 
 
 def unpacked(root: Path, *inner: str) -> Path:
