@@ -43,7 +43,7 @@ from bob_gauntlet.datasets.tree import class_folders, split
 from bob_gauntlet.engine import stream
 from bob_gauntlet.engine.allocator import keep_pages
 from bob_gauntlet.engine.network import Network
-from bob_gauntlet.engine.stream import Stream
+from bob_gauntlet.engine.objective import Labels
 from bob_gauntlet.engine.training import Trainer
 from bob_gauntlet.protocols.finetune import FineTune
 from bob_gauntlet.protocols.recipe import at_scale
@@ -82,17 +82,17 @@ class Clock:
 @contextmanager
 def clocked(trainer: Trainer, clock: Clock) -> Iterator[None]:
     """Timers around the parts of a training that has not begun."""
-    data = trainer.stream._loader.dataset
+    examples = trainer.stream._loader.dataset
+    data = examples.draw
     with ExitStack() as stack:
         for owner, name, part in (
-            (Network, "forward", "network"),
-            (Trainer, "_loss", "network"),
+            (Labels, "loss", "network"),
             (torch.Tensor, "backward", "network"),
             (trainer.optimiser, "step", "optimiser"),
             (trainer.optimiser, "zero_grad", "optimiser"),
-            (trainer, "mixup", "mixup"),
+            (trainer.objective, "mixup", "mixup"),
             (data, "augment", "augment"),
-            (type(data), "__getitem__", "example"),
+            (type(examples), "__getitem__", "example"),
             (trainer.stream._loader, "collate_fn", "collate"),
             (Trainer, "save", "checkpoint"),
         ):
@@ -101,7 +101,7 @@ def clocked(trainer: Trainer, clock: Clock) -> Iterator[None]:
         timed_image = clock.timed("image", data.split.image)
         stack.enter_context(patch.object(data, "split", replace(data.split, image=timed_image)))
         epoch = trainer.stream.epoch
-        stack.enter_context(patch.object(trainer.stream, "epoch", lambda number: waits(epoch(number), clock)))
+        stack.enter_context(patch.object(trainer.stream, "epoch", lambda *at: waits(epoch(*at), clock)))
         yield
 
 
@@ -118,8 +118,8 @@ def trainer(backbone: Backbone, images: Split, recipe: FineTune, workers: int) -
     grid = recipe._grid(backbone, classes)
     network = Network(backbone, classes, grid.transform, drop_path=grid.drop_path)
     network.initialise(0)
-    batches = Stream(images, grid.transform, grid.augmentation, batch=grid.batch, seed=0, workers=workers)
-    return Trainer(network, grid.plans[0], batches, classes, 0, "cpu", multi_label=False)
+    batches = stream.labelled(images, grid.transform, grid.augmentation, batch=grid.batch, seed=0, workers=workers)
+    return Trainer(network, grid.plans[0], batches, Labels(grid.plans[0], classes, multi_label=False), 0, "cpu")
 
 
 def shares(backbone: Backbone, images: Split, recipe: FineTune, workers: int, epochs: int) -> dict[str, float]:

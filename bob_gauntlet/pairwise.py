@@ -45,7 +45,7 @@ def draws_p(gaps: np.ndarray) -> float:
     """Two-sided bootstrap p-value of paired draws (draws,) of a difference; NaN where they have no spread."""
     if np.isnan(gaps).any() or np.ptp(gaps) == 0:
         return float("nan")
-    least = min(np.sum(gaps <= 0), np.sum(gaps >= 0)) + 1
+    least = min(int(np.sum(gaps <= 0)), int(np.sum(gaps >= 0))) + 1
     return float(min(1.0, 2 * least / (len(gaps) + 1)))
 
 

@@ -48,13 +48,17 @@ class Backbone:
         return self._pooled(found, len(images))
 
     def feature_maps(self, images: torch.Tensor) -> list[torch.Tensor]:
-        """(B, C, H, W) maps, one for each of `ticket.traits.strides`; MissingError where the network has none."""
+        """(B, C, H, W) maps, one for each of `ticket.traits.strides`; MissingError where the network has none.
+
+        A network of one stride gives its last map, after its final norm.
+        """
         if not self.ticket.traits.strides:
             raise MissingError(f"{self.name} gives no feature maps; detection needs them")
         self.images_forwarded += len(images)
         intermediates: Any = self.module.forward_intermediates
+        indices = map_indices(self.module)
         maps: list[torch.Tensor] = intermediates(
-            self._laid_out(images), indices=map_indices(self.module), output_fmt="NCHW", intermediates_only=True
+            self._laid_out(images), indices=indices, norm=len(indices) == 1, output_fmt="NCHW", intermediates_only=True
         )
         return maps
 

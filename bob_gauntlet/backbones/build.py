@@ -78,19 +78,27 @@ def _create(spec: BackboneSpec, *, pretrained: bool) -> tuple[nn.Module, dict[st
     raise UsageError(f"--backbone {spec.text}: timm cannot build it with {own}")
 
 
-def rebuilt(backbone: Backbone, drop_path: float) -> nn.Module | None:
-    """The same timm network with stochastic depth; None where its architecture has none, or it is no timm network."""
-    spec = backbone.spec
+def rebuilt(backbone: Backbone, **arguments: Any) -> nn.Module | None:
+    """The same timm network with other constructor arguments; None where its architecture does not take them.
+
+    None, too, where it is no timm network. Weights are those of the backbone.
+    """
+    module = anew(backbone.spec, **arguments)
+    if module is not None:
+        module.load_state_dict(backbone.module.state_dict())
+    return module
+
+
+def anew(spec: BackboneSpec, **arguments: Any) -> nn.Module | None:
+    """The timm network of a spec before any training, with other constructor arguments; None as for `rebuilt`."""
     if spec.scheme == "factory":
         return None
     with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(spec.seed)
         try:
-            wanted = replace(spec, arguments={**spec.arguments, "drop_path_rate": drop_path})
-            module, _ = _create(wanted, pretrained=False)
+            return _create(replace(spec, arguments={**spec.arguments, **arguments}), pretrained=False)[0]
         except UsageError:
             return None
-    module.load_state_dict(backbone.module.state_dict())
-    return module
 
 
 def _check_hub(spec: BackboneSpec) -> None:

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from PIL import Image
 
+from bob_gauntlet.datasets.objects import Objects
+
 
 @dataclass(frozen=True)
 class Split:
@@ -14,7 +16,8 @@ class Split:
 
     `image(i)` gives an RGB PIL image; it is drawn or decoded at the call, so that a split costs nothing until it is
     read. `targets` are (N,) int64 class indices, or (N, C) {0, 1} for multi-label. `clusters` name what examples
-    share (a photo, a patient), for honest intervals.
+    share (a photo, a patient), for honest intervals. Of a dataset for detection `objects` has what is annotated on each
+    image, and `targets` are (N, C) uint8 {0, 1}: which classes are.
     """
 
     role: str
@@ -23,6 +26,7 @@ class Split:
     targets: np.ndarray
     image: Callable[[int], Image.Image]
     clusters: tuple[str, ...]
+    objects: tuple[Objects, ...] | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -37,6 +41,7 @@ class Split:
             targets=self.targets[indices],
             image=lambda i: self.image(int(indices[i])),
             clusters=tuple(self.clusters[i] for i in indices),
+            objects=None if self.objects is None else tuple(self.objects[i] for i in indices),
         )
 
 
@@ -47,7 +52,7 @@ class Dataset:
     `relevance[q] = (positives, junk)` are gallery indices for query q; None means that images of equal target are
     relevant and none is junk. `subsets` are indices into train by name ("1%"), as published. `evaluated` is the role
     that the original paper reports on. `restricted` are the class indices among which alone a test image's class is
-    sought; None means all.
+    sought; None means all. `frequencies` says of each class how often it is annotated: "r", "c" or "f" (LVIS).
     """
 
     name: str
@@ -58,6 +63,7 @@ class Dataset:
     subsets: Mapping[str, np.ndarray] = field(default_factory=dict)
     evaluated: str = "test"
     restricted: tuple[int, ...] | None = None
+    frequencies: tuple[str, ...] = ()
 
     def __getitem__(self, role: str) -> Split:
         return self.splits[role]

@@ -129,7 +129,7 @@ def pixels(split: Split, transform: InputTransform, size: int) -> Iterator[torch
     """Batches of `size` preprocessed images in order: (B, 3, H, W) float32 in [0, 1], channels last in memory."""
     for start in range(0, len(split), size):
         places = range(start, min(start + size, len(split)))
-        found = [preprocess(image_or_grey(split, i, transform.size)[0], transform) for i in places]
+        found = [preprocess(image_or_grey(split, i, (transform.size, transform.size))[0], transform) for i in places]
         batch = torch.stack(found).contiguous(memory_format=torch.channels_last)
         yield batch.to(torch.float32) / 255
 

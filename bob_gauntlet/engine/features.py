@@ -96,7 +96,7 @@ def batches(
         images: list[np.ndarray] = []
         broken: list[str] = []
         for index in range(start, min(start + size, len(split))):
-            image, reason = image_or_grey(split, index, transform.size)
+            image, reason = image_or_grey(split, index, (transform.size, transform.size))
             broken += [reason] * bool(reason)
             images.append(preprocess(image, transform).permute(1, 2, 0).numpy())
         # NumPy's threads are none: torch's would be a second team beside the network's, each waiting for the other

@@ -6,7 +6,7 @@ batches that it would have had.
 
 import multiprocessing
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -16,7 +16,7 @@ import torch
 from PIL import Image
 from timm.data.auto_augment import RandAugment
 from timm.data.transforms_factory import create_transform
-from torch.utils.data import DataLoader, Dataset, get_worker_info
+from torch.utils.data import DataLoader, Dataset, default_collate, get_worker_info
 
 from bob_gauntlet.backbones.spec import InputTransform
 from bob_gauntlet.datasets.dataset import Split
@@ -74,84 +74,125 @@ def _posterize(posterize: Callable[..., Image.Image], image: Image.Image, bits: 
     return posterize(image, max(1, bits), **options)
 
 
+Draw = Callable[[int], tuple[Any, bool]]
+"""From an index to an example, drawn anew at each call, and whether grey stands for its image."""
+
+
+class Augmented:
+    """Draws augmented images of a split, with their targets."""
+
+    def __init__(self, split: Split, transform: InputTransform, augmentation: Augmentation) -> None:
+        self.split, self.size = split, transform.size
+        self.augment = augmenting(transform, augmentation)
+
+    def __call__(self, index: int) -> tuple[tuple[torch.Tensor, Any], bool]:
+        image, reason = image_or_grey(self.split, index, (self.size, self.size))
+        return (self.augment(image), self.split.targets[index]), bool(reason)
+
+
+def labelled(
+    split: Split, transform: InputTransform, augmentation: Augmentation, *, batch: int, seed: int, **options: Any
+) -> "Stream":
+    """A stream of augmented images with their targets; `options` as for Stream."""
+    # an even number, since mixup mixes a batch with itself upside down
+    batch = max(2, min(batch, len(split)) // 2 * 2)
+    return Stream(Augmented(split, transform, augmentation), split.ids, batch=batch, seed=seed, **options)
+
+
 class Stream:
     """The training examples of a run, epoch by epoch, in batches of one size; used by every run of a grid.
 
     What is left over at the end of an epoch is dropped, as another order comes with the next. `unreadable` holds the
-    indices of images that could not be read; grey stands for them.
+    indices of images that could not be read; grey stands for them. `collate` makes a batch of examples; `repeats`, of
+    each example how often an epoch has it on average.
     """
 
     def __init__(
         self,
-        split: Split,
-        transform: InputTransform,
-        augmentation: Augmentation,
+        draw: Draw,
+        ids: Sequence[str],
         *,
         batch: int,
         seed: int,
         workers: int = 0,
         pin: bool = False,
+        collate: Callable[[list[Any]], Any] = default_collate,
+        repeats: np.ndarray | None = None,
     ) -> None:
-        # an even number, since mixup mixes a batch with itself upside down
-        self.batch = max(2, min(batch, len(split)) // 2 * 2)
+        self.batch = batch
         self.unreadable: set[int] = set()
-        self.size = len(split)
-        self._ids = split.ids
+        self.size = len(ids)
+        self._ids = ids
         self._seed = seed
+        self._repeats = repeats
+        # examples of an epoch, at least
+        self._least = self.size if repeats is None else int(np.floor(repeats).sum())
         self._keys: list[list[tuple[int, int]]] = []
-        examples = _Examples(split, augmenting(transform, augmentation), transform.size, seed)
         workers = workers if "fork" in multiprocessing.get_all_start_methods() else 0
         self._loader: Any = DataLoader(
-            examples,
+            _Examples(draw, seed),
             batch_sampler=self._keys,
             num_workers=workers,
             persistent_workers=workers > 0,
             prefetch_factor=4 if workers else None,
             multiprocessing_context="fork" if workers else None,
             pin_memory=pin,
+            collate_fn=partial(_collated, collate),
         )
 
     def __len__(self) -> int:
         """Batches of an epoch."""
-        return max(1, self.size // self.batch)
+        return max(1, self._least // self.batch)
 
-    def epoch(self, number: int) -> Iterator[Batch]:
-        """The batches of one epoch."""
-        order = np.random.default_rng([self._seed, number]).permutation(self.size)
-        if len(order) < self.batch:
-            order = np.resize(order, self.batch)
+    def epoch(self, number: int, first: int = 0) -> Iterator[Any]:
+        """The batches of one epoch, from the one of that place on."""
+        order = self._order(number)
         self._keys[:] = [
-            [(number, int(index)) for index in order[start * self.batch : (start + 1) * self.batch]]
-            for start in range(len(self))
+            [(number, int(index)) for index in order[place * self.batch : (place + 1) * self.batch]]
+            for place in range(first, len(self))
         ]
-        for images, targets, broken in self._loader:
-            self.unreadable.update(broken[broken >= 0].tolist())
+        for found, broken in self._loader:
+            self.unreadable.update(broken)
             if len(self.unreadable) > UNREADABLE * self.size:
                 names = ", ".join(self._ids[i] for i in sorted(self.unreadable)[:3])
                 raise BobError(
                     f"{len(self.unreadable)} of {self.size} training images cannot be read, more than 1%: {names}; "
                     "mend or remove them"
                 )
-            yield images, targets
+            yield found
+
+    def _order(self, number: int) -> np.ndarray:
+        """Indices of an epoch's examples, at least a batch of them."""
+        rng = np.random.default_rng([self._seed, number])
+        if self._repeats is None:
+            order = rng.permutation(self.size)
+        else:
+            whole = np.floor(self._repeats)
+            times = (whole + (rng.random(self.size) < self._repeats - whole)).astype(np.int64)
+            order = rng.permutation(np.repeat(np.arange(self.size), times))
+        return order if len(order) >= self.batch else np.resize(order, self.batch)
 
 
-class _Examples(Dataset[tuple[torch.Tensor, Any, int]]):
-    """Images by (epoch, index)."""
+class _Examples(Dataset[tuple[Any, int]]):
+    """Examples by (epoch, index), and the index again where grey stands for the image, else -1."""
 
-    def __init__(self, split: Split, augment: Callable[[Image.Image], torch.Tensor], size: int, seed: int) -> None:
-        self.split, self.augment, self.size, self.seed = split, augment, size, seed
+    def __init__(self, draw: Draw, seed: int) -> None:
+        self.draw, self.seed = draw, seed
 
-    def __getitem__(self, key: tuple[int, int]) -> tuple[torch.Tensor, Any, int]:
+    def __getitem__(self, key: tuple[int, int]) -> tuple[Any, int]:
         epoch, index = key
-        image, reason = image_or_grey(self.split, index, self.size)
-        broken = index if reason else -1
         drawn = int(np.random.SeedSequence([self.seed, epoch, index]).generate_state(1)[0])
         if get_worker_info() is None:
             with seeded(drawn):
-                found = self.augment(image)
+                found, broken = self.draw(index)
         else:
             random.seed(drawn)
             np.random.seed(drawn)
             torch.default_generator.manual_seed(drawn)
-            found = self.augment(image)
-        return found, self.split.targets[index], broken
+            found, broken = self.draw(index)
+        return found, index if broken else -1
+
+
+def _collated(collate: Callable[[list[Any]], Any], examples: list[tuple[Any, int]]) -> tuple[Any, list[int]]:
+    """A batch, and the indices of its examples that are grey."""
+    return collate([found for found, _ in examples]), [index for _, index in examples if index >= 0]

@@ -7,65 +7,34 @@ that a run that was killed goes on from its last checkpoint to the same weights 
 import io
 import logging
 import math
+import time
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
-from timm.data.mixup import Mixup
 from timm.optim import create_optimizer_v2  # type: ignore[attr-defined]
-from timm.scheduler.cosine_lr import CosineLRScheduler
-from torch.nn import functional
+from torch import nn
 
 from bob_gauntlet.artifacts import write_atomically
 from bob_gauntlet.engine.allocator import keep_pages
-from bob_gauntlet.engine.network import Network
+from bob_gauntlet.engine.objective import Objective
+from bob_gauntlet.engine.plan import Plan, schedule
 from bob_gauntlet.engine.seeding import seeded
 from bob_gauntlet.engine.stream import Stream
+from bob_gauntlet.engine.trainable import Trainable
 from bob_gauntlet.errors import BobError
 
 log = logging.getLogger(__name__)
 
-Judge = Callable[[Network], tuple[float, float]]
+Judge = Callable[[Any], tuple[float, float]]
 """Validation score in %, and what decides between equal ones (higher is better)."""
 
-CURVE = 10
-"""Epochs after which validation is scored, from the first; after these, the last epoch alone."""
-
-
-@dataclass(frozen=True)
-class Plan:
-    """The hyper-parameters of one run."""
-
-    lr: float
-    weight_decay: float
-    layer_decay: float | None
-    epochs: int
-    warmup_epochs: int
-    warmup_lr: float
-    min_lr: float
-    optimiser: Literal["adamw", "sgd", "lars"] = "adamw"
-    # the rate changes after every step instead of every epoch
-    per_step: bool = False
-    # images that go through the network at once; halved where memory runs out
-    micro_batch: int = 128
-    mixup: float = 0.0
-    cutmix: float = 0.0
-    smoothing: float = 0.0
-    # mixed precision on a GPU
-    amp: bool = False
-    max_steps: int | None = None
-    # validate after every epoch and keep the best one, instead of the last
-    best_epoch: bool = False
-
-    @property
-    def words(self) -> str:
-        """What tells this run of a grid from the others."""
-        layers = f", layer decay {self.layer_decay:g}" if self.layer_decay else ""
-        return f"{self.optimiser} lr {self.lr:g}, weight decay {self.weight_decay:g}{layers}"
+SAVED = 600.0
+"""Seconds after which a run is saved in the middle of an epoch."""
 
 
 class Diverged(BobError):
@@ -78,8 +47,10 @@ class State:
 
     # epochs that are done
     epoch: int = 0
-    # optimiser steps that are done
+    # optimiser steps that are done: in all, and of the epoch that is not done, with their losses
     steps: int = 0
+    place: int = 0
+    losses: list[float] = field(default_factory=list)
     micro_batch: int = 0
     curve: dict[str, list[float]] = field(default_factory=lambda: {"epoch": [], "validation": [], "loss": []})
     # of the weights that count: the last ones, or those of the best epoch
@@ -91,10 +62,10 @@ class Trainer:
     """Trains a network on a stream, step by step."""
 
     def __init__(
-        self, network: Network, plan: Plan, stream: Stream, classes: int, seed: int, device: str, *, multi_label: bool
+        self, network: Trainable, plan: Plan, stream: Stream, objective: Objective, seed: int, device: str
     ) -> None:
         self.network, self.plan, self.stream, self.seed, self.device = network, plan, stream, seed, device
-        self.multi_label = multi_label
+        self.objective = objective
         self.state = State(micro_batch=plan.micro_batch)
         self.optimiser = create_optimizer_v2(
             network.parameter_groups(plan.weight_decay, plan.layer_decay),
@@ -102,27 +73,7 @@ class Trainer:
             lr=plan.lr,
             weight_decay=plan.weight_decay,
         )
-        unit = len(stream) if plan.per_step else 1
-        self.schedule = CosineLRScheduler(
-            self.optimiser,
-            t_initial=plan.epochs * unit,
-            lr_min=plan.min_lr,
-            warmup_t=min(plan.warmup_epochs, plan.epochs - 1) * unit,
-            warmup_lr_init=plan.warmup_lr,
-            t_in_epochs=not plan.per_step,
-        )
-        mixes = plan.mixup > 0 or plan.cutmix > 0
-        self.mixup: Any = (
-            Mixup(  # type: ignore[no-untyped-call]
-                plan.mixup,
-                plan.cutmix,
-                label_smoothing=plan.smoothing,
-                num_classes=classes,
-                multi_label=multi_label,
-            )
-            if mixes
-            else None
-        )
+        self.schedule = schedule(plan, self.optimiser, len(stream))
         self.half = half_precision(device) if plan.amp else None
         self.scaler = torch.amp.GradScaler(torch.device(device).type, enabled=self.half is torch.float16)
 
@@ -132,64 +83,67 @@ class Trainer:
         limit = self.plan.max_steps
         return self.state.epoch >= self.plan.epochs or (limit is not None and self.state.steps >= limit)
 
-    def epoch(self, advance: Callable[[int], None]) -> float:
-        """One epoch; returns its mean loss. Diverged where a loss is not finite."""
+    def epoch(self, advance: Callable[[int], None], pause: Callable[[], None] = lambda: None) -> float:
+        """The rest of an epoch; returns the mean loss of all of it. Diverged where a loss is not finite.
+
+        After every step `advance` is told of its examples, and `pause` may save the run.
+        """
         self.network.train()
-        losses: list[torch.Tensor] = []
-        number = self.state.epoch
+        state, number = self.state, self.state.epoch
         if not self.plan.per_step:
             self.schedule.step(number)
-        for place, (images, targets) in enumerate(self.stream.epoch(number)):
+        fresh: list[torch.Tensor] = []
+        for batch in self.stream.epoch(number, state.place):
             if self.plan.per_step:
-                self.schedule.step_update(number * len(self.stream) + place)
-            step = int(np.random.SeedSequence([self.seed, number, place]).generate_state(1)[0])
+                self.schedule.step_update(number * len(self.stream) + state.place)
+            step = int(np.random.SeedSequence([self.seed, number, state.place]).generate_state(1)[0])
             torch.manual_seed(step)
             np.random.seed(step)
-            with self.network.differentiable() if not self.state.steps else nullcontext():
-                losses.append(self._step(images.to(self.device, non_blocking=True), targets.to(self.device)))
-            self.state.steps += 1
+            with self.network.differentiable() if not state.steps else nullcontext():
+                fresh.append(self._step(batch))
+            state.steps, state.place = state.steps + 1, state.place + 1
             # a GPU would have to be waited for after every step
-            if self.device == "cpu" or len(losses) % 20 == 0:
-                self._check(losses)
-            advance(len(images))
-            if self.plan.max_steps is not None and self.state.steps >= self.plan.max_steps:
+            if self.device == "cpu" or len(fresh) == 20:
+                self._take(fresh)
+                pause()
+            advance(self.objective.size(batch))
+            if self.plan.max_steps is not None and state.steps >= self.plan.max_steps:
                 break
-        self._check(losses)
-        self.state.epoch += 1
-        return float(torch.stack(losses).mean())
+        self._take(fresh)
+        loss = float(torch.tensor(state.losses).mean())
+        state.epoch, state.place, state.losses = number + 1, 0, []
+        return loss
 
-    def _step(self, images: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    def _step(self, batch: Any) -> torch.Tensor:
         """One step of the whole batch, in parts where it does not fit; returns its loss, on the device."""
-        if self.mixup is not None:
-            images, targets = self.mixup(images, targets)
-        total = torch.zeros((), device=images.device)
-        for start in range(0, len(images), self.state.micro_batch):
-            part = slice(start, start + self.state.micro_batch)
-            with torch.autocast(images.device.type, self.half, enabled=self.half is not None):
-                logits = self.network(images[part])
-            loss = self._loss(logits.float(), targets[part]) / len(images)
+        batch = self.objective.on(batch, self.device)
+        size = self.objective.size(batch)
+        total = torch.zeros((), device=self.device)
+        for start in range(0, size, self.state.micro_batch):
+            part = slice(start, min(start + self.state.micro_batch, size))
+            with torch.autocast(torch.device(self.device).type, self.half, enabled=self.half is not None):
+                loss = self.objective.loss(self.network, batch, part) / size
             self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
             total += loss.detach()
         if not self.state.steps:
             self.network.check_gradients()
+        if self.plan.clip is not None:
+            self.scaler.unscale_(self.optimiser)
+            nn.utils.clip_grad_norm_(self.network.parameters(), self.plan.clip)
         self.scaler.step(self.optimiser)
         self.scaler.update()
         self.optimiser.zero_grad()
         return total
 
-    def _loss(self, logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-        """Summed over the images."""
-        if self.multi_label:
-            each = functional.binary_cross_entropy_with_logits(logits, targets.to(logits.dtype), reduction="none")
-            return each.mean(dim=1).sum()
-        smoothing = 0.0 if self.mixup is not None else self.plan.smoothing
-        return functional.cross_entropy(logits, targets, reduction="sum", label_smoothing=smoothing)
-
-    def _check(self, losses: list[torch.Tensor]) -> None:
-        finite = torch.isfinite(torch.stack(losses))
-        if not finite.all():
-            step = self.state.steps - len(losses) + int(finite.logical_not().nonzero()[0, 0]) + 1
-            raise Diverged(f"the loss is not finite at step {step} ({self.plan.words})")
+    def _take(self, fresh: list[torch.Tensor]) -> None:
+        """The losses of the last steps into the state. Diverged where one is not finite."""
+        values = torch.stack(fresh).tolist() if fresh else []
+        for place, value in enumerate(values):
+            if not math.isfinite(value):
+                step = self.state.steps - len(values) + place + 1
+                raise Diverged(f"the loss is not finite at step {step} ({self.plan.words})")
+        self.state.losses += values
+        fresh.clear()
 
     def save(self, path: Path) -> None:
         """Network, optimiser and state in one file, which is whole or not there."""
@@ -248,8 +202,16 @@ def train(
 
 def _one_epoch(trainer: Trainer, judge: Judge, path: Path, advance: Callable[[int], None]) -> int:
     """An epoch, its validation and its checkpoint; 0, or the images at once to begin it again with."""
+    saved = time.monotonic()
+
+    def pause() -> None:
+        nonlocal saved
+        if time.monotonic() - saved >= SAVED:
+            trainer.save(path)
+            saved = time.monotonic()
+
     try:
-        loss = trainer.epoch(advance)
+        loss = trainer.epoch(advance, pause)
     except torch.OutOfMemoryError:
         size = min(trainer.state.micro_batch, trainer.stream.batch) // 2
         if not size:
@@ -257,7 +219,7 @@ def _one_epoch(trainer: Trainer, judge: Judge, path: Path, advance: Callable[[in
         log.warning("out of memory: %s images at once from here on, in as many more parts", size)
         return size
     state, plan = trainer.state, trainer.plan
-    if plan.best_epoch or state.epoch <= CURVE or trainer.over:
+    if plan.best_epoch or state.epoch <= plan.curve or trainer.over:
         trainer.network.eval()
         score, tie = judge(trainer.network)
         for name, value in (("epoch", state.epoch), ("validation", round(score, 4)), ("loss", round(loss, 5))):

@@ -42,12 +42,12 @@ def preprocess(image: Image.Image, transform: InputTransform) -> torch.Tensor:
     return torch.from_numpy(np.array(image, np.uint8)).permute(2, 0, 1)
 
 
-def image_or_grey(split: Split, index: int, size: int) -> tuple[Image.Image, str]:
-    """An image of a split and ""; where it cannot be read, grey and the reason."""
+def image_or_grey(split: Split, index: int, size: tuple[int, int]) -> tuple[Image.Image, str]:
+    """An image of a split and ""; where it cannot be read, grey of that width and height, and the reason."""
     try:
         return split.image(index), ""
     except UnreadableImage as error:
-        return Image.new("RGB", (size, size), (128, 128, 128)), str(error)
+        return Image.new("RGB", size, (128, 128, 128)), str(error)
 
 
 def normalise(images: torch.Tensor, transform: InputTransform) -> torch.Tensor:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from bob_gauntlet.backbones.backbone import Backbone
     from bob_gauntlet.datasets.dataset import Dataset
     from bob_gauntlet.engine.examples import Examples
-    from bob_gauntlet.engine.training import Plan
+    from bob_gauntlet.engine.plan import Plan
     from bob_gauntlet.engine.tuning import Grid, Tuned
     from bob_gauntlet.run import Run
 
@@ -109,7 +109,7 @@ class FineTune(Trained):
         )
 
     def _plans(self, backbone: "Backbone") -> "Iterator[Plan]":
-        from bob_gauntlet.engine.training import Plan
+        from bob_gauntlet.engine.plan import Plan
 
         traits = backbone.ticket.traits
         sgd = traits.family == "conv" and bool(self.conv_sgd_lrs)

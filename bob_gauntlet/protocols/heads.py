@@ -87,7 +87,7 @@ class Trained:
         """Of the arithmetic on a device."""
         if device == "cpu" or not self.amp:
             return "float32"
-        from bob_gauntlet.engine.tuning import numerics
+        from bob_gauntlet.engine.search import numerics
 
         return numerics(device, amp=self.amp).partition(" ")[2]
 

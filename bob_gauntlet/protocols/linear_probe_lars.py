@@ -64,8 +64,8 @@ class LinearProbeLARS(Trained):
         ]
 
     def _grid(self, backbone: "Backbone", classes: int) -> "Grid":
+        from bob_gauntlet.engine.plan import Plan
         from bob_gauntlet.engine.stream import Augmentation
-        from bob_gauntlet.engine.training import Plan
         from bob_gauntlet.engine.tuning import Grid
 
         plan = Plan(

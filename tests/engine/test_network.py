@@ -177,7 +177,7 @@ def test_drop_path_changes_nothing_in_evaluation() -> None:
     made = network(backbone, drop_path=0.5)
     assert made.drop_path == 0.5
     with torch.no_grad():
-        assert torch.equal(made.eval()._body.embed(images()), backbone.embed(images()))
+        assert torch.equal(made.eval()._copy.embed(images()), backbone.embed(images()))
         made.train()
         assert not torch.equal(made(images()), made(images()))
         plain = network(backbone).train()
@@ -192,7 +192,7 @@ def test_an_architecture_without_drop_path_says_so() -> None:
         made = Network(backbone, 3, transform, drop_path=0.1)
         assert made.drop_path == 0
         zeros = torch.zeros(2, 3, transform.size, transform.size)
-        assert torch.equal(made.eval()._body.embed(zeros), backbone.embed(zeros))
+        assert torch.equal(made.eval()._copy.embed(zeros), backbone.embed(zeros))
     assert network(tiny.timm_backbone("test_vit"), frozen=True, drop_path=0.1).drop_path == 0
 
 

@@ -13,7 +13,7 @@ from timm.data.auto_augment import RandAugment
 from bob_gauntlet.backbones.spec import InputTransform
 from bob_gauntlet.datasets.dataset import Split
 from bob_gauntlet.datasets.images import UnreadableImage
-from bob_gauntlet.engine.stream import Augmentation, Stream, augmenting
+from bob_gauntlet.engine.stream import Augmentation, Stream, augmenting, labelled
 from bob_gauntlet.errors import BobError
 
 from . import tiny
@@ -29,7 +29,7 @@ def numbered(count: int) -> Split:
 
 def stream(split: Split, augmentation: Augmentation = FULL, **options: int) -> Stream:
     """Batches of 8 with seed 0."""
-    return Stream(split, TRANSFORM, augmentation, **{"batch": 8, "seed": 0, **options})
+    return labelled(split, TRANSFORM, augmentation, **{"batch": 8, "seed": 0, **options})
 
 
 def order(found: Stream, epoch: int) -> list[int]:

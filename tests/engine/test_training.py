@@ -15,8 +15,10 @@ from torch import nn
 
 from bob_gauntlet.engine import training
 from bob_gauntlet.engine.network import Network
-from bob_gauntlet.engine.stream import Stream
-from bob_gauntlet.engine.training import Diverged, Plan, State, Trainer
+from bob_gauntlet.engine.objective import Labels
+from bob_gauntlet.engine.plan import Plan
+from bob_gauntlet.engine.stream import labelled
+from bob_gauntlet.engine.training import Diverged, State, Trainer
 
 from . import tiny
 
@@ -68,6 +70,50 @@ def test_a_run_goes_on_from_any_checkpoint_to_the_same_weights(name: str, done: 
     assert counted == [done * 48, *[16] * (12 - 3 * done)]
 
 
+@pytest.mark.parametrize("steps", [1, 2, 5, 7, 11])
+def test_a_run_goes_on_from_the_middle_of_an_epoch(steps: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Saved after every step and killed after some: weights and curve, with the mean loss, bit for bit."""
+    make = maker(PLANS["adamw"])
+    whole = training.train(make, judge, tmp_path / "whole.pt")
+    monkeypatch.setattr(training, "SAVED", 0.0)
+    counted: list[int] = []
+
+    def dying(count: int) -> None:
+        counted.append(count)
+        if len(counted) == steps:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        training.train(make, judge, tmp_path / "broken.pt", dying)
+    resumed = training.train(make, judge, tmp_path / "broken.pt", counted.append)
+    assert tiny.same(tiny.weights(whole.network), tiny.weights(resumed.network))
+    assert vars(whole.state) == vars(resumed.state)
+    # what was done before comes at once, then every batch
+    assert counted[steps:] == [steps * 16, *[16] * (12 - steps)]
+
+
+def test_the_rate_falls_to_a_tenth_at_each_drop() -> None:
+    """Up in 3 of 30 steps from 0, a tenth from the first step of epoch 5 on, a hundredth from epoch 8 on."""
+    plan = tiny.plan(lr=1.0, epochs=10, drops=(5, 8), warmup_steps=1000, warmup_lr=0.0, per_step=True)
+    expected = [0, 1 / 3, 2 / 3, *[1.0] * 12, *[0.1] * 9, *[0.01] * 6]
+    assert [values[0] for values in rates(tiny.trainer(plan))] == pytest.approx(expected, rel=1e-9)
+
+
+def test_gradients_are_cut_to_a_norm() -> None:
+    """A step of plain SGD with rate 1 moves the weights by the gradient: at most by `clip`."""
+    moved, clip = [], 0.01
+    for most in (None, clip):
+        made = tiny.trainer(tiny.plan(optimiser="sgd", lr=1.0, warmup_epochs=0, weight_decay=0.0, clip=most))
+        for group in made.optimiser.param_groups:
+            group.update(momentum=0.0, nesterov=False)
+        before = tiny.weights(made.network)
+        made._step(next(iter(made.stream.epoch(0))))
+        after = tiny.weights(made.network)
+        moved.append(math.sqrt(sum(float((after[name] - before[name]).square().sum()) for name in after)))
+    assert moved[0] > 2 * clip
+    assert moved[1] == pytest.approx(clip, rel=1e-3)
+
+
 def test_seeds_and_plans_give_other_weights() -> None:
     """Dropout, mixup, the order: all of it is the seed's."""
     asked = [(0, {}), (1, {}), (0, {"mixup": 0.8}), (0, {"weight_decay": 0.5}), (0, {"lr": 1e-3})]
@@ -91,9 +137,9 @@ def test_every_step_draws_anew() -> None:
         made = maker(tiny.plan(), seed=seed)()
         step = made._step
 
-        def noted(images: torch.Tensor, targets: torch.Tensor, step: Any = step) -> torch.Tensor:
+        def noted(batch: Any, step: Any = step) -> torch.Tensor:
             found.append((torch.initial_seed(), int(np.random.get_state()[1][0])))
-            return step(images, targets)
+            return step(batch)
 
         made._step = noted  # type: ignore[method-assign]
         training.train(lambda made=made: made, judge, Path(f"{seed}.pt"))  # type: ignore[misc]
@@ -291,7 +337,7 @@ def test_accumulated_gradients_are_those_of_the_whole_batch(parts: int) -> None:
     for micro_batch in (16, parts):
         made = tiny.trainer(tiny.plan(optimiser="sgd", lr=1.0, smoothing=0.1, micro_batch=micro_batch))
         images, targets = next(iter(made.stream.epoch(0)))
-        loss = made._step(images, targets)
+        loss = made._step((images, targets))
         found.append((float(loss), tiny.weights(made.network)))
     assert found[0][0] == pytest.approx(found[1][0], rel=1e-6)
     assert all(torch.allclose(tensor, found[1][1][name], atol=1e-6) for name, tensor in found[0][1].items())
@@ -321,7 +367,7 @@ def test_the_loss_is_smoothed_cross_entropy(smoothing: float) -> None:
     images, targets, hot = a_batch(made)
     soft = hot * (1 - smoothing) + smoothing / 3
     expected = -(soft * log_softmax(logits_of(made, images))).sum(axis=1).mean()
-    assert float(made._step(images, targets)) == pytest.approx(expected, rel=1e-5)
+    assert float(made._step((images, targets))) == pytest.approx(expected, rel=1e-5)
 
 
 def test_the_loss_of_mixed_images() -> None:
@@ -337,7 +383,7 @@ def test_the_loss_of_mixed_images() -> None:
     soft = share * soft + (1 - share) * soft[::-1]
     expected = -(soft * log_softmax(logits_of(made, mixed))).sum(axis=1).mean()
     np.random.seed(5)
-    assert float(made._step(images.clone(), targets)) == pytest.approx(expected, rel=1e-5)
+    assert float(made._step((images.clone(), targets))) == pytest.approx(expected, rel=1e-5)
 
 
 def test_cutmix_pastes_a_rectangle() -> None:
@@ -345,7 +391,7 @@ def test_cutmix_pastes_a_rectangle() -> None:
     made = tiny.trainer(tiny.plan(cutmix=1.0))
     images, targets, hot = a_batch(made)
     np.random.seed(0)
-    mixed, soft = made.mixup(images.clone(), targets)
+    mixed, soft = made.objective.on((images.clone(), targets), "cpu")
     own, partner = mixed == images, mixed == images.flip(0)
     assert (own | partner).all()
     share = float(own[0].float().mean())
@@ -368,7 +414,7 @@ def test_the_loss_of_several_labels_is_logistic(mixup: float) -> None:
     p = 1 / (1 + np.exp(-logits_of(made, mixed)))
     expected = -(labels * np.log(p) + (1 - labels) * np.log(1 - p)).mean()
     np.random.seed(5)
-    assert float(made._step(images.clone(), torch.from_numpy(rows))) == pytest.approx(expected, rel=1e-5)
+    assert float(made._step((images.clone(), torch.from_numpy(rows)))) == pytest.approx(expected, rel=1e-5)
 
 
 def rates(made: Trainer) -> list[list[float]]:
@@ -376,9 +422,9 @@ def rates(made: Trainer) -> list[list[float]]:
     found: list[list[float]] = []
     step = made._step
 
-    def noted(images: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    def noted(batch: Any) -> torch.Tensor:
         found.append([group["lr"] for group in made.optimiser.param_groups])
-        return step(images, targets)
+        return step(batch)
 
     made._step = noted  # type: ignore[method-assign]
     while not made.over:
@@ -395,9 +441,9 @@ def test_the_rate_by_epochs() -> None:
     """Up from 1e-4 in two epochs, then on the cosine of six, whose first two are left out; times the layer's scale."""
     backbone = tiny.timm_backbone("test_vit")
     network = Network(backbone, 3, backbone.ticket.transform)
-    stream = Stream(tiny.split(4), backbone.ticket.transform, tiny.CROPS, batch=2, seed=0)
+    stream = labelled(tiny.split(4), backbone.ticket.transform, tiny.CROPS, batch=2, seed=0)
     plan = tiny.plan(lr=1e-2, epochs=6, warmup_epochs=2, warmup_lr=1e-4, min_lr=1e-6, layer_decay=0.5)
-    found = rates(Trainer(network, plan, stream, 3, 0, "cpu", multi_label=False))
+    found = rates(Trainer(network, plan, stream, Labels(plan, 3, multi_label=False), 0, "cpu"))
     expected = [1e-4, 1e-4 + (1e-2 - 1e-4) / 2, *[cosine(epoch, 6, 1e-2, 1e-6) for epoch in (2, 3, 4, 5)]]
     scales = [group.get("lr_scale", 1.0) for group in network.parameter_groups(0.05, 0.5)]
     assert len(set(scales)) == 7
@@ -477,12 +523,13 @@ def test_sgd_has_nesterovs_momentum() -> None:
 
 def test_a_loss_that_is_no_number_ends_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
     """At the fifth step, which the message names beside the plan; the checkpoint of the first epoch stays."""
-    loss = Trainer._loss
+    loss, asked = Labels.loss, []
 
-    def spoilt(self: Trainer, logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-        return loss(self, logits, targets) * (math.inf if self.state.steps == 4 else 1)
+    def spoilt(self: Labels, network: Any, batch: Any, part: slice) -> torch.Tensor:
+        asked.append(part)
+        return loss(self, network, batch, part) * (math.inf if len(asked) == 5 else 1)
 
-    monkeypatch.setattr(Trainer, "_loss", spoilt)
+    monkeypatch.setattr(Labels, "loss", spoilt)
     expected = r"^the loss is not finite at step 5 \(adamw lr 0.01, weight decay 0.05, layer decay 0.75\)$"
     with pytest.raises(Diverged, match=expected):
         training.train(plain(layer_decay=0.75), judge, Path("run.pt"))

@@ -17,7 +17,7 @@ from PIL import Image
 
 from bob_gauntlet.backbones.backbone import Backbone
 from bob_gauntlet.datasets.images import UnreadableImage
-from bob_gauntlet.engine import training, tuning
+from bob_gauntlet.engine import search, training, tuning
 from bob_gauntlet.engine.examples import Examples, examples
 from bob_gauntlet.engine.network import Network
 from bob_gauntlet.engine.probe import judge
@@ -49,9 +49,9 @@ def epochs(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     found: list[float] = []
     epoch = Trainer.epoch
 
-    def counted(self: Trainer, advance: Any) -> float:
+    def counted(self: Trainer, *told: Any) -> float:
         found.append(self.plan.lr)
-        return epoch(self, advance)
+        return epoch(self, *told)
 
     monkeypatch.setattr(Trainer, "epoch", counted)
     return found
@@ -221,12 +221,12 @@ def test_steps_cut_short(tmp_path: Path) -> None:
 
 def diverging(monkeypatch: pytest.MonkeyPatch, *lrs: float) -> None:
     """The loss of the fourth step at these rates is NaN."""
-    loss = Trainer._loss
+    step = Trainer._step
 
-    def spoilt(self: Trainer, *args: torch.Tensor) -> torch.Tensor:
-        return loss(self, *args) * (torch.nan if self.plan.lr in lrs and self.state.steps == 3 else 1)
+    def spoilt(self: Trainer, batch: Any) -> torch.Tensor:
+        return step(self, batch) * (torch.nan if self.plan.lr in lrs and self.state.steps == 3 else 1)
 
-    monkeypatch.setattr(Trainer, "_loss", spoilt)
+    monkeypatch.setattr(Trainer, "_step", spoilt)
 
 
 def test_a_run_whose_loss_is_no_number_ends_alone(
@@ -299,10 +299,10 @@ torch.set_num_threads(1)
 from bob_gauntlet.engine.training import Trainer
 from tests.engine.test_tuning import RATES, interrupted
 step = Trainer._step
-def dying(self, images, targets):
+def dying(self, batch):
     if self.plan.lr == RATES[1] and self.state.steps == 4:
         os.kill(os.getpid(), signal.SIGKILL)
-    return step(self, images, targets)
+    return step(self, batch)
 Trainer._step = dying
 interrupted(Path(sys.argv[1]))
 """
@@ -352,9 +352,9 @@ def dies(monkeypatch: pytest.MonkeyPatch, owner: Any, name: str, call: int, *, a
         (Trainer, "save", 1, False, 6),
         (Trainer, "save", 1, True, 5),
         (Trainer, "save", 4, True, 2),
-        (tuning._Search, "_save", 2, True, 2),
-        (tuning._Search, "_save", 3, True, 0),
-        (tuning._Search, "result", 1, True, 0),
+        (search.Search, "_save", 2, True, 2),
+        (search.Search, "_save", 3, True, 0),
+        (search.Search, "result", 1, True, 0),
     ],
 )
 def test_wherever_a_run_is_killed_the_artefact_is_the_same(
@@ -415,7 +415,7 @@ def test_unreadable_images_are_counted_once(tmp_path: Path) -> None:
 def test_unreadable_images_are_counted_after_a_kill_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Though the images are not met again."""
     with monkeypatch.context() as patch:
-        dies(patch, tuning._Search, "_save", 2, after=True)
+        dies(patch, search.Search, "_save", 2, after=True)
         with pytest.raises(Killed):
             unreadable(tmp_path)
     assert unreadable(tmp_path) == 1

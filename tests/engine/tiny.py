@@ -14,8 +14,10 @@ from bob_gauntlet.backbones.spec import BackboneSpec, InputTransform, Ticket, Tr
 from bob_gauntlet.datasets.dataset import Dataset, Split
 from bob_gauntlet.engine.examples import Examples
 from bob_gauntlet.engine.network import Network
-from bob_gauntlet.engine.stream import Augmentation, Stream
-from bob_gauntlet.engine.training import Plan, Trainer
+from bob_gauntlet.engine.objective import Labels
+from bob_gauntlet.engine.plan import Plan
+from bob_gauntlet.engine.stream import Augmentation, labelled
+from bob_gauntlet.engine.training import Trainer
 from bob_gauntlet.engine.tuning import Grid
 
 SIDE = 4
@@ -78,13 +80,15 @@ def drawn() -> Examples:
     return Examples(split(48), split(24, "val"))
 
 
-def trainer(made: Plan, network: Network | None = None, *, images: int = 48, seed: int = 0, **options: Any) -> Trainer:
+def trainer(
+    made: Plan, network: Network | None = None, *, images: int = 48, seed: int = 0, multi_label: bool = False
+) -> Trainer:
     """A trainer of the tiny network on 48 images, three steps an epoch."""
     if network is None:
         network = Network(backbone(), 3, TRANSFORM)
         network.initialise(seed)
-    stream = Stream(split(images), TRANSFORM, CROPS, batch=16, seed=seed)
-    return Trainer(network, made, stream, 3, seed, "cpu", **{"multi_label": False, **options})
+    stream = labelled(split(images), TRANSFORM, CROPS, batch=16, seed=seed)
+    return Trainer(network, made, stream, Labels(made, 3, multi_label=multi_label), seed, "cpu")
 
 
 def weights(network: nn.Module) -> dict[str, torch.Tensor]:
