@@ -1,6 +1,7 @@
 """What the mini datasets share: crops, and splits whose fingerprint is a digest of the pixels themselves."""
 
 import hashlib
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -8,6 +9,7 @@ import numpy as np
 from PIL import Image
 
 from bob_gauntlet.datasets.dataset import Split
+from bob_gauntlet.datasets.objects import Objects
 
 Box = tuple[int, int, int, int]
 """left, top, right, bottom in pixels of the photo."""
@@ -17,29 +19,35 @@ Box = tuple[int, int, int, int]
 class Example:
     """One rendered image with its id, class index and what it shares with others (its photo).
 
-    Where images have several labels, the target is {0, 1} for each of them.
+    Where images have several labels, the target is {0, 1} for each of them. For detection `objects` says what is
+    where.
     """
 
     id: str
     target: int | tuple[int, ...]
     cluster: str
     image: Image.Image
+    objects: Objects | None = None
 
 
 def split(role: str, examples: Sequence[Example]) -> Split:
-    """A split held in memory; its fingerprint covers ids, targets and every pixel."""
+    """A split held in memory; its fingerprint covers ids, targets, objects and every pixel."""
     sha = hashlib.sha256(role.encode())
     for example in examples:
         sha.update(f"{example.id}|{example.target}|{example.cluster}|{example.image.size}".encode())
         sha.update(example.image.tobytes())
+        if example.objects is not None:
+            sha.update(json.dumps(example.objects.canonical, sort_keys=True).encode())
     images = [example.image for example in examples]
+    objects = tuple(example.objects for example in examples if example.objects is not None)
     return Split(
         role=role,
         fingerprint=sha.hexdigest()[:16],
         ids=tuple(example.id for example in examples),
-        targets=np.array([example.target for example in examples], np.int64),
+        targets=np.array([example.target for example in examples], np.uint8 if objects else np.int64),
         image=images.__getitem__,
         clusters=tuple(example.cluster for example in examples),
+        objects=objects or None,
     )
 
 

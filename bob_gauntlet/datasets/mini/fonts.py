@@ -43,18 +43,22 @@ def _example(role: str, index: int) -> Example:
 
 
 def drawn_digit(digit: str, typeface: Path, rng: np.random.Generator) -> Image.Image:
-    """Light on dark or dark on light, of random size, place, slant and stroke; as coarse as the handwritten ones."""
+    """Light on dark or dark on light; as coarse as the handwritten ones."""
+    coarse = coarse_digit(digit, typeface, rng).resize((SIDE, SIDE), Image.Resampling.BICUBIC)
+    ground, ink = int(rng.integers(0, 60)), int(rng.integers(200, 256))
+    if rng.integers(2):
+        ground, ink = ink, ground
+    return coarse.point([(level * ink + (255 - level) * ground) // 255 for level in range(256)]).convert("RGB")
+
+
+def coarse_digit(digit: str, typeface: Path, rng: np.random.Generator) -> Image.Image:
+    """How much ink lies on each cell of the grid, 0 to 255: a digit of random size, place, slant and stroke."""
     font = ImageFont.truetype(typeface, int(rng.integers(140, 190)), layout_engine=ImageFont.Layout.BASIC)
     x, y = (DRAWN // 2 + int(shift) for shift in rng.integers(-9, 10, 2))
     image = Image.new("L", (DRAWN, DRAWN))
     stroke = int(rng.integers(0, 7))
     ImageDraw.Draw(image).text((x, y), digit, fill=255, font=font, anchor="mm", stroke_width=stroke)
-    turned = image.rotate(int(rng.integers(-16, 17)), Image.Resampling.BILINEAR)
-    coarse = turned.reduce(DRAWN // GRID).resize((SIDE, SIDE), Image.Resampling.BICUBIC)
-    ground, ink = int(rng.integers(0, 60)), int(rng.integers(200, 256))
-    if rng.integers(2):
-        ground, ink = ink, ground
-    return coarse.point([(level * ink + (255 - level) * ground) // 255 for level in range(256)]).convert("RGB")
+    return image.rotate(int(rng.integers(-16, 17)), Image.Resampling.BILINEAR).reduce(DRAWN // GRID)
 
 
 @cache
@@ -65,5 +69,5 @@ def typefaces() -> tuple[Path, ...]:
     files = [file for folder in folders or () for file in Path(folder, "mpl-data/fonts/ttf").glob("*.ttf")]
     found = [file for file in files if file.name.startswith(TYPEFACES) and "Display" not in file.name]
     if not found:
-        raise MissingError('fonts-digits needs the fonts inside matplotlib: pip install "bob-gauntlet[mini]"')
+        raise MissingError('digits drawn in fonts need the fonts inside matplotlib: pip install "bob-gauntlet[mini]"')
     return tuple(sorted(found, key=lambda file: file.name))

@@ -3,11 +3,13 @@
 All arithmetic on pixels is on integers: the same on every machine.
 """
 
+from collections.abc import Collection
+
 import numpy as np
 from PIL import Image, ImageStat
 
 from bob_gauntlet.datasets.dataset import Dataset
-from bob_gauntlet.datasets.mini.build import Example, generator, random_crop, render, split
+from bob_gauntlet.datasets.mini.build import Box, Example, generator, random_crop, render, split
 from bob_gauntlet.datasets.mini.classification import DIGITS, part
 from bob_gauntlet.datasets.mini.sources import digits as handwritten
 from bob_gauntlet.datasets.mini.sources import photos as real_photos
@@ -45,13 +47,13 @@ def _example(role: str, index: int) -> Example:
     return Example(f"scene-{role}-{index:03}", present(labels[chosen]), name, scene)
 
 
-def present(labels: np.ndarray) -> tuple[int, ...]:
-    """{0, 1} for each of the ten digits.
+def present(labels: Collection[int] | np.ndarray, classes: int = 10) -> tuple[int, ...]:
+    """{0, 1} for each of the classes, by default the ten digits.
 
     >>> present(np.array([3, 0, 3]))
     (1, 0, 0, 1, 0, 0, 0, 0, 0, 0)
     """
-    return tuple(int(digit in labels) for digit in range(10))
+    return tuple(int(label in labels) for label in range(classes))
 
 
 def write(scene: Image.Image, digit: np.ndarray, quarter: int, rng: np.random.Generator) -> None:
@@ -59,8 +61,10 @@ def write(scene: Image.Image, digit: np.ndarray, quarter: int, rng: np.random.Ge
     side = int(rng.integers(SIDES[0], SIDES[1] + 1))
     right, down = (int(shift) for shift in rng.integers(0, SIDE // 2 - side + 1, 2))
     x, y = SIDE // 2 * (quarter % 2) + right, SIDE // 2 * (quarter // 2) + down
-    ground = scene.crop((x, y, x + side, y + side))
-    # light on dark, dark on light
-    darkest = 0 if ImageStat.Stat(ground.convert("L")).mean[0] > 127 else 196
-    ink = tuple(int(level) for level in rng.integers(darkest, darkest + 60, 3))
-    scene.paste(ink, (x, y), Image.fromarray(digit).resize((side, side), Image.Resampling.BICUBIC))
+    ink(scene, Image.fromarray(digit).resize((side, side), Image.Resampling.BICUBIC), (x, y, x + side, y + side), rng)
+
+
+def ink(scene: Image.Image, opacity: Image.Image, box: Box, rng: np.random.Generator) -> None:
+    """Fill a box of the scene with ink of that opacity, "L" of the box's size: light on dark, dark on light."""
+    darkest = 0 if ImageStat.Stat(scene.crop(box).convert("L")).mean[0] > 127 else 196
+    scene.paste(tuple(int(level) for level in rng.integers(darkest, darkest + 60, 3)), box, opacity)

@@ -1,0 +1,53 @@
+"""Run lengths: there and back, and as COCO's own code reads them."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import array_shapes, arrays
+
+from bob_gauntlet.datasets.rle import decode, encode
+from bob_gauntlet.errors import BobError
+
+MASKS = arrays(bool, array_shapes(min_dims=2, max_dims=2, max_side=12))
+
+
+@given(MASKS)
+def test_there_and_back(mask: np.ndarray) -> None:
+    """Any mask; runs are positive, but for the first, which counts what is not set."""
+    rle = encode(mask)
+    assert all(count > 0 for count in rle["counts"][1:])
+    found = decode(rle)
+    assert found.dtype == bool
+    np.testing.assert_array_equal(found, mask)
+
+
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+@given(MASKS)
+def test_pycocotools_reads_the_same(mask: np.ndarray) -> None:
+    """Its mask and area."""
+    coco = pytest.importorskip("pycocotools.mask")
+    height, width = mask.shape
+    rle = coco.frPyObjects(encode(mask), height, width)
+    np.testing.assert_array_equal(coco.decode(rle), mask)
+    assert coco.area(rle) == mask.sum()
+
+
+@given(st.data())
+def test_the_first_run_may_be_of_nothing(data: st.DataObject) -> None:
+    """Where the top left pixel is set."""
+    mask = data.draw(MASKS)
+    assert (encode(mask)["counts"][0] == 0) == mask[0, 0]
+
+
+def test_a_row_and_a_column_by_hand() -> None:
+    """Down the columns: in 2 x 3 pixels the lower row is every second of six."""
+    assert encode(np.array([[0, 0, 0], [1, 1, 1]])) == {"size": [2, 3], "counts": [1, 1, 1, 1, 1, 1]}
+    assert encode(np.array([[0, 1, 0], [0, 1, 0]])) == {"size": [2, 3], "counts": [2, 2, 2]}
+
+
+@pytest.mark.parametrize("counts", [[], [5], [3, 4], [1, 1, 1]])
+def test_runs_that_do_not_fill_the_image_are_refused(counts: list[int]) -> None:
+    """In one line."""
+    with pytest.raises(BobError, match=f"a mask of 2 x 3 pixels has runs of {sum(counts)} pixels"):
+        decode({"size": [2, 3], "counts": counts})
