@@ -144,7 +144,8 @@ class Gauntlet:
         recipe = at_scale(recipe, self.bench.scale, places.spec(dataset).overrides)
         if self.bench.fidelity == "paper":
             recipe = with_fidelity(recipe, "paper")
-        own = settings.of_user(recipe.id, dataset) if dataset in places.own else None
+        kind = places.own[dataset]["kind"] if dataset in places.own else None
+        own = settings.of_user(recipe.id, dataset, kind) if kind else None
         setting = own or settings.find(f"{recipe.id}@{dataset}")
         if setting.planned:
             raise MissingError("planned: its protocol or its data reader is not in this version")

@@ -66,11 +66,19 @@ def classification(
     return Measure("top1", task, ranked, tuple(top1)), Measure("top5", task, paper=tuple(top5))
 
 
-def detection(box: str, mask: str, table: str, *, ranked: bool) -> tuple[Measure, ...]:
+def detection(*, ranked: bool, table: str = "") -> tuple[Measure, ...]:
     return tuple(
-        Measure(f"{ap}_{kind}", task, ranked and ap == "ap", (f"{table}:{ap}_{kind}",))
-        for kind, task in (("box", box), ("mask", mask))
+        Measure(f"{ap}_{kind}", task, ranked and ap == "ap", (f"{table}:{ap}_{kind}",) if table else ())
+        for kind, task in (("box", "Det"), ("mask", "Seg"))
         for ap in ("ap", "ap50", "ap75")
+    )
+
+
+def shifted_detection(column: str = "") -> tuple[Measure, ...]:
+    return (
+        Measure("ap_box", "OOD-Det"),
+        Measure("ap50_box", "OOD-Det", True, (f"table15:{column}",) if column else ()),
+        Measure("ap75_box", "OOD-Det"),
     )
 
 

@@ -9,7 +9,6 @@ import pytest
 
 from bob_gauntlet import devices, files, terminal
 from bob_gauntlet.bracket import bracket, of_node
-from bob_gauntlet.datasets.catalog import CATALOG
 from bob_gauntlet.errors import BobError, MissingError, UsageError
 from bob_gauntlet.gauntlet import Gauntlet
 from bob_gauntlet.live import Display, LiveProgress
@@ -108,7 +107,9 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     own = metafunc.config.stash.get(KEY, None)
     specs = own.specs if own is not None else list(options.backbones) or [NOBODY]
     chosen = options.datasets
-    found = [s.dataset for s in of_protocol(mark.args[0], options.scale, [d for d in chosen if d not in CATALOG])]
+    places = own.bench.places if own is not None else None
+    kinds = {name: str(places.own[name]["kind"]) for name in chosen if name in places.own} if places else {}
+    found = [s.dataset for s in of_protocol(mark.args[0], options.scale, kinds)]
     pairs = [(spec, dataset) for spec in specs for dataset in found if not chosen or dataset in chosen]
     ids = [bracket(getattr(spec, "name", str(spec)), dataset) for spec, dataset in pairs]
     metafunc.parametrize(("gauntlet", "dataset"), pairs, ids=ids, indirect=["gauntlet"])

@@ -194,7 +194,7 @@ def units_of(collection: Sequence[str]) -> list[list[str]]:
     """Node ids in units that share what is dear, in order; what has no bracket is a unit of its own.
 
     One backbone's features or probe of one training set, or its network fine-tuned on that: a shifted set is in the
-    unit of the set that its head is trained on.
+    unit of the set that its head is trained on. Detectors share nothing.
 
     >>> units_of(["a::test_knn[x@photos]", "a::test_finetune[x@photos]", "a::test_ood_finetune[x@photos-hard]"])
     [['a::test_knn[x@photos]'], ['a::test_finetune[x@photos]', 'a::test_ood_finetune[x@photos-hard]']]
@@ -204,6 +204,8 @@ def units_of(collection: Sequence[str]) -> list[list[str]]:
         backbone, dataset = of_node(name)
         spec = CATALOG.get(dataset)
         trained_on = spec.trained_on if spec else dataset
-        tuned = "finetune" if "finetune" in name.partition("[")[0] else ""
-        units.setdefault((backbone, trained_on, tuned) if dataset else (name,), []).append(name)
+        protocol = name.partition("[")[0]
+        tuned = "finetune" if "finetune" in protocol else ""
+        alone = not dataset or "detection" in protocol.partition("::")[2]
+        units.setdefault((name,) if alone else (backbone, trained_on, tuned), []).append(name)
     return list(units.values())

@@ -5,7 +5,7 @@ protocol ids differ wherever results must not be compared. A setting marked `pla
 its protocol comes later; asking for it says so.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 from bob_gauntlet.errors import UsageError, nearest
 from bob_gauntlet.measures import (
@@ -21,6 +21,7 @@ from bob_gauntlet.measures import (
     detection,
     retrieval,
     shifted,
+    shifted_detection,
     unranked,
 )
 from bob_gauntlet.scores import METRICS, Scale
@@ -60,6 +61,9 @@ _MINI = (
     ),
     *(_mini("calibration-linear-probe", d, CALIBRATION) for d in ("photos", "digits")),
     _mini("calibration-finetune", "photos", CALIBRATION),
+    *(_mini(f"detection-{mode}", "photo-scenes", detection(ranked=True)) for mode in ("frozen", "finetune")),
+    _mini("detection-scratch", "photo-scenes", detection(ranked=False)),
+    *(_mini(f"ood-detection-{mode}", "fonts-scenes", shifted_detection()) for mode in ("frozen", "finetune")),
     Setting("efficiency", "noise", ("mini", "paper"), EFFICIENCY),
 )
 
@@ -137,21 +141,17 @@ _PAPER = (
         ),
     ),
     _paper("calibration-linear-probe", "imagenet-1k", unranked(CALIBRATION)),
-    # Det and Seg: Tables 11 to 13; a scratch run is a random backbone under `detection-finetune`, as in Table 12
-    _paper("detection-frozen", "coco-2017", detection("Det", "Seg", "table11", ranked=True), planned=True),
-    _paper("detection-finetune", "coco-2017", detection("Det", "Seg", "table12", ranked=True), planned=True),
-    _paper("detection-finetune", "lvis-v1", detection("Det", "Seg", "table13", ranked=False), planned=True),
+    # Det and Seg: Tables 11 to 13; the random backbones of Table 12 are such under `detection-finetune`, in its rank
+    _paper("detection-frozen", "coco-2017", detection(ranked=True, table="table11")),
+    _paper("detection-finetune", "coco-2017", detection(ranked=True, table="table12")),
+    _paper("detection-scratch", "coco-2017", detection(ranked=False)),
+    _paper("detection-finetune", "lvis-v1", detection(ranked=False, table="table13")),
     # OOD-Cls: Table 14
     *(_paper("ood-finetune", d, shifted(ranked=True, column=column)) for d, column in _OOD_DATASETS.items()),
     *(_paper("ood-linear-probe", d, shifted(ranked=False)) for d in _OOD_DATASETS),
     # OOD-Det: Table 15
     *(
-        _paper(
-            f"ood-detection-{mode}",
-            "sim10k-cityscapes",
-            (Measure("ap50_box", "OOD-Det", True, (f"table15:{column}",)),),
-            planned=True,
-        )
+        _paper(f"ood-detection-{mode}", "sim10k-cityscapes", shifted_detection(column))
         for mode, column in (("finetune", "map50_ft"), ("frozen", "map50_frozen"))
     ),
     # Ret: Tables 16 to 18
@@ -179,9 +179,12 @@ def find(setting_id: str) -> Setting:
     return SETTINGS[setting_id]
 
 
-def of_user(protocol: str, dataset: str) -> Setting | None:
-    """A protocol of classification on a user's own dataset: measured, not ranked. None for the other protocols."""
+def of_user(protocol: str, dataset: str, kind: str) -> Setting | None:
+    """A protocol on a user's own dataset of that kind: measured, not ranked. None where it needs another kind."""
     both: tuple[Scale, ...] = ("mini", "paper")
+    if kind == "coco":
+        detects = protocol in ("detection-frozen", "detection-finetune", "detection-scratch")
+        return Setting(protocol, dataset, both, detection(ranked=False)) if detects else None
     if protocol in (*_TRAINED, "knn"):
         one = Measure("mean_auc", "Cls")
         return Setting(protocol, dataset, both, (*classification("Cls", ranked=False), one))
@@ -192,14 +195,14 @@ def of_user(protocol: str, dataset: str) -> Setting | None:
     return None
 
 
-def of_protocol(protocol: str, scale: str, own: Iterable[str] = ()) -> list[Setting]:
-    """The settings of one protocol at one scale, in the table's order, and those on a user's `own` datasets.
+def of_protocol(protocol: str, scale: str, own: Mapping[str, str] | None = None) -> list[Setting]:
+    """The settings of one protocol at one scale, in the table's order, and those on a user's `own`: name -> kind.
 
-    >>> [setting.id for setting in of_protocol("finetune", "mini", own=["mine"])][-1]
+    >>> [setting.id for setting in of_protocol("finetune", "mini", own={"mine": "folder"})][-1]
     'finetune@mine'
     """
     table = [s for s in SETTINGS.values() if s.protocol == protocol and scale in s.scales]
-    return table + [setting for name in own if (setting := of_user(protocol, name))]
+    return table + [setting for name, kind in (own or {}).items() if (setting := of_user(protocol, name, kind))]
 
 
 def ranked_measures(scale: str, task: str | None = None) -> list[tuple[str, str]]:

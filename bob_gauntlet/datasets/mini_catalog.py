@@ -6,6 +6,9 @@ from bob_gauntlet.datasets.spec import DatasetSpec
 
 _SCIKIT_IMAGE = "van der Walt et al., scikit-image: image processing in Python, PeerJ 2014"
 _SCIKIT_LEARN = "Pedregosa et al., Scikit-learn: machine learning in Python, JMLR 2011"
+_FONTS_CITATION = f"{_SCIKIT_LEARN}; Hunter, Matplotlib, Computing in Science & Engineering 2007"
+_PICTURES = "BSD-3-Clause, public domain and CC0 pictures (README of each package)"
+_FONTS = "fonts: Bitstream Vera and public domain (DejaVu), STIX Font License, BaKoMa"
 _LOADERS = "bob_gauntlet.datasets.mini"
 
 
@@ -16,7 +19,7 @@ def _mini(name: str, module: str, source: str, citation: str, about: str, size: 
         about=about,
         size=size,
         classes=classes,
-        licence="BSD-3-Clause, public domain and CC0 pictures (README of each package)",
+        licence=_PICTURES,
         citation=citation,
         how_to_get='comes with pip install "bob-gauntlet[mini]"',
         scale="mini",
@@ -28,6 +31,7 @@ def _mini(name: str, module: str, source: str, citation: str, about: str, size: 
 
 
 _SHIFT_SIZE = "420 train, 105 val, 420 source, 420 test"
+_SCENES_SIZE = "240 train, 60 val, 120 test"
 
 MINI = (
     _mini(
@@ -78,15 +82,30 @@ MINI = (
     ),
     replace(
         _mini(
-            "fonts-digits", "fonts", "digits", _SCIKIT_LEARN,
+            "fonts-digits", "fonts", "digits", _FONTS_CITATION,
             "trained on digits drawn in fonts, tested on handwritten ones; a small twin of VisDA",
             "1,000 train, 300 val, 300 source, 497 test", "10",
         ),
-        licence="BSD-3-Clause; fonts: Bitstream Vera and public domain (DejaVu), STIX Font License, BaKoMa",
-        citation=f"{_SCIKIT_LEARN}; Hunter, Matplotlib, Computing in Science & Engineering 2007",
+        licence=f"BSD-3-Clause; {_FONTS}",
         packages=("matplotlib", "scikit-learn", "pillow", "numpy"),
         # VisDA's training is short, too
         overrides={"finetune": {"epochs": 4}},
+    ),
+    _mini(
+        "photo-scenes", "detection", "photos", f"{_SCIKIT_IMAGE}; {_SCIKIT_LEARN}",
+        "0 to 5 objects on a crop of a photo, with boxes and masks: handwritten digits, one class, and pieces of five "
+        "other photos; a small twin of COCO",
+        _SCENES_SIZE, "6",
+    ),
+    replace(
+        _mini(
+            "fonts-scenes", "detection", "digits", f"{_FONTS_CITATION}; {_SCIKIT_IMAGE}",
+            "trained to find digits drawn in fonts on flat colour, tested on handwritten ones on photos; a small twin "
+            "of Sim10k to Cityscapes",
+            _SCENES_SIZE, "1",
+        ),
+        licence=f"{_PICTURES}; {_FONTS}",
+        packages=("matplotlib", "scikit-image", "scikit-learn", "pillow", "numpy"),
     ),
     DatasetSpec(
         name="noise", about="seeded random pixels, to time a network on", size="any", classes="none",

@@ -28,10 +28,10 @@ class Examples:
         return [self.fit.fingerprint, self.choose.fingerprint]
 
 
-def examples(dataset: Dataset, seed: int, *, paper: bool = False) -> Examples:
+def examples(dataset: Dataset, seed: int, *, paper: bool = False, most: int = CARVED_MOST) -> Examples:
     """Train and val of a dataset; other seeds than 0 deal them out anew. With `paper`, the original's choice.
 
-    BobError where nothing is left to choose on.
+    Without val at most `most` images are carved out of train. BobError where nothing is left to choose on.
     """
     train = dataset["train"]
     if paper:
@@ -39,7 +39,7 @@ def examples(dataset: Dataset, seed: int, *, paper: bool = False) -> Examples:
     if "val" in dataset.splits and seed == 0:
         return Examples(train, dataset["val"])
     whole = joined([dataset[role] for role in ("train", "val") if role in dataset.splits])
-    fit, choose = partition(whole.targets, len(train), seed, _carved(whole))
+    fit, choose = partition(whole.targets, len(train), seed, _carved(whole, most))
     if not len(choose):
         raise BobError(NOTHING_TO_CHOOSE_ON)
     return Examples(whole.take(fit, f"fit, seed {seed}"), whole.take(choose, f"choose, seed {seed}"))
@@ -67,9 +67,9 @@ def low_shot(dataset: Dataset, fraction: float, seed: int, *, paper: bool = Fals
     return Examples(whole.fit.take(drawn, f"{name}, seed {seed}"), whole.choose, whole.reported)
 
 
-def _carved(split: Split) -> float:
+def _carved(split: Split, most: int = CARVED_MOST) -> float:
     """The share of a split that is carved out to choose on."""
-    return min(CARVED_SHARE, CARVED_MOST / len(split))
+    return min(CARVED_SHARE, most / len(split))
 
 
 def stratified(targets: np.ndarray, fraction: float, seed: int) -> np.ndarray:
@@ -104,4 +104,5 @@ def joined(splits: Sequence[Split]) -> Split:
         targets=np.concatenate([split.targets for split in splits]),
         image=image,
         clusters=tuple(name for split in splits for name in split.clusters),
+        objects=None if splits[0].objects is None else tuple(one for split in splits for one in split.objects or ()),
     )

@@ -66,18 +66,11 @@ class Trained:
 
     def details(self, classifiers: Sequence[Any], seeds: tuple[int, ...]) -> dict[str, Any]:
         """The chosen run, the others, the curve of seed 0, what the machine made of the batch."""
-        facts = [classifier.facts for classifier in classifiers]
-        shared = ("curve", "runs", "micro_batch", "effective_batch", "drop_path", "train_images", "validation_images")
-        return {
-            "selection": "best epoch of the best run on the reported images, as in the original"
-            if self.fidelity == "paper"
-            else "best run on validation images after its last epoch",
-            "run": [each["chosen"] for each in facts],
-            "validation": [each["judged"][0] for each in facts],
-            **{name: facts[0][name] for name in shared},
-            "unreadable_train_images": facts[0]["unreadable_images"],
-            "seeds": list(seeds),
-        }
+        if self.fidelity == "paper":
+            return details_of(
+                classifiers, seeds, "best epoch of the best run on the reported images, as in the original"
+            )
+        return details_of(classifiers, seeds, "best run on validation images after its last epoch")
 
     def tested_on(self, dataset: "Dataset") -> str:
         """`test`, or with `fidelity="paper"` the split that the original reported."""
@@ -85,11 +78,30 @@ class Trained:
 
     def precision(self, device: str) -> str:
         """Of the arithmetic on a device."""
-        if device == "cpu" or not self.amp:
-            return "float32"
-        from bob_gauntlet.engine.search import numerics
+        return half_of(device, amp=self.amp)
 
-        return numerics(device, amp=self.amp).partition(" ")[2]
+
+def details_of(trained: Sequence[Any], seeds: tuple[int, ...], selection: str) -> dict[str, Any]:
+    """Provenance of what `engine.search` trained, one a seed, chosen as `selection` says."""
+    facts = [each.facts for each in trained]
+    shared = ("curve", "runs", "micro_batch", "effective_batch", "drop_path", "train_images", "validation_images")
+    return {
+        "selection": selection,
+        "run": [each["chosen"] for each in facts],
+        "validation": [each["judged"][0] for each in facts],
+        **{name: facts[0][name] for name in shared},
+        "unreadable_train_images": facts[0]["unreadable_images"],
+        "seeds": list(seeds),
+    }
+
+
+def half_of(device: str, *, amp: bool) -> str:
+    """The precision of a training on a device, in halves on a GPU where `amp` asks for it."""
+    if device == "cpu" or not amp:
+        return "float32"
+    from bob_gauntlet.engine.search import numerics
+
+    return numerics(device, amp=amp).partition(" ")[2]
 
 
 def judged(
@@ -112,17 +124,17 @@ def judged(
         if skipped == classes:
             raise BobError(f"none of the {classes} labels has both values among {len(targets)} images; add test images")
         values = [float(np.nanmean(auc)) for auc in aucs]
-        extra = {**details, **_spread(values), "chance": 50.0, "labels_with_one_value": skipped}
+        extra = {**details, **spread(values), "chance": 50.0, "labels_with_one_value": skipped}
         yield Measured("mean_auc", float(np.mean(values)), details=extra)
         return
     for k in (1, 5):
         if k < classes:
             right = np.stack([100.0 * in_top_k(s, targets, k) for s in scores])
-            extra = {**details, **_spread(right.mean(axis=1).tolist()), "chance": 100.0 * k / classes}
+            extra = {**details, **spread(right.mean(axis=1).tolist()), "chance": 100.0 * k / classes}
             yield Measured(f"top{k}", float(right.mean()), right.mean(axis=0), ids, clusters, extra)
 
 
-def _spread(values: list[float]) -> dict[str, Any]:
+def spread(values: list[float]) -> dict[str, Any]:
     """Each seed's value and their standard deviation, where there is more than one."""
     if len(values) < 2:
         return {}
