@@ -51,6 +51,8 @@ def _found(spec: DatasetSpec, places: Places, *, verify: bool) -> None:
     dataset = load(spec.name, places)
     if dataset.splits:
         click.echo("\n" + table(checking.found(dataset), ["role", "images", "classes", "fingerprint"]))
+    for line in checking.annotated(dataset):
+        click.echo(line)
     for subset, indices in dataset.subsets.items():
         click.echo(f"subset {subset} of train: {len(indices):,} images")
     if not verify:

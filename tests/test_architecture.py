@@ -16,7 +16,7 @@ LAYERS = [
     ("errors", "progress", "bracket"),
     ("scores", "measures", "settings", "config", "devices"),
     ("stats", "metrics", "store", "artifacts", "gate", "backbones.spec", "backbones.zoo"),
-    ("datasets.spec",),
+    ("datasets.spec", "datasets.objects"),
     ("datasets.mini_catalog", "datasets.paper_catalog"),
     ("datasets.catalog",),
     ("resampling", "pairwise", "provenance"),
@@ -28,6 +28,7 @@ LAYERS = [
     ("data_commands", "cli"),
 ]
 HEAVY = ("torch", "torchvision", "timm", "pandas", "sklearn", "skimage", "scipy", "matplotlib")
+HEAVY += ("mmdet", "mmcv", "mmengine", "faster_coco_eval", "pycocotools", "lvis", "cv2")
 # modules that may import a heavy package at their top: they are imported late, inside a function, by the light ones
 HEAVY_MODULES = (
     "engine",

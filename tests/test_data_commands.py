@@ -1,11 +1,14 @@
 """`bob data`, and the options of a session that say where data are."""
 
+import json
 import shlex
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
-from datasets.trees import TREES, folders, imagenet, imagenet_a
+from datasets.trees import DETECTION, TREES, folders, imagenet, imagenet_a, noise
 
 from bob_gauntlet.artifacts import Artifacts
 from bob_gauntlet.cli import main
@@ -64,10 +67,14 @@ def test_a_dataset_that_is_there_is_counted(folder: Path, name: str) -> None:
     TREES[name](folder / "d")
     result = bob(f"{name} --data d")
     assert result.exit_code == 0, result.output
-    for said in (CATALOG[name].licence, CATALOG[name].citation, "layout  ", str(folder / "d" / name), "[datasets]"):
+    spec = CATALOG[name]
+    roots = [str(folder / "d" / one) for one in (spec.needs if spec.combined else (name,))]
+    for said in (spec.licence, spec.citation, "layout  ", *roots, "[datasets]"):
         assert said in result.output
     table = result.output.split("fingerprint")[1].splitlines()
     assert [line.split()[0] for line in table if line.startswith(("train", "test"))] == ["train", "test"]
+    said = [" ".join(line.split()[:3]) for line in table if line.startswith("objects")]
+    assert said == (["objects of train:", "objects of test:"] if name in DETECTION else [])
     assert ("subset 1% of train: 3 images" in result.output) == (name == "imagenet-1k")
 
 
@@ -141,6 +148,90 @@ def test_a_few_unreadable_images_are_counted(folder: Path) -> None:
     result = bob("mine --verify")
     assert result.exit_code == 0
     assert "train: 1 of 100 images cannot be read: dog/dog_7.jpg" in result.output
+
+
+def counts(folder: Path, change: Callable[[dict[str, Any]], None]) -> str:
+    """What `bob data coco-2017` says of the objects of test, whose annotations were changed."""
+    TREES["coco-2017"](folder / "d")
+    path = folder / "d/coco-2017/annotations/instances_val2017.json"
+    content = json.loads(path.read_text())
+    change(content)
+    path.write_text(json.dumps(content))
+    [line] = [line for line in bob("coco-2017 --data d").output.splitlines() if line.startswith("objects of test: ")]
+    return line.removeprefix("objects of test: ")
+
+
+def test_what_is_odd_about_objects_is_counted(folder: Path) -> None:
+    """Crowds, boxes without area or that reach outside, images without objects and missing files."""
+    whole = "12; 3 crowds, 0 boxes without area, 0 boxes that reach outside, 1 images without objects, 0 missing images"
+    assert counts(folder, lambda content: None) == whole
+
+    def odd(content: dict[str, Any]) -> None:
+        boxes = [one["bbox"] for one in content["annotations"]]
+        # flat; beyond the left, and by less than a hundredth of a pixel below
+        boxes[0][3], boxes[1][0], boxes[4][3] = 0, -1, content["images"][1]["height"] - boxes[4][1] + 0.009
+        content["annotations"][2]["iscrowd"] = 1
+        del content["annotations"][8:]
+        content["images"] += [{"id": 1000 + i, "file_name": f"{i}.jpg", "width": 8, "height": 8} for i in range(100)]
+        for i in range(99):
+            noise(folder / f"d/coco-2017/val2017/{i}.jpg", 8)
+
+    said = "8; 3 crowds, 1 boxes without area, 1 boxes that reach outside, 102 images without objects, 1 missing images"
+    assert counts(folder, odd) == said
+
+
+def test_verify_finds_images_of_another_size(folder: Path) -> None:
+    """One of four is more than 1%."""
+    TREES["coco-2017"](folder / "d")
+    assert "every image can be read" in bob("coco-2017 --data d --verify").output
+    noise(folder / "d/coco-2017/val2017/000000000109.jpg", 20)
+    result = bob("coco-2017 --data d --verify")
+    assert result.exit_code == 1
+    assert (
+        "bob: test: 1 of 4 images are of another size than annotated: val2017/000000000109.jpg; at most 1%"
+        in result.output
+    )
+
+
+def test_verify_reads_all_roles_but_those_of_another_dataset(folder: Path) -> None:
+    """Sim10k trains, and is this dataset's own."""
+    TREES["sim10k-cityscapes"](folder / "d")
+    image = folder / "d/sim10k/VOC2012/JPEGImages/3384645.jpg"
+    image.write_text("no image")
+    assert bob("cityscapes --data d --verify").exit_code == 0
+    for name in ("sim10k", "sim10k-cityscapes"):
+        result = bob(f"{name} --data d --verify")
+        assert result.exit_code == 1
+        assert "train: 1 of 6 images cannot be read: JPEGImages/3384645.jpg" in result.output
+
+
+def test_a_dataset_of_others_says_where_both_are_declared(folder: Path) -> None:
+    """And whether both are there; a name that nobody has is answered with the nearest."""
+    TREES["sim10k-cityscapes"](folder / ".bob/data")
+    page = bob("sim10k-cityscapes").output
+    said = 'elsewhere: sim10k = "PATH" and cityscapes = "PATH" under [datasets] of bob.toml, or folders sim10k and city'
+    assert said in page
+    assert rows(bob("").output)["sim10k-cityscapes"][2] == "yes"
+    (folder / "bob.toml").write_text('[datasets]\ncityscapes = "elsewhere"\n')
+    assert rows(bob("").output)["sim10k-cityscapes"][2] == "no"
+    assert "sim10k-cityscapes is made of both: cityscapes is not in" in bob("sim10k-cityscapes").output
+    result = bob("coco")
+    assert result.exit_code == 4
+    assert "unknown dataset 'coco'; did you mean coco-2017" in result.output
+
+
+def test_a_dataset_of_ones_own_in_cocos_format_has_a_page(folder: Path) -> None:
+    """Its folders, and its objects."""
+    TREES["coco-2017"](folder / "d")
+    notes = "d/coco-2017/annotations/instances"
+    (folder / "bob.toml").write_text(
+        f'[datasets.mine]\nkind = "coco"\ntrain = "{notes}_train2017.json"\ntest = "{notes}_val2017.json"\n'
+        'train_images = "d/coco-2017/train2017"\ntest_images = "d/coco-2017/val2017"\n'
+    )
+    result = bob("mine --verify")
+    assert result.exit_code == 0, result.output
+    assert f"image folder of test: {folder / 'd/coco-2017/val2017'}" in result.output
+    assert "objects of train: 20; 5 crowds" in result.output
 
 
 def test_bob_data_walks_anew(folder: Path) -> None:

@@ -1,13 +1,15 @@
 """What `bob data` says: which datasets are there, what one of them holds, and which of its images cannot be read."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
+from bob_gauntlet.datasets.annotated import Images
 from bob_gauntlet.datasets.catalog import CATALOG
 from bob_gauntlet.datasets.dataset import Dataset, Split
 from bob_gauntlet.datasets.images import UNREADABLE, UnreadableImage
+from bob_gauntlet.datasets.objects import Objects
 from bob_gauntlet.datasets.places import Places
 from bob_gauntlet.datasets.spec import DatasetSpec
 from bob_gauntlet.datasets.tree import filled
@@ -38,8 +40,11 @@ def looked_for(spec: DatasetSpec, places: Places) -> str:
     roots = places.roots(spec.name) if spec.loader else {}
     lines = [f"{one}: {path}" if len(roots) > 1 else str(path) for one, path in roots.items()]
     if roots and spec.name not in places.own:
+        names = list(roots) if spec.combined else [spec.name]
+        paths = " and ".join(f'{name} = "PATH"' for name in names)
+        folders = f"folders {' and '.join(names)}" if len(names) > 1 else f"a folder {spec.name}"
         lines.append(
-            f'elsewhere: {spec.name} = "PATH" under [datasets] of bob.toml, or a folder {spec.name} below '
+            f"elsewhere: {paths} under [datasets] of bob.toml, or {folders} below "
             "--bob-data DIR (here: --data DIR) or $BOB_DATA"
         )
     return "\n".join(f"{'looked for' if i == 0 else '':14} {line}" for i, line in enumerate(lines))
@@ -58,40 +63,72 @@ def _occurring(split: Split) -> int:
     return len(np.unique(targets)) if targets.ndim == 1 else int(targets.any(axis=0).sum())
 
 
-def verify(dataset: Dataset, spec: DatasetSpec, advance: Callable[[int], None]) -> list[str]:
-    """Decode every image, but those of a dataset that this one needs; a line a role that has unreadable ones.
+def annotated(dataset: Dataset) -> list[str]:
+    """A line a role of a dataset for detection: how many objects, and what is odd about them and their images."""
+    return [
+        f"objects of {role}: {sum(map(len, split.objects)):,}; {_oddities(split, split.objects)}"
+        for role, split in dataset.splits.items()
+        if split.objects is not None
+    ]
 
-    Raises BobError where a role has more than UNREADABLE of them. `advance` is told how many more have been read.
+
+def _oddities(split: Split, objects: Sequence[Objects]) -> str:
+    """Counts of what a detector's training or evaluation passes by."""
+    boxes = np.concatenate([one.boxes for one in objects])
+    sides = np.concatenate([np.tile((one.width, one.height), (len(one), 1)) for one in objects])
+    # annotations are rounded to hundredths of a pixel
+    outside = (boxes[:, :2] < -0.01) | (boxes[:, :2] + boxes[:, 2:] > sides + 0.01)
+    counts = {
+        "crowds": sum(int(one.crowd.sum()) for one in objects),
+        "boxes without area": int((boxes[:, 2:] <= 0).any(axis=1).sum()),
+        "boxes that reach outside": int(outside.any(axis=1).sum()),
+        "images without objects": sum(not len(one) for one in objects),
+        "missing images": len(split.image.missing) if isinstance(split.image, Images) else 0,
+    }
+    return ", ".join(f"{count:,} {name}" for name, count in counts.items())
+
+
+def verify(dataset: Dataset, spec: DatasetSpec, advance: Callable[[int], None]) -> list[str]:
+    """Decode every image, but those of a dataset that this one needs; a line a role and kind of bad images.
+
+    Bad are those that cannot be read, and those of another size than their annotation says. Raises BobError where a
+    role has more than UNREADABLE of a kind. `advance` is told how many more have been read.
     """
     lines = []
     for role, split in own_splits(dataset, spec).items():
-        broken = unreadable(split, advance)
-        if broken:
-            lines.append(f"{role}: {len(broken)} of {len(split):,} images cannot be read: {named(broken)}")
-        if len(broken) > UNREADABLE * len(split):
-            raise BobError(f"{lines[-1]}; at most {UNREADABLE:.0%} may be: get these files anew")
+        found = bad(split, advance)
+        for reason in ("cannot be read", "are of another size than annotated"):
+            names = [identity for identity, why in found.items() if why == reason]
+            if names:
+                lines.append(f"{role}: {len(names)} of {len(split):,} images {reason}: {named(names)}")
+            if len(names) > UNREADABLE * len(split):
+                raise BobError(f"{lines[-1]}; at most {UNREADABLE:.0%} may be: get these files anew")
     return lines
 
 
 def own_splits(dataset: Dataset, spec: DatasetSpec) -> dict[str, Split]:
     """The splits that are this dataset's own files: test alone where the others are those of a dataset it needs."""
-    return {role: split for role, split in dataset.splits.items() if role == "test" or not spec.needs}
+    shared = spec.trains_on in spec.needs
+    return {role: split for role, split in dataset.splits.items() if role == "test" or not shared}
 
 
-def unreadable(split: Split, advance: Callable[[int], None]) -> list[str]:
-    """The ids of the images that cannot be decoded, in order."""
+def bad(split: Split, advance: Callable[[int], None]) -> dict[str, str]:
+    """Id -> what is wrong, of the images that cannot be decoded or are of another size than annotated, in order."""
 
-    def readable(index: int) -> bool:
+    def wrong(index: int) -> str:
         try:
-            split.image(index)
+            image = split.image(index)
         except UnreadableImage:
-            return False
-        return True
+            return "cannot be read"
+        annotation = split.objects[index] if split.objects else None
+        if annotation and image.size != (annotation.width, annotation.height):
+            return "are of another size than annotated"
+        return ""
 
-    broken = []
+    found: dict[str, str] = {}
     with ThreadPoolExecutor() as pool:
         for start in range(0, len(split), _CHUNK):
             chunk = range(start, min(start + _CHUNK, len(split)))
-            broken += [split.ids[i] for i, good in zip(chunk, pool.map(readable, chunk), strict=True) if not good]
+            found |= {split.ids[i]: why for i, why in zip(chunk, pool.map(wrong, chunk), strict=True) if why}
             advance(len(chunk))
-    return broken
+    return found

@@ -70,12 +70,13 @@ def limited(dataset: Dataset, limit: int) -> Dataset:
 
     A subset of train keeps those of its examples that are left; one that keeps none is dropped. Where a head is tested
     under a shift, `test` has no say in what it is trained on: that stays what it is without the shift, and `source` and
-    `test` keep those of its classes that both have, else others.
+    `test` keep those of its classes that both have, else others. Of a dataset for detection the first images with
+    objects are kept, and others only where these are too few.
     """
     if not dataset.splits:
         return dataset
     classes = _classes(dataset, limit)
-    kept = {role: _first(_labels(split.targets), classes[role], limit) for role, split in dataset.splits.items()}
+    kept = {role: _kept(split, classes[role], limit) for role, split in dataset.splits.items()}
     splits = {role: split.take(kept[role], f"first {limit}") for role, split in dataset.splits.items()}
     relevance = dataset.relevance
     if relevance is not None:
@@ -120,6 +121,14 @@ def in_rounds(labels: np.ndarray, count: int) -> np.ndarray:
     rounds = np.empty(len(labels), np.int64)
     rounds[order] = np.arange(len(labels)) - np.searchsorted(ranked, ranked)
     return np.sort(np.argsort(rounds, kind="stable")[:count])
+
+
+def _kept(split: Split, classes: list[int], limit: int) -> np.ndarray:
+    """Indices of the examples of a role that are kept."""
+    if split.objects is None:
+        return _first(_labels(split.targets), classes, limit)
+    empty = ~split.targets.any(axis=1)
+    return np.sort(np.argsort(empty, kind="stable")[:limit])
 
 
 def _first(labels: np.ndarray, classes: list[int], limit: int) -> np.ndarray:

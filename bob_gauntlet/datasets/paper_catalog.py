@@ -18,7 +18,8 @@ def _paper(
         loader=f"bob_gauntlet.datasets.paper.{_READERS[name]}" if name in _READERS else "",
         layout=_LAYOUTS.get(name, ""),
         downloadable=name in _FETCHED,
-        needs=("imagenet-1k",) if name in _SHIFTED else (),
+        needs=_NEEDS.get(name, ()),
+        combined=name == "sim10k-cityscapes",
         trains_on="imagenet-1k" if name in _SHIFTED else "",
         overrides=_OVERRIDES.get(name, {}),
     )
@@ -46,6 +47,11 @@ _OVERRIDES = {
     },
 }
 _SHIFTED = ("imagenet-a", "imagenet-r", "imagenet-sketch", "imagenet-v2")
+_NEEDS = {
+    **dict.fromkeys(_SHIFTED, ("imagenet-1k",)),
+    "lvis-v1": ("coco-2017",),
+    "sim10k-cityscapes": ("sim10k", "cityscapes"),
+}
 _FETCHED = ("cifar-100", "flowers-102", "fgvc-aircraft", "eurosat")
 _READERS = {
     "imagenet-1k": "imagenet:load_imagenet_1k",
@@ -53,6 +59,11 @@ _READERS = {
     **{name: f"torchvision_sets:load_{name.replace('-', '_')}" for name in _FETCHED},
     "visda-2017": "visda:load_visda_2017",
     "chexpert": "chexpert:load_chexpert",
+    "coco-2017": "coco:load_coco_2017",
+    "lvis-v1": "coco:load_lvis_v1",
+    "sim10k": "sim10k:load_sim10k",
+    "cityscapes": "cityscapes:load_cityscapes",
+    "sim10k-cityscapes": "sim10k:load_sim10k_cityscapes",
 }
 # the parts of a layout are those that its reader asks for; "or" begins another layout that it takes as well
 _TREE = "or train/ [val/] test/, each a folder of images a class"
@@ -79,6 +90,17 @@ CheXpert-v1.0-small/ or CheXpert-v1.0/
     "imagenet-sketch": _WNIDS,
     "imagenet-v2": "0/*.jpeg ... 999/*.jpeg, or folders named by WordNet ids; imagenet-1k in its own place",
     "visda-2017": "train/aeroplane/*.png ... 12 folders, validation/aeroplane/*.jpg ...",
+    "coco-2017": """\
+annotations/instances_train2017.json, instances_val2017.json
+train2017/000000000009.jpg ..., val2017/000000000139.jpg ...""",
+    "lvis-v1": """\
+lvis_v1_train.json, lvis_v1_val.json (or in annotations/)
+coco-2017 in its own place, for its images""",
+    "sim10k": "VOC2012/Annotations/*.xml, VOC2012/JPEGImages/*.jpg (or without VOC2012/)",
+    "cityscapes": """\
+gtFine/val/frankfurt/*_gtFine_polygons.json ... a folder a city
+leftImg8bit/val/frankfurt/*_leftImg8bit.png ...""",
+    "sim10k-cityscapes": "sim10k and cityscapes, each in its own place",
 }
 
 _RESEARCH = "non-commercial research and education"
@@ -114,6 +136,12 @@ PAPER = (
     _paper("visda-2017", "rendered objects to train, photos to test; source: 2% of the former, kept from training",
            "152,397 synthetic, 55,388 real", "12", "MIT",
            "Peng et al., arXiv 1710.06924", "github.com/VisionLearningGroup/taskcv-2017-public"),
+    _paper("sim10k", "rendered streets with boxes of cars; trains sim10k-cityscapes", "10,000 train", "1", _RESEARCH,
+           "Johnson-Roberson et al., Driving in the matrix, ICRA 2017",
+           "fcav.engin.umich.edu/projects/driving-in-the-matrix"),
+    _paper("cityscapes", "streets of German cities; its cars test sim10k-cityscapes", "500 val", "1",
+           "Cityscapes terms of use: non-commercial research and teaching", "Cordts et al., Cityscapes, CVPR 2016",
+           "cityscapes-dataset.com, after registration: leftImg8bit_trainvaltest.zip and gtFine_trainvaltest.zip"),
     _paper("sim10k-cityscapes", "cars: rendered streets to train, Cityscapes to test", "10,000 train, 500 test",
            "1", _RESEARCH, "Johnson-Roberson et al., ICRA 2017; Cordts et al., CVPR 2016",
            "fcav.engin.umich.edu and cityscapes-dataset.com"),

@@ -19,8 +19,15 @@ _TEXTS = ("kind", *ROLES, "licence", "citation")
 FIELDS: Mapping[str, Mapping[str, type]] = {
     "folder": dict.fromkeys(_TEXTS, str) | {"classes": list},
     "csv": dict.fromkeys(_TEXTS, str) | {"classes": list, "multi_label": bool},
+    "coco": dict.fromkeys((*_TEXTS, "images", *(f"{role}_images" for role in ROLES)), str) | {"classes": list},
 }
 """Kind of a user's own dataset -> field of its table -> the field's type."""
+
+_ABOUT = {
+    "folder": "a folder a class",
+    "csv": "CSV files of paths and labels",
+    "coco": "objects, annotated in COCO's format",
+}
 
 
 @dataclass(frozen=True)
@@ -49,13 +56,26 @@ class Places:
     def roots(self, name: str) -> dict[str, Path]:
         """What is looked at for a dataset: role -> path for one of the user's own, else its name and those it needs.
 
-        Empty for what installed packages make.
+        In COCO's format a role has a folder of images, too. Empty for what installed packages make.
         """
         if name in self.own:
             table = self.own[name]
-            return {role: self.folder / Path(table[role]).expanduser() for role in ROLES if role in table}
+            found = {role: self._own(table[role]) for role in ROLES if role in table}
+            return found | (self._image_folders(table, found) if table["kind"] == "coco" else {})
         spec = find(name)
-        return {} if spec.scale == "mini" else {one: self.of(one) for one in (name, *spec.needs)}
+        names = spec.needs if spec.combined else (name, *spec.needs)
+        return {} if spec.scale == "mini" else {one: self.of(one) for one in names}
+
+    def _own(self, path: str) -> Path:
+        return self.folder / Path(path).expanduser()
+
+    def _image_folders(self, table: Mapping[str, Any], files: Mapping[str, Path]) -> dict[str, Path]:
+        """The folder of each role's images: its own, that of all, or that of its file of annotations."""
+        given = {role: table.get(f"{role}_images", table.get("images")) for role in files}
+        return {
+            f"image folder of {role}": self._own(given[role]) if given[role] else path.parent
+            for role, path in files.items()
+        }
 
     def spec(self, name: str) -> DatasetSpec:
         """What is known of a dataset of the catalog or of the user's own; UsageError with the nearest names else."""
@@ -66,7 +86,7 @@ class Places:
         table = self.own[name]
         return DatasetSpec(
             name=name,
-            about=f"your own, {'a folder a class' if table['kind'] == 'folder' else 'CSV files of paths and labels'}",
+            about=f"your own, {_ABOUT[table['kind']]}",
             size="as found",
             classes=str(len(table["classes"])) if "classes" in table else "as found",
             licence=table.get("licence", "not stated"),
@@ -113,6 +133,9 @@ def _check_path(name: str, source: str) -> None:
         )
     if CATALOG[name].scale == "mini":
         raise UsageError(f"{source}: dataset {name!r} is made from installed packages; take its line out")
+    if CATALOG[name].combined:
+        parts = " and ".join(f'{one} = "PATH"' for one in CATALOG[name].needs)
+        raise UsageError(f"{source}: dataset {name!r} is made of others; declare {parts} instead")
 
 
 def _check_table(name: str, table: Mapping[str, Any], source: str) -> None:
@@ -123,17 +146,18 @@ def _check_table(name: str, table: Mapping[str, Any], source: str) -> None:
         raise UsageError(f"{where}: its name may have letters, digits, '.', '_' and '-' alone")
     kind = str(table.get("kind"))
     if kind not in FIELDS:
-        raise UsageError(f"{where}: kind has to be folder or csv{nearest(kind, FIELDS)}")
+        raise UsageError(f"{where}: kind has to be folder, csv or coco{nearest(kind, FIELDS)}")
     for field_name, value in table.items():
         if field_name not in FIELDS[kind]:
             raise UsageError(f"{where}: unknown field {field_name!r}{nearest(field_name, FIELDS[kind])}")
-        _check_value(f"{where}: {field_name}", value, FIELDS[kind][field_name])
+        _check_value(f"{where}: {field_name}", value, FIELDS[kind][field_name], least=1 if kind == "coco" else 2)
     for role in ("train", "test"):
         if role not in table:
             raise UsageError(f'{where}: no field {role!r}; add {role} = "PATH"')
 
 
-def _check_value(where: str, value: Any, kind: type) -> None:
+def _check_value(where: str, value: Any, kind: type, least: int) -> None:
+    """UsageError where a field's value is not of its type, or a list has fewer than `least` names."""
     if kind is str and not (isinstance(value, str) and value):
         raise UsageError(f'{where} has to be "TEXT"')
     if kind is bool and not isinstance(value, bool):
@@ -141,6 +165,7 @@ def _check_value(where: str, value: Any, kind: type) -> None:
     if kind is list and not (
         isinstance(value, list)
         and all(isinstance(one, str) and one for one in value)
-        and 2 <= len(value) == len(set(value))
+        and least <= len(value) == len(set(value))
     ):
-        raise UsageError(f'{where} has to be two names or more, such as ["cat", "dog"], none of them twice')
+        count = "a name" if least == 1 else "two names"
+        raise UsageError(f'{where} has to be {count} or more, such as ["cat", "dog"], none of them twice')

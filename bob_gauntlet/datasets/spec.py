@@ -29,6 +29,8 @@ class DatasetSpec:
     layout: str = ""
     # datasets of other names that its reader reads too
     needs: tuple[str, ...] = ()
+    # whether it is made of those alone, and has no files of its own
+    combined: bool = False
     # dataset whose train and val it shares, so that one trained head serves both; "" for itself
     trains_on: str = ""
     # protocol id -> field -> value: what the original did otherwise on this dataset

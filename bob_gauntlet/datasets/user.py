@@ -1,4 +1,4 @@
-"""Datasets of the user's own, declared in `bob.toml`: folders of class folders, or CSV files of paths and labels."""
+"""Datasets of the user's own, declared in `bob.toml`: class folders, CSV files of labels, COCO's files of objects."""
 
 import csv
 import os
@@ -9,10 +9,12 @@ from typing import NamedTuple
 
 import numpy as np
 
+from bob_gauntlet.datasets.annotated import Annotated, annotated_split
+from bob_gauntlet.datasets.coco_format import Category, read_coco
 from bob_gauntlet.datasets.dataset import Dataset
-from bob_gauntlet.datasets.places import Places
+from bob_gauntlet.datasets.places import ROLES, Places
 from bob_gauntlet.datasets.tree import Files, class_folders, listed, split
-from bob_gauntlet.errors import BobError, MissingError, nearest
+from bob_gauntlet.errors import BobError, MissingError, named, nearest
 
 
 class Row(NamedTuple):
@@ -32,6 +34,46 @@ def load(name: str, places: Places) -> Dataset:
     for role, path in places.roots(name).items():
         if not path.exists():
             raise MissingError(f"{name}'s {role} is not in {path}; put it there, or mend {places.declared_in}")
+    return _annotated(name, places) if table["kind"] == "coco" else _labelled(name, places)
+
+
+def _annotated(name: str, places: Places) -> Dataset:
+    """Images with objects, annotated in COCO's format; the files of all roles have to be of the same categories."""
+    roots = places.roots(name)
+    roles = [role for role in ROLES if role in roots]
+    found = {role: read_coco(roots[role], roots[f"image folder of {role}"]) for role in roles}
+    train = found["train"]
+    for role in roles[1:]:
+        _check_categories(f"{name}'s {role}", found[role].categories, train.categories)
+    declared = places.own[name].get("classes", train.classes)
+    if difference := _difference(train.classes, declared):
+        raise BobError(f"{name}'s train: its categories are not the classes of {places.declared_in}: {difference}")
+    _check_apart(name, {role: one.images for role, one in found.items()})
+    splits = {role: annotated_split(role, f"{name}'s {role}", one.images, one.classes) for role, one in found.items()}
+    return Dataset(name, splits, train.classes, multi_label=True, frequencies=train.frequencies)
+
+
+def _check_categories(what: str, found: Sequence[Category], train: Sequence[Category]) -> None:
+    """BobError where ids or names are not those of train."""
+    one, other = ([f"{category.name} (id {category.id})" for category in file] for file in (found, train))
+    if difference := _difference(one, other):
+        raise BobError(f"{what}: its categories are not those of train: {difference}")
+
+
+def _difference(found: Sequence[str], wanted: Sequence[str]) -> str:
+    """What is missing and what is too much; empty where both have the same names.
+
+    >>> _difference(["cat", "eel"], ["cat", "dog"])
+    'dog missing, eel too much; mend one of them'
+    """
+    missing, extra = ([one for one in a if one not in b] for a, b in ((wanted, found), (found, wanted)))
+    parts = [f"{named(names)} {word}" for names, word in ((missing, "missing"), (extra, "too much")) if names]
+    return f"{', '.join(parts)}; mend one of them" if parts else ""
+
+
+def _labelled(name: str, places: Places) -> Dataset:
+    """Images with labels, from class folders or lists."""
+    table = places.own[name]
     multi_label = bool(table.get("multi_label", False))
     files: dict[str, Files] = {}
     classes = tuple(table["classes"]) if "classes" in table else None
@@ -47,7 +89,7 @@ def load(name: str, places: Places) -> Dataset:
     return Dataset(name, {role: split(role, found) for role, found in files.items()}, classes, multi_label)
 
 
-def _check_apart(name: str, files: Mapping[str, Files]) -> None:
+def _check_apart(name: str, files: Mapping[str, Files | Annotated]) -> None:
     """BobError where a file is in two roles: its score would be no test."""
     seen: dict[Path, str] = {}
     for role, found in files.items():

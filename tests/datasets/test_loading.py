@@ -1,6 +1,7 @@
 """Loading by name, fingerprints without loading, and cutting a dataset short."""
 
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from bob_gauntlet.datasets import loading
 from bob_gauntlet.datasets.catalog import CATALOG
 from bob_gauntlet.datasets.dataset import Dataset, Split
 from bob_gauntlet.datasets.loading import fingerprints, limited, load
+from bob_gauntlet.datasets.objects import Objects
 from bob_gauntlet.datasets.places import Places
 from bob_gauntlet.errors import MissingError, UsageError
 
@@ -129,6 +131,20 @@ def test_multi_label_examples_are_cut_in_order() -> None:
     targets = np.eye(6, 3, dtype=np.int64)
     dataset = Dataset("d", {"train": split(targets)}, classes=(), multi_label=True)
     assert limited(dataset, 4)["train"].ids == dataset["train"].ids[:4]
+
+
+def test_images_with_objects_come_first() -> None:
+    """Those without are taken where there are too few; in order all the same."""
+    targets = np.array([[0, 0], [1, 0], [0, 0], [1, 1], [0, 1]], np.uint8)
+    objects = tuple(
+        Objects(9, 9, np.ones((len(labels), 4)), labels, np.ones(len(labels)), np.zeros(len(labels), bool))
+        for labels in map(np.flatnonzero, targets)
+    )
+    dataset = Dataset("d", {"train": replace(split(targets), objects=objects)}, classes=("a", "b"), multi_label=True)
+    for limit, left in ((1, [1]), (2, [1, 3]), (3, [1, 3, 4]), (4, [0, 1, 3, 4]), (9, [0, 1, 2, 3, 4])):
+        kept = limited(dataset, limit)["train"]
+        assert kept.ids == tuple(f"train-{i}" for i in left)
+        assert kept.objects == tuple(objects[i] for i in left)
 
 
 def test_a_limit_keeps_what_every_role_can_show() -> None:

@@ -10,6 +10,7 @@ from bob_gauntlet.datasets.places import Places, find_places, here
 from bob_gauntlet.errors import UsageError
 
 OWN = {"kind": "folder", "train": "a", "test": "b"}
+COCO = {"kind": "coco", "train": "a/train.json", "test": "b/test.json"}
 
 
 @pytest.fixture(autouse=True)
@@ -55,6 +56,25 @@ def test_the_roots_of_a_dataset(tmp_path: Path) -> None:
     assert found.roots("imagenet-r") == {"imagenet-r": Path("/d/imagenet-r"), "imagenet-1k": Path("/d/imagenet-1k")}
     assert found.roots("eurosat") == {"eurosat": Path("/d/eurosat")}
     assert found.roots("photos") == {}
+    assert found.roots("lvis-v1") == {"lvis-v1": Path("/d/lvis-v1"), "coco-2017": Path("/d/coco-2017")}
+    made = {"sim10k": Path("/d/sim10k"), "cityscapes": Path("/d/cityscapes")}
+    assert found.roots("sim10k-cityscapes") == made
+
+
+def test_each_role_in_cocos_format_has_its_images(tmp_path: Path) -> None:
+    """In a folder of its own, else in that of all, else beside its file of annotations."""
+    found = places(tmp_path, mine=COCO).roots("mine")
+    assert found == {
+        "train": tmp_path / "a/train.json",
+        "test": tmp_path / "b/test.json",
+        "image folder of train": tmp_path / "a",
+        "image folder of test": tmp_path / "b",
+    }
+    found = places(tmp_path, mine=COCO | {"val": "v.json", "images": "i", "val_images": "/v"}).roots("mine")
+    assert [found[f"image folder of {role}"] for role in ("train", "test", "val")] == [
+        tmp_path / "i", tmp_path / "i", Path("/v"),
+    ]  # fmt: skip
+    assert "objects" in places(tmp_path, mine=COCO | {"classes": ["car"]}).spec("mine").about
 
 
 def test_the_calling_folder_is_the_default(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -83,8 +103,14 @@ def test_a_dataset_of_ones_own_is_described(tmp_path: Path) -> None:
         ({"cifar100": "x"}, "'cifar100' is not in the catalog.*did you mean cifar-100"),
         ({"photos": "x"}, "'photos' is made from installed packages"),
         ({"eurosat": OWN}, "'eurosat' is in the catalog"),
-        ({"mine": {"train": "a"}}, "kind has to be folder or csv"),
-        ({"mine": OWN | {"kind": "foldr"}}, "kind has to be folder or csv; did you mean folder"),
+        ({"sim10k-cityscapes": "x"}, 'is made of others; declare sim10k = "PATH" and cityscapes = "PATH" instead'),
+        ({"mine": {"train": "a"}}, "kind has to be folder, csv or coco"),
+        ({"mine": COCO | {"images": 3}}, 'images has to be "TEXT"'),
+        ({"mine": COCO | {"image": "x"}}, "unknown field 'image'; did you mean images"),
+        ({"mine": COCO | {"multi_label": True}}, "unknown field 'multi_label'"),
+        ({"mine": COCO | {"classes": []}}, "classes has to be a name or more"),
+        ({"mine": OWN | {"images": "x"}}, "unknown field 'images'"),
+        ({"mine": OWN | {"kind": "foldr"}}, "kind has to be folder, csv or coco; did you mean folder"),
         ({"mine": OWN | {"tset": "x"}}, "unknown field 'tset'; did you mean test"),
         ({"mine": OWN | {"multi_label": True}}, "unknown field 'multi_label'"),
         ({"mine": OWN | {"kind": "csv", "multi_label": "yes"}}, "multi_label has to be true or false"),

@@ -18,6 +18,8 @@ from scipy.io import savemat
 from torchvision.datasets import CIFAR100, Flowers102
 from torchvision.datasets.utils import calculate_md5
 
+from .detection_trees import coco_2017, lvis_v1, sim10k_cityscapes
+
 WNIDS = ("n01443537", "n01484850", "n02007558")
 """Three classes of ImageNet-1k, sorted."""
 
@@ -238,5 +240,11 @@ TREES: dict[str, Callable[[Path], None]] = {
     "eurosat": eurosat,
     "chexpert": chexpert,
     "visda-2017": visda_2017,
+    "coco-2017": coco_2017,
+    "lvis-v1": lvis_v1,
+    "sim10k-cityscapes": sim10k_cityscapes,
 }
-"""Dataset name -> what writes a small copy of it under root/name."""
+"""Dataset name -> what writes a small copy of it under root/name, or of those that it is made of."""
+
+DETECTION = ("coco-2017", "lvis-v1", "sim10k-cityscapes")
+"""Those with annotated objects."""

@@ -1,0 +1,202 @@
+"""Sim10k and Cityscapes: cars from XML and from polygons, what hides them, and what is refused."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image, ImageDraw
+
+from bob_gauntlet.datasets.paper.cityscapes import Shape, cars, load_cityscapes
+from bob_gauntlet.datasets.paper.sim10k import load_sim10k, load_sim10k_cityscapes
+from bob_gauntlet.datasets.places import Places
+from bob_gauntlet.datasets.rle import decode
+from bob_gauntlet.errors import BobError, MissingError
+
+from .detection_trees import SIZES, cityscapes, outline, sim10k, sim10k_cityscapes, voc, write
+
+
+def test_both_are_read(tmp_path: Path) -> None:
+    """Train of Sim10k, test of Cityscapes' val; the one class is car, and an image without one stays."""
+    sim10k_cityscapes(tmp_path)
+    found = load_sim10k_cityscapes(Places(tmp_path))
+    assert (found.name, found.classes, list(found.splits)) == ("sim10k-cityscapes", ("car",), ["train", "test"])
+    assert found["train"].targets.tolist() == [[1]] * 5 + [[0]]
+    assert found["test"].targets.tolist() == [[1]] * 3 + [[0]]
+    assert found["test"].ids[2] == "leftImg8bit/val/munster/munster_000002_000019_leftImg8bit.png"
+    for split in found.splits.values():
+        assert split.objects is not None
+        for i, one in enumerate(split.objects):
+            assert split.image(i).size == (one.width, one.height)
+
+
+@pytest.mark.parametrize("inner", ["VOC2012", ""])
+def test_boxes_of_sim10k(tmp_path: Path, inner: str) -> None:
+    """From edge to edge; other objects than cars are left out; no masks."""
+    sim10k(tmp_path, inner)
+    split = load_sim10k(Places(tmp_path))["train"]
+    assert split.ids == tuple(f"JPEGImages/{3384645 + i}.jpg" for i in range(6))
+    assert split.objects is not None
+    assert [(one.width, one.height) for one in split.objects] == list(SIZES)
+    assert split.objects[0].boxes.tolist() == [[3, 4, 18, 14], [20, 20, 18, 16]]
+    assert split.objects[0].areas.tolist() == [252, 288]
+    assert all(one.masks == () and not one.crowd.any() for one in split.objects)
+    assert len(split.objects[5]) == 0
+
+
+def test_a_size_that_xml_lacks_is_the_files(tmp_path: Path) -> None:
+    """The header of the image has it."""
+    sim10k(tmp_path)
+    path = tmp_path / "sim10k/VOC2012/Annotations/3384646.xml"
+    path.write_text(path.read_text().replace("size>", "shape>"))
+    objects = load_sim10k(Places(tmp_path))["train"].objects
+    assert objects is not None
+    assert (objects[1].width, objects[1].height) == SIZES[1]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "<annotation>",
+        voc((8, 8), [("car", (1, 2, 3, 4))]).replace("xmax", "x"),
+        voc((8, 8), [("car", (1, 2, 3, 4))]).replace(">3<", ">three<"),
+        voc((8, 8), [("car", (1, 2, 3, 4))]).replace(">3<", ">nan<"),
+        voc((8, 8), []).replace("width>", "wide>"),
+    ],
+    ids=["empty", "cut off", "no edge", "no number", "not finite", "no width"],
+)
+def test_wrong_xml_is_one_line(tmp_path: Path, text: str) -> None:
+    """The file is named."""
+    sim10k(tmp_path)
+    (tmp_path / "sim10k/VOC2012/Annotations/3384647.xml").write_text(text)
+    with pytest.raises(BobError, match=r"3384647.xml is no annotation in PASCAL VOC's format \(.*\)") as caught:
+        load_sim10k(Places(tmp_path))
+    assert "\n" not in str(caught.value)
+
+
+def test_cars_of_cityscapes(tmp_path: Path) -> None:
+    """A pole hides three columns of the first car, and nothing of the second; a group is a crowd.
+
+    The first car is 20 x 14 pixels, from 4 to 23 and from 8 to 21: 280 less 3 x 14 is 238. The second is 20 x 20.
+    """
+    cityscapes(tmp_path)
+    split = load_cityscapes(Places(tmp_path))["test"]
+    assert len(split) == 4
+    assert split.objects is not None
+    objects = split.objects[0]
+    assert (objects.width, objects.height) == (64, 40)
+    assert objects.boxes.tolist() == [[4, 8, 20, 14], [40, 2, 21, 8], [30, 15, 20, 20]]
+    assert objects.areas.tolist() == [238, 168, 400]
+    assert objects.crowd.tolist() == [False, True, False]
+    assert objects.learnable.tolist() == [True, False, True]
+    seen = decode(objects.masks[0])
+    assert (seen.sum(), seen[8:22, 10:13].sum(), seen[8, 4], seen[21, 23]) == (238, 0, 1, 1)
+    assert len(split.objects[3]) == 0
+
+
+RECTANGLES = st.lists(
+    st.tuples(
+        st.sampled_from(["car", "cargroup", "pole"]),
+        *(st.integers(-6, 20) for _ in range(2)),
+        *(st.integers(0, 12) for _ in range(2)),
+    ),
+    max_size=6,
+)
+
+
+@settings(deadline=None)
+@given(rectangles=RECTANGLES)
+def test_what_is_seen_of_a_car(rectangles: list[tuple[str, int, int, int, int]]) -> None:
+    """Against a canvas that is painted pixel by pixel: boxes, areas and masks, also beyond the image's edges."""
+    canvas = np.zeros((15, 18), int)
+    shapes = []
+    for number, (label, x, y, w, h) in enumerate(rectangles, 1):
+        shapes.append(Shape(label, [(x, y), (x + w, y), (x + w, y + h), (x, y + h)]))
+        canvas[max(y, 0) : max(y + h + 1, 0), max(x, 0) : max(x + w + 1, 0)] = number
+    found = cars(18, 15, shapes)
+    wanted = [i for i, shape in enumerate(shapes, 1) if shape.label != "pole" and (canvas == i).any()]
+    assert len(found) == len(found.masks) == len(wanted)
+    for i, number in enumerate(wanted):
+        seen = canvas == number
+        rows, columns = np.nonzero(seen)
+        left, top = columns.min(), rows.min()
+        assert found.boxes[i].tolist() == [left, top, columns.max() + 1 - left, rows.max() + 1 - top]
+        assert found.areas[i] == seen.sum()
+        assert (decode(found.masks[i]) == seen).all()
+        assert found.crowd[i] == (shapes[number - 1].label == "cargroup")
+
+
+def test_a_slanted_outline_is_filled_as_the_publisher_fills_it() -> None:
+    """By PIL, corner points and edges with it; one that is hidden wholly is none."""
+    corners = [(2.0, 3.0), (20.0, 1.0), (17.0, 14.0), (5.0, 11.0)]
+    image = Image.new("L", (24, 18))
+    ImageDraw.Draw(image).polygon(corners, fill=1)
+    found = cars(24, 18, [Shape("car", corners)])
+    assert (decode(found.masks[0]) == np.asarray(image)).all()
+    whole = [(0.0, 0.0), (23.0, 0.0), (23.0, 17.0), (0.0, 17.0)]
+    assert len(cars(24, 18, [Shape("car", corners), Shape("sky", whole)])) == 0
+    assert cars(24, 18, [Shape("car", whole)]).masks[0]["counts"] == [0, 24 * 18]
+
+
+def test_a_license_plate_hides_nothing(tmp_path: Path) -> None:
+    """As in the publisher's own images of instances."""
+    cityscapes(tmp_path)
+    [path] = (tmp_path / "cityscapes/gtFine/val/munster").glob("munster_000003*")
+    shapes = [outline("car", 4, 8, 23, 21), outline("license plate", 10, 10, 12, 12)]
+    write(path, {"imgHeight": 40, "imgWidth": 64, "objects": shapes})
+    objects = load_cityscapes(Places(tmp_path))["test"].objects
+    assert objects is not None
+    assert objects[3].areas.tolist() == [280]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "{",
+        "[]",
+        '{"imgHeight": 40, "imgWidth": 64}',
+        '{"imgHeight": 40, "imgWidth": 64, "objects": [{"polygon": []}]}',
+        '{"imgHeight": 40, "imgWidth": 64, "objects": [{"label": "car", "polygon": [[1, 1], [2, 2]]}]}',
+        '{"imgHeight": 40, "imgWidth": 64, "objects": [{"label": "car", "polygon": [[1, 1], [2, 2], [3, NaN]]}]}',
+        '{"imgHeight": 40, "imgWidth": 64, "objects": [{"label": "car", "polygon": [[1, 1, 1], [2, 2]]}]}',
+        '{"imgWidth": 64, "objects": []}',
+        '{"imgHeight": 40, "imgWidth": 64, "objects": ["car"]}',
+    ],
+)
+def test_wrong_polygons_are_one_line(tmp_path: Path, content: str) -> None:
+    """The file is named."""
+    cityscapes(tmp_path)
+    path = tmp_path / "cityscapes/gtFine/val/munster/munster_000003_000019_gtFine_polygons.json"
+    path.write_text(content)
+    with pytest.raises(BobError, match=r"munster_000003_.*json holds no polygons of Cityscapes \(") as caught:
+        load_cityscapes(Places(tmp_path))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("load", "inner", "says"),
+    [
+        (load_sim10k, "sim10k/VOC2012/JPEGImages", r"sim10k: no \*.xml in .*Annotations; `bob data sim10k`"),
+        (load_cityscapes, "cityscapes/leftImg8bit", r"cityscapes: no CITY/\*_gtFine_polygons.json in .*gtFine/val"),
+    ],
+)
+def test_images_alone_are_not_enough(tmp_path: Path, load: Callable[[Places], object], inner: str, says: str) -> None:
+    """Nothing is there before; then annotations are missed."""
+    with pytest.raises(MissingError):
+        load(Places(tmp_path))
+    (tmp_path / inner).mkdir(parents=True)
+    with pytest.raises(BobError, match=says):
+        load(Places(tmp_path))
+
+
+def test_each_may_be_declared(tmp_path: Path) -> None:
+    """And where one is absent, both names are said."""
+    sim10k_cityscapes(tmp_path)
+    (tmp_path / "cityscapes").rename(tmp_path / "streets")
+    with pytest.raises(MissingError, match=r"sim10k-cityscapes is made of both: cityscapes is not in .*cityscapes;"):
+        load_sim10k_cityscapes(Places(tmp_path))
+    found = load_sim10k_cityscapes(Places(tmp_path, {"cityscapes": tmp_path / "streets"}))
+    assert len(found["test"]) == 4

@@ -1,0 +1,157 @@
+"""A dataset of the user's own in COCO's format."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bob_gauntlet.artifacts import Artifacts
+from bob_gauntlet.datasets import loading
+from bob_gauntlet.datasets.dataset import Dataset
+from bob_gauntlet.datasets.loading import fingerprints, load
+from bob_gauntlet.datasets.places import Places
+from bob_gauntlet.errors import BobError, MissingError
+
+from .detection_trees import Json, coco_content, draw, picture, write
+
+
+@pytest.fixture
+def notes(tmp_path: Path) -> Path:
+    """train.json and test.json in `notes`, images of both in `images`."""
+    for role, first, count in (("train", 7, 4), ("test", 107, 3)):
+        content = coco_content(first, count)
+        write(tmp_path / f"notes/{role}.json", content)
+        draw(tmp_path / "images", content)
+    return tmp_path
+
+
+def places(folder: Path, **table: Any) -> Places:
+    """Those of a bob.toml in `folder` that declares `mine`."""
+    table = {"kind": "coco", "train": "notes/train.json", "test": "notes/test.json", "images": "images", **table}
+    return Places(
+        folder / "data",
+        own={"mine": {key: value for key, value in table.items() if value}},
+        folder=folder,
+        declared_in=str(folder / "bob.toml"),
+    )
+
+
+def mine(folder: Path, **table: Any) -> Dataset:
+    """`mine`, loaded."""
+    return load("mine", places(folder, **table))
+
+
+def test_it_is_read(notes: Path) -> None:
+    """Roles as declared, with objects; declared classes are those of the file, in any order."""
+    found = mine(notes, classes=["toothbrush", "person", "car"])
+    assert (found.name, found.classes, found.multi_label) == ("mine", ("person", "car", "toothbrush"), True)
+    assert {role: len(split) for role, split in found.splits.items()} == {"train": 4, "test": 3}
+    assert found["train"].ids[0] == "000000000007.jpg"
+    assert found["train"].targets.tolist() == [[1, 1, 1]] * 3 + [[0, 0, 0]]
+    assert found["test"].objects is not None
+    assert found["test"].image(1).size == (found["test"].objects[1].width, found["test"].objects[1].height)
+
+
+def test_images_may_lie_beside_the_file(notes: Path) -> None:
+    """Or in a folder of their own for a role; val too."""
+    before = mine(notes).fingerprints
+    content = coco_content(207, 2)
+    draw(notes / "notes", content)
+    write(notes / "notes/val.json", content)
+    found = mine(notes, images=None, val="notes/val.json", train_images="images", test_images="images")
+    assert list(found.splits) == ["train", "val", "test"]
+    assert {role: found.fingerprints[role] for role in before} == before
+    assert found["val"].image(0).size == (60, 44)
+
+
+@pytest.mark.parametrize(
+    ("table", "says"),
+    [
+        (
+            {"test": "notes/nowhere.json"},
+            r"mine's test is not in .*notes/nowhere.json; put it there, or mend .*toml",
+        ),
+        ({"images": "photos"}, r"mine's image folder of train is not in .*photos; put it there, or mend .*bob.toml"),
+    ],
+)
+def test_what_is_absent_is_missing(notes: Path, table: dict[str, str], says: str) -> None:
+    """A skip: it names the path and the file to mend."""
+    with pytest.raises(MissingError, match=says):
+        mine(notes, **table)
+
+
+def renamed(old: str, new: str) -> Callable[[Json], None]:
+    """Give a category another name."""
+
+    def change(made: Json) -> None:
+        made["categories"] = [{**one, "name": new if one["name"] == old else one["name"]} for one in made["categories"]]
+
+    return change
+
+
+def other_id(made: Json) -> None:
+    """Give car the id 2."""
+    made["categories"] = [{**one, "id": 2 if one["id"] == 3 else one["id"]} for one in made["categories"]]
+    made["annotations"] = []
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (renamed("car", "lorry"), r"those of train: car \(id 3\) missing, lorry \(id 3\) too much; mend one of them"),
+        (other_id, r"those of train: car \(id 3\) missing, car \(id 2\) too much"),
+        (lambda made: made["categories"].append({"id": 9, "name": "hat"}), r"those of train: hat \(id 9\) too much;"),
+    ],
+)
+def test_test_has_to_have_the_categories_of_train(notes: Path, change: Callable[[Json], None], says: str) -> None:
+    """Ids and names."""
+    content = coco_content(107, 3)
+    change(content)
+    write(notes / "notes/test.json", content)
+    with pytest.raises(BobError, match=f"mine's test: its categories are not {says}"):
+        mine(notes)
+
+
+def test_declared_classes_have_to_be_the_files(notes: Path) -> None:
+    """What is missing and what is too much is named."""
+    with pytest.raises(BobError, match=r"the classes of .*bob.toml: boat missing, car, toothbrush too much; mend one"):
+        mine(notes, classes=["boat", "person"])
+
+
+def test_an_image_in_two_roles_is_refused(notes: Path) -> None:
+    """Tested on what was trained on."""
+    with pytest.raises(BobError, match=r"mine: 0000000000\d\d.jpg is in train and in test"):
+        mine(notes, test="notes/train.json")
+
+
+def test_missing_images_are_named(notes: Path) -> None:
+    """More than one in a hundred."""
+    (notes / "images/000000000108.jpg").unlink()
+    with pytest.raises(BobError, match=r"mine's test: 1 of 3 images are not in .*images: 000000000108.jpg"):
+        mine(notes)
+
+
+def test_one_class_is_enough(notes: Path) -> None:
+    """Detection needs no other."""
+    for role, first in (("train", 7), ("test", 107)):
+        content = coco_content(first, 3)
+        content["categories"] = [{"id": 1, "name": "person"}]
+        content["annotations"] = [one for one in content["annotations"] if one["category_id"] == 1]
+        write(notes / f"notes/{role}.json", content)
+    found = mine(notes, classes=["person"])
+    assert found["train"].targets.tolist() == [[1], [1], [0]]
+
+
+def test_a_manifest_holds_until_annotations_or_images_change(notes: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is read while the files are as they were."""
+    artifacts = Artifacts(notes / "artifacts")
+    first = fingerprints("mine", artifacts, places(notes))
+    with monkeypatch.context() as patch:
+        patch.setattr(loading, "load", None)
+        assert fingerprints("mine", artifacts, places(notes)) == first
+    picture(notes / "images/000000000107.jpg", (50, 50))
+    second = fingerprints("mine", artifacts, places(notes))
+    assert (second["train"] == first["train"], second["test"] == first["test"]) == (True, False)
+    write(notes / "notes/train.json", coco_content(7, 3))
+    assert fingerprints("mine", artifacts, places(notes))["train"] != first["train"]
