@@ -30,15 +30,19 @@ class Annotated:
 
 @dataclass(frozen=True)
 class Images:
-    """What a split of annotated images reads: image i of `paths`; those of `missing` have no file."""
+    """What a split of annotated images reads: image i of `paths`; those of `missing` have no file.
+
+    `sizes` are (width, height) as annotated.
+    """
 
     root: Path
     paths: tuple[str, ...]
     missing: tuple[str, ...]
+    sizes: tuple[tuple[int, int], ...]
 
     def __call__(self, index: int) -> Image.Image:
-        """RGB, upright; UnreadableImage where the file is missing or broken."""
-        return read_image(self.root / self.paths[index])
+        """RGB, the way up that was annotated; UnreadableImage where the file is missing or broken."""
+        return read_image(self.root / self.paths[index], self.sizes[index])
 
 
 def annotated_split(role: str, what: str, found: Annotated, classes: Sequence[str]) -> Split:
@@ -63,7 +67,7 @@ def annotated_split(role: str, what: str, found: Annotated, classes: Sequence[st
             f"{what}: {len(missing):,} of {len(paths):,} images are not in {found.root}: {named(missing)}; "
             f"at most {UNREADABLE:.0%} may be missing: put them there"
         )
-    images = Images(found.root, paths, missing)
+    images = Images(found.root, paths, missing, tuple((one.width, one.height) for one in objects))
     fingerprint = _fingerprint(images, sizes, objects, classes)
     return Split(role, fingerprint, paths, present(objects, len(classes)), images, clusters=paths, objects=objects)
 

@@ -15,12 +15,17 @@ class UnreadableImage(BobError):
     """A file that is no image, or a broken one; the message is its path and the reason."""
 
 
-def read_image(path: Path) -> Image.Image:
-    """The image in a file, upright and in RGB; UnreadableImage where it is truncated or none."""
+def read_image(path: Path, size: tuple[int, int] | None = None) -> Image.Image:
+    """The image in a file, upright and in RGB; UnreadableImage where it is truncated or none.
+
+    Where it has the annotated `size` (width, height) only as it lies in the file, that is how it was annotated, and it
+    is left so.
+    """
     try:
         with Image.open(path) as image:
             image.load()
-            return to_rgb(image)
+            upright = ImageOps.exif_transpose(image)
+            return _rgb(image if size == image.size != upright.size else upright)
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise UnreadableImage(f"{path} ({error or type(error).__name__})") from error
 
@@ -31,7 +36,10 @@ def to_rgb(image: Image.Image) -> Image.Image:
     >>> to_rgb(Image.new("L", (1, 1), 7)).getpixel((0, 0))
     (7, 7, 7)
     """
-    image = ImageOps.exif_transpose(image)
+    return _rgb(ImageOps.exif_transpose(image))
+
+
+def _rgb(image: Image.Image) -> Image.Image:
     if image.mode == "RGB" and "transparency" not in image.info:
         return image
     if image.mode.startswith("I") or image.mode == "F":

@@ -163,3 +163,21 @@ def test_what_is_no_image_is_named(tmp_path: Path) -> None:
     refused(tmp_path / "absent.jpg")
     (tmp_path / "bomb.ppm").write_bytes(b"P6 100000 100000 255\n")
     refused(tmp_path / "bomb.ppm")
+
+
+@pytest.mark.parametrize(
+    ("size", "found"), [(None, (10, 20)), ((10, 20), (10, 20)), ((20, 10), (20, 10)), ((5, 5), (10, 20))]
+)
+def test_an_image_lies_as_its_annotation_does(
+    size: tuple[int, int] | None, found: tuple[int, int], tmp_path: Path
+) -> None:
+    """Upright, but where the annotation is of the pixels as the camera stored them."""
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned by a quarter
+    image = Image.new("RGB", (20, 10))
+    image.putpixel((0, 0), (255, 255, 255))
+    image.save(tmp_path / "turned.png", exif=exif)
+    read = read_image(tmp_path / "turned.png", size)
+    assert read.size == found
+    corner = (0, 0) if found == (20, 10) else (9, 0)
+    assert read.getpixel(corner) == (255, 255, 255)
