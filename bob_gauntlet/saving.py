@@ -23,6 +23,9 @@ from bob_gauntlet.standing import counts, known_row
 _STYLES = {"supervised": "supervised", "simclr": "self-supervised", "rotation": "self-supervised"}
 """Style of the methods of benchmarks/pretrain.py."""
 
+_CACHED = ("examples", "detections", "pictures")
+"""What of a score's provenance names files of this machine's cache."""
+
 
 def save(folder: Path, specs: Sequence[BackboneSpec], scores: Sequence[Score], artifacts: Artifacts) -> None:
     """Add the scores of `specs` to a baseline folder, one row a backbone, and freeze its pool."""
@@ -95,7 +98,7 @@ def row_of(spec: BackboneSpec, scores: Iterable[Score]) -> BackboneRow:
 def merged(name: str, found: Sequence[Score], recipe: Mapping[str, Any] | None) -> Score:
     """One score from those of several seeds: the mean; the standard error is that of its examples, averaged."""
     first = found[0]
-    provenance = {key: value for key, value in first.provenance.items() if key != "examples"}
+    provenance = {key: value for key, value in first.provenance.items() if key not in _CACHED}
     if recipe:
         provenance["pretraining"] = dict(recipe)
     if len(found) == 1:

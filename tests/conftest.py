@@ -1,5 +1,6 @@
 """What all tests share: warnings are errors here, and only here."""
 
+import os
 from collections.abc import Iterator
 
 import pytest
@@ -22,3 +23,15 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def one_core() -> Iterator[None]:
+    """On a busy machine threads that wait for each other are most of the work."""
+    if not hasattr(os, "sched_setaffinity"):
+        yield
+        return
+    cores = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {max(cores)})
+    yield
+    os.sched_setaffinity(0, cores)

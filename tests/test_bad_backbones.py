@@ -26,7 +26,7 @@ def bench(pytester: pytest.Pytester) -> pytest.Pytester:
             return 42
         """,
     )
-    pytester.makeini("[pytest]\naddopts = -k 'not digit-scenes'\n")
+    pytester.makeini("[pytest]\naddopts = -k 'not scenes'\n")
     state = timm.create_model("test_resnet", num_classes=0).state_dict()
     folder = pytester.path
     torch.save(state, folder / "good.pth")

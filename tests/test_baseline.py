@@ -177,6 +177,7 @@ def test_every_mini_measure_was_measured_under_todays_protocol() -> None:
     from bob_gauntlet.datasets.catalog import CATALOG
     from bob_gauntlet.protocols.adversarial import Adversarial
     from bob_gauntlet.protocols.calibration import Calibration
+    from bob_gauntlet.protocols.detection import Detection, OODDetection
     from bob_gauntlet.protocols.efficiency import Efficiency
     from bob_gauntlet.protocols.finetune import FineTune
     from bob_gauntlet.protocols.knn import KNN
@@ -204,6 +205,8 @@ def test_every_mini_measure_was_measured_under_todays_protocol() -> None:
         OOD(head=FineTune()),
         Adversarial(head=FineTune()),
         Adversarial(head=FineTune(), epsilon_255=2),
+        *(Detection(mode=mode) for mode in ("frozen", "finetune", "scratch")),
+        *(OODDetection(Detection(mode=mode, masks=False)) for mode in ("frozen", "finetune")),
     )
     by_id = {recipe.id: recipe for recipe in recipes}
     for score in baseline.read_scores(MINI):

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmarks import finetuning, mini, paired, pipeline, plain_timm, reuse
+from benchmarks import detection, finetuning, mini, paired, pipeline, plain_timm, reuse
 from benchmarks.photo_files import CLASSES, photo_files
 from bob_gauntlet.backbones.backbone import Backbone
 from bob_gauntlet.backbones.loading import load
@@ -154,6 +154,55 @@ def test_the_pipeline_has_a_rate_for_every_side(backbone: Backbone, images: Spli
     assert list(found) == list(pipeline.SIDES)
     assert all(len(rates) == 2 and min(rates) > 0 for rates in found.values())
     assert torch.backends.cudnn.allow_tf32 == before
+
+
+@pytest.fixture(scope="module")
+def detecting() -> detection.Bench:
+    """A small network, on small scenes."""
+    network = load(resolve("random:test_resnet", UserConfig(Path())))
+    thinner = {"channels": 16, "linear": 16, "proposals": (50, 20)}
+    return detection.Bench(network, load_dataset("photo-scenes")["train"], 64, 8, thinner)
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_a_detectors_step_is_timed(detecting: detection.Bench) -> None:
+    """Most of it is mmdet's model; the timers are gone after."""
+    step, backward = detection.Trainer._step, torch.Tensor.backward
+    found, rate = detection.share(detecting, 2)
+    assert 0.3 < found < 1
+    assert rate > 0
+    assert (step, backward) == (detection.Trainer._step, torch.Tensor.backward)
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_a_detector_has_seconds_of_every_kind(detecting: detection.Bench) -> None:
+    """Steps of each mode and of mmengine's Runner, memory, batches of the evaluation, a loader's scenes."""
+    assert list(detection.paces(detecting, 1)) == ["frozen", "finetune"]
+    seconds = detection.beside_mmdet(detecting, 1)
+    assert set(seconds) == {"ours", "mmdet"}
+    assert min(min(taken) for taken in seconds.values()) > 0
+    assert detection.peak(detecting, "frozen") > -detection.resident()
+    assert min(detection.evaluated(detecting, 4, 1)["four"]) > 0
+    assert min(detection.rates(detecting, detecting.course().scaling, 4, 1)) > 0
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_mmengines_step_is_of_the_same_loss(detecting: detection.Bench) -> None:
+    """The same detector, images and objects: the gradients of one batch are equal on both roads."""
+    ours, theirs = detecting.trainer(), detecting.trainer()
+    batch = next(iter(ours.stream.epoch(0)))
+    torch.manual_seed(0)
+    ours._step(batch)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(detection.Bench, "trainer", lambda on: theirs)
+        call = detection.runners_step(detecting, batch)
+    torch.manual_seed(0)
+    call()
+    # a tenth of the gradients
+    moments = [[state["exp_avg"] for state in one.optimiser.state.values()] for one in (ours, theirs)]
+    assert len(moments[0]) == len(moments[1]) > 50
+    assert max(float(moment.abs().max()) for moment in moments[0]) > 1e-3
+    assert all(torch.allclose(a, b, rtol=1e-3, atol=1e-6) for a, b in zip(*moments, strict=True))
 
 
 def test_the_pipeline_needs_a_gpu(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

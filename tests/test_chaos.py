@@ -27,7 +27,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def folder(tmp_path: Path) -> Path:
     """A folder with the quick suite."""
     (tmp_path / "test_quick.py").write_text(SUITE)
-    (tmp_path / "pytest.ini").write_text("[pytest]\ntestpaths = test_quick.py\naddopts = -k 'not digit-scenes'\n")
+    (tmp_path / "pytest.ini").write_text("[pytest]\ntestpaths = test_quick.py\naddopts = -k 'not scenes'\n")
     return tmp_path
 
 

@@ -1,13 +1,7 @@
 """Every classification setting of the paper, by the real suites on small trees, and datasets of a user's own."""
 
-import json
 import math
-import os
 import re
-import subprocess
-import sys
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -15,12 +9,13 @@ from click.testing import CliRunner
 
 from bob_gauntlet.artifacts import Artifacts
 from bob_gauntlet.cli import main
-from bob_gauntlet.scores import Score
+from bob_gauntlet.datasets.catalog import CATALOG
 from bob_gauntlet.settings import SETTINGS, of_user
 from bob_gauntlet.store import Store
+from tests.datasets.trees import DETECTION as OBJECTS
 from tests.datasets.trees import TREES, noise, roles, write_csv
+from tests.sessions import Ran, suites
 
-ROOT = Path(__file__).parents[1]
 TOML = """
 [backbones]
 tiny = { spec = "random:vit_tiny_patch16_224,img_size=32,embed_dim=16,depth=2,num_heads=1", size = 32 }
@@ -36,10 +31,11 @@ multi_label = true
 train = "tags/train.csv"
 test = "tags/test.csv"
 """
-START = "import pytest, sys; code = pytest.main(); print('torch' in sys.modules and 'with torch'); sys.exit(code)"
-CUT = ("--scale=paper", "--bob-limit=8", "--bob-max-steps=2", "--bob-data=data")
+CUT = ("--scale=paper", "--bob-limit=8", "--bob-max-steps=2", "--bob-data=data", "-k", "not detection")
 PAPER = [s for s in SETTINGS.values() if "paper" in s.scales]
-MEASURED = {s.id for s in PAPER if not s.planned}
+DETECTION = {s.id for s in PAPER if "detection" in s.protocol}
+"""They have sessions of their own, in test_paper_detection.py."""
+MEASURED = {s.id for s in PAPER if not s.planned} - DETECTION
 PLANNED = sum(s.planned and s.protocol == "retrieval" for s in PAPER)
 """Settings that have a test, and no protocol at paper scale yet."""
 ON_IMAGENET = (
@@ -50,62 +46,13 @@ ON_IMAGENET = (
 """What one fine-tuned network of ImageNet serves."""
 
 
-@dataclass(frozen=True)
-class Ran:
-    """What a session said and left."""
-
-    code: int
-    text: str
-    scores: dict[tuple[str, str], Score]
-
-    def of(self, setting: str) -> list[Score]:
-        """The scores of a setting."""
-        return [score for (name, _), score in self.scores.items() if name == setting]
-
-    def first(self, setting: str) -> Score:
-        """The first of them: top-1, or mean AUC."""
-        return self.of(setting)[0]
-
-    @property
-    def settings(self) -> set[str]:
-        """Those with a score."""
-        return {setting for setting, _ in self.scores}
-
-
-def suites(folder: Path, *options: str) -> Ran:
-    """A session in `folder`, whose bob.toml names backbone and datasets."""
-    out = folder / "scores.json"
-    out.unlink(missing_ok=True)
-    command = [
-        sys.executable, "-c", START, str(ROOT / "suites"), f"--rootdir={ROOT}", f"-c={ROOT / 'pytest.ini'}",
-        "--backbone=tiny", f"--bob-json={out}", *options,
-    ]  # fmt: skip
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "200"}
-    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
-    records = json.loads(out.read_text()) if out.is_file() else []
-    scores = {score.measure: score for score in map(Score.from_dict, records)}
-    return Ran(done.returncode, done.stdout + done.stderr, scores)
-
-
-@pytest.fixture(scope="module")
-def one_core() -> Iterator[None]:
-    """On a busy machine threads that wait for each other are most of the work."""
-    if not hasattr(os, "sched_setaffinity"):
-        yield
-        return
-    cores = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, {max(cores)})
-    yield
-    os.sched_setaffinity(0, cores)
-
-
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory, one_core: None) -> Path:
     """Where sessions start: small trees of all that the paper classifies, and two datasets of the user's own."""
     folder = tmp_path_factory.mktemp("paper")
     (folder / "bob.toml").write_text(TOML)
-    for write in TREES.values():
-        write(folder / "data")
+    for name in TREES.keys() - OBJECTS:
+        TREES[name](folder / "data")
     roles(folder / "mine", ("cat", "dog"), train=12, test=6)
     for role, count in (("train", 24), ("test", 12)):
         rows = [(f"{role}/{i}.png", ("red", "red|blue", "blue", "")[i % 4]) for i in range(count)]
@@ -127,7 +74,7 @@ def mine(folder: Path, paper: Ran) -> Ran:
     return suites(folder, "--dataset=mine", "--dataset=tags", "--bob-report=page.html")
 
 
-def test_every_setting_of_the_paper_is_measured(paper: Ran) -> None:
+def test_every_classification_of_the_paper_is_measured(paper: Ran) -> None:
     """What is planned is skipped and nothing else; every metric is there but top-5 of three classes."""
     assert paper.code == 0, paper.text
     counts = f"measured {len(MEASURED)} settings, 0 were already in the store, {PLANNED} skipped, 0 failed"
@@ -238,12 +185,14 @@ def test_without_data_every_setting_says_what_to_get(folder: Path, paper: Ran) -
     """One line a dataset: where it was looked for, how to get it, which command checks it; exit code 5."""
     found = suites(folder, "--scale=paper", "--bob-data=nothing", "-k", "not efficiency")
     assert found.code == pytest.ExitCode.NO_TESTS_COLLECTED
-    assert f"{len(MEASURED) - 1 + PLANNED} skipped, 0 failed" in found.text
+    assert f"{len(MEASURED | DETECTION) - 1 + PLANNED} skipped, 0 failed" in found.text
     lines = [line for line in found.text.splitlines() if line.startswith("skipped: ")]
-    for name in {SETTINGS[setting].dataset for setting in MEASURED} - {"noise"}:
-        [line] = [line for line in lines if f": {name} is not in" in line]
+    for name in {SETTINGS[setting].dataset for setting in MEASURED | DETECTION} - {"noise"}:
+        # what is made of two is told of the first that is not there
+        needed, before = ("sim10k", f"{name} is made of both: ") if CATALOG[name].combined else (name, "")
+        [line] = [line for line in lines if f": {before}{needed} is not in" in line]
         assert re.search(
-            rf"{name} is not in \S+/nothing/{name}; get it from .+ \(licence: .+\); `bob data {name}`", line
+            rf"{needed} is not in \S+/nothing/{needed}; get it from .+ \(licence: .+\); `bob data {needed}`", line
         )
     assert "no ranking: nothing was measured" in found.text
 
@@ -268,7 +217,7 @@ def test_datasets_of_a_users_own_run_every_classification(mine: Ran) -> None:
     assert mine.settings == {f"{name}@mine" for name in trained + tested} | {f"{name}@tags" for name in trained}
     assert {score.metric for score in mine.scores.values() if score.setting.endswith("@tags")} == {"mean_auc"}
     assert {(f"{name}@mine", "top1") for name in trained + tested} <= set(mine.scores)
-    assert all(not m.ranked for name in trained + tested if (s := of_user(name, "mine")) for m in s.measures)
+    assert all(not m.ranked for name in trained + tested if (s := of_user(name, "mine", "folder")) for m in s.measures)
     assert "6 skipped, 0 failed" in mine.text
     for why in ("the attack needs one", "calibration is about one"):
         assert f"tags of tiny: tags has several labels an image; {why}" in mine.text

@@ -65,30 +65,42 @@ def test_what_runs_today() -> None:
         "calibration-linear-probe@photos",
         "calibration-linear-probe@digits",
         "calibration-finetune@photos",
+        "detection-frozen@photo-scenes",
+        "detection-finetune@photo-scenes",
+        "detection-scratch@photo-scenes",
+        "ood-detection-frozen@fonts-scenes",
+        "ood-detection-finetune@fonts-scenes",
         "efficiency@noise",
     ]
 
 
 def test_what_is_planned_at_paper_scale() -> None:
-    """Detection and retrieval; everything of classification runs."""
-    planned = {s.protocol for s in SETTINGS.values() if s.planned}
-    assert planned == {
-        "detection-frozen",
-        "detection-finetune",
-        "ood-detection-frozen",
-        "ood-detection-finetune",
-        "retrieval",
-    }
+    """Retrieval; everything else runs."""
+    assert {s.protocol for s in SETTINGS.values() if s.planned} == {"retrieval"}
 
 
-def test_a_users_dataset_joins_classification_alone() -> None:
+@pytest.mark.parametrize("mode", ["frozen", "finetune", "scratch"])
+def test_a_users_boxes_join_detection_alone(mode: str) -> None:
+    """Measured, not ranked."""
+    found = of_protocol(f"detection-{mode}", "mini", {"boxes": "coco"})[-1]
+    assert (found.id, found.scales) == (f"detection-{mode}@boxes", ("mini", "paper"))
+    assert [m.metric for m in found.measures] == [
+        "ap_box", "ap50_box", "ap75_box", "ap_mask", "ap50_mask", "ap75_mask",
+    ]  # fmt: skip
+    assert not any(m.ranked for m in found.measures)
+    assert of_user(f"detection-{mode}", "boxes", "folder") is None
+    assert of_user("finetune", "boxes", "coco") is None
+    assert of_user(f"ood-detection-{mode}", "boxes", "coco") is None
+
+
+def test_a_users_images_join_classification_alone() -> None:
     """Measured, not ranked; there is nothing to rank it against."""
-    found = of_protocol("finetune", "paper", ["mine"])[-1]
+    found = of_protocol("finetune", "paper", {"mine": "folder"})[-1]
     assert (found.id, found.scales) == ("finetune@mine", ("mini", "paper"))
     assert {m.metric for m in found.measures} == {"top1", "top5", "mean_auc"}
     assert not any(m.ranked for m in found.measures)
-    assert of_user("retrieval", "mine") is None
-    assert of_user("ood-finetune", "mine") is None
+    assert of_user("retrieval", "mine", "folder") is None
+    assert of_user("ood-finetune", "mine", "folder") is None
     assert {m.task for m in of_user("calibration-finetune", "mine").measures} == {"Cal"}  # type: ignore[union-attr]
     assert {m.task for m in of_user("adversarial-linear-probe-eps2", "mine").measures} == {"Adv"}  # type: ignore[union-attr]
 

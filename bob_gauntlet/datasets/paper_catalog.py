@@ -1,5 +1,8 @@
 """The datasets of the paper, which a user gets from their publishers."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from bob_gauntlet.datasets.spec import DatasetSpec
 
 
@@ -25,7 +28,7 @@ def _paper(
     )
 
 
-_OVERRIDES = {
+_OVERRIDES: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
     # paper, 3.3: 10 epochs of batches of 64 at one rate
     "visda-2017": {
         "finetune": {"epochs": 10, "batch": 64, "lrs": (1e-3,), "scratch_lrs": (), "weight_decays": (5e-2,)},
@@ -44,6 +47,13 @@ _OVERRIDES = {
             "erasing": 0.0,
             "auto_augment": "rand-m6-mstd0.5-inc1",
         }
+    },
+    # MMDetection's for LVIS (Gupta et al., CVPR 2019): rare classes more often, more and less sure detections
+    "lvis-v1": {"detection-finetune": {"rare_below": 1e-3, "detections": 300, "least_score": 1e-4}},
+    # the original's configurations: jitter for every backbone, tests at 1024 x 512, one rate
+    "sim10k-cityscapes": {
+        f"detection-{mode}": {"augmentation": "jitter", "jitter_short": 512, "lrs": (1e-4,)}
+        for mode in ("frozen", "finetune")
     },
 }
 _SHIFTED = ("imagenet-a", "imagenet-r", "imagenet-sketch", "imagenet-v2")

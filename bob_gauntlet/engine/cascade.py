@@ -35,6 +35,8 @@ class Heads:
     anchors: int = 256
     regions: int = 512
     proposals: tuple[int, int] = (2000, 1000)
+    # points a side at which RoIAlign reads each of a region's parts; 0 for as many as the region has pixels there
+    samples: int = 0
     # detections of an image, at least that sure
     detections: int = 100
     least_score: float = 0.05
@@ -86,7 +88,7 @@ def _regions(heads: Heads, classes: int, strides: Sequence[float]) -> dict[str, 
     def extractor(size: int) -> dict[str, Any]:
         return {
             "type": "SingleRoIExtractor",
-            "roi_layer": {"type": "RoIAlign", "output_size": size, "sampling_ratio": 0},
+            "roi_layer": {"type": "RoIAlign", "output_size": size, "sampling_ratio": heads.samples},
             "out_channels": heads.channels,
             "featmap_strides": list(strides[:-1]),
             # a region of 112 of the finest map's steps, or 448 px on strides 4 to 32, is the coarsest map's

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from pycocotools import mask as coco
+from faster_coco_eval.core import mask as coco
 
 from bob_gauntlet.artifacts import Arrays, digest
 from bob_gauntlet.backbones.backbone import Backbone

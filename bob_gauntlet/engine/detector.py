@@ -85,11 +85,16 @@ class Detector(Trainable):
     def loss(self, scenes: Sequence[Scene]) -> torch.Tensor:
         """Of all heads, a mean over the images."""
         images, samples = self._inputs(scenes)
+        # mmdet stops where no anchor lies inside an image: a strip counts padding until one of 8 steps does
+        least = int(9 * self.model.rpn_head.prior_generator.strides[0][0])
+        for sample in samples:
+            sample.set_metainfo({"img_shape": tuple(max(side, least) for side in sample.img_shape)})
         losses: dict[str, Any] = self.model.loss(images, samples)
         total: torch.Tensor = self.model.parse_losses(losses)[0]
         return total
 
     @torch.no_grad()
+    @mmdet_ops.unwarned()
     def detect(self, scenes: Sequence[Scene], *, masks: bool = True) -> list[Any]:
         """mmdet's instances of each image, in pixels of the original; all scenes are padded to one size.
 
@@ -161,7 +166,8 @@ def _body(backbone: Backbone, design: Design, seed: int) -> tuple[nn.Module, flo
 
 def _widths(copy: Backbone, strides: Sequence[int]) -> list[int]:
     """Channels of each map, found by asking for those of an image that is not square."""
-    sides = (4 * max(32, strides[-1]), 3 * max(32, strides[-1]))
+    side = -(-32 // strides[-1]) * strides[-1]
+    sides = (4 * side, 3 * side)
     try:
         with torch.no_grad():
             maps = copy.feature_maps(torch.zeros(1, 3, *sides, device=copy.device))[-len(strides) :]

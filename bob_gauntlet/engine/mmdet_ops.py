@@ -5,6 +5,9 @@ mmcv looks for them in its extension `mmcv._ext`, which its wheels for today's t
 
 import logging
 import types
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from importlib.machinery import ModuleSpec
 from importlib.metadata import PackageNotFoundError, distribution
@@ -34,19 +37,35 @@ def prepare() -> None:
     absent = [name for name in ("mmengine", "mmcv", "mmdet", "pycocotools", "faster_coco_eval") if not find_spec(name)]
     if absent:
         raise MissingError(f"detection needs {', '.join(absent)}: {_INSTALL}")
+    if "mmdet.structures" in modules and not _compiled():
+        raise BobError(
+            "mmdet was imported before mmcv had its operators, and does without: call prepare() of "
+            "bob_gauntlet.engine.mmdet_ops first"
+        )
     stand_in()
     try:
-        import mmdet.models  # noqa: F401  (fills its registry)
-        from mmengine.logging import MMLogger
-    except ImportError as error:
-        raise MissingError(f"mmdet cannot be imported ({error}): {_INSTALL}") from error
+        with unwarned():
+            import mmdet.models  # noqa: F401  (fills its registry)
+            from mmengine.logging import MMLogger
+    # mmdet asserts the versions of the others
+    except (ImportError, AssertionError) as error:
+        said = str(error).partition("\n")[0]
+        raise MissingError(f"mmdet cannot be imported ({said}): {_INSTALL}") from error
     # it logs four lines a parameter
     MMLogger.get_current_instance().setLevel(logging.ERROR)
 
 
+@contextmanager
+def unwarned() -> Iterator[None]:
+    """Inside, what mmdet and its own packages warn of, which no user can mend, is not shown."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module=r"mm(det|cv|engine)\b")
+        yield
+
+
 def stand_in() -> bool:
     """Put the stand-in for `mmcv._ext` in place; False where a compiled one, or another, is there already."""
-    if "mmcv._ext" in modules or find_spec("mmcv._ext") is not None:
+    if _compiled():
         return False
     module: Any = _Operators("mmcv._ext")
     module.__spec__ = ModuleSpec("mmcv._ext", loader=None)
@@ -103,6 +122,10 @@ def nms(boxes: torch.Tensor, scores: torch.Tensor, iou_threshold: float, offset:
         boxes = boxes + boxes.new_tensor([0, 0, offset, offset])
     kept: torch.Tensor = torch.ops.torchvision.nms(boxes, scores, float(iou_threshold))
     return kept
+
+
+def _compiled() -> bool:
+    return "mmcv._ext" in modules or find_spec("mmcv._ext") is not None
 
 
 def _average(how: dict[str, Any]) -> None:

@@ -64,8 +64,10 @@ class Normed(nn.Module):
         self.then = then
 
     def forward(self, maps: Sequence[torch.Tensor]) -> tuple[torch.Tensor, ...]:
-        """What comes after, of the normalised maps."""
-        found: tuple[torch.Tensor, ...] = self.then(
-            tuple(norm(one) for norm, one in zip(self.norms, maps, strict=True))
-        )
-        return found
+        """What comes after, of the normalised maps, in float32 whatever the arithmetic.
+
+        mmdet casts regions to the maps' dtype; bfloat16 would move their corners by pixels, and torchvision's RoIAlign
+        has no gradient in it.
+        """
+        found = self.then(tuple(norm(one) for norm, one in zip(self.norms, maps, strict=True)))
+        return tuple(one.float() for one in found)

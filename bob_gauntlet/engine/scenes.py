@@ -15,7 +15,7 @@ from torchvision.transforms import v2
 from bob_gauntlet.datasets.dataset import Split
 from bob_gauntlet.datasets.objects import Objects
 from bob_gauntlet.engine.stream import Stream
-from bob_gauntlet.engine.transforms import image_or_grey
+from bob_gauntlet.engine.transforms import grey, image_or_grey
 from bob_gauntlet.errors import BobError
 
 Training = Literal["as tests", "multi-scale", "jitter"]
@@ -164,15 +164,14 @@ def scaled(
 
 
 def annotated(split: Split, index: int) -> tuple[Image.Image, Objects, str]:
-    """An image, its objects, and why it is grey, if it is. BobError where it is not of the size that is annotated."""
+    """An image, its objects, and why it is grey, if it is: unreadable, or of another size than is annotated."""
     assert split.objects is not None, split.role
     objects = split.objects[index]
-    image, reason = image_or_grey(split, index, (objects.width, objects.height))
-    if image.size != (objects.width, objects.height):
-        raise BobError(
-            f"{split.ids[index]} has {image.width} x {image.height} pixels, and its annotation is of {objects.width} x "
-            f"{objects.height}; get image or annotation anew"
-        )
+    size = objects.width, objects.height
+    image, reason = image_or_grey(split, index, size)
+    if image.size != size:
+        reason = f"{split.ids[index]} (of {image.width} x {image.height} pixels, annotated as {size[0]} x {size[1]})"
+        image = grey(size)
     return image, objects, reason
 
 
@@ -197,7 +196,7 @@ def repeat_factors(split: Split, threshold: float) -> np.ndarray:
 
 def bitmaps(objects: Objects, kept: np.ndarray) -> np.ndarray:
     """(n, height, width) uint8 {0, 1} masks of the objects at `kept`."""
-    from pycocotools import mask as coco
+    from faster_coco_eval.core import mask as coco
 
     height, width = objects.height, objects.width
     found = np.zeros((len(kept), height, width), np.uint8)
@@ -246,7 +245,7 @@ def _resizing(scaling: Scaling) -> Sequence[v2.Transform]:
         return [_Fit(scaling)]
     if scaling.training == "jitter":
         whole = (scaling.long, scaling.long)
-        return [v2.ScaleJitter(whole, (0.1, 2.0)), _Crop(scaling.long, scaling.long)]
+        return [_Jitter(whole, (0.1, 2.0)), _Crop(scaling.long, scaling.long)]
     sizes = list(range(480, 801, 32))
     plain = v2.RandomShortestSize(sizes, max_size=scaling.long)
     crop = v2.Compose([v2.RandomShortestSize([400, 500, 600]), _Crop(384, 600), plain])
@@ -265,6 +264,13 @@ class _Fit(v2.Transform):  # type: ignore[misc]
 
     def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
         return self._call_kernel(v2.functional.resize, inpt, size=params["size"])
+
+
+class _Jitter(v2.ScaleJitter):  # type: ignore[misc]
+    """torchvision's, with a pixel each way at least."""
+
+    def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
+        return {"size": tuple(max(1, side) for side in super().make_params(flat_inputs)["size"])}
 
 
 class _Crop(v2.Transform):  # type: ignore[misc]

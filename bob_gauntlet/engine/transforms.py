@@ -47,7 +47,12 @@ def image_or_grey(split: Split, index: int, size: tuple[int, int]) -> tuple[Imag
     try:
         return split.image(index), ""
     except UnreadableImage as error:
-        return Image.new("RGB", size, (128, 128, 128)), str(error)
+        return grey(size), str(error)
+
+
+def grey(size: tuple[int, int]) -> Image.Image:
+    """What stands for an image that cannot be read, of that width and height."""
+    return Image.new("RGB", size, (128, 128, 128))
 
 
 def normalise(images: torch.Tensor, transform: InputTransform) -> torch.Tensor:

@@ -1,7 +1,7 @@
 """Object detection and instance segmentation: Cascade Mask R-CNN on a backbone, by MMDetection."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
@@ -54,18 +54,19 @@ class Detection:
         "epochs": 8,
         "drops": (6, 7),
         "warmup_steps": 20,
-        "batch": 8,
-        "micro_batch": 8,
-        "lrs": (1e-3,),
+        "batch": 4,
+        "micro_batch": 4,
+        "lrs": (5e-4,),
         "drop_path": 0.0,
         "clip": 10.0,
         "augmentation": "as tests",
         "short_side": 128,
         "long_side": 160,
-        "channels": 64,
+        "channels": 32,
         "linear": 128,
         "anchors": 128,
-        "regions": 64,
+        "regions": 24,
+        "samples": 2,
         "proposals": (200, 100),
         "detections": 20,
         "amp": False,
@@ -103,6 +104,8 @@ class Detection:
     proposals: tuple[int, int] = (2000, 1000)
     detections: int = 100
     least_score: float = 0.05
+    # points a side at which RoIAlign reads each part of a region; 0 for as many as there are pixels
+    samples: int = 0
     # share of images below which a class is seen more often; 0 for none
     rare_below: float = 0.0
     # bfloat16, or float16, on a GPU
@@ -114,8 +117,9 @@ class Detection:
         return f"detection-{self.mode}"
 
     def evaluate(self, backbone: "Backbone", dataset: "Dataset", run: "Run") -> Iterator[Measured]:
-        """Average precision of boxes and of masks in %: means over the seeds."""
-        yield from tested(self, backbone, dataset, run, canonical(self))
+        """Average precision of boxes and of masks in %: means over the seeds. Of boxes alone where no mask is there."""
+        own = self if _has_masks(dataset) else replace(self, masks=False)
+        yield from tested(own, backbone, dataset, run, canonical(own))
 
     def detectors(
         self, backbone: "Backbone", dataset: "Dataset", run: "Run", form: dict[str, Any]
@@ -149,7 +153,7 @@ class Detection:
         paper, one_map = self.fidelity == "paper", len(strides) == 1
         heads = Heads(
             masks=self.masks, channels=self.channels, linear=self.linear, anchors=self.anchors, regions=self.regions,
-            proposals=self.proposals, detections=self.detections, least_score=self.least_score,
+            proposals=self.proposals, detections=self.detections, least_score=self.least_score, samples=self.samples,
             proposal_convs=2 if paper and one_map else 1, norm="batch" if paper and not one_map else "layer",
             box_loss="smooth-l1" if paper and one_map else "giou",
         )  # fmt: skip
@@ -217,13 +221,24 @@ def tested(
     Values of examples are jackknife pseudo-values, which `metrics.jackknife` explains.
     """
     found = recipe.detectors(backbone, dataset, run, form)
+    # needs what `detectors` has asked for
+    from bob_gauntlet.engine.pictures import keep_pictures
+
     split = dataset[dataset.reported(recipe.fidelity)]
     detections = [each.detections(split, run) for each in found]
     selection = "on the reported images, as in the original" if recipe.fidelity == "paper" else "on validation images"
     details = details_of(found, run.seeds, f"highest box AP {selection} after the last epoch")
     details["detections"] = {"kind": "detections", "key": found[0].detections_key(split)}
-    for kind in ("box", "mask") if recipe.masks else ("box",):
-        yield from _measured(detections, dataset, split, kind, details)
+    kinds: tuple[Kind, ...] = ("box", "mask") if recipe.masks else ("box",)
+    first, *others = (each for kind in kinds for each in _measured(detections, dataset, split, kind, details))
+    seen = keep_pictures(detections[0], details["detections"]["key"], split, dataset.classes, run)
+    yield replace(first, details={**first.details, "pictures": seen})
+    yield from others
+
+
+def _has_masks(dataset: "Dataset") -> bool:
+    """Whether every object has one."""
+    return all(len(one.masks) == len(one) for split in dataset.splits.values() for one in split.objects or ())
 
 
 def _measured(

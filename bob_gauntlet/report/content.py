@@ -1,9 +1,11 @@
 """What a report says, whatever its file format: gathered once, laid out by html, markdown, layout."""
 
+import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import version
+from typing import Any
 
 from bob_gauntlet.artifacts import Artifacts
 from bob_gauntlet.pools import Pool
@@ -45,6 +47,8 @@ class Report:
     # UTC, ISO 8601
     created: str = ""
     command: str = ""
+    # (backbone, setting) -> test images with what is on them and what a detector found, as `engine.pictures` kept them
+    pictures: Mapping[tuple[str, str], Mapping[str, Any]] = field(default_factory=dict)
 
 
 def gather(
@@ -83,7 +87,19 @@ def gather(
         outcomes=tuple(outcomes),
         created=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         command=command,
+        pictures=_pictures(scores, artifacts) if artifacts else {},
     )
+
+
+def _pictures(scores: Sequence[Score], artifacts: Artifacts) -> dict[tuple[str, str], Mapping[str, Any]]:
+    """Those that scores say where they are, and that are still there."""
+    found = {}
+    for score in scores:
+        where = score.provenance.get("pictures")
+        kept = artifacts.peek(where["kind"], where["key"]) if where else None
+        if kept is not None:
+            found[score.backbone, score.setting] = json.loads(kept["json"].tobytes())
+    return found
 
 
 def versions() -> dict[str, str]:

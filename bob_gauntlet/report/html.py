@@ -13,6 +13,7 @@ from bob_gauntlet.report.html_convergence import convergence
 from bob_gauntlet.report.html_figures import figures_of
 from bob_gauntlet.report.html_headline import cards, headline
 from bob_gauntlet.report.html_origins import origins
+from bob_gauntlet.report.html_pictures import sights
 from bob_gauntlet.report.html_profile import profile
 from bob_gauntlet.report.html_reliability import reliability
 from bob_gauntlet.report.html_tables import heat, over_datasets, rank_table, tally, unscored, verdict, verdicts
@@ -34,6 +35,7 @@ SECTIONS = {
     "versus": "One against another",
     "heat": "Every setting",
     "figures": "Figures",
+    "pictures": "Detections",
     "convergence": "Convergence",
     "reliability": "Reliability",
     "changes": "Changes",
@@ -88,6 +90,7 @@ def _content(report: Report) -> dict[str, Any]:
         "headline": headline(report, shown),
         **told,
         "versus": [(card.title, found) for card in shown if (found := report.versus.get(card.name))],
+        "pictures": sights(report),
         "convergence": convergence(report),
         "reliability": reliability(report),
         "changes": report.changes,

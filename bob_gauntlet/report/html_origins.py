@@ -12,7 +12,7 @@ from bob_gauntlet.settings import SETTINGS
 Facts = Mapping[str, str]
 """What was used -> which, in the order of a page."""
 
-_TOLD = ("stderr", "n", "metrics", "command", "started", "versions", "seeds", "curve")
+_TOLD = ("stderr", "n", "metrics", "command", "started", "versions", "seeds", "curve", "pictures")
 """Provenance that the table of scores shows, or that has a place of its own."""
 
 

@@ -1,6 +1,7 @@
 """The HTML page in a browser: it loads alone, sorts, filters, names what is pointed at, and can be read."""
 
 import importlib.util
+import io
 import shutil
 from collections.abc import Iterator
 from dataclasses import replace
@@ -8,11 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from PIL import Image
 
 from bob_gauntlet import pools
 from bob_gauntlet.report.content import Outcome, gather
 from bob_gauntlet.report.html import page as html
 from bob_gauntlet.scores import Score
+from tests.report.test_html_pictures import box, detection, kept, picture
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -92,6 +95,10 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         "trained": gather(mini, {name: [trained(s, name) for s in own] for name in (EVIL, "one " * 30, "another")}),
         "mini": gather(mini, {EVIL: own}, before=before, since=EVIL, outcomes=outcomes, command=EVIL),
     }
+    marks = [detection(EVIL, 3), box("d", 1, 0.9, (120, 10, 40, 30))]
+    seen = kept(*(picture([box("a", 0)], marks, hue=hue) for hue in (10, 90, 200)))
+    shown = {(name, f"detection-{mode}@a"): seen for name in (EVIL, "another") for mode in ("frozen", "finetune")}
+    reports["trained"] = replace(reports["trained"], pictures=shown)
     folder = tmp_path_factory.mktemp("pages")
     for name, report in reports.items():
         (folder / f"{name}.html").write_text(html(report), encoding="utf-8")
@@ -229,6 +236,31 @@ def test_pointing_at_a_curve_names_the_epoch(browser: "Browser", files: dict[str
         page.mouse.move(*centre(knot))
         told = f"{EVIL}\nepoch 3: validation {90 - len(EVIL) / 3:.2f}%\ntraining loss 0.5"
         assert page.locator("#tip").inner_text() == told
+
+
+@pytest.mark.parametrize("place", [0, 3], ids=["new", "again"])
+def test_marks_have_their_colours_where_they_were_found(browser: "Browser", files: dict[str, Path], place: int) -> None:
+    """On grey: edges of found boxes, the inside of a mask, dashes of a true box; also where an image stands again."""
+    cyan, green, grey = (76, 224, 230), (143, 240, 90), (10, 10, 10)
+    with Visit(browser, files["trained"]) as page:
+        shown = page.locator("#pictures .picture[role=img]").nth(place)
+        shown.scroll_into_view_if_needed()
+        image = Image.open(io.BytesIO(shown.screenshot())).convert("RGB")
+
+    def seen(x: float, y: float) -> Any:
+        return image.getpixel((round(x * image.width / 200), round(y * image.width / 200)))
+
+    assert seen(150, 60) == pytest.approx(grey, abs=3)
+    for x, y, colour in ((120, 25, cyan), (160, 25, cyan), (99.5, 75, green)):
+        edge = [seen(x + step / 2, y) for step in (-1, 0, 1)]
+        assert any(near == pytest.approx(colour, abs=12) for near in edge), edge
+        assert seen(x + 3, y) == pytest.approx(grey, abs=3)
+    # 38% of the colour over the grey, and beside the mask inside the box none
+    assert seen(12, 90) == pytest.approx([0.38 * colour + 0.62 * 10 for colour in green], abs=4)
+    assert seen(80, 60) == pytest.approx(grey, abs=3)
+    dashed = [max(min(seen(x / 4, 30 + step / 2)) for step in (-1, 0, 1)) for x in range(4 * 22, 4 * 58)]
+    assert max(dashed) > 230
+    assert min(dashed) < 60
 
 
 def centre(locator: Any) -> tuple[float, float]:

@@ -1,0 +1,338 @@
+"""Detection end to end on tiny scenes: its heads, its grid, what it yields, and what it says where it cannot."""
+
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from torch import nn
+
+from bob_gauntlet.backbones.backbone import Backbone
+from bob_gauntlet.datasets.dataset import Dataset
+from bob_gauntlet.engine.cascade import configuration
+from bob_gauntlet.engine.detector import Detector
+from bob_gauntlet.engine.scenes import Scaling
+from bob_gauntlet.errors import BobError, MissingError
+from bob_gauntlet.metrics.detection import average_precision, federated_average_precision
+from bob_gauntlet.protocols.detection import CARVED, Detection, OODDetection
+from bob_gauntlet.protocols.recipe import Measured, at_scale, canonical, with_fidelity
+from tests.engine import shapes
+from tests.engine.test_detecting import never
+
+from .synthetic import run_in
+
+THIN = Detection(
+    epochs=2, drops=(1,), warmup_steps=2, batch=4, micro_batch=4, lrs=(1e-3,), augmentation="as tests", short_side=64,
+    long_side=96, channels=8, linear=16, regions=8, anchors=16, proposals=(20, 10), detections=5,
+)  # fmt: skip
+BOXES = replace(THIN, masks=False)
+NAMES = [f"{metric}_{kind}" for kind in ("box", "mask") for metric in ("ap", "ap50", "ap75")]
+
+
+def measure(
+    recipe: Any, folder: Path, dataset: Dataset | None = None, backbone: Backbone | None = None, **options: Any
+) -> dict[str, Measured]:
+    """Metric -> what was measured."""
+    found = recipe.evaluate(backbone or shapes.backbone(), dataset or shapes.dataset(), run_in(folder, **options))
+    return {each.metric: each for each in found}
+
+
+def heads(kind: str, **changes: Any) -> Detector:
+    """The recipe's own on a backbone, thinner."""
+    recipe = replace(Detection(channels=16, linear=32, anchors=16, regions=8), **changes)
+    return Detector(shapes.backbone(kind), recipe._course(shapes.backbone(kind), 2).design, 0)
+
+
+def shapes_of(detector: Detector) -> dict[str, tuple[int, ...]]:
+    """Every parameter of the heads."""
+    return {
+        name: tuple(parameter.shape)
+        for name, parameter in detector.model.named_parameters()
+        if name.startswith(("rpn_head", "roi_head"))
+    }
+
+
+def test_every_backbone_has_the_same_heads() -> None:
+    """Under fidelity "sound": four convolutions with layer norm and a linear layer in each box head, GIoU."""
+    courses = {kind: Detection()._course(shapes.backbone(kind), 2) for kind in shapes.KINDS}
+    assert len({course.design for course in courses.values()}) == 1
+    own = courses["resnet"].design.heads
+    assert (own.norm, own.box_loss, own.proposal_convs, own.box_convs, own.mask_convs) == ("layer", "giou", 1, 4, 4)
+    assert (own.channels, own.linear, own.anchors, own.regions, own.proposals) == (256, 1024, 256, 512, (2000, 1000))
+    made = {kind: heads(kind) for kind in ("resnet", "swin", "vit 16", "vit 14")}
+    assert len({tuple(shapes_of(detector).items()) for detector in made.values()}) == 1
+    for detector in made.values():
+        [*boxes] = detector.model.roi_head.bbox_head
+        assert [type(m).__name__ for m in boxes[0].modules()].count("LayerNorm2d") == 4
+        assert {type(head.loss_bbox).__name__ for head in boxes} == {"GIoULoss"}
+        assert {head.loss_bbox.loss_weight for head in boxes} == {10.0}
+        assert all(head.reg_decoded_bbox and head.reg_class_agnostic for head in boxes)
+        assert isinstance(detector.model.rpn_head.rpn_conv, nn.Conv2d)
+
+
+def test_the_papers_heads_differ() -> None:
+    """PROTOCOLS 1.7: of one stride layer norm, smooth L1, two convolutions before the proposals; others not."""
+    several, one = (heads(kind, fidelity="paper") for kind in ("resnet", "vit 16"))
+    expected = (several, "BatchNorm2d", "GIoULoss", True), (one, "LayerNorm2d", "SmoothL1Loss", False)
+    for detector, norm, loss, decoded in expected:
+        [*boxes] = detector.model.roi_head.bbox_head
+        names = [type(m).__name__ for m in boxes[0].modules()]
+        assert names.count(norm) == 4
+        assert names.count("LayerNorm2d") + names.count("BatchNorm2d") == 4
+        assert {type(head.loss_bbox).__name__ for head in boxes} == {loss}
+        assert {head.reg_decoded_bbox for head in boxes} == {decoded}
+        assert detector.design.imagenet_pixels
+        assert detector.transform.mean == (0.485, 0.456, 0.406)
+    assert isinstance(several.model.rpn_head.rpn_conv, nn.Conv2d)
+    two = [type(m).__name__ for m in one.model.rpn_head.rpn_conv]
+    assert two == ["Conv2d", "LayerNorm2d", "ReLU"] * 2
+    assert not Detection()._course(shapes.backbone(), 2).design.imagenet_pixels
+
+
+def test_the_cascade_is_the_papers() -> None:
+    """Cai and Vasconcelos (CVPR 2018): overlaps of 0.5, 0.6 and 0.7, losses that count 1, 1/2 and 1/4."""
+    made = configuration(Detection()._course(shapes.backbone(), 2).design.heads, 2, (4, 8, 16, 32, 64))
+    stages = made["train_cfg"]["rcnn"]
+    assert [each["assigner"]["pos_iou_thr"] for each in stages] == [0.5, 0.6, 0.7]
+    assert [each["assigner"]["neg_iou_thr"] for each in stages] == [0.5, 0.6, 0.7]
+    assert [each["sampler"]["num"] for each in stages] == [512] * 3
+    assert {each["sampler"]["pos_fraction"] for each in stages} == {0.25}
+    assert all(each["sampler"]["add_gt_as_proposals"] for each in stages)
+    region = made["roi_head"]
+    assert (region["num_stages"], region["stage_loss_weights"]) == (3, [1.0, 0.5, 0.25])
+    deviations = [each["bbox_coder"]["target_stds"] for each in region["bbox_head"]]
+    assert deviations == [[0.1, 0.1, 0.2, 0.2], [0.05, 0.05, 0.1, 0.1], [0.033, 0.033, 0.067, 0.067]]
+    # a region of up to 112 px is read from the map of stride 4, as in FPN
+    assert region["bbox_roi_extractor"]["finest_scale"] == 56
+    assert region["mask_roi_extractor"]["roi_layer"]["output_size"] == 14
+    proposals = made["train_cfg"]["rpn"]
+    assert (proposals["assigner"]["pos_iou_thr"], proposals["assigner"]["neg_iou_thr"]) == (0.7, 0.3)
+    assert (proposals["assigner"]["min_pos_iou"], proposals["assigner"]["match_low_quality"]) == (0.3, True)
+    assert (proposals["sampler"]["num"], proposals["sampler"]["pos_fraction"]) == (256, 0.5)
+    assert made["train_cfg"]["rpn_proposal"]["max_per_img"] == 2000
+    tests = made["test_cfg"]
+    assert (tests["rpn"]["max_per_img"], tests["rpn"]["nms"]["iou_threshold"]) == (1000, 0.7)
+    assert (tests["rcnn"]["score_thr"], tests["rcnn"]["max_per_img"]) == (0.05, 100)
+    assert tests["rcnn"]["nms"] == {"type": "nms", "iou_threshold": 0.5}
+    assert made["rpn_head"]["anchor_generator"]["scales"] == [8]
+    assert made["rpn_head"]["anchor_generator"]["ratios"] == [0.5, 1.0, 2.0]
+
+
+def test_how_images_are_shown() -> None:
+    """DETR's sizes, and large-scale jitter for a backbone of one stride; padded to multiples of it and of 32."""
+    recipe = Detection()
+    assert recipe._scaling((4, 8, 16, 32)) == Scaling(800, 1333, "multi-scale", 32)
+    assert recipe._scaling((4, 8, 16, 32, 64)) == Scaling(800, 1333, "multi-scale", 64)
+    assert recipe._scaling((16,)) == Scaling(1024, 1024, "jitter", 32)
+    assert recipe._scaling((14,)) == Scaling(1024, 1024, "jitter", 42)
+    assert replace(recipe, augmentation="as tests")._scaling((16,)) == Scaling(800, 1333, "as tests", 32)
+    jitter = replace(recipe, augmentation="jitter", jitter_side=640, jitter_short=480)
+    assert jitter._scaling((4, 8)) == Scaling(480, 640, "jitter", 32)
+
+
+def test_every_field_comes_to_the_trainer() -> None:
+    """Of the default, and of one in which all is different."""
+    course = Detection()._course(shapes.backbone(), 7)
+    assert [plan.lr for plan in course.plans] == [8e-5, 1e-4, 2e-4, 3e-4]
+    assert [plan.warmup_lr for plan in course.plans] == pytest.approx([8e-8, 1e-7, 2e-7, 3e-7])
+    plan = course.plans[0]
+    assert (plan.optimiser, plan.weight_decay, plan.epochs, plan.drops) == ("adamw", 0.05, 36, (27, 33))
+    assert (plan.warmup_steps, plan.per_step, plan.micro_batch, plan.clip, plan.amp) == (1000, True, 2, None, True)
+    assert (plan.best_epoch, plan.curve) == (False, 0)
+    assert (course.batch, course.rare_below, course.design.drop_path, course.design.classes) == (16, 0.0, 0.1, 7)
+    other = Detection(
+        mode="scratch", masks=False, epochs=5, drops=(3,), warmup_steps=7, batch=6, micro_batch=3, lrs=(1e-5,),
+        weight_decay=0.2, drop_path=0.4, clip=2.0, last_map="simple", channels=24, linear=48, anchors=33, regions=44,
+        proposals=(55, 66), detections=77, least_score=0.3, rare_below=0.01, amp=False,
+    )  # fmt: skip
+    course = other._course(shapes.backbone("vit 16"), 2)
+    own, design, plan = course.design.heads, course.design, course.plans[0]
+    assert (design.mode, design.drop_path, design.last_map) == ("scratch", 0.4, "simple")
+    assert (own.masks, own.channels, own.linear, own.anchors, own.regions) == (False, 24, 48, 33, 44)
+    assert (own.proposals, own.detections, own.least_score) == ((55, 66), 77, 0.3)
+    assert (plan.epochs, plan.drops, plan.warmup_steps, plan.micro_batch, plan.clip) == (5, (3,), 7, 3, 2.0)
+    assert (plan.weight_decay, plan.amp, course.batch, course.rare_below) == (0.2, False, 6, 0.01)
+
+
+def test_canonical_forms() -> None:
+    """Id, version, and what differs from the defaults; a nested recipe is written out."""
+    assert canonical(Detection()) == {"id": "detection-finetune", "version": Detection.version}
+    assert canonical(Detection(mode="frozen", drops=(3,))) == {
+        "id": "detection-frozen", "version": Detection.version, "mode": "frozen", "drops": [3],
+    }  # fmt: skip
+    assert [Detection(mode=mode).id for mode in ("frozen", "finetune", "scratch")] == [
+        "detection-frozen", "detection-finetune", "detection-scratch",
+    ]  # fmt: skip
+    inner = {"id": "detection-finetune", "version": Detection.version, "masks": False}
+    assert canonical(OODDetection()) == {
+        "id": "ood-detection-finetune", "version": OODDetection.version, "detector": inner,
+    }  # fmt: skip
+    frozen = OODDetection(Detection(mode="frozen", masks=False, input_size=96))
+    assert (frozen.id, frozen.input_size) == ("ood-detection-frozen", 96)
+
+
+def test_mini_is_a_smaller_budget() -> None:
+    """Fields that there are, none of which asks for more than the paper's; nested too; what was set by hand stays."""
+    own, mini = Detection(), at_scale(Detection(), "mini")
+    assert set(Detection.mini) <= {field.name for field in fields(Detection)}
+    smaller = ("epochs", "warmup_steps", "batch", "short_side", "long_side", "channels", "linear", "anchors", "regions")
+    for name in smaller:
+        assert getattr(mini, name) < getattr(own, name), name
+    assert max(mini.drops) < mini.epochs
+    assert mini.augmentation == "as tests"
+    assert not mini.amp
+    assert at_scale(OODDetection(), "mini").detector == replace(mini, masks=False)
+    assert at_scale(Detection(epochs=3), "mini").epochs == 3
+    assert at_scale(Detection(), "paper") == Detection()
+    assert with_fidelity(OODDetection(), "paper").detector.fidelity == "paper"
+    assert Detection(amp=True).precision("cpu") == "float32"
+
+
+@pytest.mark.parametrize("mode", ["frozen", "finetune", "scratch"])
+def test_it_is_measured_on_the_test_images(mode: Any, tmp_path: Path) -> None:
+    """AP, AP50 and AP75 of boxes, then of masks: those of the detections, with values an image and their provenance."""
+    recipe, dataset, backbone = replace(THIN, mode=mode), shapes.dataset(), shapes.backbone()
+    found = measure(recipe, tmp_path, dataset, backbone)
+    assert list(found) == NAMES
+    [trained] = recipe.detectors(backbone, dataset, run_in(tmp_path), canonical(recipe))
+    test = dataset["test"]
+    assert test.objects is not None
+    detections = trained.detections(test, run_in(tmp_path))
+    for name, each in found.items():
+        metric, kind = name.split("_")
+        aps = average_precision(detections, test.objects, dataset.classes, kind)  # type: ignore[arg-type]
+        assert each.value == getattr(aps, metric)
+        assert each.values is not None
+        assert each.values.shape == (4,)
+        assert (each.examples, each.clusters) == (test.ids, test.clusters)
+        assert each.details["detections_per_image"] == len(detections) / 4 > 0
+        assert ("by_class" in each.details) == (metric == "ap")
+    details = found["ap_box"].details
+    assert list(details["by_class"]) == list(shapes.CLASSES)
+    assert details["selection"] == "highest box AP on validation images after the last epoch"
+    assert details["run"] == ["adamw lr 0.001, weight decay 0.05"]
+    assert (details["train_images"], details["validation_images"], details["seeds"]) == (8, 4, [0])
+    assert details["detections"] == {"kind": "detections", "key": trained.detections_key(test)}
+    assert "seed_std" not in details
+
+
+def test_the_same_again_computes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whichever recipe asks: an OOD recipe finds its detector of boxes trained."""
+    first = measure(BOXES, tmp_path)
+    monkeypatch.setattr(Detector, "__init__", never)
+    again = measure(OODDetection(BOXES), tmp_path, backbone=(fresh := shapes.backbone()))
+    assert list(again) == list(first) == NAMES[:3]
+    assert {name: each.value for name, each in again.items()} == {name: each.value for name, each in first.items()}
+    assert fresh.images_forwarded == 0
+    with pytest.raises(AssertionError):
+        measure(replace(BOXES, weight_decay=0.1), tmp_path)
+
+
+def test_values_are_means_over_seeds(tmp_path: Path) -> None:
+    """Each seed has its own detector and its own carved images; by image too."""
+    alone = [measure(BOXES, tmp_path, seeds=(seed,)) for seed in (0, 1)]
+    both = measure(BOXES, tmp_path, seeds=(0, 1))
+    for name, each in both.items():
+        values = [single[name].value for single in alone]
+        assert each.value == pytest.approx(np.mean(values))
+        assert each.details["by_seed"] == values
+        assert each.details["seed_std"] == pytest.approx(np.std(values, ddof=1))
+        pseudo = [single[name].values for single in alone]
+        assert each.values == pytest.approx(np.mean([one for one in pseudo if one is not None], axis=0))
+        assert each.details["seeds"] == [0, 1]
+    assert alone[0]["ap50_box"].details["validation"] != alone[1]["ap50_box"].details["validation"]
+
+
+def test_lvis_is_judged_by_its_own_rules(tmp_path: Path) -> None:
+    """Where the dataset says how frequent its classes are: AP of rare and frequent ones, absent classes forgiven."""
+    dataset = shapes.dataset(frequencies=("r", "f"))
+    found = measure(BOXES, tmp_path, dataset)
+    [trained] = BOXES.detectors(shapes.backbone(), dataset, run_in(tmp_path), canonical(BOXES))
+    test = dataset["test"]
+    assert test.objects is not None
+    detections = trained.detections(test, run_in(tmp_path))
+    aps = federated_average_precision(detections, test.objects, dataset.classes, ("r", "f"), "box")
+    assert found["ap_box"].value == aps.ap
+    assert {"rare", "frequent"} <= set(found["ap_box"].details)
+    assert "rare" not in measure(BOXES, tmp_path, replace(dataset, frequencies=()))["ap_box"].details
+
+
+def test_paper_chooses_on_the_reported_images(tmp_path: Path) -> None:
+    """As the original; it says so, and trains on all of train."""
+    dataset = replace(shapes.dataset(), evaluated="val")
+    found = measure(replace(BOXES, fidelity="paper"), tmp_path, dataset)["ap_box"]
+    assert found.examples == dataset["val"].ids
+    assert "on the reported images, as in the original" in found.details["selection"]
+    assert found.details["validation"] == [found.value]
+    assert found.details["train_images"] == 8
+
+
+def test_images_are_carved_out_of_train_where_no_others_choose(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A tenth, and at most 5,000."""
+    from bob_gauntlet.engine import examples
+
+    asked: list[int] = []
+    whole = examples.examples
+
+    def noted(*args: Any, **options: Any) -> Any:
+        asked.append(options["most"])
+        return whole(*args, **options)
+
+    monkeypatch.setattr(examples, "examples", noted)
+    details = measure(BOXES, tmp_path, shapes.dataset(train=20, val=0), max_steps=1)["ap_box"].details
+    assert (details["train_images"], details["validation_images"]) == (18, 2)
+    assert asked == [CARVED] == [5000]
+
+
+def test_a_dataset_of_boxes_alone(tmp_path: Path) -> None:
+    """Boxes are measured; nobody asks for masks."""
+    dataset = shapes.dataset()
+    bare = {
+        role: replace(split, objects=tuple(replace(one, masks=()) for one in split.objects or ()))
+        for role, split in dataset.splits.items()
+    }
+    assert list(measure(THIN, tmp_path, replace(dataset, splits=bare), max_steps=1)) == NAMES[:3]
+
+
+def test_a_dataset_without_objects_is_missing_them(tmp_path: Path) -> None:
+    """In one line, before anything is built."""
+    dataset = shapes.dataset()
+    bare = {role: replace(split, objects=None) for role, split in dataset.splits.items()}
+    with pytest.raises(MissingError, match="shapes has no boxes; a detector needs a dataset of kind coco"):
+        measure(THIN, tmp_path, replace(dataset, splits=bare))
+
+
+def test_test_images_without_an_object(tmp_path: Path) -> None:
+    """Nothing can be found there."""
+    dataset = shapes.dataset()
+    empty = replace(dataset, splits={**dataset.splits, "test": shapes.split(4, "test", empty=4)})
+    with pytest.raises(BobError, match="no image of shapes's test has an object; check its annotations"):
+        measure(BOXES, tmp_path, empty, max_steps=1)
+
+
+def test_a_backbone_without_maps_is_missing_them(tmp_path: Path) -> None:
+    """One line; no image is drawn."""
+    backbone = shapes.backbone()
+    backbone.ticket = replace(backbone.ticket, traits=replace(backbone.ticket.traits, strides=()))
+    with pytest.raises(MissingError, match="resnet gives no feature maps; detection needs them"):
+        measure(THIN, tmp_path, backbone=backbone)
+
+
+def test_without_mmdet_it_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the extra to install."""
+    from bob_gauntlet.engine import mmdet_ops
+
+    monkeypatch.setattr(mmdet_ops, "prepare", mmdet_ops.prepare.__wrapped__)
+    monkeypatch.setattr(mmdet_ops, "find_spec", lambda name: None)
+    with pytest.raises(MissingError, match=r'pip install "bob-gauntlet\[detection\]"'):
+        measure(THIN, tmp_path)
+
+
+def test_each_kind_of_backbone_is_measured(tmp_path: Path) -> None:
+    """From tokens and from windows as from convolutions, with the recipe's own augmentation."""
+    for kind in ("vit 14", "swin v2", "convnext"):
+        recipe = replace(BOXES, augmentation="jitter", jitter_side=96, jitter_short=96)
+        with shapes.taken():
+            found = measure(recipe, tmp_path / kind, backbone=shapes.backbone(kind))
+        assert all(0 <= each.value <= 100 for each in found.values())
