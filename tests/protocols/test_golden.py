@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 
 from bob_gauntlet.datasets.dataset import Dataset
+from bob_gauntlet.engine.seeding import seeded
 from bob_gauntlet.protocols.adversarial import Adversarial
 from bob_gauntlet.protocols.calibration import Calibration
+from bob_gauntlet.protocols.detection import Detection, OODDetection
 from bob_gauntlet.protocols.efficiency import Efficiency
 from bob_gauntlet.protocols.finetune import FineTune
 from bob_gauntlet.protocols.knn import KNN
@@ -37,6 +39,13 @@ FEW: dict[str, Any] = {
 }  # fmt: skip
 FEW_MINI: dict[str, Any] = {**TUNED_MINI, "epochs": 40, "conv_sgd_lrs": [0.01]}
 UNMIXED: dict[str, Any] = {"mixup": 0.0, "cutmix": 0.0, "erasing": 0.0}
+
+DETECTION_MINI: dict[str, Any] = {
+    "epochs": 8, "drops": [6, 7], "warmup_steps": 20, "batch": 4, "micro_batch": 4, "lrs": [5e-4], "drop_path": 0.0,
+    "clip": 10.0, "augmentation": "as tests", "short_side": 128, "long_side": 160, "channels": 32, "linear": 128,
+    "anchors": 128, "regions": 24, "proposals": [200, 100], "detections": 20, "samples": 2, "amp": False,
+}  # fmt: skip
+FROZEN: dict[str, Any] = {"id": "detection-frozen", "version": 1, "mode": "frozen"}
 
 # sha256 over the canonical JSON, first 16 digits, as of the stated version of each recipe
 GOLDEN: list[tuple[Any, str, dict[str, Any], str]] = [
@@ -164,6 +173,15 @@ GOLDEN: list[tuple[Any, str, dict[str, Any], str]] = [
         {"id": "adversarial-finetune-eps2", "version": 1, "head": TUNED_MINI, "epsilon_255": 2, "images": 126},
         "154bd728ef74c032",
     ),
+    (Detection(), "paper", {"id": "detection-finetune", "version": 1}, "02ffcec69feafb56"),
+    (Detection(), "mini", {"id": "detection-finetune", "version": 1, **DETECTION_MINI}, "799ec5f79be0662d"),
+    (Detection(mode="frozen"), "mini", {**FROZEN, **DETECTION_MINI}, "ff534d51b2e718cb"),
+    (
+        OODDetection(Detection(mode="frozen", masks=False)),
+        "mini",
+        {"id": "ood-detection-frozen", "version": 1, "detector": {**FROZEN, "masks": False, **DETECTION_MINI}},
+        "88251d01a85795f8",
+    ),
 ]  # fmt: skip
 
 # what a field's default is, is in no hash: so it is pinned here
@@ -217,6 +235,17 @@ DEFAULTS: list[tuple[Any, dict[str, Any]]] = [
             "micro_batch": 512, "base_lr": 0.1, "amp": True,
         },
     ),
+    (
+        Detection(),
+        {
+            "mode": "finetune", "input_size": None, "fidelity": "sound", "masks": True, "epochs": 36, "drops": (27, 33),
+            "warmup_steps": 1000, "batch": 16, "micro_batch": 2, "lrs": (8e-5, 1e-4, 2e-4, 3e-4), "weight_decay": 0.05,
+            "drop_path": 0.1, "clip": None, "augmentation": "auto", "short_side": 800, "long_side": 1333,
+            "jitter_side": 1024, "jitter_short": 1024, "last_map": "wide", "channels": 256, "linear": 1024,
+            "anchors": 256, "regions": 512, "proposals": (2000, 1000), "detections": 100, "least_score": 0.05,
+            "samples": 0, "rare_below": 0.0, "amp": True,
+        },
+    ),
 ]  # fmt: skip
 
 
@@ -253,6 +282,18 @@ def test_linear_probe_gives_the_golden_value(tmp_path: Path) -> None:
     found = measure(LinearProbe(strengths=(1.0, 0.2154, 0.04642)), classification()[0], tmp_path)
     assert found["top1"].value == pytest.approx(100 * 63 / 96, abs=1.05), MOVED
     assert found["top5"].value == pytest.approx(100 * 95 / 96, abs=1.05), MOVED
+
+
+@pytest.mark.parametrize(("kind", "loss"), [("resnet", 5.4556), ("vit 16", 4.0119)])
+def test_a_detector_gives_the_golden_loss(kind: str, loss: float) -> None:
+    """Of two images, before any step: heads, their initialisation, matching and all losses."""
+    from tests.engine import shapes
+
+    with shapes.taken():
+        detector = shapes.detector(shapes.backbone(kind)).train()
+    with seeded(0):
+        found = float(detector.loss([shapes.scene(64, 80), shapes.scene(72, 64)]).detach())
+    assert found == pytest.approx(loss, rel=1e-3), MOVED
 
 
 def test_retrieval_gives_the_golden_value(tmp_path: Path) -> None:
