@@ -17,7 +17,6 @@ box heads' losses. On a CPU that is less than the paper's 800 px and 512 regions
 """
 
 import argparse
-import resource
 import statistics
 import sys
 import tempfile
@@ -211,15 +210,17 @@ def peak(on: Bench, mode: Mode) -> float:
         before = torch.cuda.memory_allocated()
         trainer._step(batch)
         return (torch.cuda.max_memory_allocated() - before) / 2**20
-    before = resident()
+    # from here on the highest is counted anew; getrusage's is the parent's where that was higher
+    Path("/proc/self/clear_refs").write_text("5")
+    before = resident("VmRSS")
     trainer._step(batch)
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10 - before
+    return resident("VmHWM") - before
 
 
-def resident() -> float:
-    """MB of memory that this process holds now."""
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    return pages * resource.getpagesize() / 2**20
+def resident(which: str) -> float:
+    """MB of memory that this process holds now (VmRSS), or has held at most (VmHWM)."""
+    [line] = [line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(which)]
+    return int(line.split()[1]) / 2**10
 
 
 def runners_step(on: Bench, batch: Sequence[Scene]) -> Callable[[], object]:

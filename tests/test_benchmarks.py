@@ -181,7 +181,7 @@ def test_a_detector_has_seconds_of_every_kind(detecting: detection.Bench) -> Non
     seconds = detection.beside_mmdet(detecting, 1)
     assert set(seconds) == {"ours", "mmdet"}
     assert min(min(taken) for taken in seconds.values()) > 0
-    assert detection.peak(detecting, "frozen") > -detection.resident()
+    assert 0 <= detection.peak(detecting, "frozen") < 2000
     assert min(detection.evaluated(detecting, 4, 1)["four"]) > 0
     assert min(detection.rates(detecting, detecting.course().scaling, 4, 1)) > 0
 
