@@ -129,7 +129,7 @@ def test_mini_has_a_front_for_every_cost(mini: Standing) -> None:
     found = analyse("budget", mini)
     assert len(found.tables) == 3
     assert found.notes == ()
-    assert found.tables[0].columns[2:] == ("All", "Cls", "Ret", "OOD-Cls", "Adv", "Cal")
+    assert found.tables[0].columns[2:] == ("All", "Cls", "Det", "Seg", "Ret", "OOD-Cls", "OOD-Det", "Adv", "Cal")
 
 
 @cache

@@ -65,7 +65,10 @@ def test_a_pool_without_pairs_says_so(made: Made) -> None:
     assert (found.tables, found.notes) == ((), ("pool made has no measure both fine-tuned and frozen",))
 
 
-def test_the_mini_pool_has_three_pairs(mini: Standing) -> None:
-    """The linear probe is frozen's twin of fine-tuning."""
+def test_the_mini_pool_has_six_pairs(mini: Standing) -> None:
+    """The linear probe is frozen's twin of fine-tuning; detectors have both modes."""
     panels = [row[0] for row in analyse("fine-tuning", mini).tables[0].rows]
-    assert panels == ["Cls, photos", "Cls, digits", "Cls, digit-scenes"]
+    assert panels == [
+        "Cls, photos", "Cls, digits", "Cls, digit-scenes", "Det, photo-scenes", "Seg, photo-scenes",
+        "OOD-Det, fonts-scenes",
+    ]  # fmt: skip

@@ -144,9 +144,9 @@ def test_who_tests_it_trains_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyP
     trained: list[int] = []
     epoch = Trainer.epoch
 
-    def counted(self: Trainer, advance: Any) -> float:
+    def counted(self: Trainer, *told: Any) -> float:
         trained.append(self.state.epoch)
-        return epoch(self, advance)
+        return epoch(self, *told)
 
     monkeypatch.setattr(Trainer, "epoch", counted)
     own = measure(PLAIN, tmp_path)["top1"]
