@@ -176,6 +176,7 @@ def test_the_same_command_again_reads_without_torch(folder: Path, paper: Ran) ->
     assert not list((folder / ".bob/artifacts/checkpoints").glob("*/*")), "what is done leaves no checkpoint"
 
 
+@pytest.mark.slow
 def test_the_papers_fidelity_is_another_protocol(folder: Path, paper: Ran) -> None:
     """The original's heads and pixels, of ViTs and of others; the rate is chosen on the images that are reported."""
     found = suites(

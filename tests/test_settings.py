@@ -101,8 +101,8 @@ def test_a_users_images_join_classification_alone() -> None:
     assert not any(m.ranked for m in found.measures)
     assert of_user("retrieval", "mine", "folder") is None
     assert of_user("ood-finetune", "mine", "folder") is None
-    assert {m.task for m in of_user("calibration-finetune", "mine").measures} == {"Cal"}  # type: ignore[union-attr]
-    assert {m.task for m in of_user("adversarial-linear-probe-eps2", "mine").measures} == {"Adv"}  # type: ignore[union-attr]
+    assert {m.task for m in of_user("calibration-finetune", "mine", "folder").measures} == {"Cal"}  # type: ignore[union-attr]
+    assert {m.task for m in of_user("adversarial-linear-probe-eps2", "mine", "folder").measures} == {"Adv"}  # type: ignore[union-attr]
 
 
 def test_the_papers_six_tasks_are_ranked_at_paper_scale() -> None:
