@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from bob_gauntlet.report.content import Report
-from bob_gauntlet.report.html_words import plain
 from bob_gauntlet.scores import Score
 
 BACKBONES = 3
@@ -116,7 +115,7 @@ def _scores(scores: Sequence[Score], backbone: str, setting: str) -> str:
     """The average precision of a backbone's boxes, and of masks where there are any."""
     own = {score.metric: score.value for score in scores if (score.backbone, score.setting) == (backbone, setting)}
     kinds = (("ap_box", "boxes"), ("ap_mask", "masks"))
-    return ", ".join(f"AP of {kind} {plain(own[metric])}%" for metric, kind in kinds if metric in own)
+    return ", ".join(f"AP of {kind} {own[metric]:.1f}%" for metric, kind in kinds if metric in own)
 
 
 def _picture(kept: Mapping[str, Any], anchors: dict[str, str]) -> Picture:

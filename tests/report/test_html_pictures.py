@@ -144,8 +144,8 @@ def test_rows_say_the_scores_and_settings_the_rule() -> None:
     assert sight.setting == SETTING
     assert sight.rule.startswith("1 of 120 images (test), evenly spaced in the order of ids; ")
     assert [(row.backbone, row.scores) for row in sight.rows] == [
-        ("a", "AP of boxes 41.2%, AP of masks 38%"),
-        ("b", "AP of boxes 7%"),
+        ("a", "AP of boxes 41.2%, AP of masks 38.0%"),
+        ("b", "AP of boxes 7.0%"),
     ]
 
 
