@@ -16,7 +16,7 @@ from bob_gauntlet.engine.examples import Examples
 from bob_gauntlet.engine.features import check_readable, counted, note_unreadable
 from bob_gauntlet.engine.plan import Plan
 from bob_gauntlet.engine.scenes import Scaling, Scene, repeat_factors, scaled, scenes
-from bob_gauntlet.engine.search import Search, facts_of, numerics, trained, weights_of
+from bob_gauntlet.engine.search import Search, artefact_key, facts_of, trained, weights_of
 from bob_gauntlet.engine.training import Trainer, half_precision
 from bob_gauntlet.metrics.detection import Detections, average_precision
 from bob_gauntlet.run import Run
@@ -99,15 +99,7 @@ def train_detector(
     backbone: Backbone, examples: Examples, course: Course, seed: int, run: Run, recipe: dict[str, Any]
 ) -> Detecting:
     """The detector that a grid gives, from the artefacts where it was trained before."""
-    key = {
-        "recipe": recipe,
-        "backbone": backbone.ticket.fingerprint,
-        "transform": backbone.ticket.transform.canonical,
-        "examples": examples.key,
-        "seed": seed,
-        "numerics": numerics(run.device, amp=course.plans[0].amp),
-        "max_steps": run.max_steps,
-    }
+    key = artefact_key(backbone, backbone.ticket.transform, examples, seed, run, recipe, amp=course.plans[0].amp)
     return Detecting(
         backbone, course, seed, key, trained(key, lambda: _search(backbone, examples, course, seed, run), run)
     )

@@ -16,7 +16,9 @@ import torch
 
 from bob_gauntlet.artifacts import Arrays, digest
 from bob_gauntlet.backbones.backbone import Backbone
+from bob_gauntlet.backbones.spec import InputTransform
 from bob_gauntlet.engine import training
+from bob_gauntlet.engine.examples import Examples
 from bob_gauntlet.engine.plan import Plan
 from bob_gauntlet.engine.stream import Stream
 from bob_gauntlet.engine.training import Diverged, Judge, State, Trainer, half_precision
@@ -33,6 +35,22 @@ def trained(key: dict[str, Any], search: "Callable[[], Search]", run: Run) -> Ar
     # only now: until the artefact is on disk, the checkpoints are all there is
     shutil.rmtree(folder, ignore_errors=True)
     return arrays
+
+
+def artefact_key(
+    backbone: Backbone, transform: InputTransform, examples: Examples, seed: int, run: Run, recipe: dict[str, Any], *,
+    amp: bool,
+) -> dict[str, Any]:  # fmt: skip
+    """What trained weights hang on: the key of their artefact; `recipe` is the canonical form."""
+    return {
+        "recipe": recipe,
+        "backbone": backbone.ticket.fingerprint,
+        "transform": transform.canonical,
+        "examples": examples.key,
+        "seed": seed,
+        "numerics": numerics(run.device, amp=amp),
+        "max_steps": run.max_steps,
+    }
 
 
 def weights_of(arrays: Arrays) -> dict[str, torch.Tensor]:

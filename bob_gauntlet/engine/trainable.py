@@ -1,5 +1,6 @@
 """A network that stands on a copy of a backbone and can be trained, with the backbone or on it frozen."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Self
@@ -11,7 +12,7 @@ from bob_gauntlet.backbones.backbone import Backbone
 from bob_gauntlet.errors import BobError
 
 
-class Trainable(nn.Module):
+class Trainable(nn.Module, ABC):
     """What a trainer asks of a network, whatever stands on the backbone.
 
     With `frozen` the copy of the backbone stays in evaluation mode and none of its tensors changes. `copy` is the
@@ -30,9 +31,9 @@ class Trainable(nn.Module):
             # also those that a user's factory left frozen
             parameter.requires_grad_(not frozen and parameter.is_floating_point())
 
+    @abstractmethod
     def parameter_groups(self, weight_decay: float, layer_decay: float | None) -> list[dict[str, Any]]:
         """Optimiser groups of what learns."""
-        raise NotImplementedError
 
     def train(self, mode: bool = True) -> Self:
         """A frozen backbone stays in evaluation mode: its normalisation statistics and drop-path do not move."""

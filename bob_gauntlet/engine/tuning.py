@@ -18,7 +18,7 @@ from bob_gauntlet.engine.network import Network
 from bob_gauntlet.engine.objective import Labels
 from bob_gauntlet.engine.plan import Plan
 from bob_gauntlet.engine.probe import judge
-from bob_gauntlet.engine.search import Search, facts_of, numerics, trained, weights_of
+from bob_gauntlet.engine.search import Search, artefact_key, facts_of, trained, weights_of
 from bob_gauntlet.engine.stream import Augmentation, labelled
 from bob_gauntlet.engine.training import Trainer, half_precision
 from bob_gauntlet.engine.transforms import normalise, normaliser
@@ -101,15 +101,7 @@ class Tuned:
 
 def tune(backbone: Backbone, examples: Examples, grid: Grid, seed: int, run: Run, recipe: dict[str, Any]) -> Tuned:
     """The network that a grid gives, from the artefacts where it was trained before."""
-    key = {
-        "recipe": recipe,
-        "backbone": backbone.ticket.fingerprint,
-        "transform": grid.transform.canonical,
-        "examples": examples.key,
-        "seed": seed,
-        "numerics": numerics(run.device, amp=grid.plans[0].amp),
-        "max_steps": run.max_steps,
-    }
+    key = artefact_key(backbone, grid.transform, examples, seed, run, recipe, amp=grid.plans[0].amp)
 
     def search() -> Search:
         stream = labelled(

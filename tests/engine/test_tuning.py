@@ -464,4 +464,4 @@ def test_each_seed_is_a_network_of_its_own(tmp_path: Path) -> None:
 
 def test_the_arithmetic_is_named() -> None:
     """On a CPU mixed precision is none."""
-    assert tuning.numerics("cpu", amp=True) == tuning.numerics("cpu", amp=False) == "cpu float32"
+    assert search.numerics("cpu", amp=True) == search.numerics("cpu", amp=False) == "cpu float32"
