@@ -66,7 +66,7 @@ class Detection:
         "linear": 128,
         "anchors": 128,
         "regions": 24,
-        "samples": 2,
+        "samples": 1,
         "proposals": (200, 100),
         "detections": 20,
         "amp": False,
