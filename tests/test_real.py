@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-MINUTES = 8
-"""What the README's line may take on 2 cores: six of them for classification, shifts, attacks and calibration."""
+MINUTES = 15
+"""What the README's line may take on 2 cores, about six of them for detection."""
 
 pytestmark = pytest.mark.slow
 
@@ -56,10 +56,10 @@ def test_the_line_of_the_readme(serial: Path) -> None:
 
 
 def test_spread_over_two_workers_the_scores_are_the_same(serial: Path, tmp_path: Path) -> None:
-    """Closed-form protocols agree to one example, efficiency aside."""
-    _, one, _ = gauntlet(serial)
-    out, two, _ = gauntlet(tmp_path, "-n2")
-    assert "37 passed" in out
+    """Closed-form protocols agree to one example, efficiency aside; detectors, trained for minutes, are left out."""
+    _, one, _ = gauntlet(serial, "-k", "not detection")
+    out, two, _ = gauntlet(tmp_path, "-n2", "-k", "not detection")
+    assert "32 passed" in out
     assert one.keys() == two.keys()
     examples = {"linear-probe@photos": 420, "knn@photos": 420, "linear-probe@digits": 497, "knn@digits": 497}
     for (setting, metric), value in one.items():
@@ -73,7 +73,7 @@ def test_more_seeds_give_a_mean_and_a_spread(serial: Path) -> None:
     """`--bob-seeds 3`: what is seeded is another measurement, what is not is read."""
     # every seed's head is attacked by itself, and every seed's network trained, which takes minutes
     out, scores, _ = gauntlet(
-        serial, "--bob-seeds=3", "-k", "not adversarial and not finetune and not low_shot and not lars"
+        serial, "--bob-seeds=3", "-k", "not adversarial and not finetune and not low_shot and not lars and not detection"
     )
     assert "measured 12 settings, 3 were already in the store" in out
     records = json.loads((serial / "s.json").read_text())
