@@ -9,12 +9,13 @@ import pytest
 from torch import nn
 
 from bob_gauntlet.backbones.backbone import Backbone
-from bob_gauntlet.datasets.dataset import Dataset
+from bob_gauntlet.datasets.dataset import Dataset, Split
 from bob_gauntlet.engine.cascade import configuration
+from bob_gauntlet.engine.detecting import Detecting
 from bob_gauntlet.engine.detector import Detector
 from bob_gauntlet.engine.scenes import Scaling
 from bob_gauntlet.errors import BobError, MissingError
-from bob_gauntlet.metrics.detection import average_precision, federated_average_precision
+from bob_gauntlet.metrics.detection import Detections, average_precision, federated_average_precision
 from bob_gauntlet.protocols.detection import CARVED, Detection, OODDetection
 from bob_gauntlet.protocols.recipe import Measured, at_scale, canonical, with_fidelity
 from tests.engine import shapes
@@ -229,12 +230,23 @@ def test_the_same_again_computes_nothing(tmp_path: Path, monkeypatch: pytest.Mon
         measure(replace(BOXES, weight_decay=0.1), tmp_path)
 
 
-def test_values_are_means_over_seeds(tmp_path: Path) -> None:
+def all_but(skipped: int, split: Split) -> Detections:
+    """The objects of a split, but for those of its first images."""
+    assert split.objects is not None
+    images = range(skipped, len(split))
+    boxes, labels = zip(*((split.objects[i].boxes, split.objects[i].labels) for i in images), strict=True)
+    rows = np.repeat(images, [len(each) for each in labels])
+    return Detections(rows, np.concatenate(boxes), np.ones(len(rows)), np.concatenate(labels))
+
+
+def test_values_are_means_over_seeds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each seed has its own detector and its own carved images; by image too."""
+    monkeypatch.setattr(Detecting, "detections", lambda self, split, run: all_but(self.seed, split))
     alone = [measure(BOXES, tmp_path, seeds=(seed,)) for seed in (0, 1)]
     both = measure(BOXES, tmp_path, seeds=(0, 1))
     for name, each in both.items():
         values = [single[name].value for single in alone]
+        assert values[0] > values[1] > 0
         assert each.value == pytest.approx(np.mean(values))
         assert each.details["by_seed"] == values
         assert each.details["seed_std"] == pytest.approx(np.std(values, ddof=1))
@@ -261,11 +273,13 @@ def test_lvis_is_judged_by_its_own_rules(tmp_path: Path) -> None:
 def test_paper_chooses_on_the_reported_images(tmp_path: Path) -> None:
     """As the original; it says so, and trains on all of train."""
     dataset = replace(shapes.dataset(), evaluated="val")
-    found = measure(replace(BOXES, fidelity="paper"), tmp_path, dataset)["ap_box"]
+    recipe = replace(BOXES, fidelity="paper")
+    found = measure(recipe, tmp_path, dataset)["ap_box"]
     assert found.examples == dataset["val"].ids
     assert "on the reported images, as in the original" in found.details["selection"]
     assert found.details["validation"] == [found.value]
-    assert found.details["train_images"] == 8
+    without = measure(recipe, tmp_path, shapes.dataset(train=20, val=0), max_steps=1)["ap_box"].details
+    assert (without["train_images"], without["validation_images"]) == (20, 4)
 
 
 def test_images_are_carved_out_of_train_where_no_others_choose(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -285,13 +299,14 @@ def test_images_are_carved_out_of_train_where_no_others_choose(tmp_path: Path, m
     assert asked == [CARVED] == [5000]
 
 
-def test_a_dataset_of_boxes_alone(tmp_path: Path) -> None:
-    """Boxes are measured; nobody asks for masks."""
+@pytest.mark.parametrize("roles", [("train", "val", "test"), ("test",)])
+def test_a_dataset_of_boxes_alone(roles: tuple[str, ...], tmp_path: Path) -> None:
+    """Boxes are measured; nobody asks for masks, also where some splits have them."""
     dataset = shapes.dataset()
-    bare = {
-        role: replace(split, objects=tuple(replace(one, masks=()) for one in split.objects or ()))
-        for role, split in dataset.splits.items()
-    }
+    bare = dict(dataset.splits)
+    for role in roles:
+        split = dataset[role]
+        bare[role] = replace(split, objects=tuple(replace(one, masks=()) for one in split.objects or ()))
     assert list(measure(THIN, tmp_path, replace(dataset, splits=bare), max_steps=1)) == NAMES[:3]
 
 
