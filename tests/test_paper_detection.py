@@ -224,5 +224,5 @@ def test_the_papers_own_sizes(folder: Path, backbone: str, chosen: str) -> None:
     one = ("--bob-limit=2", "--bob-max-steps=1")
     found = suites(folder, *CUT, *one, "-k", chosen, backbones=(backbone,))
     assert found.code == 0, found.text
-    assert "measured 1 settings, 0 were already in the store, 0 skipped, 0 failed" in found.text
+    assert "measured 1 setting, 0 were already in the store, 0 skipped, 0 failed" in found.text
     assert all(len(told["runs"]) == (4 if backbone == "maps" else 1) for told in [found.records[0].provenance])
