@@ -1,9 +1,5 @@
 """Training detectors over a grid: what is kept, what a kill leaves, and that they learn."""
 
-import os
-import signal
-import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -29,9 +25,9 @@ from bob_gauntlet.metrics.detection import Detections, average_precision
 from bob_gauntlet.protocols.detection import Detection
 
 from . import shapes, tiny
+from .killed import leave_killed
 from .synthetic import run_in
 
-ROOT = Path(__file__).parents[2]
 RATES = (1e-3, 3e-4)
 
 
@@ -355,23 +351,6 @@ def test_class_names_are_as_many() -> None:
     assert class_names(3) == ("0", "1", "2")
 
 
-KILLED = """
-import os, signal, sys
-from pathlib import Path
-import torch
-torch.set_num_threads(1)
-from bob_gauntlet.engine.training import Trainer
-from tests.engine.test_detecting import RATES, interrupted
-step = Trainer._step
-def dying(self, batch):
-    if self.plan.lr == RATES[1] and self.state.steps == 3:
-        os.kill(os.getpid(), signal.SIGKILL)
-    return step(self, batch)
-Trainer._step = dying
-interrupted(Path(sys.argv[1]))
-"""
-
-
 def interrupted(folder: Path) -> Detecting:
     """The grid that is killed, and started again: stochastic depth, crops and sampled regions are all drawn."""
     how = course(*RATES, scaling=Scaling(64, 96, "jitter"))
@@ -382,11 +361,7 @@ def test_a_killed_process_goes_on_to_the_same_bytes(tmp_path: Path, monkeypatch:
     """kill -9 in the second epoch of the second run: that epoch alone is trained again."""
     interrupted(tmp_path / "undisturbed")
     folder = tmp_path / "killed"
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    ended = subprocess.run([sys.executable, "-c", KILLED, str(folder)], env=environment, capture_output=True, text=True)
-    assert ended.returncode == -signal.SIGKILL, ended.stderr
-    assert tiny.kept(folder) == {}
-    assert sorted(path.name for path in (folder / "checkpoints").rglob("*.pt")) == ["finished.pt", "run-1.pt"]
+    leave_killed("tests.engine.test_detecting", folder, 3)
     steps: list[float] = []
     step = Trainer._step
 

@@ -1,9 +1,5 @@
 """A grid of runs: which one is kept, what is never done twice, and what a kill leaves behind."""
 
-import os
-import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -27,10 +23,10 @@ from bob_gauntlet.errors import BobError
 from bob_gauntlet.progress import Progress
 
 from . import tiny
+from .killed import leave_killed
 from .synthetic import run_in
 
 RATES = (1e-2, 3e-3, 1e-3)
-ROOT = Path(__file__).parents[2]
 
 
 def rates(*lrs: float, **changes: Any) -> Grid:
@@ -291,33 +287,12 @@ def interrupted(folder: Path, **options: Any) -> Tuned:
     return tuned(folder, rates(*RATES, stop_beaten=True), tiny.backbone(dropout=0.3), **options)
 
 
-KILLED = """
-import os, signal, sys
-from pathlib import Path
-import torch
-torch.set_num_threads(1)
-from bob_gauntlet.engine.training import Trainer
-from tests.engine.test_tuning import RATES, interrupted
-step = Trainer._step
-def dying(self, batch):
-    if self.plan.lr == RATES[1] and self.state.steps == 4:
-        os.kill(os.getpid(), signal.SIGKILL)
-    return step(self, batch)
-Trainer._step = dying
-interrupted(Path(sys.argv[1]))
-"""
-
-
 def test_a_killed_process_goes_on_to_the_same_bytes(
     tmp_path: Path, undisturbed: dict[str, bytes], epochs: list[float]
 ) -> None:
     """kill -9 in the second epoch of the second run: that epoch and what comes after it is trained, no more."""
     folder = tmp_path / "killed"
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    ended = subprocess.run([sys.executable, "-c", KILLED, str(folder)], env=environment, capture_output=True, text=True)
-    assert ended.returncode == -signal.SIGKILL, ended.stderr
-    assert tiny.kept(folder) == {}
-    assert sorted(path.name for path in (folder / "checkpoints").rglob("*.pt")) == ["finished.pt", "run-1.pt"]
+    leave_killed("tests.engine.test_tuning", folder, 4)
     del epochs[:]
     interrupted(folder)
     assert epochs == [RATES[1], RATES[2], RATES[2]]
