@@ -133,18 +133,21 @@ def test_damaged_examples_cost_the_interval_only(tmp_path: Path, caplog: pytest.
 
 
 def test_the_mini_pool_is_what_its_rows_say() -> None:
-    """Mean and std are those of the rows; at least ten backbones, at most four of them random; four have detection."""
+    """Mean and std are those of the rows; at least ten backbones, at most four of them random; five have detection."""
     pool = pools.load("mini", MINI)
     assert set(pool.references) >= set(ranked_measures("mini"))
     for measure, frozen in pool.references.items():
         values = [rows[measure].value for rows in pool.scores.values() if measure in rows]
         assert reference(values) == pytest.approx(frozen), measure
-        assert len(values) == (4 if "detection" in measure[0] else len(pool.members)), measure
+        assert len(values) == (5 if "detection" in measure[0] else len(pool.members)), measure
     rows = pool.backbones
     random = [name for name, row in rows.items() if row.method == "random initialisation"]
     assert len(rows) - len(random) >= 10
     assert 1 <= len(random) <= 4
     assert not set(random) & set(pool.candidates)
+    assert {name for name in random if ("detection-frozen@photo-scenes", "ap_box") in pool.scores[name]} == {
+        "random-efficientnet_lite0"
+    }
 
 
 def test_every_mini_row_has_provenance() -> None:
