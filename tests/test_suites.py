@@ -1,6 +1,7 @@
 """Suites and the table of settings say the same."""
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -30,6 +31,16 @@ def test_every_running_setting_has_one_test_and_every_test_a_setting() -> None:
     for setting in expected:
         function = f"::test_{setting.protocol.replace('-', '_')}["
         assert any(function in item and item.endswith(f"@{setting.dataset}]") for item in items), setting.id
+
+
+def test_choices_in_the_documents_choose() -> None:
+    """pytest takes every quoted `-k` as printed, and it leaves something, but not everything."""
+    pages = [ROOT / "README.md", ROOT / "baselines/README.md", *(ROOT / "docs").glob("*.md")]
+    choices = [each for page in pages for each in re.findall(r'-k "([^"]+)"', page.read_text())]
+    every = collected("--backbone=efficientnet_lite0")
+    assert len(choices) >= 3
+    for choice in choices:
+        assert set() < collected("--backbone=efficientnet_lite0", "-k", choice) < every, choice
 
 
 def test_a_suite_body_is_at_most_three_lines() -> None:

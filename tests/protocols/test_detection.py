@@ -278,6 +278,7 @@ def test_paper_chooses_on_the_reported_images(tmp_path: Path) -> None:
     assert found.examples == dataset["val"].ids
     assert "on the reported images, as in the original" in found.details["selection"]
     assert found.details["validation"] == [found.value]
+    assert found.details["train_images"] == 8
     without = measure(recipe, tmp_path, shapes.dataset(train=20, val=0), max_steps=1)["ap_box"].details
     assert (without["train_images"], without["validation_images"]) == (20, 4)
 
