@@ -36,21 +36,21 @@ import torch
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from benchmarks.paired import in_processes, in_turn, load, ratios, serve, spread, timed
-from bob_gauntlet.artifacts import Artifacts
 from bob_gauntlet.backbones.backbone import Backbone
 from bob_gauntlet.backbones.loading import load as load_backbone
 from bob_gauntlet.backbones.resolve import resolve
 from bob_gauntlet.config import UserConfig
 from bob_gauntlet.datasets.dataset import Split
 from bob_gauntlet.datasets.loading import load as load_dataset
-from bob_gauntlet.engine import mmdet_ops
 from bob_gauntlet.engine.allocator import keep_pages
-from bob_gauntlet.engine.detecting import Course, Objects, detected
-from bob_gauntlet.engine.detector import Detector, Mode
-from bob_gauntlet.engine.scenes import Scaling, Scene, scenes
-from bob_gauntlet.engine.training import Trainer
+from bob_gauntlet.engine.detection import mmdet_ops
+from bob_gauntlet.engine.detection.detector import Detector, Mode
+from bob_gauntlet.engine.detection.scenes import Scaling, Scene, scenes
+from bob_gauntlet.engine.detection.trained_detector import Course, Objects, detected
+from bob_gauntlet.engine.training.loop import Trainer
 from bob_gauntlet.protocols.detection import Detection
-from bob_gauntlet.run import Run
+from bob_gauntlet.runtime.artifacts import Artifacts
+from bob_gauntlet.runtime.context import Run
 
 BATCH, SHARE, FASTER, SLOWER = 2, 0.95, 1.3, 1.1
 RESNET, VIT = "random:resnet50", "random:vit_small_patch16_224"

@@ -22,15 +22,15 @@ import torch
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from benchmarks.paired import in_processes, load, ratios, serve, spread
-from bob_gauntlet.artifacts import Artifacts
 from bob_gauntlet.backbones.backbone import Backbone
 from bob_gauntlet.backbones.loading import load as load_backbone
 from bob_gauntlet.backbones.resolve import resolve
 from bob_gauntlet.config import UserConfig
 from bob_gauntlet.datasets.dataset import Split
 from bob_gauntlet.datasets.loading import load as load_dataset
-from bob_gauntlet.engine.features import features
-from bob_gauntlet.run import Run
+from bob_gauntlet.engine.frozen.features import features
+from bob_gauntlet.runtime.artifacts import Artifacts
+from bob_gauntlet.runtime.context import Run
 
 SIZE, BATCH, IMAGES = 96, 32, 1680
 BAR, SHARE_BAR = 2.5, 0.95

@@ -38,13 +38,13 @@ from bob_gauntlet.backbones.loading import load as load_backbone
 from bob_gauntlet.backbones.resolve import resolve
 from bob_gauntlet.config import UserConfig
 from bob_gauntlet.datasets.dataset import Split
+from bob_gauntlet.datasets.image_folders import class_folders, split
 from bob_gauntlet.datasets.loading import load as load_dataset
-from bob_gauntlet.datasets.tree import class_folders, split
-from bob_gauntlet.engine import stream
 from bob_gauntlet.engine.allocator import keep_pages
-from bob_gauntlet.engine.network import Network
-from bob_gauntlet.engine.objective import Labels
-from bob_gauntlet.engine.training import Trainer
+from bob_gauntlet.engine.training import stream
+from bob_gauntlet.engine.training.loop import Trainer
+from bob_gauntlet.engine.training.loss import Labels
+from bob_gauntlet.engine.training.network import Network
 from bob_gauntlet.protocols.finetune import FineTune
 from bob_gauntlet.protocols.recipe import at_scale
 

@@ -24,15 +24,15 @@ import torch
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from benchmarks.paired import load, spread, timed
-from bob_gauntlet.artifacts import Artifacts
 from bob_gauntlet.backbones.loading import load as load_backbone
 from bob_gauntlet.backbones.resolve import resolve
 from bob_gauntlet.config import UserConfig
 from bob_gauntlet.datasets.mini.build import generator, random_crop, render
 from bob_gauntlet.datasets.mini.sources import photos
-from bob_gauntlet.engine.logistic import Head, path
+from bob_gauntlet.engine.frozen.logistic import Head, path
 from bob_gauntlet.engine.transforms import normalise, preprocess
 from bob_gauntlet.protocols.linear_probe import LinearProbe
+from bob_gauntlet.runtime.artifacts import Artifacts
 
 TRAIN, TEST, WIDTH, CLASSES, EPOCHS, BATCH = 10_000, 4_000, 768, 100, 10, 64
 SCIKIT_STRENGTH = 1 / TRAIN

@@ -28,7 +28,6 @@ from torch import nn
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from benchmarks.paired import in_processes, load, ratios, serve, spread
-from bob_gauntlet.artifacts import Artifacts
 from bob_gauntlet.backbones.backbone import Backbone
 from bob_gauntlet.backbones.loading import load as load_backbone
 from bob_gauntlet.backbones.resolve import resolve
@@ -36,9 +35,10 @@ from bob_gauntlet.backbones.spec import InputTransform
 from bob_gauntlet.config import UserConfig
 from bob_gauntlet.datasets.loading import load as load_dataset
 from bob_gauntlet.engine.attacks import attackable, frozen, pgd, pixels
-from bob_gauntlet.engine.logistic import Head
+from bob_gauntlet.engine.frozen.logistic import Head
 from bob_gauntlet.protocols.linear_probe import LinearProbe
-from bob_gauntlet.run import Run
+from bob_gauntlet.runtime.artifacts import Artifacts
+from bob_gauntlet.runtime.context import Run
 
 SIZE, IMAGES, STEPS, EPSILON = 96, 32, 20, 1 / 255
 STRENGTH = 0.01

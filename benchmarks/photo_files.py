@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 
 from bob_gauntlet.datasets.dataset import Split
+from bob_gauntlet.datasets.image_folders import class_folders, split
 from bob_gauntlet.datasets.mini.sources import photos
-from bob_gauntlet.datasets.tree import class_folders, split
 
 SIZE = 500, 375
 CLASSES = 8

@@ -23,15 +23,15 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from benchmarks.paired import in_turn, load, ratios, spread, timed
 from benchmarks.photo_files import photo_files
-from bob_gauntlet.artifacts import Artifacts
 from bob_gauntlet.backbones.backbone import Backbone
 from bob_gauntlet.backbones.loading import load as load_backbone
 from bob_gauntlet.backbones.resolve import resolve
 from bob_gauntlet.config import UserConfig
 from bob_gauntlet.datasets.dataset import Split
-from bob_gauntlet.devices import cores
-from bob_gauntlet.engine.features import batches, features
-from bob_gauntlet.run import Run
+from bob_gauntlet.engine.frozen.features import batches, features
+from bob_gauntlet.runtime.artifacts import Artifacts
+from bob_gauntlet.runtime.context import Run
+from bob_gauntlet.runtime.devices import cores
 
 NETWORKS = {"cuda": "random:vit_base_patch16_224", "cpu": "random:vit_tiny_patch16_224"}
 IMAGES = {"cuda": 4000, "cpu": 64}

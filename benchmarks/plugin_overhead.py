@@ -37,7 +37,7 @@ def main() -> None:
 def per_test(folder: Path) -> None:
     """The overhead of a test whose score is read, from sessions of 6 and of 6 * COPIES of them."""
     folder.mkdir()
-    from tests.plugin_suite import SETTINGS, SUITE
+    from tests.helpers.plugin_suite import SETTINGS, SUITE
 
     (folder / "pytest.ini").write_text("[pytest]\n")
     (folder / "test_quick.py").write_text(SUITE)

@@ -18,12 +18,12 @@ from scipy.stats import rankdata
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from benchmarks.paired import in_turn, spread, timed
-from bob_gauntlet.baseline import BackboneRow
-from bob_gauntlet.pools import Pool
-from bob_gauntlet.report.ranking import Order
-from bob_gauntlet.scores import Score
-from bob_gauntlet.standing import Entrant, Standing
-from bob_gauntlet.stats import reference
+from bob_gauntlet.pools.folder import BackboneRow
+from bob_gauntlet.pools.pool import Pool
+from bob_gauntlet.ranking.ranking import Order
+from bob_gauntlet.ranking.score_table import Entrant, Standing
+from bob_gauntlet.scores.score import Score
+from bob_gauntlet.stats.zscores import reference
 
 BACKBONES, SETTINGS, DRAWS, REPEATS = 1000, 100, 1000, 5
 FEW = 100

@@ -19,7 +19,6 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from bob_gauntlet.artifacts import Artifacts
 from bob_gauntlet.backbones.backbone import Backbone
 from bob_gauntlet.backbones.loading import load as load_backbone
 from bob_gauntlet.backbones.resolve import resolve
@@ -30,7 +29,8 @@ from bob_gauntlet.protocols.calibration import Calibration
 from bob_gauntlet.protocols.finetune import FineTune
 from bob_gauntlet.protocols.ood import OOD
 from bob_gauntlet.protocols.recipe import Recipe, at_scale
-from bob_gauntlet.run import Run
+from bob_gauntlet.runtime.artifacts import Artifacts
+from bob_gauntlet.runtime.context import Run
 
 HEAD = FineTune()
 SETTINGS: Mapping[str, tuple[Recipe, str]] = {

@@ -15,15 +15,12 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from bob_gauntlet import __version__, settings
-from bob_gauntlet.artifacts import Artifacts
+from bob_gauntlet import __version__
 from bob_gauntlet.backbones.loading import identify, load, memoisable
 from bob_gauntlet.backbones.spec import BackboneSpec, Ticket
 from bob_gauntlet.datasets import loading as datasets
-from bob_gauntlet.datasets.places import Places, here
-from bob_gauntlet.devices import device_name
+from bob_gauntlet.datasets.locations import Places, here
 from bob_gauntlet.errors import MissingError
-from bob_gauntlet.progress import Progress
 from bob_gauntlet.protocols.recipe import (
     Measured,
     Recipe,
@@ -33,8 +30,12 @@ from bob_gauntlet.protocols.recipe import (
     protocol_hash,
     with_fidelity,
 )
-from bob_gauntlet.run import Run
-from bob_gauntlet.scores import Fidelity, Scale, Score
+from bob_gauntlet.runtime.artifacts import Artifacts
+from bob_gauntlet.runtime.context import Run
+from bob_gauntlet.runtime.devices import device_name
+from bob_gauntlet.runtime.progress import Progress
+from bob_gauntlet.scores import settings
+from bob_gauntlet.scores.score import Fidelity, Scale, Score
 
 if TYPE_CHECKING:
     from bob_gauntlet.backbones.backbone import Backbone

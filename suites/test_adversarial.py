@@ -1,7 +1,7 @@
 """Adversarial robustness (paper 5, Table 19): top-1 accuracy in % under attack; higher is better."""
 
 from bob_gauntlet.gauntlet import Gauntlet
-from bob_gauntlet.plugin import settings
+from bob_gauntlet.plugin.hooks import settings
 from bob_gauntlet.protocols.adversarial import Adversarial
 from bob_gauntlet.protocols.finetune import FineTune
 

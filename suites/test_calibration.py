@@ -1,7 +1,7 @@
 """Calibration (paper 5, Table 10): cross-entropy in nats and expected calibration error; lower is better."""
 
 from bob_gauntlet.gauntlet import Gauntlet
-from bob_gauntlet.plugin import settings
+from bob_gauntlet.plugin.hooks import settings
 from bob_gauntlet.protocols.calibration import Calibration
 from bob_gauntlet.protocols.finetune import FineTune
 from bob_gauntlet.protocols.linear_probe import LinearProbe

@@ -1,7 +1,7 @@
 """Image classification (paper 3.1, Tables 8-9): top-1 accuracy in %, mean AUC for multi-label; higher is better."""
 
 from bob_gauntlet.gauntlet import Gauntlet
-from bob_gauntlet.plugin import settings
+from bob_gauntlet.plugin.hooks import settings
 from bob_gauntlet.protocols.finetune import FineTune
 from bob_gauntlet.protocols.knn import KNN
 from bob_gauntlet.protocols.linear_probe import LinearProbe

@@ -1,7 +1,7 @@
 """Detection and segmentation (paper 3.2, Tables 11-13): AP of boxes and of masks in %; higher is better."""
 
 from bob_gauntlet.gauntlet import Gauntlet
-from bob_gauntlet.plugin import settings
+from bob_gauntlet.plugin.hooks import settings
 from bob_gauntlet.protocols.detection import Detection
 
 

@@ -1,7 +1,7 @@
 """Efficiency: parameters (M), GFLOPs, latency (ms), throughput (images/s), peak memory (MiB)."""
 
 from bob_gauntlet.gauntlet import Gauntlet
-from bob_gauntlet.plugin import settings
+from bob_gauntlet.plugin.hooks import settings
 from bob_gauntlet.protocols.efficiency import Efficiency
 
 

@@ -1,7 +1,7 @@
 """Out of distribution (paper 3.3, Tables 14-15): top-1 accuracy and AP50 in % on shifted images; higher is better."""
 
 from bob_gauntlet.gauntlet import Gauntlet
-from bob_gauntlet.plugin import settings
+from bob_gauntlet.plugin.hooks import settings
 from bob_gauntlet.protocols.detection import Detection, OODDetection
 from bob_gauntlet.protocols.finetune import FineTune
 from bob_gauntlet.protocols.ood import OOD

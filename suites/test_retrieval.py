@@ -1,7 +1,7 @@
 """Image retrieval (paper 3.4, Tables 16-18): mAP in %, MRR and Recall@k as fractions; higher is better."""
 
 from bob_gauntlet.gauntlet import Gauntlet
-from bob_gauntlet.plugin import settings
+from bob_gauntlet.plugin.hooks import settings
 from bob_gauntlet.protocols.retrieval import Retrieval
 
 

@@ -17,7 +17,7 @@ from bob_gauntlet.backbones.resolve import resolve
 from bob_gauntlet.config import UserConfig
 from bob_gauntlet.datasets.dataset import Split
 from bob_gauntlet.datasets.loading import load as load_dataset
-from bob_gauntlet.engine.network import Network
+from bob_gauntlet.engine.training.network import Network
 from bob_gauntlet.protocols.finetune import FineTune
 
 FOLDER = Path(paired.__file__).parent

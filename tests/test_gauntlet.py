@@ -12,9 +12,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bob_gauntlet import devices
 from bob_gauntlet import gauntlet as module
-from bob_gauntlet.artifacts import Artifacts
 from bob_gauntlet.backbones.resolve import resolve
 from bob_gauntlet.config import UserConfig
 from bob_gauntlet.errors import BobError, MissingError, UsageError
@@ -26,7 +24,9 @@ from bob_gauntlet.protocols.knn import KNN
 from bob_gauntlet.protocols.linear_probe import LinearProbe
 from bob_gauntlet.protocols.recipe import Measured, protocol_hash
 from bob_gauntlet.protocols.retrieval import Retrieval
-from bob_gauntlet.scores import Score, difference
+from bob_gauntlet.runtime import devices
+from bob_gauntlet.runtime.artifacts import Artifacts
+from bob_gauntlet.scores.score import Score, difference
 
 LIMIT = 24  # of every role: seconds become fractions
 KNN_32 = KNN(input_size=32, ks=(1, 3))

@@ -8,7 +8,7 @@ from bob_gauntlet.analysis.association import pearson, spearman
 from bob_gauntlet.analysis.members import SELF_SUPERVISED, candidates, lacking, pretrained, style, value
 from bob_gauntlet.analysis.pairing import differences
 from bob_gauntlet.analysis.result import UNEXPLAINED, Found, Options, Published, Table, compare, table
-from bob_gauntlet.standing import Standing
+from bob_gauntlet.ranking.score_table import Standing
 
 PAPER = "calibration-finetune@imagenet-1k"
 """The setting of Table 10."""

@@ -8,8 +8,8 @@ from bob_gauntlet.analysis.association import Association, spearman
 from bob_gauntlet.analysis.members import pretrained, restricted
 from bob_gauntlet.analysis.result import Found, Options, Published, Table, compare, compare_axis, table
 from bob_gauntlet.errors import UsageError, nearest
-from bob_gauntlet.settings import IN_ALL
-from bob_gauntlet.standing import ALL, Entrant, Standing
+from bob_gauntlet.ranking.score_table import ALL, Entrant, Standing
+from bob_gauntlet.scores.settings import IN_ALL
 
 PAPER_WITHOUT = ("MiDaS", "MAE")
 """What the paper takes out to see retrieval agree (section 5)."""

@@ -9,8 +9,8 @@ from bob_gauntlet.analysis import figures
 from bob_gauntlet.analysis.association import Association, spearman
 from bob_gauntlet.analysis.members import KINDS, candidates, overall, restricted, score_of, value
 from bob_gauntlet.analysis.result import Found, Options, Published, Table, compare, table
-from bob_gauntlet.baseline import BackboneRow
-from bob_gauntlet.standing import ALL, Standing
+from bob_gauntlet.pools.folder import BackboneRow
+from bob_gauntlet.ranking.score_table import ALL, Standing
 
 THROUGHPUT = ("efficiency@noise", "throughput")
 FLOPS = ("efficiency@noise", "flops")

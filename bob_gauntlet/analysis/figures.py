@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bob_gauntlet.standing import MIN_COVERAGE, Entrant, Standing
+from bob_gauntlet.ranking.score_table import MIN_COVERAGE, Entrant, Standing
 
 MODES = (
     ("detection-finetune", "detection-frozen"),

@@ -7,7 +7,7 @@ import numpy as np
 from bob_gauntlet.analysis import figures
 from bob_gauntlet.analysis.members import kind, pretrained
 from bob_gauntlet.analysis.result import Found, Options, Published, compare_axis, table
-from bob_gauntlet.standing import Standing
+from bob_gauntlet.ranking.score_table import Standing
 
 AXES = {"Det": (-2.5, 0.0, 2.5), "Seg": (-2.5, 0.0, 2.5), "OOD-Det": (0.0, 1.0, 2.0)}
 """Ticks of the three panels of Figure 2."""

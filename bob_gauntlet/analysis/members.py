@@ -6,11 +6,11 @@ from dataclasses import replace
 import numpy as np
 
 from bob_gauntlet.analysis.result import Options
-from bob_gauntlet.baseline import RANDOM, BackboneRow
-from bob_gauntlet.pools import MeasureKey
-from bob_gauntlet.scores import Score, difference
-from bob_gauntlet.settings import find
-from bob_gauntlet.standing import ALL, MIN_COVERAGE, Entrant, Standing
+from bob_gauntlet.pools.folder import RANDOM, BackboneRow
+from bob_gauntlet.pools.pool import MeasureKey
+from bob_gauntlet.ranking.score_table import ALL, MIN_COVERAGE, Entrant, Standing
+from bob_gauntlet.scores.score import Score, difference
+from bob_gauntlet.scores.settings import find
 
 KINDS = {
     "ViT": "transformer",

@@ -7,8 +7,8 @@ import numpy as np
 
 from bob_gauntlet.analysis.members import SELF_SUPERVISED, style
 from bob_gauntlet.analysis.result import Table, table
-from bob_gauntlet.baseline import BackboneRow
-from bob_gauntlet.standing import Entrant
+from bob_gauntlet.pools.folder import BackboneRow
+from bob_gauntlet.ranking.score_table import Entrant
 
 
 @dataclass(frozen=True)

@@ -12,10 +12,10 @@ from bob_gauntlet.analysis.robustness import published_robustness, robustness
 from bob_gauntlet.analysis.supervision import published_supervision, supervision
 from bob_gauntlet.analysis.winners import published_small, published_winners, small, winners
 from bob_gauntlet.config import bundled
-from bob_gauntlet.errata import Errata
 from bob_gauntlet.errors import UsageError, nearest
-from bob_gauntlet.pools import Pool
-from bob_gauntlet.standing import Standing
+from bob_gauntlet.pools.errata import Errata
+from bob_gauntlet.pools.pool import Pool
+from bob_gauntlet.ranking.score_table import Standing
 
 EVERY = "all"
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from bob_gauntlet.errata import Errata
-from bob_gauntlet.scores import Score
+from bob_gauntlet.pools.errata import Errata
+from bob_gauntlet.scores.score import Score
 
 Cell = str | int | float | bool | None
 """None is a value that does not exist."""

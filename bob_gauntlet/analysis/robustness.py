@@ -5,13 +5,13 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from bob_gauntlet import published
 from bob_gauntlet.analysis.members import candidates, kind, lacking, pretrained, value
 from bob_gauntlet.analysis.pairing import differences, pairs
 from bob_gauntlet.analysis.result import UNEXPLAINED, Found, Options, Published, compare, table
-from bob_gauntlet.pools import MeasureKey
-from bob_gauntlet.standing import Standing
-from bob_gauntlet.stats import mean_z
+from bob_gauntlet.pools import paper_tables
+from bob_gauntlet.pools.pool import MeasureKey
+from bob_gauntlet.ranking.score_table import Standing
+from bob_gauntlet.stats.zscores import mean_z
 
 CLEAN = ("finetune@imagenet-1k", "top1")
 ATTACKED = tuple((f"adversarial-finetune-eps{epsilon}@imagenet-1k", "top1") for epsilon in (1, 2))
@@ -57,7 +57,7 @@ def measures_of(standing: Standing) -> tuple[MeasureKey, ...]:
 
 def published_robustness(standing: Standing) -> Iterator[Published]:
     """The 20 z-scores of Table 19, and the two conclusions of section 5."""
-    z, rows = _z(pretrained(standing)), published.read_printed(standing.pool.folder)
+    z, rows = _z(pretrained(standing)), paper_tables.read_printed(standing.pool.folder)
     with (standing.pool.folder / "tables" / "table19.csv").open(newline="", encoding="utf-8") as file:
         for number, row in enumerate(csv.DictReader(file), 1):
             name = rows["table19", number].id

@@ -5,11 +5,11 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from bob_gauntlet import pairwise, stats
 from bob_gauntlet.analysis.members import SELF_SUPERVISED, best, candidates, group
 from bob_gauntlet.analysis.pairing import Pair, pairs
 from bob_gauntlet.analysis.result import Found, Options, Published, Table, compare, table
-from bob_gauntlet.standing import ALL, Standing
+from bob_gauntlet.ranking.score_table import ALL, Standing
+from bob_gauntlet.stats import pairwise, zscores
 
 TOP = 3
 
@@ -77,7 +77,7 @@ def _pairs(standing: Standing, title: str, found: Sequence[Pair]) -> Table:
     rows = []
     for pair in found:
         a, b = z[pair.learner.name], z[pair.supervised.name]
-        gap = stats.mean_z((a - b)[None])[0]
+        gap = zscores.mean_z((a - b)[None])[0]
         names = (pair.learner.title, pair.supervised.title)
         rows.append((*names, gap, pairwise.wins(a, b), int(np.isfinite(a - b).sum())))
     columns = {SELF_SUPERVISED: "", "less supervised": "", "z difference": "+.2f", "wins": ".0%", "measures": ""}
@@ -90,7 +90,7 @@ def _by_task(standing: Standing, found: Sequence[Pair]) -> Table:
     rows = []
     for column, measures in standing.columns.items():
         z = standing.z[:, measures]
-        gaps = np.array([stats.mean_z(z[index[p.learner.name]] - z[index[p.supervised.name]]) for p in found])
+        gaps = np.array([zscores.mean_z(z[index[p.learner.name]] - z[index[p.supervised.name]]) for p in found])
         gaps = gaps[np.isfinite(gaps)]
         if len(gaps):
             rows.append((column, gaps.mean(), float(np.mean(gaps > 0)), len(gaps)))

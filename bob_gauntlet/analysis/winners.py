@@ -6,8 +6,8 @@ import numpy as np
 
 from bob_gauntlet.analysis.members import best, candidates, restricted
 from bob_gauntlet.analysis.result import Found, Options, Published, compare_order, table
-from bob_gauntlet.settings import IN_ALL
-from bob_gauntlet.standing import ALL, Entrant, Standing
+from bob_gauntlet.ranking.score_table import ALL, Entrant, Standing
+from bob_gauntlet.scores.settings import IN_ALL
 
 PLACES = 3
 

@@ -3,10 +3,10 @@
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
-from bob_gauntlet.artifacts import Artifacts
 from bob_gauntlet.backbones.checkpoints import check_file
 from bob_gauntlet.backbones.fingerprint import ADAPTER_VERSION, file_digest
 from bob_gauntlet.backbones.spec import BackboneSpec, Ticket
+from bob_gauntlet.runtime.artifacts import Artifacts
 
 if TYPE_CHECKING:
     from bob_gauntlet.backbones.backbone import Backbone

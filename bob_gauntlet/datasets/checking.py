@@ -5,14 +5,14 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
-from bob_gauntlet.datasets.annotated import Images
+from bob_gauntlet.datasets.annotated_images import Images
 from bob_gauntlet.datasets.catalog import CATALOG
 from bob_gauntlet.datasets.dataset import Dataset, Split
+from bob_gauntlet.datasets.image_folders import filled
 from bob_gauntlet.datasets.images import UNREADABLE, UnreadableImage
+from bob_gauntlet.datasets.locations import Places
 from bob_gauntlet.datasets.objects import Objects
-from bob_gauntlet.datasets.places import Places
 from bob_gauntlet.datasets.spec import DatasetSpec
-from bob_gauntlet.datasets.tree import filled
 from bob_gauntlet.errors import BobError, named
 
 _CHUNK = 1_000

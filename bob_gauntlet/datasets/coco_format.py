@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from bob_gauntlet.datasets.annotated import Annotated, image_size
+from bob_gauntlet.datasets.annotated_images import Annotated, image_size
 from bob_gauntlet.datasets.objects import Mask, Objects
 from bob_gauntlet.errors import BobError
 

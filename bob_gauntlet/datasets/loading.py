@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from bob_gauntlet.artifacts import Artifacts
 from bob_gauntlet.datasets import user
 from bob_gauntlet.datasets.dataset import Dataset, Split
-from bob_gauntlet.datasets.places import Places, here
-from bob_gauntlet.datasets.snapshot import snapshot
+from bob_gauntlet.datasets.folder_state import snapshot
+from bob_gauntlet.datasets.locations import Places, here
 from bob_gauntlet.errors import MissingError
+from bob_gauntlet.runtime.artifacts import Artifacts
 
 
 def load(name: str, places: Places | None = None) -> Dataset:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from bob_gauntlet.scores import Scale
+from bob_gauntlet.scores.score import Scale
 
 
 @dataclass(frozen=True, kw_only=True)

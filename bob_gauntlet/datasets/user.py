@@ -9,11 +9,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from bob_gauntlet.datasets.annotated import Annotated, annotated_split
+from bob_gauntlet.datasets.annotated_images import Annotated, annotated_split
 from bob_gauntlet.datasets.coco_format import Category, read_coco
 from bob_gauntlet.datasets.dataset import Dataset
-from bob_gauntlet.datasets.places import ROLES, Places
-from bob_gauntlet.datasets.tree import Files, class_folders, listed, split
+from bob_gauntlet.datasets.image_folders import Files, class_folders, listed, split
+from bob_gauntlet.datasets.locations import ROLES, Places
 from bob_gauntlet.errors import BobError, MissingError, named, nearest
 
 

@@ -17,7 +17,7 @@ from bob_gauntlet.backbones.backbone import Backbone
 from bob_gauntlet.backbones.spec import InputTransform
 from bob_gauntlet.datasets.dataset import Split
 from bob_gauntlet.engine.allocator import keep_pages
-from bob_gauntlet.engine.logistic import Head
+from bob_gauntlet.engine.frozen.logistic import Head
 from bob_gauntlet.engine.transforms import image_or_grey, normaliser, preprocess
 
 Classifier = Callable[[torch.Tensor], torch.Tensor]

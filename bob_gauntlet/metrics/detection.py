@@ -52,7 +52,7 @@ class Detections:
         return len(self.images)
 
     def to_arrays(self) -> dict[str, np.ndarray]:
-        """Plain arrays for `bob_gauntlet.artifacts`: all masks as bytes in a row, and where each ends.
+        """Plain arrays for `bob_gauntlet.runtime.artifacts`: all masks as bytes in a row, and where each ends.
 
         >>> some = Detections(np.zeros(2, int), np.ones((2, 4)), np.ones(2), np.zeros(2, int), (b"12", b"3"))
         >>> some.to_arrays()["mask_ends"].tolist()

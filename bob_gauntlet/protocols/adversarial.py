@@ -16,7 +16,7 @@ from bob_gauntlet.protocols.recipe import Measured
 if TYPE_CHECKING:
     from bob_gauntlet.backbones.backbone import Backbone
     from bob_gauntlet.datasets.dataset import Dataset, Split
-    from bob_gauntlet.run import Run
+    from bob_gauntlet.runtime.context import Run
 
 
 @dataclass(frozen=True)

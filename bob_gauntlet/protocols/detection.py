@@ -9,16 +9,16 @@ import numpy as np
 from bob_gauntlet.errors import BobError, MissingError
 from bob_gauntlet.protocols.heads import details_of, half_of, spread
 from bob_gauntlet.protocols.recipe import Measured, canonical
-from bob_gauntlet.scores import Fidelity
+from bob_gauntlet.scores.score import Fidelity
 
 if TYPE_CHECKING:
     from bob_gauntlet.backbones.backbone import Backbone
     from bob_gauntlet.datasets.dataset import Dataset, Split
-    from bob_gauntlet.engine.detecting import Course, Detecting
-    from bob_gauntlet.engine.plan import Plan
-    from bob_gauntlet.engine.scenes import Scaling
+    from bob_gauntlet.engine.detection.scenes import Scaling
+    from bob_gauntlet.engine.detection.trained_detector import Course, Detecting
+    from bob_gauntlet.engine.training.config import Plan
     from bob_gauntlet.metrics.detection import AveragePrecision, Detections
-    from bob_gauntlet.run import Run
+    from bob_gauntlet.runtime.context import Run
 
 Mode = Literal["frozen", "finetune", "scratch"]
 
@@ -125,13 +125,13 @@ class Detection:
         self, backbone: "Backbone", dataset: "Dataset", run: "Run", form: dict[str, Any]
     ) -> "list[Detecting]":
         """The detector of each seed; from the artefacts, which `form` names, where it was trained before."""
-        from bob_gauntlet.engine import mmdet_ops
+        from bob_gauntlet.engine.detection import mmdet_ops
 
         if dataset["train"].objects is None:
             raise MissingError(f"{dataset.name} has no boxes; a detector needs a dataset of kind coco")
         mmdet_ops.prepare()
-        from bob_gauntlet.engine.detecting import train_detector
-        from bob_gauntlet.engine.examples import examples
+        from bob_gauntlet.engine.detection.trained_detector import train_detector
+        from bob_gauntlet.engine.training.examples import examples
 
         course = self._course(backbone, len(dataset.classes))
         paper = self.fidelity == "paper"
@@ -145,9 +145,9 @@ class Detection:
         return half_of(device, amp=self.amp)
 
     def _course(self, backbone: "Backbone", classes: int) -> "Course":
-        from bob_gauntlet.engine.cascade import Heads
-        from bob_gauntlet.engine.detecting import Course
-        from bob_gauntlet.engine.detector import Design, pyramid_strides
+        from bob_gauntlet.engine.detection.cascade import Heads
+        from bob_gauntlet.engine.detection.detector import Design, pyramid_strides
+        from bob_gauntlet.engine.detection.trained_detector import Course
 
         strides = pyramid_strides(backbone)
         paper, one_map = self.fidelity == "paper", len(strides) == 1
@@ -163,7 +163,7 @@ class Detection:
         return Course(tuple(map(self._plan, self.lrs)), design, self._scaling(strides), self.batch, self.rare_below)
 
     def _plan(self, lr: float) -> "Plan":
-        from bob_gauntlet.engine.plan import Plan
+        from bob_gauntlet.engine.training.config import Plan
 
         return Plan(
             lr=lr, weight_decay=self.weight_decay, layer_decay=None, epochs=self.epochs, warmup_epochs=0,
@@ -172,7 +172,7 @@ class Detection:
         )  # fmt: skip
 
     def _scaling(self, strides: Sequence[int]) -> "Scaling":
-        from bob_gauntlet.engine.scenes import DIVISOR, Scaling
+        from bob_gauntlet.engine.detection.scenes import DIVISOR, Scaling
 
         training = self.augmentation
         if training == "auto":
@@ -222,7 +222,7 @@ def tested(
     """
     found = recipe.detectors(backbone, dataset, run, form)
     # needs what `detectors` has asked for
-    from bob_gauntlet.engine.pictures import keep_pictures
+    from bob_gauntlet.engine.detection.pictures import keep_pictures
 
     split = dataset[dataset.reported(recipe.fidelity)]
     detections = [each.detections(split, run) for each in found]

@@ -5,15 +5,15 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from bob_gauntlet import devices
 from bob_gauntlet.protocols.recipe import Measured
+from bob_gauntlet.runtime import devices
 
 if TYPE_CHECKING:
     import torch
 
     from bob_gauntlet.backbones.backbone import Backbone
     from bob_gauntlet.datasets.dataset import Dataset
-    from bob_gauntlet.run import Run
+    from bob_gauntlet.runtime.context import Run
 
 
 @dataclass(frozen=True)

@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from bob_gauntlet.protocols.heads import Trained
 from bob_gauntlet.protocols.recipe import canonical
-from bob_gauntlet.scores import Fidelity
+from bob_gauntlet.scores.score import Fidelity
 
 if TYPE_CHECKING:
     from bob_gauntlet.backbones.backbone import Backbone
     from bob_gauntlet.datasets.dataset import Dataset
-    from bob_gauntlet.engine.examples import Examples
-    from bob_gauntlet.engine.plan import Plan
-    from bob_gauntlet.engine.tuning import Grid, Tuned
-    from bob_gauntlet.run import Run
+    from bob_gauntlet.engine.training.classifier import Grid, Tuned
+    from bob_gauntlet.engine.training.config import Plan
+    from bob_gauntlet.engine.training.examples import Examples
+    from bob_gauntlet.runtime.context import Run
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ class FineTune(Trained):
 
     def classifiers(self, backbone: "Backbone", dataset: "Dataset", run: "Run") -> "list[Tuned]":
         """The network of each seed; from the artefacts where it was trained before."""
-        from bob_gauntlet.engine.examples import examples
+        from bob_gauntlet.engine.training.examples import examples
 
         drawn = [examples(dataset, seed, paper=self.fidelity == "paper") for seed in run.seeds]
         return self.tuned(backbone, drawn, len(dataset.classes), run, canonical(self))
@@ -89,14 +89,14 @@ class FineTune(Trained):
         self, backbone: "Backbone", drawn: "Sequence[Examples]", classes: int, run: "Run", form: dict[str, Any]
     ) -> "list[Tuned]":
         """The network of each seed on the examples that were drawn for it; `form` names the artefacts."""
-        from bob_gauntlet.engine.tuning import tune
+        from bob_gauntlet.engine.training.classifier import tune
 
         grid = self._grid(backbone, classes)
         return [tune(backbone, each, grid, seed, run, form) for each, seed in zip(drawn, run.seeds, strict=True)]
 
     def _grid(self, backbone: "Backbone", classes: int) -> "Grid":
-        from bob_gauntlet.engine.stream import Augmentation
-        from bob_gauntlet.engine.tuning import Grid
+        from bob_gauntlet.engine.training.classifier import Grid
+        from bob_gauntlet.engine.training.stream import Augmentation
 
         return Grid(
             plans=tuple(self._plans(backbone)),
@@ -109,7 +109,7 @@ class FineTune(Trained):
         )
 
     def _plans(self, backbone: "Backbone") -> "Iterator[Plan]":
-        from bob_gauntlet.engine.plan import Plan
+        from bob_gauntlet.engine.training.config import Plan
 
         traits = backbone.ticket.traits
         sgd = traits.family == "conv" and bool(self.conv_sgd_lrs)

@@ -7,14 +7,14 @@ import numpy as np
 
 from bob_gauntlet.errors import BobError
 from bob_gauntlet.protocols.recipe import Measured, Recipe
-from bob_gauntlet.scores import Fidelity
+from bob_gauntlet.scores.score import Fidelity
 
 if TYPE_CHECKING:
     import torch
 
     from bob_gauntlet.backbones.backbone import Backbone
     from bob_gauntlet.datasets.dataset import Dataset, Split
-    from bob_gauntlet.run import Run
+    from bob_gauntlet.runtime.context import Run
 
 
 class Classifier(Protocol):
@@ -99,7 +99,7 @@ def half_of(device: str, *, amp: bool) -> str:
     """The precision of a training on a device, in halves on a GPU where `amp` asks for it."""
     if device == "cpu" or not amp:
         return "float32"
-    from bob_gauntlet.engine.search import numerics
+    from bob_gauntlet.engine.training.grid_search import numerics
 
     return numerics(device, amp=amp).partition(" ")[2]
 

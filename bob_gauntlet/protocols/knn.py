@@ -6,16 +6,16 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from bob_gauntlet.datasets.partition import NOTHING_TO_CHOOSE_ON, partition
 from bob_gauntlet.errors import BobError
 from bob_gauntlet.protocols.heads import judged
-from bob_gauntlet.protocols.partition import NOTHING_TO_CHOOSE_ON, partition
 from bob_gauntlet.protocols.recipe import Measured
 
 if TYPE_CHECKING:
     from bob_gauntlet.backbones.backbone import Backbone
     from bob_gauntlet.datasets.dataset import Dataset
-    from bob_gauntlet.engine.probe import Labelled
-    from bob_gauntlet.run import Run
+    from bob_gauntlet.engine.frozen.probe import Labelled
+    from bob_gauntlet.runtime.context import Run
 
 
 @dataclass(frozen=True)
@@ -37,8 +37,8 @@ class KNN:
 
     def evaluate(self, backbone: "Backbone", dataset: "Dataset", run: "Run") -> Iterator[Measured]:
         """Top-1 and top-5 in %; mean AUC in % where images have several labels."""
-        from bob_gauntlet.engine.features import features
-        from bob_gauntlet.engine.labelled import labelled
+        from bob_gauntlet.engine.frozen.features import features
+        from bob_gauntlet.engine.frozen.labelled import labelled
 
         data = labelled(backbone, dataset, self.input_size, run)
         test = dataset["test"]
@@ -50,7 +50,7 @@ class KNN:
 
     def _choose(self, data: "Labelled", seed: int, device: str) -> int:
         """The k with the best validation score, the smallest of equals."""
-        from bob_gauntlet.engine.probe import judge
+        from bob_gauntlet.engine.frozen.probe import judge
 
         fit, choose = partition(data.targets, data.train, seed)
         if not len(choose):
@@ -61,6 +61,6 @@ class KNN:
     def _votes(
         self, queries: np.ndarray, bank: np.ndarray, targets: np.ndarray, classes: int, device: str
     ) -> dict[int, np.ndarray]:
-        from bob_gauntlet.engine.neighbours import votes
+        from bob_gauntlet.engine.frozen.neighbours import votes
 
         return votes(queries, bank, targets, classes, self.ks, temperature=self.temperature, device=device)

@@ -14,8 +14,8 @@ from bob_gauntlet.protocols.recipe import Measured, canonical
 if TYPE_CHECKING:
     from bob_gauntlet.backbones.backbone import Backbone
     from bob_gauntlet.datasets.dataset import Dataset
-    from bob_gauntlet.engine.linear import LinearClassifier
-    from bob_gauntlet.run import Run
+    from bob_gauntlet.engine.frozen.linear import LinearClassifier
+    from bob_gauntlet.runtime.context import Run
 
 
 @dataclass(frozen=True)
@@ -43,9 +43,9 @@ class LinearProbe:
 
     def classifiers(self, backbone: "Backbone", dataset: "Dataset", run: "Run") -> "list[LinearClassifier]":
         """The probe of each seed, fitted on train + validation; from the artefacts where it was fitted before."""
-        from bob_gauntlet.engine.labelled import labelled
-        from bob_gauntlet.engine.linear import LinearClassifier
-        from bob_gauntlet.engine.probe import probe
+        from bob_gauntlet.engine.frozen.labelled import labelled
+        from bob_gauntlet.engine.frozen.linear import LinearClassifier
+        from bob_gauntlet.engine.frozen.probe import probe
 
         data, form = labelled(backbone, dataset, self.input_size, run), canonical(self)
         return [

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from bob_gauntlet.protocols.heads import Trained
 from bob_gauntlet.protocols.recipe import canonical
-from bob_gauntlet.scores import Fidelity
+from bob_gauntlet.scores.score import Fidelity
 
 if TYPE_CHECKING:
     from bob_gauntlet.backbones.backbone import Backbone
     from bob_gauntlet.datasets.dataset import Dataset
-    from bob_gauntlet.engine.tuning import Grid, Tuned
-    from bob_gauntlet.run import Run
+    from bob_gauntlet.engine.training.classifier import Grid, Tuned
+    from bob_gauntlet.runtime.context import Run
 
 
 @dataclass(frozen=True)
@@ -54,8 +54,8 @@ class LinearProbeLARS(Trained):
 
     def classifiers(self, backbone: "Backbone", dataset: "Dataset", run: "Run") -> "list[Tuned]":
         """The head of each seed; from the artefacts where it was trained before."""
-        from bob_gauntlet.engine.examples import examples
-        from bob_gauntlet.engine.tuning import tune
+        from bob_gauntlet.engine.training.classifier import tune
+        from bob_gauntlet.engine.training.examples import examples
 
         grid, form = self._grid(backbone, len(dataset.classes)), canonical(self)
         return [
@@ -64,9 +64,9 @@ class LinearProbeLARS(Trained):
         ]
 
     def _grid(self, backbone: "Backbone", classes: int) -> "Grid":
-        from bob_gauntlet.engine.plan import Plan
-        from bob_gauntlet.engine.stream import Augmentation
-        from bob_gauntlet.engine.tuning import Grid
+        from bob_gauntlet.engine.training.classifier import Grid
+        from bob_gauntlet.engine.training.config import Plan
+        from bob_gauntlet.engine.training.stream import Augmentation
 
         plan = Plan(
             lr=self.base_lr * self.batch / 256, weight_decay=0.0, layer_decay=None, epochs=self.epochs,

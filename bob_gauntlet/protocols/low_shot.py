@@ -11,8 +11,8 @@ from bob_gauntlet.protocols.recipe import Measured, canonical
 if TYPE_CHECKING:
     from bob_gauntlet.backbones.backbone import Backbone
     from bob_gauntlet.datasets.dataset import Dataset
-    from bob_gauntlet.engine.tuning import Tuned
-    from bob_gauntlet.run import Run
+    from bob_gauntlet.engine.training.classifier import Tuned
+    from bob_gauntlet.runtime.context import Run
 
 _GRID: Mapping[str, Any] = {
     "lrs": (5e-4, 2.5e-4, 1e-4),
@@ -74,7 +74,7 @@ class LowShot:
 
     def classifiers(self, backbone: "Backbone", dataset: "Dataset", run: "Run") -> "list[Tuned]":
         """The network of each seed; each seed draws a fraction of its own."""
-        from bob_gauntlet.engine.examples import low_shot
+        from bob_gauntlet.engine.training.examples import low_shot
 
         paper = self.recipe.fidelity == "paper"
         drawn = [low_shot(dataset, self.fraction, seed, paper=paper) for seed in run.seeds]

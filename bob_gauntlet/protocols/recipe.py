@@ -15,7 +15,7 @@ import numpy as np
 if TYPE_CHECKING:
     from bob_gauntlet.backbones.backbone import Backbone
     from bob_gauntlet.datasets.dataset import Dataset
-    from bob_gauntlet.run import Run
+    from bob_gauntlet.runtime.context import Run
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from bob_gauntlet.protocols.recipe import Measured
 if TYPE_CHECKING:
     from bob_gauntlet.backbones.backbone import Backbone
     from bob_gauntlet.datasets.dataset import Dataset
-    from bob_gauntlet.run import Run
+    from bob_gauntlet.runtime.context import Run
 
 
 @dataclass(frozen=True)
@@ -37,8 +37,8 @@ class Retrieval:
 
     def evaluate(self, backbone: "Backbone", dataset: "Dataset", run: "Run") -> Iterator[Measured]:
         """mAP in %; MRR and Recall@1, 5, 10 as fractions."""
-        from bob_gauntlet.engine.features import features
-        from bob_gauntlet.engine.neighbours import normalised
+        from bob_gauntlet.engine.frozen.features import features
+        from bob_gauntlet.engine.frozen.neighbours import normalised
         from bob_gauntlet.metrics import retrieval as metrics
 
         queries, gallery = dataset["query"], dataset["gallery"]

@@ -7,13 +7,13 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Any
 
-from bob_gauntlet.artifacts import Artifacts
-from bob_gauntlet.pools import Pool
-from bob_gauntlet.report.changes import Change, changes
-from bob_gauntlet.report.ranking import Order, Ranking
-from bob_gauntlet.report.versus import Versus, versus
-from bob_gauntlet.scores import Score
-from bob_gauntlet.standing import MIN_COVERAGE, Standing
+from bob_gauntlet.pools.pool import Pool
+from bob_gauntlet.ranking.changes import Change, changes
+from bob_gauntlet.ranking.ranking import Order, Ranking
+from bob_gauntlet.ranking.score_table import MIN_COVERAGE, Standing
+from bob_gauntlet.ranking.versus import Versus, versus
+from bob_gauntlet.runtime.artifacts import Artifacts
+from bob_gauntlet.scores.score import Score
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import numpy as np
 from bob_gauntlet import __version__
 from bob_gauntlet.report.content import Report
 from bob_gauntlet.report.layout import footnotes, record
-from bob_gauntlet.scores import METRICS
+from bob_gauntlet.scores.score import METRICS
 
 COLUMNS = ("backbone", "shown_as", "own", "task", "setting", "metric", "value", "unit", "z", "stderr", "n", "source")
 

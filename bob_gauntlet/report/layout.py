@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from tabulate import tabulate
 
-from bob_gauntlet.report.ranking import Ranking, Row
+from bob_gauntlet.ranking.ranking import Ranking, Row
 
 Format = Literal["table", "json", "csv", "markdown"]
 MARK = "►"

@@ -4,11 +4,11 @@ from collections.abc import Iterator, Sequence
 
 from tabulate import tabulate
 
-from bob_gauntlet.report.changes import Change
+from bob_gauntlet.ranking.changes import Change
+from bob_gauntlet.ranking.versus import Versus
 from bob_gauntlet.report.content import Outcome, Report
 from bob_gauntlet.report.layout import cell, render
-from bob_gauntlet.report.versus import Versus
-from bob_gauntlet.scores import METRICS, Score
+from bob_gauntlet.scores.score import METRICS, Score
 
 
 def page(report: Report) -> str:

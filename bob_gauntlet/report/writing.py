@@ -4,8 +4,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bob_gauntlet.artifacts import write_atomically
 from bob_gauntlet.errors import UsageError
+from bob_gauntlet.runtime.artifacts import write_atomically
 
 if TYPE_CHECKING:
     from bob_gauntlet.report.content import Report
@@ -33,7 +33,7 @@ def write(path: Path, report: "Report") -> None:
 def _form(path: Path) -> "Callable[[Report], str]":
     ending = path.suffix.lower()
     if ending == ".html":
-        from bob_gauntlet.report.html import page as html
+        from bob_gauntlet.report.html.page import page as html
 
         return html
     if ending == ".md":

@@ -5,13 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from bob_gauntlet import baseline, pools
 from bob_gauntlet.analysis.result import Table
-from bob_gauntlet.baseline import BackboneRow
-from bob_gauntlet.pools import MeasureKey
-from bob_gauntlet.scores import Score
-from bob_gauntlet.settings import find
-from bob_gauntlet.standing import Standing
+from bob_gauntlet.pools.folder import BackboneRow, write_folder
+from bob_gauntlet.pools.pool import MeasureKey, freeze_pool, load_pool
+from bob_gauntlet.ranking.score_table import Standing
+from bob_gauntlet.scores.score import Score
+from bob_gauntlet.scores.settings import find
 
 Made = Callable[..., Standing]
 
@@ -19,13 +18,13 @@ Made = Callable[..., Standing]
 @pytest.fixture(scope="session")
 def paper() -> Standing:
     """Every member of the paper's pool, certain errata applied."""
-    return Standing.of(pools.load("paper", Path("nowhere")), members=True)
+    return Standing.of(load_pool("paper", Path("nowhere")), members=True)
 
 
 @pytest.fixture(scope="session")
 def mini() -> Standing:
     """Every member of the pool mini."""
-    return Standing.of(pools.load("mini", Path("nowhere")), members=True)
+    return Standing.of(load_pool("mini", Path("nowhere")), members=True)
 
 
 @pytest.fixture
@@ -36,9 +35,9 @@ def made(tmp_path: Path) -> Made:
         known = {row.name: row for row in rows}
         lines = [known.get(n, BackboneRow(n, "candidate", n)) for n in values]
         scores = [score(n, m, v) for n, found in values.items() for m, v in found.items()]
-        baseline.write(tmp_path / name, scores, lines)
-        pools.freeze(tmp_path / name / "pool.json")
-        return Standing.of(pools.load(str(tmp_path / name), tmp_path), members=True)
+        write_folder(tmp_path / name, scores, lines)
+        freeze_pool(tmp_path / name / "pool.json")
+        return Standing.of(load_pool(str(tmp_path / name), tmp_path), members=True)
 
     return make
 

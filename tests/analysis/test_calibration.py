@@ -6,8 +6,8 @@ from scipy.stats import spearmanr
 
 from bob_gauntlet.analysis.calibration import METRICS, PAPER
 from bob_gauntlet.analysis.registry import analyse
-from bob_gauntlet.baseline import BackboneRow
-from bob_gauntlet.standing import Standing
+from bob_gauntlet.pools.folder import BackboneRow
+from bob_gauntlet.ranking.score_table import Standing
 from tests.analysis.conftest import Made, column
 
 MEASURES = tuple((PAPER, metric) for metric in METRICS)

@@ -11,13 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import spearmanr
 
-from bob_gauntlet import pools
 from bob_gauntlet.analysis.correlation import matrix, without
 from bob_gauntlet.analysis.members import pretrained
 from bob_gauntlet.analysis.registry import analyse
 from bob_gauntlet.analysis.result import Options, Table, ticks_fit
 from bob_gauntlet.errors import UsageError
-from bob_gauntlet.standing import Standing
+from bob_gauntlet.pools.pool import load_pool
+from bob_gauntlet.ranking.score_table import Standing
 from tests.analysis.conftest import Made, column
 
 PHOTOS, RET = ("linear-probe@photos", "top1"), ("retrieval@photos-instances", "map")
@@ -50,7 +50,7 @@ EARLIER = {"Cls / Ret": 0.45, "Det / Seg": 1.00, "Cls / OOD-Cls": 0.91, "Det / O
 
 def test_as_printed_an_independent_script_is_met() -> None:
     """The same five coefficients, to two digits."""
-    printed = Standing.of(pools.load("paper", Path("nowhere"), "printed"), members=True)
+    printed = Standing.of(load_pool("paper", Path("nowhere"), "printed"), members=True)
     found = analyse("correlation", printed, Options(errata="printed"))
     ours = rho(found.tables)
     assert {pair: round(float(str(ours[pair])), 2) for pair in EARLIER} == EARLIER
@@ -82,7 +82,7 @@ def test_the_matrix_is_symmetric_with_ones(paper: Standing) -> None:
 @cache
 def once() -> Standing:
     """The pool mini, read once for all draws."""
-    return Standing.of(pools.load("mini", Path("nowhere")), members=True)
+    return Standing.of(load_pool("mini", Path("nowhere")), members=True)
 
 
 @given(st.permutations(range(6)), st.permutations(range(6)))
@@ -126,7 +126,7 @@ def test_a_standing_of_candidates_alone_has_no_midas_to_leave_out(paper: Standin
 def test_only_the_papers_pool_leaves_out_by_itself(mini: Standing, paper: Standing) -> None:
     """And what the user names goes before the paper's choice."""
     assert len(analyse("correlation", mini).tables) == 2
-    small = Standing.of(pools.load("paper-small", Path("nowhere")), members=True)
+    small = Standing.of(load_pool("paper-small", Path("nowhere")), members=True)
     assert "swinv2_tiny_window16_256.midas" in {e.name for e in small.entrants}
     assert len(analyse("correlation", small).tables) == 2
     found = analyse("correlation", paper, Options(without=("resnet50.dino",)))
@@ -155,7 +155,7 @@ def test_the_axes_of_figure_1(paper: Standing) -> None:
     lines = {p.what: p for p in analyse("tasks", paper).published}
     assert [p.why == "" for p in lines.values()] == [False, True, False, True]
     assert lines["left, Cls"].paper == "axis ticks -2 to 1"
-    printed = Standing.of(pools.load("paper", Path("nowhere"), "printed"), members=True)
+    printed = Standing.of(load_pool("paper", Path("nowhere"), "printed"), members=True)
     points = analyse("tasks", printed, Options(errata="printed")).tables[1]
     values = [float(str(x)) for x in column(points, "Cls").values()]
     assert f"values are {min(values):.2f} to {max(values):.2f}, which fit" in lines["left, Cls"].why

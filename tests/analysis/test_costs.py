@@ -10,14 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import spearmanr
 
-from bob_gauntlet import pools
 from bob_gauntlet.analysis import figures
 from bob_gauntlet.analysis.members import candidates, overall
 from bob_gauntlet.analysis.registry import analyse
 from bob_gauntlet.analysis.result import Options
-from bob_gauntlet.baseline import BackboneRow
-from bob_gauntlet.scores import Score
-from bob_gauntlet.standing import ALL, MIN_COVERAGE, Standing
+from bob_gauntlet.pools.folder import BackboneRow
+from bob_gauntlet.pools.pool import load_pool
+from bob_gauntlet.ranking.score_table import ALL, MIN_COVERAGE, Standing
+from bob_gauntlet.scores.score import Score
 from tests.analysis.conftest import Made, column
 
 PHOTOS, THROUGHPUT = ("linear-probe@photos", "top1"), ("efficiency@noise", "throughput")
@@ -98,7 +98,7 @@ def speeds(devices: list[str]) -> dict[str, list[Score]]:
 
 def test_own_throughput_of_the_papers_backbones_joins_their_z() -> None:
     """z of All is -.25, .41 and .20: fast is weak, rho = -1. Another device is left out and named."""
-    pool = pools.load("paper", Path("nowhere"))
+    pool = load_pool("paper", Path("nowhere"))
     own = speeds(["a", "a", "a"])
     found = analyse("speed", Standing.of(pool, own, members=True), Options(own=own))
     assert column(found.tables[0], "rho")["throughput"] == pytest.approx(-1)
@@ -135,7 +135,7 @@ def test_mini_has_a_front_for_every_cost(mini: Standing) -> None:
 @cache
 def once() -> Standing:
     """The pool mini, read once for all draws."""
-    return Standing.of(pools.load("mini", Path("nowhere")), members=True)
+    return Standing.of(load_pool("mini", Path("nowhere")), members=True)
 
 
 @settings(max_examples=25)

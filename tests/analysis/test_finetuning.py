@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from bob_gauntlet.analysis.registry import analyse
-from bob_gauntlet.baseline import BackboneRow
-from bob_gauntlet.standing import Standing
+from bob_gauntlet.pools.folder import BackboneRow
+from bob_gauntlet.ranking.score_table import Standing
 from tests.analysis.conftest import Made, column
 
 WHOLE, FROZEN = (("detection-finetune@coco-2017", "ap_box"), ("detection-frozen@coco-2017", "ap_box"))

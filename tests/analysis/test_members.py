@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bob_gauntlet import pools
 from bob_gauntlet.analysis.members import (
     best,
     candidates,
@@ -21,8 +20,9 @@ from bob_gauntlet.analysis.members import (
 )
 from bob_gauntlet.analysis.pairing import differences, pairs
 from bob_gauntlet.analysis.result import Options
-from bob_gauntlet.baseline import BackboneRow
-from bob_gauntlet.standing import ALL, Entrant, Standing
+from bob_gauntlet.pools.folder import BackboneRow
+from bob_gauntlet.pools.pool import load_pool
+from bob_gauntlet.ranking.score_table import ALL, Entrant, Standing
 from tests.analysis.conftest import Made, score
 
 PHOTOS, DIGITS = ("linear-probe@photos", "top1"), ("linear-probe@digits", "top1")
@@ -43,7 +43,7 @@ def test_candidates_and_pretrained_of_the_paper(paper: Standing) -> None:
 
 def test_a_member_that_the_user_names_is_in() -> None:
     """A random initialisation is asked for by its name."""
-    pool = pools.load("paper", Path("nowhere"))
+    pool = load_pool("paper", Path("nowhere"))
     standing = Standing.of(pool, members=True, highlight=["random:resnet50"])
     for found in (candidates(standing), pretrained(standing)):
         assert "random:resnet50" in {e.member for e in found.entrants}

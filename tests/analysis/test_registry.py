@@ -7,14 +7,14 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
-from bob_gauntlet import pools
 from bob_gauntlet.analysis.registry import ANALYSES, analyse, find, head
 from bob_gauntlet.analysis.rendering import render
 from bob_gauntlet.analysis.result import UNEXPLAINED, Options
-from bob_gauntlet.cli import main
+from bob_gauntlet.cli.main import main
 from bob_gauntlet.errors import UsageError
-from bob_gauntlet.standing import Standing
-from bob_gauntlet.store import Store
+from bob_gauntlet.pools.pool import load_pool
+from bob_gauntlet.ranking.score_table import Standing
+from bob_gauntlet.scores.store import Store
 from tests.analysis.conftest import Made, score
 
 PHOTOS, KNN = ("linear-probe@photos", "top1"), ("knn@photos", "top1")
@@ -89,9 +89,9 @@ def test_published_figures_are_for_the_papers_pool_alone(tmp_path: Path, made: M
         analyse("winners", made({n: {RET: v} for n, v in (("a", 1.0), ("b", 2.0), ("c", 4.0))}, name="paper")).published
         == ()
     )
-    printed = Standing.of(pools.load("paper", tmp_path, "printed"), members=True)
+    printed = Standing.of(load_pool("paper", tmp_path, "printed"), members=True)
     assert analyse("calibration", printed, Options(errata="printed")).published == ()
-    small = Standing.of(pools.load("paper-small", tmp_path), members=True)
+    small = Standing.of(load_pool("paper-small", tmp_path), members=True)
     assert analyse("small", small).published
     assert analyse("winners", small).published == ()
 

@@ -7,7 +7,7 @@ import json
 from bob_gauntlet.analysis.registry import ANALYSES, analyse
 from bob_gauntlet.analysis.rendering import render
 from bob_gauntlet.analysis.result import Analysis, Published, table
-from bob_gauntlet.standing import Standing
+from bob_gauntlet.ranking.score_table import Standing
 
 SAMPLE = Analysis(
     name="sample",

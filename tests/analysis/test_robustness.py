@@ -6,8 +6,8 @@ from scipy.stats import zscore
 
 from bob_gauntlet.analysis.registry import analyse
 from bob_gauntlet.analysis.robustness import ATTACKED, CLEAN
-from bob_gauntlet.baseline import BackboneRow
-from bob_gauntlet.standing import Standing
+from bob_gauntlet.pools.folder import BackboneRow
+from bob_gauntlet.ranking.score_table import Standing
 from tests.analysis.conftest import Made, column
 
 

@@ -3,8 +3,8 @@
 import pytest
 
 from bob_gauntlet.analysis.registry import analyse
-from bob_gauntlet.baseline import BackboneRow
-from bob_gauntlet.standing import Standing
+from bob_gauntlet.pools.folder import BackboneRow
+from bob_gauntlet.ranking.score_table import Standing
 from tests.analysis.conftest import Made, column
 
 PHOTOS, DIGITS = ("linear-probe@photos", "top1"), ("linear-probe@digits", "top1")

@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from bob_gauntlet import pools
 from bob_gauntlet.analysis.members import candidates
 from bob_gauntlet.analysis.registry import analyse
 from bob_gauntlet.analysis.winners import with_every_task
-from bob_gauntlet.baseline import BackboneRow
-from bob_gauntlet.standing import Standing
+from bob_gauntlet.pools.folder import BackboneRow
+from bob_gauntlet.pools.pool import load_pool
+from bob_gauntlet.ranking.score_table import Standing
 from tests.analysis.conftest import Made
 
 # Table 2, right to left, in the words of the table
@@ -89,7 +89,7 @@ SMALL = [NEXT_TINY, "SwinV2-Tiny supervised (IN-1k)", "ViT-Small DINO (IN-1k)"]
 @pytest.mark.parametrize("name", ["paper", "paper-small"])
 def test_the_small_backbones_come_out_in_order(name: str) -> None:
     """In the pool of all, and in one that is made of small ones only."""
-    found = analyse("small", Standing.of(pools.load(name, Path("nowhere")), members=True))
+    found = analyse("small", Standing.of(load_pool(name, Path("nowhere")), members=True))
     assert [row[0] for row in found.tables[0].rows[:3]] == SMALL
     (line,) = found.published
     assert (line.paper, line.ours, line.why) == (" > ".join(SMALL), " > ".join(SMALL), "")

@@ -24,7 +24,7 @@ from bob_gauntlet.backbones.spec import BackboneSpec
 from bob_gauntlet.config import UserConfig
 from bob_gauntlet.datasets.dataset import Split
 from bob_gauntlet.datasets.mini.sources import photos
-from bob_gauntlet.engine.features import features_key
+from bob_gauntlet.engine.frozen.features import features_key
 from bob_gauntlet.engine.transforms import normalise, preprocess
 from bob_gauntlet.errors import UsageError
 

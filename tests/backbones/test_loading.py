@@ -6,13 +6,13 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from bob_gauntlet.artifacts import Artifacts
 from bob_gauntlet.backbones import loading
 from bob_gauntlet.backbones.backbone import Backbone
 from bob_gauntlet.backbones.loading import identify, load, memoisable
 from bob_gauntlet.backbones.resolve import resolve
 from bob_gauntlet.backbones.spec import BackboneSpec
 from bob_gauntlet.config import UserConfig
+from bob_gauntlet.runtime.artifacts import Artifacts
 
 
 def spec(text: str) -> BackboneSpec:

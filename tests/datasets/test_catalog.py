@@ -7,7 +7,7 @@ import pytest
 from bob_gauntlet.datasets.catalog import CATALOG, describe, find
 from bob_gauntlet.datasets.spec import DatasetSpec
 from bob_gauntlet.errors import UsageError
-from bob_gauntlet.settings import SETTINGS
+from bob_gauntlet.scores.settings import SETTINGS
 
 
 @pytest.mark.parametrize("spec", CATALOG.values(), ids=CATALOG.keys())

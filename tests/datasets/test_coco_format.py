@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from pycocotools import mask as rle
 
-from bob_gauntlet.datasets.annotated import annotated_split, image_size
+from bob_gauntlet.datasets.annotated_images import annotated_split, image_size
 from bob_gauntlet.datasets.coco_format import CocoFile, read_coco
 from bob_gauntlet.datasets.images import UnreadableImage
 from bob_gauntlet.errors import BobError

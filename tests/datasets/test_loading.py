@@ -10,14 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from bob_gauntlet.artifacts import Artifacts
 from bob_gauntlet.datasets import loading
 from bob_gauntlet.datasets.catalog import CATALOG
 from bob_gauntlet.datasets.dataset import Dataset, Split
 from bob_gauntlet.datasets.loading import fingerprints, limited, load
+from bob_gauntlet.datasets.locations import Places
 from bob_gauntlet.datasets.objects import Objects
-from bob_gauntlet.datasets.places import Places
 from bob_gauntlet.errors import MissingError, UsageError
+from bob_gauntlet.runtime.artifacts import Artifacts
 
 from .trees import imagenet, imagenet_a, noise
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from bob_gauntlet.datasets.locations import Places
 from bob_gauntlet.datasets.paper.chexpert import load_chexpert
-from bob_gauntlet.datasets.places import Places
 from bob_gauntlet.errors import BobError
 
 from . import trees

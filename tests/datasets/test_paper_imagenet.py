@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from bob_gauntlet.datasets.dataset import Dataset
+from bob_gauntlet.datasets.locations import Places
 from bob_gauntlet.datasets.paper import shifted
 from bob_gauntlet.datasets.paper.imagenet import load_imagenet_1k
 from bob_gauntlet.datasets.paper.shifted import (
@@ -17,7 +18,6 @@ from bob_gauntlet.datasets.paper.shifted import (
     load_imagenet_sketch,
     load_imagenet_v2,
 )
-from bob_gauntlet.datasets.places import Places
 from bob_gauntlet.errors import BobError, MissingError
 
 from . import trees

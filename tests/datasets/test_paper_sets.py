@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 
 from bob_gauntlet.datasets.dataset import Dataset
+from bob_gauntlet.datasets.locations import Places
 from bob_gauntlet.datasets.paper import torchvision_sets
 from bob_gauntlet.datasets.paper.torchvision_sets import (
     load_cifar_100,
@@ -21,7 +22,6 @@ from bob_gauntlet.datasets.paper.torchvision_sets import (
     load_fgvc_aircraft,
     load_flowers_102,
 )
-from bob_gauntlet.datasets.places import Places
 from bob_gauntlet.errors import BobError
 
 from . import trees

@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageDraw
 
+from bob_gauntlet.datasets.locations import Places
 from bob_gauntlet.datasets.paper.cityscapes import Shape, cars, load_cityscapes
 from bob_gauntlet.datasets.paper.sim10k import load_sim10k, load_sim10k_cityscapes
-from bob_gauntlet.datasets.places import Places
 from bob_gauntlet.datasets.rle import decode
 from bob_gauntlet.errors import BobError, MissingError
 

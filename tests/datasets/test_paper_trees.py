@@ -10,7 +10,7 @@ import pytest
 
 from bob_gauntlet.datasets.catalog import CATALOG
 from bob_gauntlet.datasets.dataset import Dataset
-from bob_gauntlet.datasets.places import Places
+from bob_gauntlet.datasets.locations import Places
 from bob_gauntlet.errors import BobError, MissingError
 
 from .trees import DETECTION, TREES, noise

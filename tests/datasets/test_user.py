@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
-from bob_gauntlet.artifacts import Artifacts
 from bob_gauntlet.datasets.dataset import Dataset
 from bob_gauntlet.datasets.loading import fingerprints, load
-from bob_gauntlet.datasets.places import Places
+from bob_gauntlet.datasets.locations import Places
 from bob_gauntlet.errors import BobError, MissingError
+from bob_gauntlet.runtime.artifacts import Artifacts
 
 from .trees import folders, noise
 

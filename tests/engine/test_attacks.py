@@ -21,7 +21,7 @@ from bob_gauntlet.engine.attacks import (
     pgd,
     pixels,
 )
-from bob_gauntlet.engine.logistic import path
+from bob_gauntlet.engine.frozen.logistic import path
 from bob_gauntlet.engine.transforms import normalise, preprocess
 
 from .synthetic import SIZE, Colours, backbone, pictures, split

@@ -17,7 +17,6 @@ from pycocotools import mask as rle
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from bob_gauntlet.artifacts import Artifacts
 from bob_gauntlet.datasets.objects import Objects
 from bob_gauntlet.errors import BobError, MissingError
 from bob_gauntlet.gauntlet import _spread
@@ -30,6 +29,7 @@ from bob_gauntlet.metrics.detection import (
 )
 from bob_gauntlet.metrics.jackknife import hits_needed, jackknife
 from bob_gauntlet.metrics.matching import IOUS, Matches, limited, match
+from bob_gauntlet.runtime.artifacts import Artifacts
 
 # pycocotools' own
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")

@@ -17,10 +17,10 @@ from bob_gauntlet.datasets.loading import in_rounds, limited
 from bob_gauntlet.engine import attacks
 from bob_gauntlet.engine.attacks import pgd
 from bob_gauntlet.errors import BobError, MissingError
-from bob_gauntlet.progress import Progress
 from bob_gauntlet.protocols.adversarial import Adversarial
 from bob_gauntlet.protocols.linear_probe import LinearProbe
 from bob_gauntlet.protocols.recipe import Measured
+from bob_gauntlet.runtime.progress import Progress
 
 from .synthetic import classification, pixels, run_in
 

@@ -10,16 +10,16 @@ from torch import nn
 
 from bob_gauntlet.backbones.backbone import Backbone
 from bob_gauntlet.datasets.dataset import Dataset, Split
-from bob_gauntlet.engine.cascade import configuration
-from bob_gauntlet.engine.detecting import Detecting
-from bob_gauntlet.engine.detector import Detector
-from bob_gauntlet.engine.scenes import Scaling
+from bob_gauntlet.engine.detection.cascade import configuration
+from bob_gauntlet.engine.detection.detector import Detector
+from bob_gauntlet.engine.detection.scenes import Scaling
+from bob_gauntlet.engine.detection.trained_detector import Detecting
 from bob_gauntlet.errors import BobError, MissingError
 from bob_gauntlet.metrics.detection import Detections, average_precision, federated_average_precision
 from bob_gauntlet.protocols.detection import CARVED, Detection, OODDetection
 from bob_gauntlet.protocols.recipe import Measured, at_scale, canonical, with_fidelity
-from tests.engine import shapes
-from tests.engine.test_detecting import never
+from tests.engine.detection.test_trained_detector import never
+from tests.helpers import shapes
 
 from .synthetic import run_in
 
@@ -285,7 +285,7 @@ def test_paper_chooses_on_the_reported_images(tmp_path: Path) -> None:
 
 def test_images_are_carved_out_of_train_where_no_others_choose(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A tenth, and at most 5,000."""
-    from bob_gauntlet.engine import examples
+    from bob_gauntlet.engine.training import examples
 
     asked: list[int] = []
     whole = examples.examples
@@ -337,7 +337,7 @@ def test_a_backbone_without_maps_is_missing_them(tmp_path: Path) -> None:
 
 def test_without_mmdet_it_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With the extra to install."""
-    from bob_gauntlet.engine import mmdet_ops
+    from bob_gauntlet.engine.detection import mmdet_ops
 
     monkeypatch.setattr(mmdet_ops, "prepare", mmdet_ops.prepare.__wrapped__)
     monkeypatch.setattr(mmdet_ops, "find_spec", lambda name: None)

@@ -12,7 +12,6 @@ from sklearn.metrics import roc_auc_score
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.preprocessing import StandardScaler
 
-from bob_gauntlet import devices
 from bob_gauntlet.datasets.dataset import Dataset
 from bob_gauntlet.errors import BobError
 from bob_gauntlet.protocols.efficiency import Efficiency
@@ -21,6 +20,7 @@ from bob_gauntlet.protocols.knn import KNN
 from bob_gauntlet.protocols.linear_probe import LinearProbe
 from bob_gauntlet.protocols.recipe import Measured
 from bob_gauntlet.protocols.retrieval import Retrieval
+from bob_gauntlet.runtime import devices
 
 from .synthetic import Pixels, classification, features_of, pixels, run_in, split
 

@@ -10,13 +10,13 @@ import torch
 
 from bob_gauntlet.backbones.backbone import Backbone
 from bob_gauntlet.datasets.dataset import Dataset
-from bob_gauntlet.engine.training import Trainer
+from bob_gauntlet.engine.training.loop import Trainer
 from bob_gauntlet.protocols.adversarial import Adversarial
 from bob_gauntlet.protocols.calibration import Calibration
 from bob_gauntlet.protocols.finetune import FineTune
 from bob_gauntlet.protocols.ood import OOD
 from bob_gauntlet.protocols.recipe import Measured
-from tests.engine import tiny
+from tests.helpers import tiny
 
 from .synthetic import run_in
 

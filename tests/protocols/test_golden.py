@@ -22,7 +22,7 @@ from bob_gauntlet.protocols.low_shot import LowShot
 from bob_gauntlet.protocols.ood import OOD
 from bob_gauntlet.protocols.recipe import Measured, at_scale, canonical, protocol_hash
 from bob_gauntlet.protocols.retrieval import Retrieval
-from tests.engine import tiny
+from tests.helpers import tiny
 
 from .synthetic import classification, pixels, run_in
 
@@ -287,7 +287,7 @@ def test_linear_probe_gives_the_golden_value(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("kind", "loss"), [("resnet", 5.4556), ("vit 16", 4.0119)])
 def test_a_detector_gives_the_golden_loss(kind: str, loss: float) -> None:
     """Of two images, before any step: heads, their initialisation, matching and all losses."""
-    from tests.engine import shapes
+    from tests.helpers import shapes
 
     with shapes.taken():
         detector = shapes.detector(shapes.backbone(kind)).train()

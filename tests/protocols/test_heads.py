@@ -11,7 +11,7 @@ from bob_gauntlet.errors import BobError
 from bob_gauntlet.protocols import heads
 from bob_gauntlet.protocols.finetune import FineTune
 from bob_gauntlet.protocols.heads import judged
-from bob_gauntlet.run import Run
+from bob_gauntlet.runtime.context import Run
 
 from .synthetic import classification, pixels, run_in
 

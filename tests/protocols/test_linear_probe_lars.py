@@ -9,7 +9,7 @@ import torch
 from safetensors.numpy import load
 
 from bob_gauntlet.protocols.linear_probe_lars import LinearProbeLARS
-from tests.engine import tiny
+from tests.helpers import tiny
 
 from .synthetic import run_in
 from .test_finetune import measure

@@ -9,7 +9,7 @@ import pytest
 from bob_gauntlet.protocols.finetune import FineTune
 from bob_gauntlet.protocols.low_shot import LowShot
 from bob_gauntlet.protocols.recipe import at_scale, canonical
-from tests.engine import tiny
+from tests.helpers import tiny
 
 from .synthetic import run_in
 from .test_finetune import PLAIN, measure, plans

@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bob_gauntlet.artifacts import Artifacts
 from bob_gauntlet.datasets.dataset import Dataset, Split
 from bob_gauntlet.errors import MissingError
 from bob_gauntlet.protocols.linear_probe import LinearProbe
 from bob_gauntlet.protocols.ood import OOD
 from bob_gauntlet.protocols.recipe import Measured
-from bob_gauntlet.run import Run
+from bob_gauntlet.runtime.artifacts import Artifacts
+from bob_gauntlet.runtime.context import Run
 
 from .synthetic import Pixels, classification, pixels, run_in, split
 

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from PIL import Image
 
-from bob_gauntlet import pools
+from bob_gauntlet.pools.pool import load_pool
 from bob_gauntlet.report.content import Outcome, gather
-from bob_gauntlet.report.html import page as html
-from bob_gauntlet.scores import Score
-from tests.report.test_html_pictures import box, detection, kept, picture
+from bob_gauntlet.report.html.page import page as html
+from bob_gauntlet.scores.score import Score
+from tests.report.html.test_pictures import box, detection, kept, picture
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -84,12 +84,12 @@ def browser() -> "Iterator[Browser]":
 @pytest.fixture(scope="module")
 def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """The pages: published scores, and measured ones with everything in them, under a name that is a script."""
-    mini = pools.load("mini", NOWHERE)
+    mini = load_pool("mini", NOWHERE)
     found = mini.scores["resnet-supervised"].values()
     own = [replace(s, backbone=EVIL, backbone_fingerprint="f", provenance=dict(s.provenance)) for s in found]
     before = [changed(s) for s in own]
     outcomes = [Outcome(EVIL, "knn@photos", "measured"), Outcome(EVIL, "finetune@eurosat", "failed", EVIL)]
-    paper = pools.load("paper", NOWHERE)
+    paper = load_pool("paper", NOWHERE)
     reports = {
         "paper": gather(paper, {}, highlight=[CLIP]),
         "trained": gather(mini, {name: [trained(s, name) for s in own] for name in (EVIL, "one " * 30, "another")}),

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from bob_gauntlet import pools
 from bob_gauntlet.errors import UsageError
+from bob_gauntlet.pools.pool import load_pool
 from bob_gauntlet.report import data, markdown, writing
 from bob_gauntlet.report.content import Outcome, Report, gather
-from tests.report.test_ranking import CLS, KNN, RET, pool, score
+from tests.ranking.test_ranking import CLS, KNN, RET, pool, score
 
 EVIL = "<script>alert(1)</script>|[x](y)"
 
@@ -103,7 +103,7 @@ def test_another_ending_is_refused() -> None:
 
 def test_the_papers_report_has_every_member() -> None:
     """A row a figure of the ranked measures; of 44, SwinV2-Large-w24 has MRR and recall alone (Tables 17 and 18)."""
-    found = gather(pools.load("paper", Path("nowhere")), {})
+    found = gather(load_pool("paper", Path("nowhere")), {})
     rows = list(csv.DictReader(io.StringIO(data.as_csv(found))))
     assert len({row["backbone"] for row in rows}) == 43
     assert all(row["source"].startswith("table") for row in rows)

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from bob_gauntlet.ranking.ranking import Ranking, rank
 from bob_gauntlet.report.layout import render
-from bob_gauntlet.report.ranking import Ranking, rank
-from tests.report.test_ranking import CLS, RET, pool, score
+from tests.ranking.test_ranking import CLS, RET, pool, score
 
 
 @pytest.fixture

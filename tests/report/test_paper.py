@@ -5,9 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bob_gauntlet import pools
-from bob_gauntlet.pools import Pool
-from bob_gauntlet.report.ranking import Ranking, rank
+from bob_gauntlet.pools.pool import Pool, load_pool
+from bob_gauntlet.ranking.ranking import Ranking, rank
 
 OWN = Path("nowhere")
 
@@ -44,7 +43,7 @@ TABLE_19 = {
 @pytest.fixture(scope="module")
 def paper() -> Pool:
     """The paper's pool, errata applied."""
-    return pools.load("paper", OWN)
+    return load_pool("paper", OWN)
 
 
 def titles(ranking: Ranking) -> list[str]:
@@ -60,7 +59,7 @@ def test_table_2_comes_out(paper: Pool, task: str) -> None:
 
 def test_table_2_hangs_on_the_erratum_of_table_14(paper: Pool) -> None:
     """With the two SwinV2-Base rows as printed, out-of-distribution classification comes out otherwise."""
-    printed = rank(pools.load("paper", OWN, "printed"), task="OOD-Cls")
+    printed = rank(load_pool("paper", OWN, "printed"), task="OOD-Cls")
     assert tuple(titles(printed)[:3]) != TABLE_2["OOD-Cls"]
 
 
@@ -95,7 +94,7 @@ def test_table_19_comes_out(paper: Pool) -> None:
 
 def test_the_small_backbones_come_out() -> None:
     """Below 30 M parameters: ConvNeXt-T, SwinV2-T, DINO ViT-S (paper, section 5, "small" backbones)."""
-    small = pools.load("paper-small", OWN)
+    small = load_pool("paper-small", OWN)
     assert titles(rank(small))[:3] == [
         "ConvNeXt-Tiny supervised (IN-1k)",
         "SwinV2-Tiny supervised (IN-1k)",
@@ -106,7 +105,7 @@ def test_the_small_backbones_come_out() -> None:
 
 def test_candidates_are_the_papers() -> None:
     """No random initialisation, no MiDaS, nothing above Base, nothing from the retrieval tables alone (section 4)."""
-    paper = pools.load("paper", OWN)
+    paper = load_pool("paper", OWN)
     rows = [paper.backbones[name] for name in paper.candidates]
     assert len(paper.members) == 44
     assert not [r for r in rows if r.style == "none" or r.method == "MiDaS" or "Large" in r.model or "64" in r.model]

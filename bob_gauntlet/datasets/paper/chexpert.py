@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from bob_gauntlet.datasets.dataset import Dataset, Split
+from bob_gauntlet.datasets.image_folders import listed, split
+from bob_gauntlet.datasets.locations import Places
 from bob_gauntlet.datasets.paper.layout import present, unpacked
-from bob_gauntlet.datasets.places import Places
-from bob_gauntlet.datasets.tree import listed, split
 from bob_gauntlet.errors import BobError
 
 NAME = "chexpert"

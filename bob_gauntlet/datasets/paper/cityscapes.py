@@ -8,11 +8,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image, ImageDraw
 
-from bob_gauntlet.datasets.annotated import Annotated, annotated_split
+from bob_gauntlet.datasets.annotated_images import Annotated, annotated_split
 from bob_gauntlet.datasets.dataset import Dataset
+from bob_gauntlet.datasets.locations import Places
 from bob_gauntlet.datasets.objects import Mask, Objects
 from bob_gauntlet.datasets.paper.layout import present
-from bob_gauntlet.datasets.places import Places
 from bob_gauntlet.datasets.rle import encode
 from bob_gauntlet.errors import BobError
 

@@ -3,11 +3,11 @@
 from functools import partial
 from pathlib import Path
 
-from bob_gauntlet.datasets.annotated import annotated_split
+from bob_gauntlet.datasets.annotated_images import annotated_split
 from bob_gauntlet.datasets.coco_format import CocoFile, Record, file_name, read_coco
 from bob_gauntlet.datasets.dataset import Dataset
+from bob_gauntlet.datasets.locations import Places
 from bob_gauntlet.datasets.paper.layout import first_file, present
-from bob_gauntlet.datasets.places import Places
 from bob_gauntlet.errors import BobError, MissingError
 
 COCO = "coco-2017"

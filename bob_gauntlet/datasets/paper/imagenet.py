@@ -9,9 +9,9 @@ from scipy.io import loadmat
 from scipy.io.matlab import MatReadError
 
 from bob_gauntlet.datasets.dataset import Dataset
+from bob_gauntlet.datasets.image_folders import Files, class_folders, is_image, listed, split
+from bob_gauntlet.datasets.locations import Places
 from bob_gauntlet.datasets.paper.layout import first_file, lines_of, present, renamed, unpacked
-from bob_gauntlet.datasets.places import Places
-from bob_gauntlet.datasets.tree import Files, class_folders, is_image, listed, split
 from bob_gauntlet.errors import BobError, named
 
 NAME = "imagenet-1k"

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from bob_gauntlet.datasets.places import Places
-from bob_gauntlet.datasets.tree import Files, absent, filled
+from bob_gauntlet.datasets.image_folders import Files, absent, filled
+from bob_gauntlet.datasets.locations import Places
 from bob_gauntlet.errors import BobError
 
 

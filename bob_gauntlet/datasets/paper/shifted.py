@@ -10,10 +10,10 @@ from dataclasses import replace
 import numpy as np
 
 from bob_gauntlet.datasets.dataset import Dataset
+from bob_gauntlet.datasets.image_folders import Files, class_folders, split
+from bob_gauntlet.datasets.locations import Places
 from bob_gauntlet.datasets.paper.imagenet import load_imagenet_1k
 from bob_gauntlet.datasets.paper.layout import present, renamed, unpacked
-from bob_gauntlet.datasets.places import Places
-from bob_gauntlet.datasets.tree import Files, class_folders, split
 from bob_gauntlet.errors import BobError, MissingError
 
 CLASSES = {"imagenet-a": 200, "imagenet-r": 200, "imagenet-v2": 1000, "imagenet-sketch": 1000}

@@ -5,12 +5,12 @@ from xml.etree import ElementTree
 
 import numpy as np
 
-from bob_gauntlet.datasets.annotated import Annotated, annotated_split, image_size
+from bob_gauntlet.datasets.annotated_images import Annotated, annotated_split, image_size
 from bob_gauntlet.datasets.dataset import Dataset
+from bob_gauntlet.datasets.locations import Places
 from bob_gauntlet.datasets.objects import Objects
 from bob_gauntlet.datasets.paper.cityscapes import load_cityscapes
 from bob_gauntlet.datasets.paper.layout import present, unpacked
-from bob_gauntlet.datasets.places import Places
 from bob_gauntlet.errors import BobError, MissingError
 
 NAME = "sim10k"

@@ -16,9 +16,9 @@ from PIL import Image
 from torchvision.datasets import CIFAR100, EuroSAT, FGVCAircraft, Flowers102
 
 from bob_gauntlet.datasets.dataset import Dataset, Split
+from bob_gauntlet.datasets.image_folders import Files, class_folders, filled, listed, split
+from bob_gauntlet.datasets.locations import Places
 from bob_gauntlet.datasets.paper.layout import first_file, present, shuffled, taken, unpacked
-from bob_gauntlet.datasets.places import Places
-from bob_gauntlet.datasets.tree import Files, class_folders, filled, listed, split
 from bob_gauntlet.errors import BobError
 
 ROLES = ("train", "val", "test")

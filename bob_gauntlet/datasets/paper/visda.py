@@ -3,9 +3,9 @@
 from pathlib import Path
 
 from bob_gauntlet.datasets.dataset import Dataset
+from bob_gauntlet.datasets.image_folders import Files, class_folders, split
+from bob_gauntlet.datasets.locations import Places
 from bob_gauntlet.datasets.paper.layout import lines_of, present, shuffled, taken, unpacked
-from bob_gauntlet.datasets.places import Places
-from bob_gauntlet.datasets.tree import Files, class_folders, split
 from bob_gauntlet.errors import BobError
 
 NAME = "visda-2017"

@@ -1,0 +1,5 @@
+"""Runs `python -m bob_gauntlet.cli`."""
+
+from bob_gauntlet.cli.main import main
+
+main()

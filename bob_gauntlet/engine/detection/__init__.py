@@ -1,0 +1,1 @@
+"""Training and evaluation of detectors: Cascade Mask R-CNN on any backbone that gives feature maps."""

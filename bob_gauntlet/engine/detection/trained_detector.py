@@ -1,0 +1,175 @@
+"""Training a detector on a backbone over a grid, and what it finds on a split."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from faster_coco_eval.core import mask as coco
+
+from bob_gauntlet.backbones.backbone import Backbone
+from bob_gauntlet.datasets.dataset import Split
+from bob_gauntlet.engine.detection.detector import Design, Detector
+from bob_gauntlet.engine.detection.scenes import Scaling, Scene, repeat_factors, scaled, scenes
+from bob_gauntlet.engine.frozen.features import check_readable, counted, note_unreadable
+from bob_gauntlet.engine.training.config import Plan
+from bob_gauntlet.engine.training.examples import Examples
+from bob_gauntlet.engine.training.grid_search import Search, artefact_key, facts_of, trained, weights_of
+from bob_gauntlet.engine.training.loop import Trainer, half_precision
+from bob_gauntlet.metrics.detection import Detections, average_precision
+from bob_gauntlet.runtime.artifacts import Arrays, digest
+from bob_gauntlet.runtime.context import Run
+
+
+@dataclass(frozen=True)
+class Course:
+    """What is trained, and how: all that a detector depends on beside backbone, examples and seed."""
+
+    plans: tuple[Plan, ...]
+    design: Design
+    scaling: Scaling
+    # images of an optimiser step
+    batch: int
+    # classes that fewer images than this share have are seen more often (LVIS); 0 for none
+    rare_below: float = 0.0
+
+
+@dataclass
+class Detecting:
+    """The chosen detector of one seed."""
+
+    backbone: Backbone
+    course: Course
+    seed: int
+    # of the artefact that holds the weights
+    key: dict[str, Any]
+    arrays: Arrays
+    _detector: Detector | None = None
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """How the run was chosen and what became of the others: plain types."""
+        return facts_of(self.arrays)
+
+    def detector(self) -> Detector:
+        """The trained detector, in evaluation mode; built at the first call."""
+        if self._detector is None:
+            detector = Detector(self.backbone, self.course.design, self.seed)
+            detector.load_learned(weights_of(self.arrays))
+            self._detector = detector.eval()
+        return self._detector
+
+    def detections_key(self, split: Split) -> dict[str, Any]:
+        """Of the artefact that holds its detections on a split."""
+        return {"network": digest(self.key), "split": split.fingerprint}
+
+    def detections(self, split: Split, run: Run) -> Detections:
+        """What it finds on every image of a split; kept by detector and split."""
+
+        def compute() -> Arrays:
+            detector = self.detector()
+            before = detector.images_forwarded
+            found, unreadable = detected(detector, split, self.course, run)
+            self.backbone.images_forwarded += detector.images_forwarded - before
+            return counted(found.to_arrays(), unreadable)
+
+        kept = run.artifacts.get("detections", self.detections_key(split), compute)
+        note_unreadable(kept, split, run)
+        return Detections.from_arrays(kept)
+
+
+class Objects:
+    """Objects on images: mmdet's losses."""
+
+    def on(self, batch: list[Scene], device: str) -> list[Scene]:
+        """As they are: the detector moves them, a few at once."""
+        return batch
+
+    def size(self, batch: list[Scene]) -> int:
+        """Images of the batch."""
+        return len(batch)
+
+    def loss(self, network: Detector, batch: list[Scene], part: slice) -> torch.Tensor:
+        """mmdet's is a mean over the images that it is given."""
+        return network.loss(batch[part]) * len(batch[part])
+
+
+def train_detector(
+    backbone: Backbone, examples: Examples, course: Course, seed: int, run: Run, recipe: dict[str, Any]
+) -> Detecting:
+    """The detector that a grid gives, from the artefacts where it was trained before."""
+    key = artefact_key(backbone, backbone.ticket.transform, examples, seed, run, recipe, amp=course.plans[0].amp)
+    return Detecting(
+        backbone, course, seed, key, trained(key, lambda: _search(backbone, examples, course, seed, run), run)
+    )
+
+
+def _search(backbone: Backbone, examples: Examples, course: Course, seed: int, run: Run) -> Search:
+    fit = examples.fit
+    stream = scenes(
+        fit, course.scaling, masks=course.design.heads.masks, batch=course.batch, seed=seed, workers=run.loaders,
+        repeats=repeat_factors(fit, course.rare_below) if course.rare_below else None,
+    )  # fmt: skip
+
+    def trainer(plan: Plan) -> Trainer:
+        return Trainer(Detector(backbone, course.design, seed), plan, stream, Objects(), seed, run.device)
+
+    def judged(detector: Detector) -> tuple[float, float]:
+        found, _ = detected(detector, examples.choose, course, run, masks=False)
+        assert examples.choose.objects is not None
+        aps = average_precision(found, examples.choose.objects, class_names(course.design.classes), "box")
+        return aps.ap or 0.0, aps.ap50 or 0.0
+
+    return Search(
+        backbone=backbone, plans=course.plans, stream=stream, trainer=trainer, judge=judged, run=run,
+        validation=len(examples.choose),
+    )  # fmt: skip
+
+
+def class_names(count: int) -> tuple[str, ...]:
+    """Names for classes where nobody reads them."""
+    return tuple(map(str, range(count)))
+
+
+def detected(
+    detector: Detector, split: Split, course: Course, run: Run, *, masks: bool = True
+) -> tuple[Detections, list[str]]:
+    """What a detector in evaluation mode finds on a split, and why some images could not be read."""
+    half = half_precision(run.device) if course.plans[0].amp else None
+    size = max(1, run.batch_size // 8)
+    found: dict[int, Any] = {}
+    unreadable: list[str] = []
+    with (
+        run.progress.step(f"{detector._copy.name}: detect on {split.role}", len(split)) as advance,
+        torch.autocast(torch.device(run.device).type, half, enabled=half is not None),
+    ):
+        for indices, batch, reasons in scaled(split, course.scaling, size, threads=run.readers):
+            unreadable += reasons
+            for index, instances in zip(indices, detector.detect(batch, masks=masks), strict=True):
+                found[index] = _plain(instances)
+            advance(len(indices))
+    check_readable(unreadable, split)
+    return _joined([found[index] for index in range(len(split))]), unreadable
+
+
+def _plain(found: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[bytes]]:
+    """Boxes as left, top, width, height, scores, labels and packed masks of one image's instances."""
+    boxes = found.bboxes.float().cpu().numpy()
+    boxes = np.concatenate([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], axis=1)
+    masks: list[bytes] = []
+    if "masks" in found:
+        pixels = found.masks.cpu().numpy().astype(np.uint8)
+        masks = [coco.encode(np.asfortranarray(one))["counts"] for one in pixels]
+    return boxes, found.scores.float().cpu().numpy(), found.labels.cpu().numpy(), masks
+
+
+def _joined(images: Sequence[tuple[np.ndarray, np.ndarray, np.ndarray, list[bytes]]]) -> Detections:
+    boxes, scores, labels, masks = zip(*images, strict=True)
+    return Detections(
+        images=np.repeat(np.arange(len(images)), [len(one) for one in scores]),
+        boxes=np.concatenate(boxes),
+        scores=np.concatenate(scores),
+        labels=np.concatenate(labels),
+        masks=tuple(mask for one in masks for mask in one),
+    )

@@ -1,0 +1,1 @@
+"""Evaluation of frozen features: extraction, linear and logistic heads, nearest neighbours."""

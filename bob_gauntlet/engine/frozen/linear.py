@@ -1,0 +1,45 @@
+"""A linear probe as a classifier of images: backbone, features and head together."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from bob_gauntlet.backbones.backbone import Backbone
+from bob_gauntlet.datasets.dataset import Dataset, Split
+from bob_gauntlet.engine.attacks import attackable
+from bob_gauntlet.engine.frozen.features import features
+from bob_gauntlet.engine.frozen.labelled import labelled
+from bob_gauntlet.engine.frozen.probe import Probe, held_out
+from bob_gauntlet.runtime.context import Run
+
+
+@dataclass(frozen=True)
+class LinearClassifier:
+    """The probe of one seed on the features of its backbone (`protocols.heads.Classifier`)."""
+
+    backbone: Backbone
+    dataset: Dataset
+    input_size: int | None
+    probe: Probe
+    seed: int
+    # the recipe's canonical form, which names the artefacts
+    recipe: dict[str, Any]
+
+    def scores(self, split: Split, run: Run) -> np.ndarray:
+        """(N, C) logits; the split's features are extracted once, for every head."""
+        transform = self.backbone.ticket.input_transform(self.input_size)
+        return self.probe.head.scores(features(self.backbone, split, transform, run))
+
+    def held_out(self, run: Run) -> tuple[np.ndarray, np.ndarray]:
+        """Logits and targets of the validation images, by a head that is fitted on the others alone."""
+        data = labelled(self.backbone, self.dataset, self.input_size, run)
+        return held_out(data, self.probe, self.seed, run, self.recipe)
+
+    def differentiable(self) -> tuple[nn.Module, Callable[[torch.Tensor], torch.Tensor]]:
+        """The backbone, and normalisation, backbone and linear layer in one."""
+        transform = self.backbone.ticket.input_transform(self.input_size)
+        return self.backbone.module, attackable(self.backbone, transform, self.probe.head)

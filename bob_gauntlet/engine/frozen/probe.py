@@ -1,0 +1,121 @@
+"""A linear probe: solve a path of strengths, choose one on validation examples, solve again on all of them."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from bob_gauntlet.datasets.partition import NOTHING_TO_CHOOSE_ON, partition
+from bob_gauntlet.engine.frozen.logistic import Head, path
+from bob_gauntlet.errors import BobError
+from bob_gauntlet.metrics.classification import in_top_k, mean_auc
+from bob_gauntlet.runtime.artifacts import Arrays
+from bob_gauntlet.runtime.context import Run
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """Features (N, D) and targets of all examples that may be fitted or chosen on; the first `train` are training."""
+
+    features: np.ndarray
+    targets: np.ndarray
+    train: int
+    classes: int
+    # what the features are of: the key under which a head on them is kept
+    key: object
+
+
+@dataclass(frozen=True)
+class Probe:
+    """A chosen head and how it was chosen."""
+
+    head: Head
+    # validation score of every strength, in the order of `strengths`: % accuracy, or % mean AUC
+    validation: tuple[float, ...]
+    strengths: tuple[float, ...]
+
+    @property
+    def at_edge(self) -> bool:
+        """Whether the chosen strength is the weakest or strongest that was tried."""
+        return self.head.strength in (min(self.strengths), max(self.strengths))
+
+
+def probe(data: Labelled, strengths: Sequence[float], seed: int, run: Run, recipe: dict[str, object]) -> Probe:
+    """The probe of one seed, from the artefacts where it was fitted before."""
+    key = {"recipe": recipe, "features": data.key, "seed": seed}
+    packed = run.artifacts.get("heads", key, lambda: _pack(_fit(data, strengths, seed, run)))
+    return _unpack(packed)
+
+
+def held_out(
+    data: Labelled, found: Probe, seed: int, run: Run, recipe: dict[str, object]
+) -> tuple[np.ndarray, np.ndarray]:
+    """(V, C) logits and targets of the validation examples, by a head of the chosen strength that never saw them."""
+    fit, choose = partition(data.targets, data.train, seed)
+    strength = found.head.strength
+
+    def solve() -> dict[str, np.ndarray]:
+        solved = next(
+            path(data.features[fit], data.targets[fit], data.classes, [strength], device=run.device, tolerance=1e-8)
+        )
+        return {"logits": solved.scores(data.features[choose])}
+
+    key = {"recipe": recipe, "features": data.key, "seed": seed, "held out": True}
+    return run.artifacts.get("heads", key, solve)["logits"], data.targets[choose]
+
+
+def _fit(data: Labelled, strengths: Sequence[float], seed: int, run: Run) -> Probe:
+    fit, choose = partition(data.targets, data.train, seed)
+    tried: list[tuple[float, float, Head]] = []
+    with run.progress.step("linear probe: strengths", total=len(strengths) + 1) as advance:
+        found = path(data.features[fit], data.targets[fit], data.classes, strengths, device=run.device, advance=advance)
+        for head in found:
+            tried.append((*judge(head.scores(data.features[choose]), data.targets[choose]), head))
+        # the best score; of equal ones the lowest validation loss
+        best = max(tried, key=lambda entry: entry[:2])[2]
+        final = next(
+            path(
+                data.features, data.targets, data.classes, [best.strength],
+                device=run.device, tolerance=1e-8, start=best, advance=advance,
+            )
+        )  # fmt: skip
+    return Probe(final, tuple(score for score, _, _ in tried), tuple(head.strength for _, _, head in tried))
+
+
+def judge(scores: np.ndarray, targets: np.ndarray) -> tuple[float, float]:
+    """Validation score in % and the negative validation loss.
+
+    Of several labels an image mean AUC, and 50, which is chance, where no label has both values among a few images.
+    BobError where there is no image.
+    """
+    if not len(targets):
+        raise BobError(NOTHING_TO_CHOOSE_ON)
+    if targets.ndim == 2:
+        found = mean_auc(scores, targets)
+        return 50.0 if np.isnan(found) else found, 0.0
+    shifted = scores - scores.max(axis=1, keepdims=True)
+    log_likelihood = shifted[np.arange(len(targets)), targets] - np.log(np.exp(shifted).sum(axis=1))
+    return 100 * float(in_top_k(scores, targets, 1).mean()), float(log_likelihood.mean())
+
+
+def _pack(found: Probe) -> dict[str, np.ndarray]:
+    head = found.head
+    facts = {
+        "strength": head.strength,
+        "objective": head.objective,
+        "evaluations": head.evaluations,
+        "converged": head.converged,
+        "validation": found.validation,
+        "strengths": found.strengths,
+    }
+    arrays = {"weight": head.weight, "bias": head.bias, "mean": head.mean, "scale": head.scale}
+    return {**arrays, "facts": np.frombuffer(json.dumps(facts).encode(), np.uint8)}
+
+
+def _unpack(arrays: Arrays) -> Probe:
+    packed: dict[str, Any] = dict(arrays)
+    facts = json.loads(packed.pop("facts").tobytes())
+    validation, strengths = tuple(facts.pop("validation")), tuple(facts.pop("strengths"))
+    return Probe(Head(**packed, **facts), validation, strengths)

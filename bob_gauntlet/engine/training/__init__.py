@@ -1,0 +1,1 @@
+"""Training of classifiers: loop, grid search, data, losses."""

@@ -1,0 +1,147 @@
+"""Training a classifier on a backbone over a grid, and testing it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from bob_gauntlet.backbones.backbone import Backbone
+from bob_gauntlet.backbones.spec import InputTransform
+from bob_gauntlet.datasets.dataset import Split
+from bob_gauntlet.engine.frozen.features import batches, check_readable, counted, note_unreadable
+from bob_gauntlet.engine.frozen.probe import judge
+from bob_gauntlet.engine.training.config import Plan
+from bob_gauntlet.engine.training.examples import Examples
+from bob_gauntlet.engine.training.grid_search import Search, artefact_key, facts_of, trained, weights_of
+from bob_gauntlet.engine.training.loop import Trainer, half_precision
+from bob_gauntlet.engine.training.loss import Labels
+from bob_gauntlet.engine.training.network import Network
+from bob_gauntlet.engine.training.stream import Augmentation, labelled
+from bob_gauntlet.engine.transforms import normalise, normaliser
+from bob_gauntlet.errors import BobError
+from bob_gauntlet.runtime.artifacts import Arrays, digest
+from bob_gauntlet.runtime.context import Run
+
+
+@dataclass(frozen=True)
+class Grid:
+    """What is trained, and how: everything that the chosen network depends on beside backbone, examples and seed."""
+
+    plans: tuple[Plan, ...]
+    augmentation: Augmentation
+    # images of an optimiser step
+    batch: int
+    transform: InputTransform
+    classes: int
+    # of the backbone: only the head learns, or stochastic depth
+    frozen: bool = False
+    drop_path: float = 0.0
+    # end a run that validation shows to be clearly behind the best one at the same epoch
+    stop_beaten: bool = False
+
+
+@dataclass
+class Tuned:
+    """The chosen network of one seed (`protocols.heads.Classifier`)."""
+
+    backbone: Backbone
+    grid: Grid
+    examples: Examples
+    seed: int
+    # of the artefact that holds the weights
+    key: dict[str, Any]
+    arrays: Arrays
+    _network: Network | None = None
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """How the run was chosen and what became of the others: plain types."""
+        return facts_of(self.arrays)
+
+    def network(self) -> Network:
+        """The trained network, in evaluation mode; built at the first call."""
+        if self._network is None:
+            network = _network(self.backbone, self.grid)
+            network.load_learned(weights_of(self.arrays))
+            self._network = network.eval()
+        return self._network
+
+    def scores(self, split: Split, run: Run) -> np.ndarray:
+        """(N, C) logits, kept by network and split; BobError where they are not finite."""
+        key = {"network": digest(self.key), "split": split.fingerprint}
+
+        def compute() -> Arrays:
+            network = self.network()
+            before = network.images_forwarded
+            found, unreadable = logits_of(network, split, self.grid, run)
+            self.backbone.images_forwarded += network.images_forwarded - before
+            return counted({"logits": found}, unreadable)
+
+        kept = run.artifacts.get("logits", key, compute)
+        note_unreadable(kept, split, run)
+        found = kept["logits"]
+        if not np.isfinite(found).all():
+            raise BobError(f"{self.backbone.name}: after training, its logits of {split.role} are NaN or infinite")
+        return found
+
+    def held_out(self, run: Run) -> tuple[np.ndarray, np.ndarray] | None:
+        """Logits and targets of the images that chose the run; None where they are the reported ones."""
+        if self.examples.reported:
+            return None
+        return self.scores(self.examples.choose, run), self.examples.choose.targets
+
+    def differentiable(self) -> tuple[nn.Module, Callable[[torch.Tensor], torch.Tensor]]:
+        """The network, and normalisation and network in one."""
+        network, normalised = self.network(), normaliser(self.grid.transform, self.backbone.device)
+        return network, lambda images: network(normalised(images)).float()
+
+
+def tune(backbone: Backbone, examples: Examples, grid: Grid, seed: int, run: Run, recipe: dict[str, Any]) -> Tuned:
+    """The network that a grid gives, from the artefacts where it was trained before."""
+    key = artefact_key(backbone, grid.transform, examples, seed, run, recipe, amp=grid.plans[0].amp)
+
+    def search() -> Search:
+        stream = labelled(
+            examples.fit, grid.transform, grid.augmentation,
+            batch=grid.batch, seed=seed, workers=run.loaders, pin=run.device != "cpu",
+        )  # fmt: skip
+
+        def trainer(plan: Plan) -> Trainer:
+            network = _network(backbone, grid)
+            network.initialise(seed)
+            objective = Labels(plan, grid.classes, multi_label=examples.fit.targets.ndim == 2)
+            return Trainer(network, plan, stream, objective, seed, run.device)
+
+        def judged(network: Network) -> tuple[float, float]:
+            logits, _ = logits_of(network, examples.choose, grid, run)
+            return judge(logits, examples.choose.targets)
+
+        return Search(
+            backbone=backbone, plans=grid.plans, stream=stream, trainer=trainer, judge=judged, run=run,
+            validation=len(examples.choose), stop_beaten=grid.stop_beaten,
+        )  # fmt: skip
+
+    return Tuned(backbone, grid, examples, seed, key, trained(key, search, run))
+
+
+def logits_of(network: Network, split: Split, grid: Grid, run: Run) -> tuple[np.ndarray, list[str]]:
+    """(N, C) float32 logits of a network in evaluation mode, and why some images could not be read."""
+    half = half_precision(run.device) if grid.plans[0].amp else None
+    parts: list[np.ndarray] = []
+    unreadable: list[str] = []
+    on_cpu = run.device == "cpu"
+    for images, broken in batches(split, grid.transform, run.batch_size, on_cpu=on_cpu, threads=run.readers):
+        unreadable += broken
+        if not on_cpu:
+            images = normalise(images.to(run.device, non_blocking=True), grid.transform)
+        with torch.no_grad(), torch.autocast(torch.device(run.device).type, half, enabled=half is not None):
+            parts.append(network(images).float().cpu().numpy())
+    check_readable(unreadable, split)
+    return np.concatenate(parts), unreadable
+
+
+def _network(backbone: Backbone, grid: Grid) -> Network:
+    return Network(backbone, grid.classes, grid.transform, frozen=grid.frozen, drop_path=grid.drop_path)

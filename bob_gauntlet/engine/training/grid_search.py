@@ -1,0 +1,185 @@
+"""A grid of training runs: the one that validation prefers, kept as an artefact.
+
+What is done is on disk after every epoch: the same call, after whatever killed the last one, goes on from there.
+"""
+
+import json
+import logging
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from bob_gauntlet.backbones.backbone import Backbone
+from bob_gauntlet.backbones.spec import InputTransform
+from bob_gauntlet.engine.training import loop
+from bob_gauntlet.engine.training.config import Plan
+from bob_gauntlet.engine.training.examples import Examples
+from bob_gauntlet.engine.training.loop import Diverged, Judge, State, Trainer, half_precision
+from bob_gauntlet.engine.training.stream import Stream
+from bob_gauntlet.errors import BobError
+from bob_gauntlet.runtime.artifacts import Arrays, digest
+from bob_gauntlet.runtime.context import Run
+
+log = logging.getLogger(__name__)
+
+
+def trained(key: dict[str, Any], search: "Callable[[], Search]", run: Run) -> Arrays:
+    """The weights and facts of the run that a search chooses, kept under `key`; made where they are not there."""
+    folder = run.artifacts.root / "checkpoints" / digest(key)
+    arrays = run.artifacts.get("networks", key, lambda: search().result(folder))
+    # only now: until the artefact is on disk, the checkpoints are all there is
+    shutil.rmtree(folder, ignore_errors=True)
+    return arrays
+
+
+def artefact_key(
+    backbone: Backbone, transform: InputTransform, examples: Examples, seed: int, run: Run, recipe: dict[str, Any], *,
+    amp: bool,
+) -> dict[str, Any]:  # fmt: skip
+    """What trained weights hang on: the key of their artefact; `recipe` is the canonical form."""
+    return {
+        "recipe": recipe,
+        "backbone": backbone.ticket.fingerprint,
+        "transform": transform.canonical,
+        "examples": examples.key,
+        "seed": seed,
+        "numerics": numerics(run.device, amp=amp),
+        "max_steps": run.max_steps,
+    }
+
+
+def weights_of(arrays: Arrays) -> dict[str, torch.Tensor]:
+    """What `Trainable.load_learned` takes."""
+    return {name: torch.from_numpy(np.array(array)) for name, array in arrays.items() if name != "facts"}
+
+
+def facts_of(arrays: Arrays) -> dict[str, Any]:
+    """How the run was chosen and what became of the others: plain types."""
+    found: dict[str, Any] = json.loads(arrays["facts"].tobytes())
+    return found
+
+
+def numerics(device: str, *, amp: bool) -> str:
+    """`cpu float32`, `cuda bfloat16`: what a trained network's arithmetic was."""
+    half = half_precision(device) if amp else None
+    return f"{torch.device(device).type} {str(half or torch.float32).removeprefix('torch.')}"
+
+
+@dataclass
+class Search:
+    """The runs of one grid, in order, each from where it was left."""
+
+    backbone: Backbone
+    plans: tuple[Plan, ...]
+    stream: Stream
+    # a plan's trainer, at its beginning
+    trainer: Callable[[Plan], Trainer]
+    # validation score in %, and what decides between equal ones
+    judge: Judge
+    run: Run
+    # validation images
+    validation: int
+    # end a run that validation shows to be clearly behind the best one at the same epoch
+    stop_beaten: bool = False
+    # what is finished: a record a run, and the weights and the curve of the best
+    points: list[dict[str, Any]] = field(default_factory=list)
+    best: dict[str, Any] = field(default_factory=dict)
+    weights: dict[str, torch.Tensor] = field(default_factory=dict)
+    micro_batch: int = 0
+
+    def result(self, folder: Path) -> Arrays:
+        """Every run that is not done yet, then the best of all. BobError where the loss of all was not finite.
+
+        `folder` holds the checkpoints, until the caller deletes it.
+        """
+        self.micro_batch = self.plans[0].micro_batch
+        self._load(folder)
+        images = len(self.stream) * self.stream.batch
+        total = sum(plan.epochs for plan in self.plans) * images
+        with self.run.progress.step(f"{self.backbone.name}: {len(self.plans)} training runs", total) as advance:
+            advance(sum(plan.epochs for plan in self.plans[: len(self.points)]) * images)
+            for number in range(len(self.points), len(self.plans)):
+                self._one(number, folder, advance)
+        if not self.weights:
+            reasons = "; ".join(point["diverged"] for point in self.points)
+            raise BobError(f"{self.backbone.name}: no training run ended: {reasons}")
+        facts = {
+            **self.best,
+            "runs": self.points,
+            "effective_batch": self.stream.batch,
+            "train_images": self.stream.size,
+            "validation_images": self.validation,
+            "unreadable_images": len(self.stream.unreadable),
+        }
+        weights = {name: tensor.cpu().numpy() for name, tensor in self.weights.items()}
+        return {**weights, "facts": np.frombuffer(json.dumps(facts).encode(), np.uint8)}
+
+    def _one(self, number: int, folder: Path, advance: Callable[[int], None]) -> None:
+        """Train one run and take note of it."""
+        plan = replace(self.plans[number], micro_batch=self.micro_batch, max_steps=self.run.max_steps)
+        path = folder / f"run-{number}.pt"
+        record: dict[str, Any] = {"run": plan.words}
+        try:
+            trainer = loop.train(lambda: self.trainer(plan), self.judge, path, advance, self._beaten)
+        except Diverged as error:
+            log.warning("%s: %s; the other runs go on", self.backbone.name, error)
+            record["diverged"] = str(error)
+        else:
+            state = trainer.state
+            self.micro_batch = min(self.micro_batch, state.micro_batch)
+            record |= {"validation": round(state.judged[0], 4), "epochs": state.epoch, "steps": state.steps}
+            if state.epoch < plan.epochs and self.run.max_steps is None:
+                record["stopped"] = "clearly beaten"
+            elif not self.best or state.judged > tuple(self.best["judged"]):
+                self._keep(trainer, plan)
+            self.backbone.images_forwarded += trainer.network.images_forwarded
+        self.points.append(record)
+        self._save(folder)
+        path.unlink(missing_ok=True)
+
+    def _keep(self, trainer: Trainer, plan: Plan) -> None:
+        """The best run so far."""
+        state = trainer.state
+        self.weights = {name: tensor.detach().cpu().clone() for name, tensor in trainer.network.learned().items()}
+        self.best = {
+            "chosen": plan.words,
+            "judged": list(state.judged),
+            "curve": state.curve,
+            "micro_batch": min(state.micro_batch, self.stream.batch),
+            "drop_path": trainer.network.drop_path,
+        }
+
+    def _beaten(self, state: State) -> bool:
+        """Whether the run is behind the best one, at the same epoch, by more than two standard errors of the gap."""
+        if not self.stop_beaten or not self.best or not state.curve["epoch"] or state.curve["epoch"][-1] < 2:
+            return False
+        theirs = dict(zip(self.best["curve"]["epoch"], self.best["curve"]["validation"], strict=True))
+        best = theirs.get(state.curve["epoch"][-1])
+        own = state.curve["validation"][-1]
+        if best is None:
+            return False
+        share = (best + own) / 200
+        error = 100 * (2 * share * (1 - share) / self.validation) ** 0.5
+        return bool(own < best - 2 * error)
+
+    def _save(self, folder: Path) -> None:
+        whole = {
+            "points": self.points,
+            "best": self.best,
+            "weights": self.weights,
+            "micro_batch": self.micro_batch,
+            "unreadable": sorted(self.stream.unreadable),
+        }
+        loop.write(folder / "finished.pt", whole)
+
+    def _load(self, folder: Path) -> None:
+        whole = loop.read(folder / "finished.pt", "cpu")
+        if whole is not None:
+            self.points, self.best, self.weights = whole["points"], whole["best"], whole["weights"]
+            self.micro_batch = whole["micro_batch"]
+            self.stream.unreadable.update(whole["unreadable"])

@@ -1,0 +1,262 @@
+"""One training run: epochs of optimiser steps, a checkpoint after each, and a validation score on the way.
+
+A run is a function of its plan, its seed and its stream: what is drawn in a step is seeded by the step's number, so
+that a run that was killed goes on from its last checkpoint to the same weights as one that was not.
+"""
+
+import io
+import logging
+import math
+import time
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from timm.optim import create_optimizer_v2  # type: ignore[attr-defined]
+from torch import nn
+
+from bob_gauntlet.engine.allocator import keep_pages
+from bob_gauntlet.engine.seeding import seeded
+from bob_gauntlet.engine.training.config import Plan, schedule
+from bob_gauntlet.engine.training.loss import Objective
+from bob_gauntlet.engine.training.stream import Stream
+from bob_gauntlet.engine.training.trainable import Trainable
+from bob_gauntlet.errors import BobError
+from bob_gauntlet.runtime.artifacts import write_atomically
+
+log = logging.getLogger(__name__)
+
+Judge = Callable[[Any], tuple[float, float]]
+"""Validation score in %, and what decides between equal ones (higher is better)."""
+
+SAVED = 600.0
+"""Seconds after which a run is saved in the middle of an epoch."""
+
+
+class Diverged(BobError):
+    """The loss became NaN or infinite."""
+
+
+@dataclass
+class State:
+    """Where a run stands; what a checkpoint holds beside network and optimiser."""
+
+    # epochs that are done
+    epoch: int = 0
+    # optimiser steps that are done: in all, and of the epoch that is not done, with their losses
+    steps: int = 0
+    place: int = 0
+    losses: list[float] = field(default_factory=list)
+    micro_batch: int = 0
+    curve: dict[str, list[float]] = field(default_factory=lambda: {"epoch": [], "validation": [], "loss": []})
+    # of the weights that count: the last ones, or those of the best epoch
+    judged: tuple[float, float] = (-math.inf, -math.inf)
+    best: dict[str, torch.Tensor] | None = None
+
+
+class Trainer:
+    """Trains a network on a stream, step by step."""
+
+    def __init__(
+        self, network: Trainable, plan: Plan, stream: Stream, objective: Objective, seed: int, device: str
+    ) -> None:
+        self.network, self.plan, self.stream, self.seed, self.device = network, plan, stream, seed, device
+        self.objective = objective
+        self.state = State(micro_batch=plan.micro_batch)
+        self.optimiser = create_optimizer_v2(
+            network.parameter_groups(plan.weight_decay, plan.layer_decay),
+            opt=plan.optimiser,
+            lr=plan.lr,
+            weight_decay=plan.weight_decay,
+        )
+        self.schedule = schedule(plan, self.optimiser, len(stream))
+        self.half = half_precision(device) if plan.amp else None
+        self.scaler = torch.amp.GradScaler(torch.device(device).type, enabled=self.half is torch.float16)
+
+    @property
+    def over(self) -> bool:
+        """Whether the last epoch, or the last step that is allowed, is done."""
+        limit = self.plan.max_steps
+        return self.state.epoch >= self.plan.epochs or (limit is not None and self.state.steps >= limit)
+
+    def epoch(self, advance: Callable[[int], None], pause: Callable[[], None] = lambda: None) -> float:
+        """The rest of an epoch; returns the mean loss of all of it. Diverged where a loss is not finite.
+
+        After every step `advance` is told of its examples, and `pause` may save the run.
+        """
+        self.network.train()
+        state, number = self.state, self.state.epoch
+        if not self.plan.per_step:
+            self.schedule.step(number)
+        fresh: list[torch.Tensor] = []
+        for batch in self.stream.epoch(number, state.place):
+            if self.plan.per_step:
+                self.schedule.step_update(number * len(self.stream) + state.place)
+            step = int(np.random.SeedSequence([self.seed, number, state.place]).generate_state(1)[0])
+            torch.manual_seed(step)
+            np.random.seed(step)
+            with self.network.differentiable() if not state.steps else nullcontext():
+                fresh.append(self._step(batch))
+            state.steps, state.place = state.steps + 1, state.place + 1
+            # a GPU would have to be waited for after every step
+            if self.device == "cpu" or len(fresh) == 20:
+                self._take(fresh)
+                pause()
+            advance(self.objective.size(batch))
+            if self.plan.max_steps is not None and state.steps >= self.plan.max_steps:
+                break
+        self._take(fresh)
+        loss = float(torch.tensor(state.losses).mean())
+        state.epoch, state.place, state.losses = number + 1, 0, []
+        return loss
+
+    def _step(self, batch: Any) -> torch.Tensor:
+        """One step of the whole batch, in parts where it does not fit; returns its loss, on the device."""
+        batch = self.objective.on(batch, self.device)
+        size = self.objective.size(batch)
+        total = torch.zeros((), device=self.device)
+        for start in range(0, size, self.state.micro_batch):
+            part = slice(start, min(start + self.state.micro_batch, size))
+            with torch.autocast(torch.device(self.device).type, self.half, enabled=self.half is not None):
+                loss = self.objective.loss(self.network, batch, part) / size
+            self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+            total += loss.detach()
+        if not self.state.steps:
+            self.network.check_gradients()
+        if self.plan.clip is not None:
+            self.scaler.unscale_(self.optimiser)
+            nn.utils.clip_grad_norm_(self.network.parameters(), self.plan.clip)
+        self.scaler.step(self.optimiser)
+        self.scaler.update()
+        self.optimiser.zero_grad()
+        return total
+
+    def _take(self, fresh: list[torch.Tensor]) -> None:
+        """The losses of the last steps into the state. Diverged where one is not finite."""
+        values = torch.stack(fresh).tolist() if fresh else []
+        for place, value in enumerate(values):
+            if not math.isfinite(value):
+                step = self.state.steps - len(values) + place + 1
+                raise Diverged(f"the loss is not finite at step {step} ({self.plan.words})")
+        self.state.losses += values
+        fresh.clear()
+
+    def save(self, path: Path) -> None:
+        """Network, optimiser and state in one file, which is whole or not there."""
+        whole = {
+            "network": self.network.learned(),
+            "optimiser": self.optimiser.state_dict(),
+            "scaler": self.scaler.state_dict(),
+            "state": vars(self.state),
+            "unreadable": sorted(self.stream.unreadable),
+        }
+        write(path, whole)
+
+    def load(self, path: Path) -> bool:
+        """Go on from a checkpoint; False where there is none that can be read."""
+        whole = read(path, self.device)
+        if whole is None:
+            return False
+        self.network.load_learned(whole["network"])
+        self.optimiser.load_state_dict(whole["optimiser"])
+        self.scaler.load_state_dict(whole["scaler"])
+        self.stream.unreadable.update(whole["unreadable"])
+        self.state = State(**{**whole["state"], "judged": tuple(whole["state"]["judged"])})
+        return True
+
+
+def train(
+    make: Callable[[], Trainer],
+    judge: Judge,
+    path: Path,
+    advance: Callable[[int], None] = lambda count: None,
+    beaten: Callable[[State], bool] = lambda state: False,
+) -> Trainer:
+    """Train to the end, from the checkpoint at `path` where there is one; the network then holds what counts.
+
+    Where memory runs out the epoch starts again with half the images at once and twice the steps of accumulation.
+    `beaten` is asked before every epoch, and True ends the run. The checkpoint stays, for the caller to delete.
+    """
+    keep_pages()
+    trainer = make()
+    if trainer.load(path):
+        advance(trainer.state.steps * trainer.stream.batch)
+    with seeded(trainer.seed):
+        while not (trainer.over or beaten(trainer.state)):
+            if smaller := _one_epoch(trainer, judge, path, advance):
+                # first let go of what fills the memory
+                del trainer
+                torch.cuda.empty_cache()
+                trainer = make()
+                trainer.load(path)
+                trainer.state.micro_batch = smaller
+    if trainer.state.best is not None:
+        trainer.network.load_learned(trainer.state.best)
+    trainer.network.eval()
+    return trainer
+
+
+def _one_epoch(trainer: Trainer, judge: Judge, path: Path, advance: Callable[[int], None]) -> int:
+    """An epoch, its validation and its checkpoint; 0, or the images at once to begin it again with."""
+    saved = time.monotonic()
+
+    def pause() -> None:
+        nonlocal saved
+        if time.monotonic() - saved >= SAVED:
+            trainer.save(path)
+            saved = time.monotonic()
+
+    try:
+        loss = trainer.epoch(advance, pause)
+    except torch.OutOfMemoryError:
+        size = min(trainer.state.micro_batch, trainer.stream.batch) // 2
+        if not size:
+            raise
+        log.warning("out of memory: %s images at once from here on, in as many more parts", size)
+        return size
+    state, plan = trainer.state, trainer.plan
+    if plan.best_epoch or state.epoch <= plan.curve or trainer.over:
+        trainer.network.eval()
+        score, tie = judge(trainer.network)
+        for name, value in (("epoch", state.epoch), ("validation", round(score, 4)), ("loss", round(loss, 5))):
+            state.curve[name].append(value)
+        if not plan.best_epoch:
+            state.judged = score, tie
+        elif (score, tie) > state.judged:
+            state.judged = score, tie
+            state.best = {name: tensor.clone() for name, tensor in trainer.network.learned().items()}
+    trainer.save(path)
+    return 0
+
+
+def write(path: Path, whole: dict[str, Any]) -> None:
+    """Tensors and plain values in one file, whole or not there; a disk that refuses costs the file, not the run."""
+    buffer = io.BytesIO()
+    torch.save(whole, buffer)
+    try:
+        write_atomically(path, buffer.getvalue())
+    except OSError as error:
+        log.warning("%s is not written (%s): an interruption would cost the run", path, error)
+
+
+def read(path: Path, device: str) -> dict[str, Any] | None:
+    """What `write` wrote, None where there is nothing or it is damaged; nothing in it is executed."""
+    if not path.is_file():
+        return None
+    try:
+        whole: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
+    except Exception as error:  # whatever a damaged file is taken for
+        log.warning("%s is damaged (%s): begun anew", path, type(error).__name__)
+        return None
+    return whole
+
+
+def half_precision(device: str) -> torch.dtype | None:
+    """bfloat16 on a GPU that has it, float16 on another, None on a CPU."""
+    if torch.device(device).type != "cuda":
+        return None
+    return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16

@@ -1,0 +1,33 @@
+"""The pytest plugin: pytest finds the hooks here, and suites import `settings`."""
+
+from bob_gauntlet.plugin.hooks import (
+    gauntlet,
+    pytest_addoption,
+    pytest_collection_finish,
+    pytest_collection_modifyitems,
+    pytest_configure,
+    pytest_generate_tests,
+    pytest_report_header,
+    pytest_runtest_call,
+    pytest_runtest_makereport,
+    pytest_sessionstart,
+    pytest_unconfigure,
+    pytest_xdist_node_collection_finished,
+    settings,
+)
+
+__all__ = [
+    "gauntlet",
+    "pytest_addoption",
+    "pytest_collection_finish",
+    "pytest_collection_modifyitems",
+    "pytest_configure",
+    "pytest_generate_tests",
+    "pytest_report_header",
+    "pytest_runtest_call",
+    "pytest_runtest_makereport",
+    "pytest_sessionstart",
+    "pytest_unconfigure",
+    "pytest_xdist_node_collection_finished",
+    "settings",
+]

@@ -1,0 +1,139 @@
+"""Progress of long work on a terminal: which setting, which step, how far, how fast, how long still.
+
+Whoever works (the only process, or a worker of xdist) keeps one small file up to date, about once a second. The
+process that owns the terminal reads these files and draws one line a worker's work.
+"""
+
+import json
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TextIO
+
+from bob_gauntlet.runtime.progress import Progress
+
+EVERY = 1.0
+"""Seconds between two drawings, and before the first."""
+
+STALE = 30.0
+"""Seconds after which a file that nobody has touched is not shown: its worker is gone, or says nothing."""
+
+
+class LiveProgress(Progress):
+    """Progress that is written to a file for the one who draws it."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.setting = ""
+        self._written = 0.0
+
+    @contextmanager
+    def step(self, what: str, total: int) -> Iterator[Callable[[int], None]]:
+        """Announce a step; every call of the yielded function may refresh the file."""
+        started, done = time.time(), 0
+
+        def advance(count: int) -> None:
+            nonlocal done
+            done += count
+            self._write({"setting": self.setting, "step": what, "done": done, "total": total, "started": started})
+
+        advance(0)
+        try:
+            yield advance
+        finally:
+            self.clear()
+
+    def clear(self) -> None:
+        """Nothing is going on."""
+        with suppress(OSError):
+            self.path.unlink(missing_ok=True)
+        self._written = 0.0
+
+    def _write(self, state: dict[str, object]) -> None:
+        if time.time() - self._written < EVERY:
+            return
+        self._written = time.time()
+        temporary = self.path.with_suffix(f".{os.getpid()}.tmp")
+        with suppress(OSError):
+            temporary.write_text(json.dumps(state), encoding="utf-8")
+            temporary.replace(self.path)
+
+
+class Display:
+    """Draws what all workers are at, on one line that is wiped before anything else is printed."""
+
+    def __init__(self, folder: Path, stream: TextIO, width: Callable[[], int]) -> None:
+        self.folder, self.stream, self.width = folder, stream, width
+        self._lock = threading.Lock()
+        self._drawn = False
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._loop, name="bob-progress", daemon=True)
+
+    def start(self) -> None:
+        """Draw from now on."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Draw no more, and leave a clean line."""
+        self._stop.set()
+        self.wipe()
+
+    def wipe(self) -> bool:
+        """Wipe the line; True where there was one."""
+        with self._lock:
+            drawn, self._drawn = self._drawn, False
+            if drawn:
+                self.stream.write("\r\x1b[2K")
+                self.stream.flush()
+            return drawn
+
+    def _loop(self) -> None:
+        while not self._stop.wait(EVERY):
+            line = status_line(self.folder, time.time())
+            with self._lock:
+                if (line or self._drawn) and not self._stop.is_set():
+                    self.stream.write("\r\x1b[2K" + line[: max(20, self.width() - 1)])
+                    self.stream.flush()
+                    self._drawn = bool(line)
+
+
+def status_line(folder: Path, now: float) -> str:
+    """What every worker is at, on one line; "" where nothing lasts long enough to be worth it."""
+    parts = []
+    for path in sorted(folder.glob("*.json")):
+        with suppress(OSError, ValueError, KeyError, TypeError):
+            if now - path.stat().st_mtime < STALE:
+                parts.append(describe(json.loads(path.read_text(encoding="utf-8")), now))
+    return "  |  ".join(part for part in parts if part)
+
+
+def describe(state: dict[str, object], now: float) -> str:
+    """One step in words.
+
+    >>> describe({"setting": "knn@photos", "step": "features", "done": 50, "total": 200, "started": 0.0}, now=10.0)
+    'knn@photos: features 50/200, 5.0/s, 30 s left'
+    """
+    done, total = int(str(state["done"])), int(str(state["total"]))
+    seconds = now - float(str(state["started"]))
+    head = f"{state['setting']}: {state['step']} {done}/{total}"
+    if not done or seconds <= 0:
+        return head
+    rate = done / seconds
+    return f"{head}, {rate:.1f}/s, {duration((total - done) / rate)} left"
+
+
+def duration(seconds: float) -> str:
+    """Seconds as a person says them.
+
+    >>> duration(7.6), duration(200), duration(7300)
+    ('8 s', '3 min 20 s', '2 h 1 min')
+    """
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"

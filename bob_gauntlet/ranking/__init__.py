@@ -1,0 +1,1 @@
+"""Ranking of backbones: score table, ranking, comparison of two backbones, stability."""

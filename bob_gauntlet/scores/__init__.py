@@ -1,0 +1,1 @@
+"""Scores, measures, settings and the store."""

@@ -1,0 +1,101 @@
+"""The store: every score that was ever measured, as JSON lines, one file a run.
+
+A line is written whole, flushed and fsynced as soon as its test ends; files are never rewritten. Of two scores with one
+identity the later counts.
+"""
+
+import json
+import logging
+import os
+import secrets
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from bob_gauntlet.errors import BobError, UsageError
+from bob_gauntlet.scores.score import Score
+
+log = logging.getLogger(__name__)
+
+
+class Store:
+    """The scores under one folder; several sessions may append at once, each to a file of its own.
+
+    >>> import tempfile
+    >>> store = Store(Path(tempfile.mkdtemp()))
+    >>> score = Score(setting="knn@photos", metric="top1", task="Cls", value=80.0, backbone="x")
+    >>> store.append([score])
+    >>> list(store.latest().values()) == [score]
+    True
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = Path(folder)
+        self._file: Path | None = None
+        # lines that could not be written yet: a full disk may have room again at the next test
+        self.unsaved: list[str] = []
+
+    def check(self) -> None:
+        """UsageError where nothing can be written into the folder."""
+        probe = self.folder / f".probe-{secrets.token_hex(4)}"
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            probe.touch()
+            probe.unlink()
+        except OSError as error:
+            raise UsageError(
+                f"scores cannot be stored in {self.folder} ({error.strerror}); pass --bob-store DIR"
+            ) from error
+
+    def append(self, scores: Iterable[Score]) -> None:
+        """Add scores to this run's file. BobError where the disk refuses; they are then tried again next time."""
+        self.unsaved += [json.dumps(score.to_dict(), ensure_ascii=False, allow_nan=False) for score in scores]
+        if not self.unsaved:
+            return
+        if self._file is None:
+            stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%f")
+            self._file = self.folder / f"{stamp}-{secrets.token_hex(3)}.jsonl"
+        try:
+            self._file.parent.mkdir(parents=True, exist_ok=True)
+            _append_whole(self._file, "".join(line + "\n" for line in self.unsaved).encode())
+        except OSError as error:
+            raise BobError(f"{len(self.unsaved)} scores are not stored: {self._file}: {error.strerror}") from error
+        self.unsaved.clear()
+
+    def latest(self) -> dict[tuple[Any, ...], Score]:
+        """Identity -> the last score with it, in the order in which they were written."""
+        return {score.identity: score for score in self}
+
+    def __iter__(self) -> Iterator[Score]:
+        """Every stored score, oldest first; a damaged line is reported and skipped."""
+        for path in sorted(self.folder.glob("*.jsonl")):
+            yield from _read(path)
+
+
+def _append_whole(path: Path, content: bytes) -> None:
+    """Append all of `content` and fsync, or leave the file as long as it was."""
+    with path.open("ab") as file:
+        before = file.tell()
+        try:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        except OSError:
+            os.truncate(path, before)
+            raise
+
+
+def _read(path: Path) -> Iterator[Score]:
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        log.warning("%s cannot be read (%s) and is skipped", path, error.strerror)
+        return
+    for number, line in enumerate(content.split(b"\n"), start=1):
+        if not line.strip():
+            continue
+        try:
+            yield Score.from_dict(json.loads(line))
+        except (ValueError, TypeError, AttributeError, BobError) as error:
+            log.warning("%s, line %d is damaged and skipped (%s)", path, number, error)

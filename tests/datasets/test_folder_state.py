@@ -1,0 +1,87 @@
+"""Whether a folder has changed, seen without walking all of it."""
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from bob_gauntlet.datasets import folder_state as module
+from bob_gauntlet.datasets.folder_state import snapshot
+
+from .trees import folders, noise
+
+CHANGES: dict[str, Callable[[Path], object]] = {
+    "added": lambda root: noise(root / "train/cat/new.jpg"),
+    "removed": lambda root: (root / "train/cat/cat_0.jpg").unlink(),
+    "renamed": lambda root: (root / "train/cat/cat_0.jpg").rename(root / "train/cat/cat_x.jpg"),
+    "class added": lambda root: (root / "train/eel").mkdir(),
+    "class renamed": lambda root: (root / "train/cat").rename(root / "train/cats"),
+    "label file edited": lambda root: (root / "labels.txt").write_text("another"),
+}
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """Two roles of two classes, and a label file; all of them as old as the century."""
+    for role in ("train", "val"):
+        folders(tmp_path / "set" / role, ("cat", "dog"), 3)
+    (tmp_path / "set/labels.txt").write_text("x")
+    for path in [tmp_path / "set", *(tmp_path / "set").rglob("*")]:
+        os.utime(path, (0, 0))
+    return tmp_path / "set"
+
+
+@pytest.mark.parametrize("files", [1_000, 2], ids=["few files", "many"])
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_change_is_seen(root: Path, change: str, files: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a set of many files, too, whose folders are known by their times."""
+    monkeypatch.setattr(module, "FILES", files)
+    before = snapshot(root)
+    assert snapshot(root) == before
+    CHANGES[change](root)
+    assert snapshot(root) != before
+
+
+def test_a_small_set_is_watched_file_by_file(root: Path) -> None:
+    """A change in place, which no folder's time shows."""
+    before = snapshot(root)
+    (root / "val/dog/dog_2.jpg").write_text("x")
+    assert snapshot(root) != before
+
+
+def test_large_folders_are_not_read_to_their_end(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beyond so many files none is looked at; a change in place is not seen there."""
+    monkeypatch.setattr(module, "FILES", 2)
+    before = snapshot(root)
+    seen: list[str] = []
+
+    @contextmanager
+    def scandir(folder: Path) -> Iterator[Iterator[os.DirEntry[str]]]:
+        with os_scandir(folder) as entries:
+            yield (seen.append(entry.name) or entry for entry in entries)
+
+    os_scandir = os.scandir
+    monkeypatch.setattr(module.os, "scandir", scandir)
+    (root / "val/dog/dog_2.jpg").write_text("x")
+    assert snapshot(root) == before
+    assert len([name for name in seen if name.startswith("dog_")]) == 2  # the first of each folder
+
+
+def test_only_so_many_folders_are_looked_at(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The upper ones first: a loop of links ends."""
+    (root / "loop").symlink_to(root)
+    monkeypatch.setattr(module, "FOLDERS", 3)
+    before = snapshot(root)
+    noise(root / "train/new/x.jpg")
+    assert snapshot(root) != before
+
+
+def test_what_is_absent_or_a_file_has_a_snapshot_too(tmp_path: Path) -> None:
+    """And another one once it is there."""
+    before = snapshot(tmp_path / "x")
+    (tmp_path / "x").write_text("a")
+    file = snapshot(tmp_path / "x")
+    (tmp_path / "x").write_text("ab")
+    assert len({before, file, snapshot(tmp_path / "x")}) == 3

@@ -1,0 +1,178 @@
+"""Folders of class folders: what is read, what is refused, and what a fingerprint hangs on."""
+
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bob_gauntlet.datasets import image_folders
+from bob_gauntlet.datasets.image_folders import absent, class_folders, listed, split
+from bob_gauntlet.errors import BobError
+
+from .trees import folders, noise
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """Two classes, two images each."""
+    folders(tmp_path / "set", ("cat", "dog"), 2)
+    return tmp_path / "set"
+
+
+def test_images_are_sorted_and_labelled_by_folder(root: Path) -> None:
+    """Endings in any case; hidden files, other files and hidden folders are passed by."""
+    noise(root / "cat/a b é.JPEG")
+    noise(root / ".git/x.jpg")
+    for name in ("cat/._cat_0.jpg", "cat/Thumbs.db", "README.txt", "dog/.DS_Store"):
+        (root / name).write_text("x")
+    files = class_folders(root, "mine")
+    assert files.classes == ("cat", "dog")
+    assert files.paths == ("cat/a b é.JPEG", "cat/cat_0.jpg", "cat/cat_1.jpg", "dog/dog_0.jpg", "dog/dog_1.jpg")
+    assert files.labels.tolist() == [0, 0, 0, 1, 1]
+    assert files.labels.dtype == np.int64
+    assert files.sizes == tuple((root / path).stat().st_size for path in files.paths)
+
+
+def test_labels_index_the_classes_that_are_given(root: Path) -> None:
+    """A role may lack some of them."""
+    files = class_folders(root, "mine", ("ant", "cat", "cow", "dog"))
+    assert files.classes == ("ant", "cat", "cow", "dog")
+    assert files.labels.tolist() == [1, 1, 3, 3]
+
+
+def _empty(root: Path) -> None:
+    (root / "eel").mkdir()
+    (root / "eel/list.txt").write_text("x")
+
+
+def _bare(root: Path) -> None:
+    shutil.rmtree(root)
+    noise(root / "x.jpg")
+
+
+def _dangling(root: Path) -> None:
+    (root / "cat/gone.jpg").symlink_to(root / "nowhere")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "says"),
+    [
+        (_empty, "no image in class folder .*eel"),
+        (_bare, "no class folders in"),
+        (shutil.rmtree, "cannot be read .No such file"),
+        (lambda root: shutil.rmtree(root / "dog"), "one class alone .cat."),
+        (lambda root: noise(root / "Cat/x.jpg"), "'Cat' and 'cat' are one class or two"),
+        (lambda root: noise(root / "dog /x.jpg"), "'dog' and 'dog ' are one class or two"),
+        (lambda root: noise(root / "dog/more/x.jpg"), "a folder within class folder dog: more"),
+        (_dangling, "gone.jpg cannot be found"),
+    ],
+)
+def test_a_wrong_folder_is_one_line(root: Path, spoil: Callable[[Path], object], says: str) -> None:
+    """That begins with what it is of."""
+    spoil(root)
+    with pytest.raises(BobError, match=says) as caught:
+        class_folders(root, "mine's train")
+    assert str(caught.value).startswith("mine's train: ")
+    assert len(str(caught.value).splitlines()) == 1
+
+
+def test_classes_that_train_has_not_are_counted_and_named(root: Path) -> None:
+    """With the nearest of train's."""
+    folders(root, ("dgo", "emu", "fox", "gnu"), 1)
+    with pytest.raises(BobError) as caught:
+        class_folders(root, "mine's test", ("cat", "dog"))
+    assert str(caught.value) == (
+        "mine's test: 4 of 6 class folders are not among the 2 classes of train: dgo, emu, fox and 1 more; "
+        "did you mean dog?"
+    )
+
+
+def test_a_list_of_files(root: Path) -> None:
+    """Sorted with their labels, of one label or several."""
+    files = listed(root, "mine", ("dog/dog_1.jpg", "cat/cat_0.jpg"), np.array([[1, 0], [0, 1]]), ("a", "b"))
+    assert files.paths == ("cat/cat_0.jpg", "dog/dog_1.jpg")
+    assert files.labels.tolist() == [[0, 1], [1, 0]]
+    assert files.sizes[1] == (root / "dog/dog_1.jpg").stat().st_size
+
+
+@pytest.mark.parametrize(
+    ("paths", "labels", "says"),
+    [
+        (("cat/cat_0.jpg",), [0, 1], "1 images and 2 labels"),
+        ((), [], "0 images and 0 labels"),
+        (("cat/cat_0.jpg", "cat/cat_0.jpg"), [0, 1], "names cat/cat_0.jpg twice"),
+        (("cat/cat_0.jpg", "cat/cat_7.jpg", "cat/cat_8.jpg"), [0, 1, 1], "cat_7.jpg cannot be found"),
+    ],
+)
+def test_a_list_out_of_step_names_the_first(root: Path, paths: tuple[str, ...], labels: list[int], says: str) -> None:
+    """A count, a file twice, a file that is not there."""
+    with pytest.raises(BobError, match=says):
+        listed(root, "mine", paths, np.array(labels), ("a", "b"))
+
+
+def test_a_split_reads_its_images_late(root: Path) -> None:
+    """Ids are relative paths; a cluster of its own each, unless they are given."""
+    (root / "cat/cat_0.jpg").write_text("no image, and nobody looks")
+    found = split("test", class_folders(root, "mine"))
+    assert (found.role, found.ids[2]) == ("test", "dog/dog_0.jpg")
+    assert found.image(2).size == (40, 40)
+    assert found.image(2).mode == "RGB"
+    assert found.clusters == found.ids
+    assert split("test", class_folders(root, "mine"), ["a", "a", "b", "b"]).clusters == ("a", "a", "b", "b")
+
+
+def fingerprint(root: Path) -> str:
+    """Of the folder as it is now."""
+    return split("train", class_folders(root, "mine")).fingerprint
+
+
+def test_a_fingerprint_hangs_on_files_not_on_where_they_lie(root: Path, tmp_path: Path) -> None:
+    """Equal when walked twice and when moved; another one when a file is added, renamed, moved to another class."""
+    first = fingerprint(root)
+    assert fingerprint(root) == first
+    shutil.copytree(root, tmp_path / "other/place")
+    assert fingerprint(tmp_path / "other/place") == first
+    seen = {first}
+    for change in (
+        lambda: noise(root / "cat/new.jpg"),
+        lambda: (root / "cat/new.jpg").rename(root / "cat/newer.jpg"),
+        lambda: (root / "cat/newer.jpg").rename(root / "dog/newer.jpg"),
+        lambda: (root / "dog").rename(root / "dogs"),
+    ):
+        change()
+        seen.add(fingerprint(root))
+    assert len(seen) == 5
+
+
+def test_labels_and_classes_are_in_the_fingerprint(root: Path) -> None:
+    """The same files under other labels are another dataset."""
+    files = class_folders(root, "mine")
+    others = [files, replace(files, labels=files.labels[::-1]), replace(files, classes=("a", "b"))]
+    assert len({split("train", one).fingerprint for one in others}) == 3
+
+
+def test_content_counts_in_small_sets_alone(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same size with other bytes."""
+    before, path = fingerprint(root), root / "cat/cat_0.jpg"
+    monkeypatch.setattr(image_folders, "SMALL", 3)
+    large = fingerprint(root)
+    path.write_bytes(bytes(path.stat().st_size))
+    assert fingerprint(root) == large
+    path.write_bytes(bytes(path.stat().st_size + 1))
+    assert fingerprint(root) != large
+    path.write_bytes(bytes(path.stat().st_size - 1))
+    monkeypatch.undo()
+    assert fingerprint(root) != before
+
+
+def test_absent_data_say_how_to_get_them() -> None:
+    """Where was looked, whose it is, and what to type."""
+    message = str(absent("imagenet-a", Path("/data/imagenet-a")))
+    assert message.startswith("imagenet-a is not in /data/imagenet-a; get it from github.com/hendrycks")
+    assert "licence: MIT" in message
+    assert "`bob data imagenet-a`" in message
+    assert os.linesep not in message

@@ -1,0 +1,252 @@
+"""What stands in for mmcv's compiled operators, against their definitions; and what is said where mmdet is no use."""
+
+import sys
+import types
+import warnings
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bob_gauntlet.engine.detection import mmdet_ops
+from bob_gauntlet.errors import BobError, MissingError
+
+from . import shapes
+
+prepare: Any = mmdet_ops.prepare.__wrapped__
+EXTRA = 'pip install "bob-gauntlet[detection]"'
+
+
+@pytest.fixture(autouse=True)
+def ready() -> None:
+    """mmcv can be imported."""
+    with shapes.taken():
+        mmdet_ops.prepare()
+
+
+def bilinear(plane: np.ndarray, y: float, x: float) -> float:
+    """A (H, W) map between its pixels; nothing more than a pixel outside, the border's value up to there."""
+    height, width = plane.shape
+    if not (-1 <= y <= height and -1 <= x <= width):
+        return 0.0
+    y, x = min(max(y, 0), height - 1), min(max(x, 0), width - 1)
+    top, left = int(y), int(x)
+    bottom, right = min(top + 1, height - 1), min(left + 1, width - 1)
+    upper = plane[top, left] * (1 - x + left) + plane[top, right] * (x - left)
+    lower = plane[bottom, left] * (1 - x + left) + plane[bottom, right] * (x - left)
+    return float(upper * (1 - y + top) + lower * (y - top))
+
+
+def roi_align_by_hand(
+    maps: np.ndarray, rois: np.ndarray, size: tuple[int, int], scale: float, points: int, aligned: bool
+) -> np.ndarray:
+    """He et al., Mask R-CNN (ICCV 2017), 3: means of bilinear values on a grid in each of the bins of a region."""
+    found = np.zeros((len(rois), maps.shape[1], *size))
+    for number, (image, *corners) in enumerate(rois):
+        left, top, right, bottom = (scale * corner - 0.5 * aligned for corner in corners)
+        sides = [bottom - top, right - left]
+        if not aligned:
+            sides = [max(side, 1.0) for side in sides]
+        bins = [side / count for side, count in zip(sides, size, strict=True)]
+        grid = [points or max(int(np.ceil(each)), 1) for each in bins]
+        for channel, i, j in np.ndindex(found.shape[1:]):
+            values = [
+                bilinear(
+                    maps[int(image), channel],
+                    top + bins[0] * (i + (a + 0.5) / grid[0]),
+                    left + bins[1] * (j + (b + 0.5) / grid[1]),
+                )
+                for a, b in np.ndindex(*grid)
+            ]
+            found[number, channel, i, j] = np.mean(values)
+    return found
+
+
+ROIS = np.array([[0, 1, 2, 21, 17], [1, 0, 0, 9.5, 30], [0, -6, -4, 12, 9], [1, 20, 3, 40, 44], [0, 7, 7, 7.3, 9]])
+"""Image, left, top, right, bottom; some reach beyond the image, one is thinner than a pixel."""
+
+
+@pytest.mark.parametrize("aligned", [True, False])
+@pytest.mark.parametrize("points", [0, 2])
+def test_roi_align_is_its_definition(points: int, aligned: bool) -> None:
+    """Through mmcv, of maps at half the resolution."""
+    from mmcv.ops import roi_align
+
+    maps = np.random.default_rng(0).normal(size=(2, 3, 11, 13))
+    with shapes.taken():
+        found = roi_align(torch.from_numpy(maps), torch.from_numpy(ROIS), (2, 3), 0.5, points, "avg", aligned)
+    expected = roi_align_by_hand(maps, ROIS, (2, 3), 0.5, points, aligned)
+    assert found.numpy() == pytest.approx(expected, abs=1e-12)
+
+
+@pytest.mark.parametrize("aligned", [True, False])
+def test_the_gradient_of_roi_align(aligned: bool) -> None:
+    """Against finite differences, of a map that is not laid out in order as well."""
+    from mmcv.ops import roi_align
+
+    maps = torch.randn(2, 2, 6, 5, dtype=torch.float64, requires_grad=True)
+    rois = torch.tensor([[0, 1, 2, 9, 11], [1, 0, 3, 6, 8.0]], dtype=torch.float64)
+    assert torch.autograd.gradcheck(lambda m: roi_align(m, rois, (2, 3), 0.5, 0, "avg", aligned), maps)
+    assert torch.autograd.gradcheck(
+        lambda m: roi_align(m, rois, (2, 3), 0.5, 2, "avg", aligned).transpose(2, 3).contiguous(), maps
+    )
+
+
+def test_roi_align_takes_no_maxima() -> None:
+    """No detector here does."""
+    from mmcv.ops import roi_align
+
+    maps = torch.zeros(1, 1, 4, 4)
+    with pytest.raises(MissingError, match="averages"):
+        roi_align(maps, torch.tensor([[0, 0, 0, 2, 2.0]]), (2, 2), 1.0, 0, "max", True)
+
+
+BOX = st.tuples(*[st.integers(0, 12)] * 2, *[st.integers(1, 9)] * 2)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(BOX, min_size=1, max_size=12), st.sampled_from([0, 1]), st.sampled_from([0.25, 0.5, 0.75]), st.data())
+def test_nms_is_a_loop(boxes: list[tuple[int, ...]], offset: int, threshold: float, data: st.DataObject) -> None:
+    """The best box stays, those that overlap it by more than the threshold go, and so on; exact fractions."""
+    from mmcv.ops import nms
+
+    order = data.draw(st.permutations(range(len(boxes))))
+    corners = [(x, y, x + width, y + height) for x, y, width, height in boxes]
+
+    def overlap(a: tuple[int, ...], b: tuple[int, ...]) -> Fraction:
+        wide = min(a[2], b[2]) - max(a[0], b[0]) + offset
+        high = min(a[3], b[3]) - max(a[1], b[1]) + offset
+        both = max(0, wide) * max(0, high)
+        areas = [(box[2] - box[0] + offset) * (box[3] - box[1] + offset) for box in (a, b)]
+        return Fraction(both, sum(areas) - both)
+
+    expected: list[int] = []
+    for index in order:
+        if all(overlap(corners[index], corners[kept]) <= threshold for kept in expected):
+            expected.append(index)
+    scores = torch.empty(len(boxes))
+    scores[list(order)] = torch.linspace(0.9, 0.1, len(boxes))
+    found, kept = nms(torch.tensor(corners, dtype=torch.float32), scores, threshold, offset)
+    assert kept.tolist() == expected
+    assert found[:, 4].tolist() == scores[kept].tolist()
+
+
+def test_other_operators_can_be_imported_and_not_called() -> None:
+    """mmcv loads them all when it is imported."""
+    from mmcv import _ext
+    from mmcv.ops import sigmoid_focal_loss
+
+    with pytest.raises(MissingError, match="no compiled operator 'sigmoid_focal_loss_forward'"):
+        sigmoid_focal_loss(torch.zeros(2, 3), torch.tensor([0, 1]), 2.0, 0.25, None, "mean")
+    assert callable(_ext.anything)
+    assert not hasattr(_ext, "__path__")
+
+
+@pytest.fixture
+def without(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As before anything stood in."""
+    # set first, so that what the test leaves there goes
+    monkeypatch.setitem(sys.modules, "mmcv._ext", types.ModuleType("mmcv._ext"))
+    monkeypatch.delitem(sys.modules, "mmcv._ext")
+
+
+def test_it_stands_in_where_there_is_none(without: None) -> None:
+    """Once."""
+    assert mmdet_ops.stand_in()
+    assert sys.modules["mmcv._ext"].nms is mmdet_ops._Operators.nms  # type: ignore[attr-defined]
+    assert not mmdet_ops.stand_in()
+
+
+def test_it_steps_aside_for_a_compiled_one(without: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On disk, or imported already."""
+    with monkeypatch.context() as patch:
+        patch.setattr(mmdet_ops, "find_spec", lambda name: object())
+        assert not mmdet_ops.stand_in()
+    assert "mmcv._ext" not in sys.modules
+    own = types.ModuleType("mmcv._ext")
+    monkeypatch.setitem(sys.modules, "mmcv._ext", own)
+    assert not mmdet_ops.stand_in()
+    assert sys.modules["mmcv._ext"] is own
+
+
+def one_line(error: pytest.ExceptionInfo[BobError]) -> str:
+    """What was said."""
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
+def test_an_absent_package_is_named_with_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All that are."""
+    monkeypatch.setattr(mmdet_ops, "find_spec", lambda name: None if name in ("mmdet", "mmcv") else object())
+    with pytest.raises(MissingError) as error:
+        prepare()
+    assert one_line(error) == f"detection needs mmcv, mmdet: {EXTRA}"
+
+
+def test_an_mmdet_that_cannot_be_imported(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For lack of something that it imports."""
+    monkeypatch.setitem(sys.modules, "mmdet.models", None)
+    with pytest.raises(MissingError) as error:
+        prepare()
+    assert one_line(error).startswith("mmdet cannot be imported (import of mmdet.models halted")
+    assert one_line(error).endswith(EXTRA)
+
+
+def test_an_mmdet_that_refuses_its_mmcv(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It asserts the version, in lines of its own."""
+
+    def refusing() -> Any:
+        raise AssertionError("MMCV==2.3.6 is used but incompatible.\nPlease install mmcv>=2.0.0rc4, <2.2.0.")
+
+    class Finder:
+        """Meets the import of mmdet.models."""
+
+        @staticmethod
+        def find_spec(name: str, path: Any = None, target: Any = None) -> Any:
+            """See importlib."""
+            return refusing() if name == "mmdet.models" else None
+
+    monkeypatch.delitem(sys.modules, "mmdet.models")
+    monkeypatch.setattr(sys, "meta_path", [Finder, *sys.meta_path])
+    with pytest.raises(MissingError) as error:
+        prepare()
+    assert one_line(error) == f"mmdet cannot be imported (MMCV==2.3.6 is used but incompatible.): {EXTRA}"
+
+
+def test_an_mmdet_that_was_imported_too_early(without: None) -> None:
+    """It has put others in the place of what mmcv did not have."""
+    with pytest.raises(BobError, match=r"mmdet was imported before.*call prepare\(\) of bob_gauntlet") as error:
+        prepare()
+    one_line(error)
+    assert "mmcv._ext" not in sys.modules
+
+
+def test_two_packages_under_one_import_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second one has overwritten the first."""
+    asked: list[str] = []
+    monkeypatch.setattr(mmdet_ops, "_installed", lambda name: bool(asked.append(name) or True))
+    with pytest.raises(BobError, match=r"mmengine and onedl-mmengine are both installed.*pip uninstall") as error:
+        prepare()
+    one_line(error)
+    assert set(asked) == {"mmengine", "onedl-mmengine"}
+
+
+def test_what_is_installed() -> None:
+    """By the name of its distribution."""
+    assert mmdet_ops._installed("torch")
+    assert not mmdet_ops._installed("no-such-thing")
+
+
+def test_warnings_of_mmdet_alone_are_not_shown() -> None:
+    """Ours are, and all are afterwards."""
+    with mmdet_ops.unwarned():
+        for module in ("mmdet.models", "mmcv", "mmengine.config"):
+            warnings.warn_explicit("theirs", UserWarning, "f.py", 1, module=module)
+        with pytest.raises(UserWarning, match="ours"):
+            warnings.warn_explicit("ours", UserWarning, "f.py", 1, module="bob_gauntlet.mmdet")
+    with pytest.raises(UserWarning, match="theirs"):
+        warnings.warn_explicit("theirs", UserWarning, "f.py", 1, module="mmdet.models")

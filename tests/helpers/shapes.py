@@ -1,0 +1,175 @@
+"""Images of squares and discs, backbones of every kind, and detectors so thin that a step takes a twentieth second."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+
+from bob_gauntlet.backbones.backbone import Backbone
+from bob_gauntlet.backbones.build import build
+from bob_gauntlet.backbones.spec import BackboneSpec
+from bob_gauntlet.datasets.dataset import Dataset, Split
+from bob_gauntlet.datasets.objects import Objects
+from bob_gauntlet.engine.detection.cascade import Heads
+from bob_gauntlet.engine.detection.detector import Design, Detector
+from bob_gauntlet.engine.detection.scenes import Scaling, Scene
+from bob_gauntlet.engine.detection.trained_detector import Course
+from bob_gauntlet.engine.training.config import Plan
+from bob_gauntlet.engine.training.examples import Examples
+from bob_gauntlet.errors import MissingError
+
+HEADS = Heads(
+    channels=8, linear=16, box_convs=1, mask_convs=1, regions=8, anchors=16, proposals=(20, 10), detections=5
+)  # fmt: skip
+
+SCALING = Scaling(64, 96, "as tests")
+
+CLASSES = ("square", "disc")
+
+_WINDOWS: dict[str, Any] = {
+    "img_size": 64, "window_size": 4, "embed_dim": 8, "depths": (1, 1, 1, 1), "num_heads": (1, 1, 2, 2),
+}  # fmt: skip
+_TOKENS: dict[str, Any] = {"embed_dim": 16, "depth": 2, "num_heads": 2}
+
+KINDS: dict[str, tuple[str, dict[str, Any]]] = {
+    "resnet": ("test_resnet", {}),
+    "convnext": ("test_convnext", {}),
+    "efficientnet": ("test_efficientnet", {}),
+    "efficientnet lite": ("tf_efficientnet_lite0", {}),
+    "regnet": ("regnetx_002", {}),
+    "swin": ("swin_tiny_patch4_window7_224", _WINDOWS),
+    "swin v2": ("swinv2_tiny_window8_256", _WINDOWS),
+    "vit 16": ("test_vit", {}),
+    "vit 14": ("vit_small_patch14_reg4_dinov2", {"img_size": 56, **_TOKENS}),
+    "vit 8": ("vit_tiny_patch16_224", {"img_size": 64, "patch_size": 8, **_TOKENS}),
+}
+"""timm's name and constructor arguments of a small network of each kind."""
+
+
+def backbone(kind: str = "resnet", *, pretrained: bool = True, **arguments: Any) -> Backbone:
+    """A backbone whose weights no seed gives."""
+    target, own = KINDS[kind]
+    spec = BackboneSpec(name=kind, text=kind, scheme="random", target=target, arguments={**own, **arguments})
+    found = build(spec, "cpu")
+    rng = torch.Generator().manual_seed(99)
+    for tensor in found.module.state_dict().values():
+        if tensor.is_floating_point():
+            tensor.add_(0.01 * torch.rand(tensor.shape, generator=rng))
+    found.ticket = replace(found.ticket, traits=replace(found.ticket.traits, pretrained=pretrained))
+    return found
+
+
+def detector(found: Backbone | None = None, mode: Any = "finetune", seed: int = 0, **design: Any) -> Detector:
+    """A thin one of two classes."""
+    return Detector(found or backbone(), Design(2, mode, **{"heads": HEADS, **design}), seed)
+
+
+@contextmanager
+def taken() -> Iterator[None]:
+    """Nothing is missing inside: the plugin would make a skipped test of it."""
+    try:
+        yield
+    except MissingError as error:
+        raise AssertionError(str(error)) from error
+
+
+def objects(height: int, width: int, boxes: Any, labels: Any, **more: Any) -> Objects:
+    """Squares that are full, with polygons, and discs (label 1), with run lengths."""
+    from faster_coco_eval.core import mask as coco
+
+    made: list[Any] = []
+    for (left, top, wide, high), label in zip(boxes, labels, strict=True):
+        right, bottom = left + wide, top + high
+        if label == 0:
+            made.append([[left, top, right, top, right, bottom, left, bottom]])
+        else:
+            made.append(coco.encode(np.asfortranarray(disc(height, width, (left, top, wide, high)).astype(np.uint8))))
+    boxes = np.array(boxes, np.float64).reshape(-1, 4)
+    usual = {"areas": boxes[:, 2] * boxes[:, 3], "crowd": np.zeros(len(boxes), bool), "masks": tuple(made)}
+    return Objects(width, height, boxes, np.array(labels, np.int64), **{**usual, **more})
+
+
+def disc(height: int, width: int, box: Any) -> np.ndarray:
+    """(height, width) bool: the ellipse in a box."""
+    left, top, wide, high = box
+    y, x = np.mgrid[:height, :width] + 0.5
+    return ((x - left - wide / 2) / (wide / 2)) ** 2 + ((y - top - high / 2) / (high / 2)) ** 2 <= 1
+
+
+def picture(height: int, width: int, boxes: Any, labels: Any, noise: Any = 0) -> Image.Image:
+    """Red squares and blue discs on black, or on noise."""
+    pixels = np.zeros((height, width, 3), np.uint8) + np.uint8(noise)
+    for (left, top, wide, high), label in zip(boxes, labels, strict=True):
+        if label == 0:
+            pixels[top : top + high, left : left + wide] = (255, 40, 40)
+        else:
+            pixels[disc(height, width, (left, top, wide, high))] = (40, 40, 255)
+    return Image.fromarray(pixels)
+
+
+def split(count: int = 8, role: str = "train", *, most: int = 2, empty: int = 0) -> Split:
+    """Images of up to 72 x 80 pixels with one to `most` objects side by side; the first `empty` have none."""
+    rng = np.random.default_rng([count, len(role)])
+    annotated, images = [], []
+    for index in range(count):
+        height, width = int(rng.integers(56, 73)), int(rng.integers(64, 81))
+        number = 0 if index < empty else int(rng.integers(1, most + 1))
+        boxes, labels = [], []
+        for place in range(number):
+            side = int(rng.integers(16, 29))
+            left = place * width // 2 + int(rng.integers(0, width // 2 - side + 1))
+            boxes.append((left, int(rng.integers(0, height - side + 1)), side, side))
+            labels.append(int(rng.integers(0, 2)))
+        annotated.append(objects(height, width, boxes, labels))
+        images.append(picture(height, width, boxes, labels, rng.integers(0, 90, (height, width, 3))))
+    return of(annotated, images, role)
+
+
+def of(annotated: Any, images: Any, role: str = "train") -> Split:
+    """A split of those images."""
+    ids = tuple(f"{role}-{i}" for i in range(len(images)))
+    targets = np.array([[label in each.labels for label in range(len(CLASSES))] for each in annotated], np.uint8)
+    image = images if callable(images) else images.__getitem__
+    return Split(role, f"{role} {len(images)}", ids, targets, image, ids, tuple(annotated))
+
+
+def dataset(train: int = 8, val: int = 4, test: int = 4, **more: Any) -> Dataset:
+    """Squares and discs in every role."""
+    counts = {"train": train, "val": val, "test": test}
+    return Dataset("shapes", {role: split(count, role) for role, count in counts.items() if count}, CLASSES, **more)
+
+
+def scene(height: int, width: int, divisor: int = 32, seed: int = 0) -> Scene:
+    """Noise with a square, as it was drawn."""
+    noise = np.random.default_rng([height, width, seed]).integers(0, 90, (height, width, 3))
+    box = (8, 6, width // 2, height // 2)
+    image = torch.from_numpy(np.array(picture(height, width, [box], [0], noise))).permute(2, 0, 1)
+    mask = torch.zeros(1, height, width, dtype=torch.uint8)
+    mask[:, 6 : 6 + height // 2, 8 : 8 + width // 2] = 1
+    corners = torch.tensor([[8.0, 6.0, 8.0 + width // 2, 6.0 + height // 2]])
+    padded = -(-height // divisor) * divisor, -(-width // divisor) * divisor
+    return Scene(image, corners, torch.tensor([0]), mask, padded, (height, width))
+
+
+def plan(**changes: Any) -> Plan:
+    """Two epochs of AdamW."""
+    usual: dict[str, Any] = {
+        "lr": 1e-3, "weight_decay": 0.05, "layer_decay": None, "epochs": 2, "warmup_epochs": 0, "warmup_lr": 1e-6,
+        "min_lr": 0.0, "per_step": True, "micro_batch": 4, "clip": 10.0, "curve": 0,
+    }  # fmt: skip
+    return Plan(**{**usual, **changes})
+
+
+def course(*plans: Plan, mode: Any = "finetune", **changes: Any) -> Course:
+    """Batches of four images."""
+    usual: dict[str, Any] = {"design": Design(2, mode, HEADS), "scaling": SCALING, "batch": 4}
+    return Course(plans=plans or (plan(),), **{**usual, **changes})
+
+
+def examples() -> Examples:
+    """Eight images to train on, four to choose on."""
+    return Examples(split(8), split(4, "val"))

@@ -1,0 +1,55 @@
+"""Backbones and splits small enough to know what they have to give."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import nn
+
+from bob_gauntlet.backbones.backbone import Backbone
+from bob_gauntlet.backbones.spec import BackboneSpec, InputTransform, Ticket, Traits
+from bob_gauntlet.datasets.dataset import Split
+from bob_gauntlet.runtime.artifacts import Artifacts
+from bob_gauntlet.runtime.context import Run
+
+SIZE = 16
+
+
+class Colours(nn.Module):
+    """The mean colour of each quarter: (B, 3, H, W) to (B, 12)."""
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Average pooling, flattened."""
+        return nn.functional.adaptive_avg_pool2d(images, 2).flatten(1)
+
+
+def backbone(module: nn.Module, fingerprint: str = "f", **traits: Any) -> Backbone:
+    """A backbone around any module, at 16 px, normalised to [-1, 1]."""
+    half = (0.5, 0.5, 0.5)
+    ticket = Ticket(
+        fingerprint=fingerprint,
+        transform=InputTransform(size=SIZE, mean=half, std=half, crop_pct=1.0),
+        traits=Traits(**{"family": "conv", "pretrained": False, "features": 12, "params": 0.0, **traits}),
+    )
+    return Backbone(BackboneSpec(name="synthetic", text="synthetic", scheme="factory", target="a:b"), module, ticket)
+
+
+def pictures(count: int, seed: int = 0, size: tuple[int, int] = (20, 24)) -> list[Image.Image]:
+    """Noise, a new one each."""
+    rng = np.random.default_rng(seed)
+    return [Image.fromarray(rng.integers(0, 256, (*size, 3), dtype=np.uint8)) for _ in range(count)]
+
+
+def split(images: Sequence[Image.Image] | Callable[[int], Image.Image], count: int, fingerprint: str = "s") -> Split:
+    """A split of one class."""
+    image = images if callable(images) else images.__getitem__
+    ids = tuple(f"picture-{i}" for i in range(count))
+    return Split("test", fingerprint, ids, np.zeros(count, np.int64), image, ids)
+
+
+def run_in(folder: Path, **options: Any) -> Run:
+    """A Run that keeps its artefacts in a folder."""
+    return Run(Artifacts(folder), **options)

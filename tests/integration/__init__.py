@@ -1,0 +1,1 @@
+"""Whole runs: sessions of the suites as a user starts them."""

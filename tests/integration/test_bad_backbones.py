@@ -1,0 +1,113 @@
+"""Backbones that cannot be judged, as their users type them: one line each, exit 4, and nothing has run."""
+
+import pickle
+import warnings
+from pathlib import Path
+
+import pytest
+import timm
+import torch
+
+import bob_gauntlet.backbones.build
+import bob_gauntlet.datasets.mini.classification
+import bob_gauntlet.datasets.mini.retrieval  # noqa: F401
+from tests.helpers.plugin_suite import SUITE
+
+
+@pytest.fixture
+def bench(pytester: pytest.Pytester) -> pytest.Pytester:
+    """A folder with the quick suite, and files that are no good."""
+    pytester.makepyfile(
+        test_quick=SUITE,
+        ours="""
+        def broken():
+            raise RuntimeError("out of luck\\nand lines")
+        def none():
+            return 42
+        """,
+    )
+    pytester.makeini("[pytest]\naddopts = -k 'not scenes'\n")
+    state = timm.create_model("test_resnet", num_classes=0).state_dict()
+    folder = pytester.path
+    torch.save(state, folder / "good.pth")
+    torch.save(dict(list(state.items())[:10]), folder / "partial.pth")
+    (folder / "truncated.pth").write_bytes((folder / "good.pth").read_bytes()[:1000])
+    (folder / "text.pth").write_text("not a checkpoint")
+    (folder / "empty.safetensors").write_bytes(b"")
+    (folder / "evil.pth").write_bytes(pickle.dumps({"model": Evil(folder / "proof")}))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.jit.save(torch.jit.script(torch.nn.Linear(2, 2)), str(folder / "script.pth"))
+    return pytester
+
+
+class Evil:
+    """Writes a file when it is unpickled."""
+
+    def __init__(self, proof: Path) -> None:
+        self.proof = str(proof)
+
+    def __reduce__(self) -> tuple[object, tuple[object, ...]]:
+        return open, (self.proof, "w")
+
+
+def errors(bench: pytest.Pytester, *options: str) -> tuple[int, list[str]]:
+    """Exit code and error lines of a run."""
+    result = bench.runpytest_inprocess("--bob-pool=none", *options)
+    lines = [line for line in result.stderr.str().splitlines() if line.strip()]
+    return int(result.ret), lines
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        ("resnet5O", "unknown backbone 'resnet5O'; did you mean resnet50"),
+        ("timm:test_resnet@missing.pth", "there is no file"),
+        ("timm:test_resnet@partial.pth", "missing ("),
+        ("timm:test_vit@good.pth", "does not fit VisionTransformer: 78 missing (cls_token"),
+        ("timm:test_resnet@truncated.pth", "copy it again"),
+        ("timm:test_resnet@text.pth", "text.pth is"),
+        ("timm:test_resnet@empty.safetensors", "empty.safetensors is damaged"),
+        ("timm:test_resnet@evil.pth", "weights are never executed"),
+        ("timm:test_resnet@script.pth", "TorchScript archive, which is code; save model.state_dict() instead"),
+        ("timm:test_resnet,depth=9@good.pth", "depth"),
+        ("ours:broken", "--backbone ours:broken raised RuntimeError: out of luck"),
+        ("ours:none", "--backbone ours:none returned int, not an nn.Module"),
+        ("ours:missing", "type package.module:callable"),
+        ("nowhere.to:be_found", "type package.module:callable"),
+        ("what is this", "unknown backbone 'what is this'"),
+    ],
+)
+def test_one_line_and_exit_code_4(bench: pytest.Pytester, spec: str, message: str) -> None:
+    """The line says what to mend."""
+    code, lines = errors(bench, f"--backbone={spec}")
+    assert code == pytest.ExitCode.USAGE_ERROR
+    [line] = lines
+    assert line.startswith("ERROR: ")
+    assert message in line
+    assert not (bench.path / "log.txt").exists(), "nothing has run"
+    assert not (bench.path / "proof").exists(), "nothing was executed"
+
+
+def test_a_partial_checkpoint_is_taken_on_request(bench: pytest.Pytester) -> None:
+    """With --bob-allow-partial it runs, and is another backbone than the whole one."""
+    result = bench.runpytest_inprocess(
+        "--bob-pool=none", "--backbone=timm:test_resnet@partial.pth", "--bob-allow-partial"
+    )
+    result.assert_outcomes(passed=6)
+
+
+def test_a_hub_that_cannot_be_reached_is_said_with_the_ways_that_work(
+    bench: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No weights are fetched or waited for."""
+
+    def refuse(*args: object, **kwargs: object) -> None:
+        raise OSError("Network is unreachable")
+
+    monkeypatch.setattr("socket.create_connection", refuse)
+    monkeypatch.setattr("socket.getaddrinfo", refuse)
+    code, lines = errors(bench, "--backbone=resnet18.a1_in1k")
+    assert code == pytest.ExitCode.USAGE_ERROR
+    assert "cannot be reached" in lines[-1]
+    assert "timm:NAME@PATH, random:NAME, or efficientnet_lite0" in lines[-1]

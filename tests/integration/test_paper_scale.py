@@ -1,0 +1,286 @@
+"""Every classification setting of the paper, by the real suites on small trees, and datasets of a user's own."""
+
+import math
+import re
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from bob_gauntlet.cli.main import main
+from bob_gauntlet.datasets.catalog import CATALOG
+from bob_gauntlet.runtime.artifacts import Artifacts
+from bob_gauntlet.scores.settings import SETTINGS, of_user
+from bob_gauntlet.scores.store import Store
+from tests.helpers.dataset_trees import DETECTION as OBJECTS
+from tests.helpers.dataset_trees import TREES, noise, roles, write_csv
+from tests.helpers.sessions import Ran, suites
+
+TOML = """
+[backbones]
+tiny = { spec = "random:vit_tiny_patch16_224,img_size=32,embed_dim=16,depth=2,num_heads=1", size = 32 }
+
+[datasets.mine]
+kind = "folder"
+train = "mine/train"
+test = "mine/test"
+
+[datasets.tags]
+kind = "csv"
+multi_label = true
+train = "tags/train.csv"
+test = "tags/test.csv"
+"""
+CUT = ("--scale=paper", "--bob-limit=8", "--bob-max-steps=2", "--bob-data=data", "-k", "not detection")
+PAPER = [s for s in SETTINGS.values() if "paper" in s.scales]
+DETECTION = {s.id for s in PAPER if "detection" in s.protocol}
+"""They have sessions of their own, in test_paper_detection.py."""
+MEASURED = {s.id for s in PAPER if not s.planned} - DETECTION
+PLANNED = sum(s.planned and s.protocol == "retrieval" for s in PAPER)
+"""Settings that have a test, and no protocol at paper scale yet."""
+ON_IMAGENET = (
+    "finetune@imagenet-1k", "calibration-finetune@imagenet-1k", "adversarial-finetune-eps1@imagenet-1k",
+    "adversarial-finetune-eps2@imagenet-1k", "ood-finetune@imagenet-a", "ood-finetune@imagenet-r",
+    "ood-finetune@imagenet-sketch", "ood-finetune@imagenet-v2",
+)  # fmt: skip
+"""What one fine-tuned network of ImageNet serves."""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory, one_core: None) -> Path:
+    """Where sessions start: small trees of all that the paper classifies, and two datasets of the user's own."""
+    folder = tmp_path_factory.mktemp("paper")
+    (folder / "bob.toml").write_text(TOML)
+    for name in TREES.keys() - OBJECTS:
+        TREES[name](folder / "data")
+    roles(folder / "mine", ("cat", "dog"), train=12, test=6)
+    for role, count in (("train", 24), ("test", 12)):
+        rows = [(f"{role}/{i}.png", ("red", "red|blue", "blue", "")[i % 4]) for i in range(count)]
+        for path, _ in rows:
+            noise(folder / "tags" / path)
+        write_csv(folder / f"tags/{role}.csv", ("path", "label"), rows)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def paper(folder: Path) -> Ran:
+    """Every setting at paper scale, cut short."""
+    return suites(folder, *CUT, "--bob-pool=none")
+
+
+@pytest.fixture(scope="module")
+def mine(folder: Path, paper: Ran) -> Ran:
+    """The user's datasets at mini scale, whole, with a page."""
+    return suites(folder, "--dataset=mine", "--dataset=tags", "--bob-report=page.html")
+
+
+def test_every_classification_of_the_paper_is_measured(paper: Ran) -> None:
+    """What is planned is skipped and nothing else; every metric is there but top-5 of three classes."""
+    assert paper.code == 0, paper.text
+    counts = f"measured {len(MEASURED)} settings, 0 were already in the store, {PLANNED} skipped, 0 failed"
+    assert counts in paper.text
+    assert paper.settings == MEASURED
+    for setting in (SETTINGS[name] for name in MEASURED):
+        metrics = [measure.metric for measure in setting.measures if measure.metric != "top5"]
+        assert [score.metric for score in paper.of(setting.id)] == metrics
+        assert all(score.provenance["metrics"] == metrics for score in paper.of(setting.id))
+
+
+def test_a_score_says_what_it_is_of(paper: Ran) -> None:
+    """Cut, scale, fidelity, precision, transform, weights and data; no two have one identity."""
+    scores = paper.scores.values()
+    assert len({score.identity for score in scores}) == len(scores)
+    assert len({score.backbone_fingerprint for score in scores}) == 1
+    for score in scores:
+        assert (score.limit, score.max_steps, score.cut) == (8, 2, "first 8 examples, 2 steps")
+        assert (score.scale, score.fidelity, score.precision, score.seeds) == ("paper", "sound", "float32", (0,))
+        assert score.transform.startswith("32px ")
+        assert bool(score.datasets) == (score.setting != "efficiency@noise")
+    hashes = {name: paper.first(name).protocol_hash for name in MEASURED if name.startswith("finetune@")}
+    assert hashes["finetune@cifar-100"] == hashes["finetune@imagenet-1k"]
+    assert hashes["finetune@chexpert"] != hashes["finetune@imagenet-1k"], "the original has a recipe of its own"
+
+
+@pytest.mark.parametrize(
+    ("setting", "runs", "word"),
+    [
+        # of a random initialisation: five rates, two weight decays
+        ("finetune@imagenet-1k", 10, "adamw lr"),
+        ("finetune@flowers-102", 10, "adamw lr"),
+        # one rate, the original's
+        ("finetune@chexpert", 1, ", weight decay 0.001"),
+        ("ood-finetune@visda-2017", 1, ", weight decay 0.05"),
+        # three rates, two layer decays
+        ("low-shot-10pct@imagenet-1k", 6, "layer decay 0."),
+        ("low-shot-1pct@imagenet-1k", 6, "layer decay 0."),
+        # 0.1 * 4096 / 256
+        ("linear-probe-lars@imagenet-1k", 1, "lars lr 1.6,"),
+    ],
+)
+def test_a_training_says_how_it_went(paper: Ran, setting: str, runs: int, word: str) -> None:
+    """Every run of the grid took two steps; one of them was chosen, and its curve is there."""
+    told = paper.first(setting).provenance
+    assert [run["steps"] for run in told["runs"]] == [2] * runs
+    [chosen] = told["run"]
+    assert chosen in [run["run"] for run in told["runs"]]
+    assert word in chosen
+    assert told["curve"]["epoch"] == [1, 2]
+    assert all(map(math.isfinite, [*told["curve"]["loss"], *told["curve"]["validation"], *told["validation"]]))
+    assert 0 < told["train_images"] <= 8
+    assert 0 < told["validation_images"] <= 8
+
+
+def test_one_network_of_imagenet_serves_all_that_rests_on_it(folder: Path, paper: Ran) -> None:
+    """Six fine-tuned sets, VisDA, two low shots and LARS; heads of ImageNet and VisDA, and one for calibration."""
+    counts = {
+        kind: len(list((folder / ".bob/artifacts" / kind).glob("*.safetensors"))) for kind in ("networks", "heads")
+    }
+    assert counts == {"networks": 10, "heads": 3}
+    told = [paper.first(setting).provenance for setting in ON_IMAGENET]
+    assert all((one["run"], one["curve"]) == (told[0]["run"], told[0]["curve"]) for one in told)
+    assert not list((folder / ".bob/artifacts/checkpoints").glob("*/*")), "what is done leaves no checkpoint"
+
+
+def test_the_same_command_again_reads_without_torch(folder: Path, paper: Ran) -> None:
+    """Nothing is measured, and nothing heavy is loaded."""
+    again = suites(folder, *CUT, "--bob-pool=none")
+    assert f"measured 0 settings, {len(MEASURED)} were already in the store" in again.text
+    assert again.scores == paper.scores
+    assert "with torch" not in again.text
+    assert "with torch" in paper.text
+
+
+def test_cut_scores_are_neither_ranked_nor_saved(folder: Path, paper: Ran) -> None:
+    """The summary names the cut, and no z stands beside it; saving is refused before anything runs."""
+    ranked = suites(folder, *CUT)
+    assert "no ranking: nothing that was measured is ranked in pool paper" in ranked.text
+    [line] = [line for line in ranked.text.splitlines() if "not ranked" in line]
+    assert line.endswith("of tiny: not ranked, since limit differs from that of pool paper (first 8 examples, 2 steps)")
+    assert "at paper scale, limit 8, 2 steps of training, on cpu" in ranked.text
+    saved = suites(folder, *CUT, "--bob-save=ours")
+    assert saved.code == pytest.ExitCode.USAGE_ERROR
+    assert "--bob-save: scores of --bob-limit and --bob-max-steps are no baselines" in saved.text
+
+
+def test_the_papers_fidelity_is_another_protocol(folder: Path, paper: Ran) -> None:
+    """Flowers is reported on val, as the original did; a protocol that has one way alone is read from the store."""
+    found = suites(
+        folder, *CUT, "--bob-fidelity=paper", "--bob-pool=none", "-k", "flowers or lars or test_linear_probe"
+    )
+    assert "measured 2 settings, 1 were already in the store, 0 skipped, 0 failed" in found.text
+    assert found.scores["linear-probe@imagenet-1k", "top1"] == paper.scores["linear-probe@imagenet-1k", "top1"]
+    for setting, role in (("finetune@flowers-102", "val-"), ("linear-probe-lars@imagenet-1k", "ILSVRC2012_val")):
+        score = found.first(setting)
+        assert score.fidelity == "paper"
+        assert score.protocol_hash != paper.first(setting).protocol_hash
+        assert "reported images" in score.provenance["selection"]
+        where = score.provenance["examples"]
+        arrays = Artifacts(folder / ".bob/artifacts").peek(where["kind"], where["key"])
+        assert arrays is not None
+        assert all(role in name for name in arrays["ids"].tobytes().decode().split("\n"))
+    assert "the original's fidelity" in found.text
+
+
+def test_without_data_every_setting_says_what_to_get(folder: Path, paper: Ran) -> None:
+    """One line a dataset: where it was looked for, how to get it, which command checks it; exit code 5."""
+    found = suites(folder, "--scale=paper", "--bob-data=nothing", "-k", "not efficiency")
+    assert found.code == pytest.ExitCode.NO_TESTS_COLLECTED
+    assert f"{len(MEASURED | DETECTION) - 1 + PLANNED} skipped, 0 failed" in found.text
+    lines = [line for line in found.text.splitlines() if line.startswith("skipped: ")]
+    for name in {SETTINGS[setting].dataset for setting in MEASURED | DETECTION} - {"noise"}:
+        # what is made of two is told of the first that is not there
+        needed, before = ("sim10k", f"{name} is made of both: ") if CATALOG[name].combined else (name, "")
+        [line] = [line for line in lines if f": {before}{needed} is not in" in line]
+        assert re.search(
+            rf"{needed} is not in \S+/nothing/{needed}; get it from .+ \(licence: .+\); `bob data {needed}`", line
+        )
+    assert "no ranking: nothing was measured" in found.text
+
+
+@pytest.mark.slow
+def test_two_workers_measure_the_same(folder: Path, paper: Ran) -> None:
+    """From nothing, to the last digit."""
+    own = ("--bob-store=two/store", "--bob-cache=two/cache", "--bob-pool=none", "-n2")
+    found = suites(folder, *CUT, *own, "--dataset=imagenet-r", "--dataset=cifar-100")
+    assert found.code == 0, found.text
+    assert found.settings == {"finetune@cifar-100", "ood-finetune@imagenet-r", "ood-linear-probe@imagenet-r"}
+    assert {m: s.value for m, s in found.scores.items()} == {m: paper.scores[m].value for m in found.scores}
+    assert {m: s.identity for m, s in found.scores.items()} == {m: paper.scores[m].identity for m in found.scores}
+
+
+def test_datasets_of_a_users_own_run_every_classification(mine: Ran) -> None:
+    """A folder of two classes; of several labels an image what needs one is skipped, and says so."""
+    assert mine.code == 0, mine.text
+    trained = ["linear-probe", "linear-probe-lars", "finetune", "low-shot-10pct", "low-shot-1pct", "knn"]
+    tested = [f"calibration-{head}" for head in ("linear-probe", "finetune")]
+    tested += [f"adversarial-{head}-eps{e}" for head in ("linear-probe", "finetune") for e in (1, 2)]
+    assert mine.settings == {f"{name}@mine" for name in trained + tested} | {f"{name}@tags" for name in trained}
+    assert {score.metric for score in mine.scores.values() if score.setting.endswith("@tags")} == {"mean_auc"}
+    assert {(f"{name}@mine", "top1") for name in trained + tested} <= set(mine.scores)
+    assert all(not m.ranked for name in trained + tested if (s := of_user(name, "mine", "folder")) for m in s.measures)
+    assert "6 skipped, 0 failed" in mine.text
+    for why in ("the attack needs one", "calibration is about one"):
+        assert f"tags of tiny: tags has several labels an image; {why}" in mine.text
+
+
+def test_they_are_shown_and_not_ranked(folder: Path, mine: Ran, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the summary, in `bob list`, `bob rank` and in every kind of report."""
+    why = "of tiny: not ranked, since datasets of your own are measured only"
+    assert "tiny  finetune@mine " in mine.text
+    assert "no ranking: nothing that was measured is ranked in pool mini" in mine.text
+    assert len([line for line in mine.text.splitlines() if line.endswith(why)]) == 1
+    monkeypatch.chdir(folder)
+    for ending in ("html", "md", "json", "csv"):
+        made = CliRunner().invoke(main, ["report", "--pool=mini", "--backbone=tiny", f"--output=r.{ending}"])
+        assert made.exit_code == 0, made.output
+        assert "low-shot-10pct@mine" in (folder / f"r.{ending}").read_text()
+    assert "low-shot-10pct@mine" in (folder / "page.html").read_text()
+    assert "low-shot-10pct@mine" in CliRunner().invoke(main, ["list"]).output
+    ranked = CliRunner().invoke(main, ["rank", "--backbone=tiny"])
+    assert ranked.exit_code == 0
+    assert why in ranked.output
+
+
+def test_they_run_at_paper_scale_too(folder: Path, mine: Ran) -> None:
+    """The paper's schedules, on 24 images, for two steps."""
+    found = suites(folder, "--scale=paper", "--bob-max-steps=2", "--dataset=mine", "--bob-pool=none")
+    assert "measured 12 settings, 0 were already in the store, 0 skipped, 0 failed" in found.text
+    assert {(score.scale, score.max_steps, score.limit) for score in found.scores.values()} == {("paper", 2, None)}
+
+
+def test_saved_baselines_of_ones_own_data_rank_nothing(folder: Path, mine: Ran) -> None:
+    """They are kept, and a session against them ends in a line."""
+    assert suites(folder, "--dataset=mine", "--bob-save=ours").code == 0
+    found = suites(folder, "--dataset=mine", "--bob-pool=ours")
+    assert found.code == 0, found.text
+    assert "no ranking: nothing that was measured is ranked in pool ours" in found.text
+
+
+def test_a_dataset_that_changed_is_measured_again(folder: Path, mine: Ran) -> None:
+    """One image more: said once, with the day of the older score, and it is no problem."""
+    options = ("--dataset=mine", "--bob-pool=none", "-k", "knn")
+    day = mine.scores["knn@mine", "top1"].provenance["started"][:10]
+    noise(folder / "mine/train/cat/new.png")
+    found = suites(folder, *options)
+    assert found.code == 0
+    assert f"\nmine changed since {day}: measured again (knn@mine of tiny)\n" in found.text
+    assert "changed since" not in suites(folder, *options).text
+    assert len({s.datasets["train"] for s in Store(folder / ".bob/store") if s.setting == "knn@mine"}) == 2
+
+
+def test_one_dataset_may_be_chosen(folder: Path) -> None:
+    """The settings of photos alone; a name that there is not, or not at that scale, is exit 4."""
+    listed = suites(folder, "--dataset=photos", "--collect-only", "-q").text
+    found = re.findall(r"::test_\w+\[tiny@([\w-]+)\]", listed)
+    assert set(found) == {"photos"}
+    assert len(found) == sum(s.dataset == "photos" for s in SETTINGS.values())
+    for options, said in (
+        (["--dataset=phots"], "unknown dataset 'phots'; did you mean photos"),
+        (
+            ["--dataset=photos", "--scale=paper"],
+            "--dataset=photos: no setting at paper scale; add --scale mini",
+        ),
+    ):
+        refused = suites(folder, *options)
+        assert refused.code == pytest.ExitCode.USAGE_ERROR
+        assert said in refused.text

@@ -1,0 +1,61 @@
+"""A session's checks before anything runs, and its lock on a device."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from bob_gauntlet.backbones.spec import InputTransform, Ticket, Traits
+from bob_gauntlet.plugin.options import Options
+from bob_gauntlet.plugin.session import alone, check, open_session
+
+TRAITS = Traits(family="conv", pretrained=True, features=8, params=1.0)
+
+
+def options(folder: Path) -> Options:
+    """The options of `--backbone=resnet50 --bob-pool=none`."""
+    return Options(
+        backbones=("resnet50",), scale="mini", store=folder / "store", cache=folder / "artifacts", rerun=False,
+        limit=None, seeds=1, device="cpu", pool="none", json=None, report=None, save=None, allow_partial=False,
+        progress="off", home=folder,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("resolved", "said"), [("resnet50.a1_in1k", ["resnet50 is resnet50.a1_in1k"]), ("resnet50", []), ("", [])]
+)
+def test_an_untagged_name_is_told_what_it_resolved_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, resolved: str, said: list[str]
+) -> None:
+    """Said once, before anything runs; a name that resolved to itself is not worth a line."""
+    ticket = Ticket(
+        fingerprint="f",
+        transform=InputTransform(size=8),
+        traits=TRAITS,
+        details={"resolved": resolved} if resolved else {},
+    )
+    session = open_session(options(tmp_path), tmp_path, {}, spreads=False)
+    monkeypatch.setattr(session.bench, "ticket", lambda spec: ticket)
+    lines: list[str] = []
+    check(session, lines.append)
+    assert lines == said
+
+
+def test_seeds_are_counted_from_zero(tmp_path: Path) -> None:
+    """`--bob-seeds 3` measures with 0, 1 and 2."""
+    assert open_session(replace(options(tmp_path), seeds=3), tmp_path, {}, spreads=False).bench.seeds == (0, 1, 2)
+
+
+def test_workers_share_the_cores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Threads are cores over workers, one at least."""
+    monkeypatch.setattr("bob_gauntlet.runtime.devices.cores", lambda: 8)
+    for workers, threads in ((1, 8), (3, 2), (16, 1)):
+        session = open_session(options(tmp_path), tmp_path, {"bob_workers": workers}, spreads=False)
+        assert session.bench.threads == threads
+
+
+def test_a_folder_that_cannot_be_locked_makes_nobody_wait(tmp_path: Path) -> None:
+    """The setting runs all the same."""
+    (tmp_path / "file").write_text("")
+    with alone(tmp_path / "file", "cpu", exclusive=True):
+        pass

@@ -1,0 +1,168 @@
+"""The scheduler against workers that are simulated: any death at any time, and every item ends once."""
+
+import random
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bob_gauntlet.plugin.xdist_scheduler import UnitScheduling, units_of
+
+
+class Node:
+    """A worker of xdist, as the scheduler sees it."""
+
+    def __init__(self) -> None:
+        self.queue: list[int] = []
+        self.shutting_down = False
+
+    def send_runtest_some(self, indices: list[int]) -> None:
+        assert not self.shutting_down
+        self.queue += indices
+
+    def shutdown(self) -> None:
+        self.shutting_down = True
+
+    @property
+    def runnable(self) -> bool:
+        """xdist starts an item when it knows the next one, or that there is none."""
+        return len(self.queue) >= 2 or (bool(self.queue) and self.shutting_down)
+
+
+def scheduler(workers: int) -> UnitScheduling:
+    """A scheduler that expects so many workers."""
+    made = UnitScheduling.__new__(UnitScheduling)
+    made.expected, made.units, made.workers, made.killed = workers, None, {}, {}
+    return made
+
+
+def items(backbones: int, datasets: int, protocols: int) -> list[str]:
+    """Node ids as the suites have them."""
+    return [
+        f"suite.py::test_{p}[b{b}@d{d}]" for p in range(protocols) for b in range(backbones) for d in range(datasets)
+    ]
+
+
+def join(sched: UnitScheduling, collection: list[str]) -> Node:
+    """A worker comes up and collects."""
+    node: Any = Node()
+    sched.add_node(node)
+    sched.add_node_collection(node, collection)
+    return node
+
+
+def work(sched: UnitScheduling, collection: list[str], nodes: list[Node], rng: random.Random, kills: int) -> list[str]:
+    """Run to the end, with so many deaths; the outcome of every item."""
+    ended: list[str] = []
+    while sched.has_pending:
+        ready = [node for node in nodes if node.runnable]
+        assert ready, "nobody can go on and something is left"
+        node: Any = rng.choice(ready)
+        if kills and rng.random() < 0.2:
+            kills -= 1
+            nodes.remove(node)
+            if failed := sched.remove_node(node):
+                ended.append(failed)
+            nodes.append(join(sched, collection))
+            sched.schedule()
+            continue
+        index = node.queue.pop(0)
+        ended.append(collection[index])
+        sched.mark_test_complete(node, index)
+    return ended
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.integers(1, 4), st.integers(1, 3), st.integers(1, 3), st.integers(1, 3), st.integers(0, 6), st.integers())
+def test_every_item_ends_exactly_once(workers: int, b: int, d: int, p: int, kills: int, seed: int) -> None:
+    """However many workers there are, and whenever they die."""
+    collection = items(b, d, p)
+    sched = scheduler(workers)
+    nodes = [join(sched, collection) for _ in range(workers)]
+    sched.schedule()
+    assert sorted(work(sched, collection, nodes, random.Random(seed), kills)) == sorted(collection)
+    assert sched.tests_finished
+
+
+def test_an_item_is_tried_twice_and_then_has_failed() -> None:
+    """First None, so that xdist reports nothing; then its id."""
+    collection = items(1, 1, 2)
+    sched = scheduler(1)
+    node: Any = join(sched, collection)
+    sched.schedule()
+    assert sched.remove_node(node) is None
+    other: Any = join(sched, collection)
+    sched.schedule()
+    assert sched.remove_node(other) == collection[0]
+
+
+def test_a_worker_keeps_its_dataset_and_its_backbone() -> None:
+    """Two workers, two backbones with two datasets each: nobody loads both."""
+    collection = items(backbones=2, datasets=2, protocols=2)
+    sched = scheduler(2)
+    nodes: list[Any] = [join(sched, collection) for _ in range(2)]
+    sched.schedule()
+    held: dict[int, set[str]] = {0: set(), 1: set()}
+    for turn in range(len(collection)):
+        number = turn % 2
+        index = nodes[number].queue.pop(0)
+        held[number].add(collection[index].partition("[")[2][:2])
+        sched.mark_test_complete(nodes[number], index)
+    assert held == {0: {"b0"}, 1: {"b1"}}
+
+
+def test_one_backbone_keeps_both_workers_busy() -> None:
+    """Its datasets are dealt out."""
+    collection = items(backbones=1, datasets=2, protocols=2)
+    sched = scheduler(2)
+    nodes: list[Any] = [join(sched, collection) for _ in range(2)]
+    sched.schedule()
+    assert [[collection[i][-4:] for i in node.queue] for node in nodes] == [["@d0]"] * 2, ["@d1]"] * 2]
+
+
+def test_a_replacement_gets_nothing_before_it_has_collected() -> None:
+    """xdist's own LoadScope ends in an INTERNALERROR there."""
+    collection = items(2, 2, 2)
+    sched = scheduler(1)
+    first: Any = join(sched, collection)
+    sched.schedule()
+    late: Any = Node()
+    sched.add_node(late)
+    sched.remove_node(first)
+    assert late.queue == []
+    sched.add_node_collection(late, collection)
+    sched.schedule()
+    assert len(late.queue) == 2
+
+
+def test_what_a_worker_gives_back_runs_elsewhere() -> None:
+    """Each item still ends once."""
+    collection = items(1, 2, 2)
+    sched = scheduler(2)
+    nodes: list[Any] = [join(sched, collection) for _ in range(2)]
+    sched.schedule()
+    returned = nodes[0].queue.pop()
+    sched.remove_pending_tests_from_node(nodes[0], [returned])
+    assert sorted(work(sched, collection, nodes, random.Random(0), kills=0)) == sorted(collection)
+
+
+def test_a_unit_shares_a_trained_head() -> None:
+    """Shifts, attacks and calibration go where the network is fine-tuned; the features' settings elsewhere."""
+    found = units_of(
+        [
+            "c.py::test_adversarial_finetune_eps1[x@photos]",
+            "c.py::test_linear_probe[x@photos]",
+            "c.py::test_finetune[x@photos]",
+            "c.py::test_ood_finetune[x@photos-sketch]",
+            "c.py::test_ood_linear_probe[x@photos-sketch]",
+            "c.py::test_ood_finetune[x@imagenet-a]",
+            "c.py::test_finetune[x@mine]",
+        ]
+    )
+    assert [len(unit) for unit in found] == [3, 2, 1, 1]
+    assert found[0][-1] == "c.py::test_ood_finetune[x@photos-sketch]"
+
+
+def test_a_test_without_bracket_is_a_unit_of_its_own() -> None:
+    """Other tests beside the suites are scheduled too."""
+    assert units_of(["t.py::a", "t.py::b", "s.py::c[x@d]"]) == [["t.py::a"], ["t.py::b"], ["s.py::c[x@d]"]]

@@ -1,0 +1,235 @@
+"""Baseline folders: what is written is read, damage is named, and the bundled ones hold what they claim."""
+
+import csv
+import json
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bob_gauntlet.errors import UsageError
+from bob_gauntlet.pools.folder import (
+    BackboneRow,
+    Examples,
+    examples_path,
+    read_backbones,
+    read_examples,
+    read_scores,
+    write_examples,
+    write_folder,
+)
+from bob_gauntlet.pools.pool import freeze_pool, load_pool
+from bob_gauntlet.scores.score import Score
+from bob_gauntlet.scores.settings import SETTINGS, ranked_measures
+from bob_gauntlet.stats.zscores import reference
+from tests.scores.test_store import scores
+
+MINI = Path(__file__).parents[2] / "baselines/mini"
+
+
+def unique(found: list[Score]) -> list[Score]:
+    """At most one score of a backbone and measure, as a table holds them; names without line breaks or NUL."""
+    kept = {(s.backbone, *s.measure): s for s in found if s.backbone.isprintable()}
+    return [replace(s, provenance={}) for s in kept.values()]
+
+
+@given(st.lists(scores, max_size=4).map(unique))
+def test_scores_survive_the_table(found: list[Score]) -> None:
+    """Full precision of values, in any script."""
+    import tempfile
+
+    plain = [replace(s, backbone_fingerprint="f", protocol_hash="p") for s in found]
+    with tempfile.TemporaryDirectory() as name:
+        write_folder(Path(name), plain, [])
+        read = read_scores(Path(name))
+    assert {(s.backbone, s.measure): s.to_dict() for s in read} == {(s.backbone, s.measure): s.to_dict() for s in plain}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Baselines of three backbones on one measure."""
+    made = [
+        Score(
+            setting="knn@photos", metric="top1", task="Cls", value=v, backbone=n, protocol_hash="p",
+            provenance={"stderr": 0.5, "n": 10, "k": [5]},
+        )
+        for n, v in (("a", 1.0), ("b", 2.0), ("c", 3.0))
+    ]  # fmt: skip
+    write_folder(tmp_path, made, [BackboneRow(s.backbone, "candidate", s.backbone) for s in made])
+    freeze_pool(tmp_path / "pool.json")
+    return tmp_path
+
+
+def test_provenance_comes_back_with_its_row(folder: Path) -> None:
+    """Standard error and n stand in the table, the rest in provenance.json."""
+    assert read_scores(folder)[0].provenance == {"stderr": 0.5, "n": 10, "k": [5]}
+
+
+@pytest.mark.parametrize("cell", ["nonsense", "nan", ""])
+def test_a_damaged_row_is_reported_and_skipped(folder: Path, caplog: pytest.LogCaptureFixture, cell: str) -> None:
+    """The others are ranked as before, since mean and std are frozen."""
+    path = folder / "scores.csv"
+    path.write_text(path.read_text().replace(",2.0,", f",{cell},"))
+    found = load_pool(str(folder), folder)
+    assert sorted(found.scores) == ["a", "c"]
+    assert f"{path}, line 3 is damaged" in caplog.text
+    assert found.references["knn@photos", "top1"].mean == 2.0
+
+
+@pytest.mark.parametrize("cell", ["many", "nan", "1,5"])
+def test_a_size_that_is_no_number_is_named(folder: Path, cell: str) -> None:
+    """Figures and analyses draw with it."""
+    path = folder / "backbones.csv"
+    lines = path.read_text().splitlines()
+    place = lines[0].split(",").index("params")
+    cells = lines[1].split(",")
+    cells[place] = f'"{cell}"'
+    path.write_text("\n".join([lines[0], ",".join(cells), *lines[2:]]) + "\n")
+    with pytest.raises(UsageError, match=f"line 2: params '{cell}' is no number; leave it empty or mend it"):
+        read_backbones(folder)
+
+
+def test_a_missing_column_is_named(folder: Path) -> None:
+    """A table that was cut."""
+    path = folder / "scores.csv"
+    path.write_text(path.read_text().replace("protocol_hash", "hash", 1))
+    with pytest.raises(UsageError, match=r"has no column protocol_hash .it has 'hash'.; restore the file"):
+        read_scores(folder)
+
+
+@pytest.mark.parametrize("damage", ["edit", "cut", "remove"])
+def test_a_pool_that_was_edited_by_hand_is_refused(folder: Path, damage: str) -> None:
+    """A moved mean would move everybody."""
+    path = folder / "pool.json"
+    text = path.read_text()
+    path.write_text(text.replace('"mean": 2.0', '"mean": 1.0') if damage == "edit" else text[:50])
+    if damage == "remove":
+        path.unlink()
+    with pytest.raises(UsageError, match=r"cannot be used .*; restore it, or run `bob pool freeze"):
+        load_pool(str(folder), folder)
+
+
+def test_scores_of_two_protocols_make_no_pool(folder: Path) -> None:
+    """Unlike things are never averaged."""
+    found = read_scores(folder)
+    rows = read_backbones(folder).values()
+    write_folder(folder, [replace(found[0], protocol_hash="q"), *found[1:]], rows)
+    with pytest.raises(UsageError, match="measured under 2 protocols; run `bob baseline refresh"):
+        freeze_pool(folder / "pool.json")
+
+
+def test_examples_survive_their_file(tmp_path: Path) -> None:
+    """Values of every backbone, with ids and clusters."""
+    examples = Examples(("x", "ü"), ("p", "p"), {"b": np.array([1.0, 2.0]), "a": np.array([3.0, 4.0])})
+    write_examples(tmp_path, "knn@photos", "top1", examples)
+    read = read_examples(tmp_path, "knn@photos", "top1")
+    assert read is not None
+    assert (read.ids, read.clusters) == (("x", "ü"), ("p", "p"))
+    assert {name: list(values) for name, values in read.values.items()} == {"a": [3.0, 4.0], "b": [1.0, 2.0]}
+
+
+def test_damaged_examples_cost_the_interval_only(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A warning, and no interval."""
+    path = examples_path(tmp_path, "knn@photos", "top1")
+    path.parent.mkdir()
+    path.write_bytes(b"PK\x03\x04 nonsense")
+    assert read_examples(tmp_path, "knn@photos", "top1") is None
+    assert "is damaged" in caplog.text
+
+
+def test_the_mini_pool_is_what_its_rows_say() -> None:
+    """Mean and std are those of the rows; at least ten backbones, at most four of them random; five have detection."""
+    pool = load_pool("mini", MINI)
+    assert set(pool.references) >= set(ranked_measures("mini"))
+    for measure, frozen in pool.references.items():
+        values = [rows[measure].value for rows in pool.scores.values() if measure in rows]
+        assert reference(values) == pytest.approx(frozen), measure
+        assert len(values) == (5 if "detection" in measure[0] else len(pool.members)), measure
+    rows = pool.backbones
+    random = [name for name, row in rows.items() if row.method == "random initialisation"]
+    assert len(rows) - len(random) >= 10
+    assert 1 <= len(random) <= 4
+    assert not set(random) & set(pool.candidates)
+    assert {name for name in random if ("detection-frozen@photo-scenes", "ap_box") in pool.scores[name]} == {
+        "random-efficientnet_lite0"
+    }
+
+
+def test_every_mini_row_has_provenance() -> None:
+    """Protocol, versions, command, start; the seeds of a mean; the pretraining of what was pretrained here."""
+    rows = read_backbones(MINI)
+    for score in read_scores(MINI):
+        origin = score.provenance
+        assert {"protocol", "versions", "command", "started", "seconds"} <= set(origin), score
+        assert score.scale == "mini"
+        assert score.limit is None
+        assert score.setting in SETTINGS
+        if rows[score.backbone].role == "reference":
+            assert len(origin["mean_of"]) == 3
+            assert np.mean([part["value"] for part in origin["mean_of"]]) == pytest.approx(score.value)
+        if rows[score.backbone].licence == "ours" and rows[score.backbone].role == "candidate":
+            assert {"method", "seed", "sha256"} <= set(origin["pretraining"])
+
+
+def test_the_baselines_hold_no_paths_of_a_machine() -> None:
+    """What is published says how, not where."""
+    for path in MINI.rglob("*.*"):
+        if path.suffix in (".csv", ".json"):
+            # a slash that follows no word, number or other slash, and begins two levels: an absolute path
+            found = re.findall(r"(?<![\w.:/])/[A-Za-z][\w.-]*/[^\s\"]*", path.read_text())
+            assert not found, path
+
+
+def test_every_mini_measure_was_measured_under_todays_protocol() -> None:
+    """A recipe that moved leaves stale rows: `bob baseline refresh mini` mends them."""
+    from bob_gauntlet.datasets.catalog import CATALOG
+    from bob_gauntlet.protocols.adversarial import Adversarial
+    from bob_gauntlet.protocols.calibration import Calibration
+    from bob_gauntlet.protocols.detection import Detection, OODDetection
+    from bob_gauntlet.protocols.efficiency import Efficiency
+    from bob_gauntlet.protocols.finetune import FineTune
+    from bob_gauntlet.protocols.knn import KNN
+    from bob_gauntlet.protocols.linear_probe import LinearProbe
+    from bob_gauntlet.protocols.linear_probe_lars import LinearProbeLARS
+    from bob_gauntlet.protocols.low_shot import LowShot
+    from bob_gauntlet.protocols.ood import OOD
+    from bob_gauntlet.protocols.recipe import at_scale, protocol_hash
+    from bob_gauntlet.protocols.retrieval import Retrieval
+
+    recipes = (
+        LinearProbe(),
+        KNN(),
+        Retrieval(),
+        Efficiency(),
+        Calibration(),
+        OOD(),
+        Adversarial(),
+        Adversarial(epsilon_255=2),
+        LinearProbeLARS(),
+        FineTune(),
+        LowShot(fraction=0.1),
+        LowShot(fraction=0.01),
+        Calibration(head=FineTune()),
+        OOD(head=FineTune()),
+        Adversarial(head=FineTune()),
+        Adversarial(head=FineTune(), epsilon_255=2),
+        *(Detection(mode=mode) for mode in ("frozen", "finetune", "scratch")),
+        *(OODDetection(Detection(mode=mode, masks=False)) for mode in ("frozen", "finetune")),
+    )
+    by_id = {recipe.id: recipe for recipe in recipes}
+    for score in read_scores(MINI):
+        protocol, _, dataset = score.setting.partition("@")
+        recipe = at_scale(by_id[protocol], "mini", CATALOG[dataset].overrides)
+        assert score.protocol_hash == protocol_hash(recipe), score.setting
+
+
+def test_backbones_csv_names_each_once() -> None:
+    """A line a backbone."""
+    with (MINI / "backbones.csv").open(newline="") as file:
+        names = [row["name"] for row in csv.DictReader(file)]
+    assert len(names) == len(set(names))
+    assert json.loads((MINI / "pool.json").read_text())["members"] == sorted(names)

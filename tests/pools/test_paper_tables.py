@@ -1,0 +1,169 @@
+"""baselines/paper: every printed figure is there once, under the right measure and backbone, and nothing else is."""
+
+import csv
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from bob_gauntlet.backbones.zoo import ZOO
+from bob_gauntlet.pools import paper_tables
+from bob_gauntlet.pools.folder import read_backbones, read_scores
+from bob_gauntlet.pools.paper_tables import Printed
+from bob_gauntlet.scores.score import METRICS, Score
+from bob_gauntlet.scores.settings import SETTINGS, find
+
+PAPER = Path(__file__).parents[2] / "baselines/paper"
+SCORES = read_scores(PAPER)
+PRINTED = paper_tables.read_printed(PAPER)
+ERRATA = paper_tables.read_errata(PAPER)
+
+# Results of Tables 8 to 19: every number but the detectors' parameters and Table 19's z. Counted from the tables.
+RESULTS = {
+    "table08": 104, "table09": 173, "table10": 60, "table11": 126, "table12": 180, "table13": 30, "table14": 82,
+    "table15": 48, "table16": 248, "table17": 248, "table18": 248, "table19": 60,
+}  # fmt: skip
+
+
+def table(name: str) -> list[dict[str, str]]:
+    """The rows of a printed table."""
+    with (PAPER / f"tables/{name}.csv").open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def placed() -> dict[tuple[str, int, str], Score]:
+    """Where each figure is printed -> the score that states it."""
+    return {place: score for score in SCORES for place in paper_tables.sources(score)}
+
+
+def test_every_printed_figure_is_stated_once() -> None:
+    """1,607 of them, as many from each table as it prints, with no place claimed twice."""
+    places = [place for score in SCORES for place in paper_tables.sources(score)]
+    assert len(places) == len(set(places)) == sum(RESULTS.values()) == 1607
+    assert Counter(name for name, _, _ in places) == RESULTS
+
+
+@pytest.mark.parametrize("name", RESULTS)
+def test_the_printed_table_comes_back_from_the_scores(name: str) -> None:
+    """Cell by cell in the paper's own form: rows and columns as printed, blank where it is blank."""
+    scores = placed()
+    for number, row in enumerate(table(name), 1):
+        for column, text in row.items():
+            if column in ("backbone", "method", "pretrain_data", "params_m", "input_size", "zscore"):
+                continue
+            score = scores.get((name, number, column))
+            assert (score is None) == (text == ""), (name, number, column)
+            if score is not None:
+                assert score.value == float(text), (name, number, column)
+                assert score.backbone == PRINTED[name, number].id, (name, number)
+
+
+# What a column's name says of its measure: protocol, dataset and metric, spelled out here a second time.
+COLUMNS = {
+    "imagenet_lp": "linear-probe-lars@imagenet-1k", "imagenet_ft": "finetune@imagenet-1k",
+    "imagenet_10pct": "low-shot-10pct@imagenet-1k", "imagenet_1pct": "low-shot-1pct@imagenet-1k",
+    "imagenet": "finetune@imagenet-1k", "clean": "finetune@imagenet-1k", "cifar100": "finetune@cifar-100",
+    "eurosat": "finetune@eurosat", "flowers102": "finetune@flowers-102", "aircraft": "finetune@fgvc-aircraft",
+    "chexpert": "finetune@chexpert", "accuracy": "calibration-finetune@imagenet-1k",
+    "ce": "calibration-finetune@imagenet-1k", "ece": "calibration-finetune@imagenet-1k",
+    "imagenet_a": "ood-finetune@imagenet-a", "imagenet_s": "ood-finetune@imagenet-sketch",
+    "imagenet_r": "ood-finetune@imagenet-r", "imagenet_v2": "ood-finetune@imagenet-v2",
+    "visda": "ood-finetune@visda-2017", "map50_ft": "ood-detection-finetune@sim10k-cityscapes",
+    "map50_frozen": "ood-detection-frozen@sim10k-cityscapes", "eps1": "adversarial-finetune-eps1@imagenet-1k",
+    "eps2": "adversarial-finetune-eps2@imagenet-1k", "cub": "retrieval@cub-200", "inat": "retrieval@inaturalist",
+    "objectnet": "retrieval@objectnet", "instre": "retrieval@instre", "gldv2": "retrieval@gldv2",
+    "roxford": "retrieval@roxford5k", "rparis": "retrieval@rparis6k", "copydays": "retrieval@copydays",
+}  # fmt: skip
+DETECTION = {
+    "table11": "detection-frozen@coco-2017", "table12": "detection-finetune@coco-2017",
+    "table13": "detection-finetune@lvis-v1",
+}  # fmt: skip
+METRIC_OF = {
+    "chexpert": "mean_auc", "ce": "ce", "ece": "ece", "map50_ft": "ap50_box", "map50_frozen": "ap50_box",
+    **{f"{ap}_{kind}": f"{ap}_{kind}" for ap in ("ap", "ap50", "ap75") for kind in ("box", "mask")},
+}  # fmt: skip
+RETRIEVAL = {"table16": "map", "table17": "mrr", "table18": "recall5"}
+
+
+@pytest.mark.parametrize("name", RESULTS)
+def test_a_figure_stands_under_what_measures_it(name: str) -> None:
+    """Setting and metric as the column says, scale and fidelity those of the paper."""
+    for (table_name, _, column), score in placed().items():
+        if table_name != name:
+            continue
+        head, _, tail = column.rpartition("_")
+        setting = DETECTION.get(name) or COLUMNS.get(column) or COLUMNS[head]
+        metric = RETRIEVAL.get(name) or METRIC_OF.get(column) or (tail if tail in ("top1", "top5") else "top1")
+        assert (score.setting, score.metric) == (setting, metric)
+        assert score.task == find(score.setting).measure(score.metric).task
+        assert (score.scale, score.fidelity, score.limit) == ("paper", "paper", None)
+        assert METRICS[score.metric].unit != "%" or 0 <= score.value <= 100
+
+
+# How the tables write what the zoo calls otherwise; "" is Random Init
+DATA = {
+    "ImageNet-1k": {"ImageNet-1k"},
+    "ImageNet-21k": {"ImageNet-21k", "ImageNet-21k, then 1k"},
+    "ImageNet-21k-1k": {"ImageNet-21k, then 1k", "ImageNet-21k"},
+    "LAION-2B": {"LAION-2B"},
+    "OpenAI": {"WIT-400M"},
+    "MiDaS": {"12 depth datasets"},
+}
+
+
+@pytest.mark.parametrize("row", PRINTED.values(), ids=lambda r: f"{r.table}:{r.row}")
+def test_a_printed_row_is_the_backbone_that_it_names(row: Printed) -> None:
+    """Architecture, method and data of its id are those of the row, which is the table's; and it says why."""
+    printed = table(row.table)[row.row - 1]
+    assert (row.backbone, row.method, row.pretrain_data) == tuple(
+        printed[c] for c in ("backbone", "method", "pretrain_data")
+    )
+    assert row.reason
+    scheme, _, architecture = row.id.rpartition(":")
+    known = ZOO.get(row.id) or next(e for e in ZOO.values() if e.name.split(".")[0] == architecture)
+    assert known.model.lower().startswith(row.backbone.lower())
+    assert not row.checkpoint or ZOO.get(row.checkpoint, known).model
+    if row.method == "Random Init":
+        assert scheme == "random"
+        return
+    assert known.method.lower().replace(" ", "") == row.method.lower().replace(" ", "")
+    believed = [e for e in ERRATA if (e.table, e.row) == (row.table, row.row) and "LAION-2B" in e.why]
+    assert known.data in DATA[row.pretrain_data] or (believed and known.data == "WIT-400M")
+
+
+def test_an_erratum_is_about_something_that_is_printed() -> None:
+    """Its row is there, its columns are the table's, its backbone is known, and it says why."""
+    for e in ERRATA:
+        row = table(e.table)[e.row - 1]
+        assert e.columns == "*" or set(e.columns.split()) <= set(row)
+        assert e.becomes in ("", "none", *(r.id for r in PRINTED.values()))
+        assert len(e.why) > 20
+        assert e.erratum[0] in "ES"
+        assert e.why.startswith("suspected: ") == e.erratum.startswith("S")
+
+
+def test_scores_csv_is_what_its_sources_give(tmp_path: Path) -> None:
+    """Built again from the tables, the map and the errata: nothing was edited by hand."""
+    folder = tmp_path / "paper"
+    folder.mkdir()
+    for name in ("tables", "printed.csv", "errata.csv"):
+        (folder / name).symlink_to(PAPER / name)
+    paper_tables.build(folder)
+    for name in ("scores.csv", "backbones.csv", "provenance.json"):
+        assert (folder / name).read_bytes() == (PAPER / name).read_bytes(), name
+
+
+def test_every_paper_backbone_has_its_metadata() -> None:
+    """Family, style, method, data and its size, parameters; a licence; a reason where it is not ranked."""
+    rows = read_backbones(PAPER)
+    assert len(rows) == len({row.label for row in rows.values()}) == 44
+    for row in rows.values():
+        assert all((row.model, row.family, row.style, row.method, row.data, row.images, row.params, row.licence))
+        assert bool(row.why) == (row.role == "reference")
+    assert sum(row.style == "none" for row in rows.values()) == 9
+
+
+def test_columns_are_linked_to_the_tables() -> None:
+    """settings.py names every result column of the tables, and no other."""
+    named = {c for s in SETTINGS.values() for m in s.measures for c in m.paper}
+    assert named == {f"{t}:{c}" for t, _, c, _ in paper_tables.cells(PAPER)}

@@ -1,0 +1,1 @@
+"""Tests of bob_gauntlet.report.html."""
