@@ -29,7 +29,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from benchmarks.paired import in_turn, load, ratios, spread, timed
 from bob_gauntlet.datasets.objects import Objects
 from bob_gauntlet.metrics.coco import Kind
-from bob_gauntlet.metrics.detection import AREAS, Detections, average_precision
+from bob_gauntlet.metrics.detection import AREAS, average_precision
+from bob_gauntlet.metrics.detections import Detections
 from bob_gauntlet.metrics.jackknife import jackknife
 
 IMAGES, DETECTIONS, CLASSES = 500, 30, 80

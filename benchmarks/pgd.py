@@ -34,7 +34,8 @@ from bob_gauntlet.backbones.resolve import resolve
 from bob_gauntlet.backbones.spec import InputTransform
 from bob_gauntlet.config import UserConfig
 from bob_gauntlet.datasets.loading import load as load_dataset
-from bob_gauntlet.engine.attacks import attackable, frozen, pgd, pixels
+from bob_gauntlet.engine.attacks import frozen, pgd, pixels
+from bob_gauntlet.engine.frozen.linear import attackable
 from bob_gauntlet.engine.frozen.logistic import Head
 from bob_gauntlet.protocols.linear_probe import LinearProbe
 from bob_gauntlet.runtime.artifacts import Artifacts

@@ -13,65 +13,16 @@ import json
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from benchmarks.pretraining.networks import DEFAULT, NETWORKS, Network, spec
+
 if TYPE_CHECKING:
     from benchmarks.pretraining.pool import Pool
-
-DEFAULT = Path(".bob/pretrained")
-
-
-@dataclass(frozen=True)
-class Network:
-    """One network: its name, timm architecture as in a SPEC (what stands between `timm:` and `@`), and recipe."""
-
-    name: str
-    architecture: str
-    # a key of benchmarks.pretraining.objectives.OBJECTIVES
-    method: str
-    steps: int
-    batch: int = 32
-    learning_rate: float = 1e-3
-    weight_decay: float = 0.05
-    seed: int = 0
-
-    @property
-    def family(self) -> str:
-        """The word before the hyphen: resnet, convnext, vit, swin."""
-        return self.name.partition("-")[0]
-
-
-RESNET = "resnet10t,stem_width=16,channels=32-64-128-256"
-CONVNEXT = "convnext_atto,depths=1-1-3-1,dims=32-64-128-256"
-VIT = "vit_tiny_patch16_224,img_size=96,embed_dim=128,depth=6,num_heads=4"
-# every window fits a 96 px input, and `strict_img_size=False` takes others as well
-SWIN = (
-    "swin_tiny_patch4_window7_224,img_size=96,window_size=6,strict_img_size=False,"
-    "embed_dim=32,depths=1-1-2-1,num_heads=1-2-4-8"
-)
-
-NETWORKS = (
-    Network("resnet-supervised", RESNET, "supervised", steps=900),
-    Network("resnet-simclr", RESNET, "simclr", steps=350, batch=64),
-    Network("convnext-supervised", CONVNEXT, "supervised", steps=1000, learning_rate=2e-3),
-    Network("convnext-rotation", CONVNEXT, "rotation", steps=300, batch=48),
-    Network("vit-supervised", VIT, "supervised", steps=900),
-    Network("vit-simclr", VIT, "simclr", steps=400, batch=48),
-    Network("swin-supervised", SWIN, "supervised", steps=700),
-    Network("swin-rotation", SWIN, "rotation", steps=300, batch=48),
-)
-
-
-def spec(name: str, folder: Path = DEFAULT) -> str:
-    """What to type after `--backbone` for a network that was written to `folder`.
-
-    >>> spec("resnet-simclr", Path("here"))
-    'timm:resnet10t,stem_width=16,channels=32-64-128-256@here/resnet-simclr.safetensors'
-    """
-    [network] = [network for network in NETWORKS if network.name == name]
-    return f"timm:{network.architecture}@{folder / name}.safetensors"
 
 
 def pretrain(network: Network, folder: Path, pool: "Pool") -> dict[str, Any]:
@@ -158,5 +109,4 @@ def _digest(path: Path) -> str:
 
 
 if __name__ == "__main__":
-    sys.path.insert(0, str(Path(__file__).parents[1]))
     main()

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from benchmarks import pretrain
+from benchmarks.pretraining.networks import NETWORKS, Network, spec
 from bob_gauntlet.backbones.loading import load
 from bob_gauntlet.backbones.resolve import resolve
 from bob_gauntlet.config import UserConfig
@@ -15,41 +16,41 @@ from bob_gauntlet.config import UserConfig
 
 def test_the_table_has_several_families_and_methods() -> None:
     """At least 7 networks of 4 families, each family with and without labels, and no name twice."""
-    names = [network.name for network in pretrain.NETWORKS]
+    names = [network.name for network in NETWORKS]
     assert len(names) == len(set(names)) >= 7
-    families = {network.family for network in pretrain.NETWORKS}
+    families = {network.family for network in NETWORKS}
     assert len(families) >= 4
     for family in families:
-        methods = {network.method for network in pretrain.NETWORKS if network.family == family}
+        methods = {network.method for network in NETWORKS if network.family == family}
         assert len(methods) >= 2
         assert "supervised" in methods
 
 
 @pytest.fixture(scope="module")
-def written(tmp_path_factory: pytest.TempPathFactory) -> tuple[pretrain.Network, Path]:
+def written(tmp_path_factory: pytest.TempPathFactory) -> tuple[Network, Path]:
     """A network after two steps, and the folder that it was written to."""
     from benchmarks.pretraining.pool import build
 
-    network = replace(pretrain.NETWORKS[0], steps=2, batch=8)
+    network = replace(NETWORKS[0], steps=2, batch=8)
     folder = tmp_path_factory.mktemp("pretrained")
     pretrain.pretrain(network, folder, build(crops=2, glyphs=1))
     return network, folder
 
 
-def test_a_written_network_loads_through_bobs_loader(written: tuple[pretrain.Network, Path]) -> None:
+def test_a_written_network_loads_through_bobs_loader(written: tuple[Network, Path]) -> None:
     """Its SPEC loads, its features are finite and not those of the seed that it started from."""
     network, folder = written
     config = UserConfig(Path())
     images = torch.rand(2, 3, 96, 96, generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
-        trained = load(resolve(pretrain.spec(network.name, folder), config), "cpu").embed(images)
+        trained = load(resolve(spec(network.name, folder), config), "cpu").embed(images)
         random = load(resolve(f"random:{network.architecture}", config), "cpu").embed(images)
     assert trained.shape == (2, 256)  # the last of the architecture's channels
     assert torch.isfinite(trained).all()
     assert not torch.allclose(trained, random)
 
 
-def test_a_written_network_is_done_until_its_recipe_or_file_changes(written: tuple[pretrain.Network, Path]) -> None:
+def test_a_written_network_is_done_until_its_recipe_or_file_changes(written: tuple[Network, Path]) -> None:
     """Resuming trusts the recipe and the digest of the weights."""
     network, folder = written
     assert pretrain.is_done(network, folder)
@@ -63,7 +64,7 @@ def test_a_written_network_is_done_until_its_recipe_or_file_changes(written: tup
     checkpoint.write_bytes(whole)
 
 
-def test_the_same_seed_gives_the_same_weights(written: tuple[pretrain.Network, Path], tmp_path: Path) -> None:
+def test_the_same_seed_gives_the_same_weights(written: tuple[Network, Path], tmp_path: Path) -> None:
     """Two trainings of one recipe agree to the bit."""
     from benchmarks.pretraining.pool import build
 

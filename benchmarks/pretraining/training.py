@@ -15,7 +15,7 @@ from bob_gauntlet.backbones.resolve import resolve
 from bob_gauntlet.config import UserConfig
 
 if TYPE_CHECKING:
-    from benchmarks.pretrain import Network
+    from benchmarks.pretraining.networks import Network
 
 
 def one_thread() -> None:

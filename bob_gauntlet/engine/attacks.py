@@ -9,16 +9,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal
 
-import numpy as np
 import torch
 from torch import nn
 
-from bob_gauntlet.backbones.backbone import Backbone
 from bob_gauntlet.backbones.spec import InputTransform
 from bob_gauntlet.datasets.dataset import Split
 from bob_gauntlet.engine.allocator import keep_pages
-from bob_gauntlet.engine.frozen.logistic import Head
-from bob_gauntlet.engine.transforms import image_or_grey, normaliser, preprocess
+from bob_gauntlet.engine.transforms import image_or_grey, preprocess
 
 Classifier = Callable[[torch.Tensor], torch.Tensor]
 Success = Literal["last", "any"]
@@ -112,17 +109,6 @@ def frozen(module: nn.Module) -> Iterator[None]:
             part.training = True
         for parameter in learning:
             parameter.requires_grad_(True)
-
-
-def attackable(backbone: Backbone, transform: InputTransform, head: Head) -> Classifier:
-    """The classifier that is attacked: normalise, embed, standardise and the linear layer, from pixels to (B, C)."""
-    normalised = normaliser(transform, backbone.device)
-    scaled = head.weight / head.scale[:, None]
-    weight, bias = (
-        torch.from_numpy(np.asarray(a, np.float32)).to(backbone.device)
-        for a in (scaled, head.bias - head.mean @ scaled)
-    )
-    return lambda images: torch.addmm(bias, backbone.embed(normalised(images)).float(), weight)
 
 
 def pixels(split: Split, transform: InputTransform, size: int) -> Iterator[torch.Tensor]:

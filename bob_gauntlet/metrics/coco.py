@@ -16,7 +16,7 @@ from bob_gauntlet.errors import MissingError
 
 if TYPE_CHECKING:
     from bob_gauntlet.datasets.objects import Objects
-    from bob_gauntlet.metrics.detection import Detections
+    from bob_gauntlet.metrics.detections import Detections
 
 Kind = Literal["box", "mask"]
 

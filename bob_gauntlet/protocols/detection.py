@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from bob_gauntlet.engine.detection.scenes import Scaling
     from bob_gauntlet.engine.detection.trained_detector import Course, Detecting
     from bob_gauntlet.engine.training.config import Plan
-    from bob_gauntlet.metrics.detection import AveragePrecision, Detections
+    from bob_gauntlet.metrics.detection import AveragePrecision
+    from bob_gauntlet.metrics.detections import Detections
     from bob_gauntlet.runtime.context import Run
 
 Mode = Literal["frozen", "finetune", "scratch"]

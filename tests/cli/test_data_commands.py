@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
-from datasets.trees import DETECTION, TREES, folders, imagenet, imagenet_a, noise
 
 from bob_gauntlet.cli.main import main
 from bob_gauntlet.datasets.catalog import CATALOG
@@ -19,6 +18,7 @@ from bob_gauntlet.gauntlet import Bench
 from bob_gauntlet.plugin.options import read_options
 from bob_gauntlet.plugin.session import open_session
 from bob_gauntlet.runtime.artifacts import Artifacts
+from tests.helpers.dataset_trees import DETECTION, TREES, folders, imagenet, imagenet_a, noise
 
 
 @pytest.fixture(autouse=True)

@@ -16,8 +16,17 @@ from bob_gauntlet.datasets.annotated_images import annotated_split, image_size
 from bob_gauntlet.datasets.coco_format import CocoFile, read_coco
 from bob_gauntlet.datasets.images import UnreadableImage
 from bob_gauntlet.errors import BobError
-
-from .detection_trees import CATEGORIES, Json, annotation, coco_content, draw, picture, polygon, runs, write
+from tests.helpers.detection_trees import (
+    CATEGORIES,
+    Json,
+    annotation,
+    coco_content,
+    draw,
+    picture,
+    polygon,
+    runs,
+    write,
+)
 
 
 def content(*annotations: Json, **more: Any) -> Json:

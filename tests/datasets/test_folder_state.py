@@ -9,8 +9,7 @@ import pytest
 
 from bob_gauntlet.datasets import folder_state as module
 from bob_gauntlet.datasets.folder_state import snapshot
-
-from .trees import folders, noise
+from tests.helpers.dataset_trees import folders, noise
 
 CHANGES: dict[str, Callable[[Path], object]] = {
     "added": lambda root: noise(root / "train/cat/new.jpg"),

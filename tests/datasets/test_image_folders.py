@@ -12,8 +12,7 @@ import pytest
 from bob_gauntlet.datasets import image_folders
 from bob_gauntlet.datasets.image_folders import absent, class_folders, listed, split
 from bob_gauntlet.errors import BobError
-
-from .trees import folders, noise
+from tests.helpers.dataset_trees import folders, noise
 
 
 @pytest.fixture

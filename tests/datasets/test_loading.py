@@ -18,8 +18,7 @@ from bob_gauntlet.datasets.locations import Places
 from bob_gauntlet.datasets.objects import Objects
 from bob_gauntlet.errors import MissingError, UsageError
 from bob_gauntlet.runtime.artifacts import Artifacts
-
-from .trees import imagenet, imagenet_a, noise
+from tests.helpers.dataset_trees import imagenet, imagenet_a, noise
 
 MINI = sorted(name for name, spec in CATALOG.items() if spec.scale == "mini")
 

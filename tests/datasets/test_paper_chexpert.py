@@ -9,8 +9,7 @@ import pytest
 from bob_gauntlet.datasets.locations import Places
 from bob_gauntlet.datasets.paper.chexpert import load_chexpert
 from bob_gauntlet.errors import BobError
-
-from . import trees
+from tests.helpers import dataset_trees as trees
 
 # What trees.py writes for patient p and finding i: the (p + i) mod 4-th of 1.0, 0.0, blank, -1.0, the latter two only
 # to train. -1 counts as 1 for the second and fourth finding, Edema and Atelectasis (PROTOCOLS 1.5).

@@ -11,8 +11,7 @@ from bob_gauntlet.datasets.loading import limited
 from bob_gauntlet.datasets.locations import Places
 from bob_gauntlet.datasets.paper.coco import load_coco_2017, load_lvis_v1
 from bob_gauntlet.errors import BobError, MissingError
-
-from .detection_trees import Json, coco_2017, lvis_v1, runs
+from tests.helpers.detection_trees import Json, coco_2017, lvis_v1, runs
 
 
 def change(path: Path, how: Callable[[Json], object]) -> None:

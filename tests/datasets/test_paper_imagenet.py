@@ -19,9 +19,8 @@ from bob_gauntlet.datasets.paper.shifted import (
     load_imagenet_v2,
 )
 from bob_gauntlet.errors import BobError, MissingError
-
-from . import trees
-from .trees import WNIDS, folders, noise
+from tests.helpers import dataset_trees as trees
+from tests.helpers.dataset_trees import WNIDS, folders, noise
 
 FLAT = {"devkit": trees.imagenet_devkit, "kaggle": trees.imagenet_kaggle}
 

@@ -23,9 +23,8 @@ from bob_gauntlet.datasets.paper.torchvision_sets import (
     load_flowers_102,
 )
 from bob_gauntlet.errors import BobError
-
-from . import trees
-from .trees import LAND, VARIANTS, roles
+from tests.helpers import dataset_trees as trees
+from tests.helpers.dataset_trees import LAND, VARIANTS, roles
 
 LOADERS: dict[str, Callable[[Places], Dataset]] = {
     "cifar-100": load_cifar_100,

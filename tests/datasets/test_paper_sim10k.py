@@ -14,8 +14,7 @@ from bob_gauntlet.datasets.paper.cityscapes import Shape, cars, load_cityscapes
 from bob_gauntlet.datasets.paper.sim10k import load_sim10k, load_sim10k_cityscapes
 from bob_gauntlet.datasets.rle import decode
 from bob_gauntlet.errors import BobError, MissingError
-
-from .detection_trees import SIZES, cityscapes, outline, sim10k, sim10k_cityscapes, voc, write
+from tests.helpers.detection_trees import SIZES, cityscapes, outline, sim10k, sim10k_cityscapes, voc, write
 
 
 def test_both_are_read(tmp_path: Path) -> None:

@@ -12,8 +12,7 @@ from bob_gauntlet.datasets.catalog import CATALOG
 from bob_gauntlet.datasets.dataset import Dataset
 from bob_gauntlet.datasets.locations import Places
 from bob_gauntlet.errors import BobError, MissingError
-
-from .trees import DETECTION, TREES, noise
+from tests.helpers.dataset_trees import DETECTION, TREES, noise
 
 SHIFTED = ("imagenet-a", "imagenet-r", "imagenet-v2", "imagenet-sketch")
 ROLES = {

@@ -9,9 +9,8 @@ import pytest
 from bob_gauntlet.datasets.locations import Places
 from bob_gauntlet.datasets.paper.visda import load_visda_2017
 from bob_gauntlet.errors import BobError
-
-from . import trees
-from .trees import OBJECTS, folders
+from tests.helpers import dataset_trees as trees
+from tests.helpers.dataset_trees import OBJECTS, folders
 
 
 def test_rendered_images_are_divided(tmp_path: Path) -> None:

@@ -10,8 +10,7 @@ from bob_gauntlet.datasets.loading import fingerprints, load
 from bob_gauntlet.datasets.locations import Places
 from bob_gauntlet.errors import BobError, MissingError
 from bob_gauntlet.runtime.artifacts import Artifacts
-
-from .trees import folders, noise
+from tests.helpers.dataset_trees import folders, noise
 
 
 def places(folder: Path, **table: Any) -> Places:

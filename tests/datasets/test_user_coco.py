@@ -12,8 +12,7 @@ from bob_gauntlet.datasets.loading import fingerprints, load
 from bob_gauntlet.datasets.locations import Places
 from bob_gauntlet.errors import BobError, MissingError
 from bob_gauntlet.runtime.artifacts import Artifacts
-
-from .detection_trees import Json, coco_content, draw, picture, write
+from tests.helpers.detection_trees import Json, coco_content, draw, picture, write
 
 
 @pytest.fixture

@@ -14,17 +14,16 @@ from bob_gauntlet.engine.attacks import (
     Attacked,
     Classifier,
     NoGradient,
-    attackable,
     fooled,
     frozen,
     logits_of,
     pgd,
     pixels,
 )
+from bob_gauntlet.engine.frozen.linear import attackable
 from bob_gauntlet.engine.frozen.logistic import path
 from bob_gauntlet.engine.transforms import normalise, preprocess
-
-from .synthetic import SIZE, Colours, backbone, pictures, split
+from tests.helpers.synthetic_images import SIZE, Colours, backbone, pictures, split
 
 CLASSES = 4
 EPSILON = 8 / 255

@@ -11,8 +11,7 @@ import torch
 from torch import nn
 
 from bob_gauntlet.engine import timing
-
-from .synthetic import backbone
+from tests.helpers.synthetic_images import backbone
 
 
 # by hand: median of the sorted list; quartiles as statistics.quantiles defines them, at (n + 1) / 4 and 3 (n + 1) / 4

@@ -8,8 +8,7 @@ from timm.data import create_transform
 
 from bob_gauntlet.backbones.spec import InputTransform
 from bob_gauntlet.engine.transforms import normalise, preprocess
-
-from .synthetic import pictures
+from tests.helpers.synthetic_images import pictures
 
 SIZES = [(96, 96), (128, 97), (97, 128), (640, 31), (31, 640), (50, 40), (333, 500), (224, 224)]
 

@@ -15,7 +15,7 @@ from importlib import import_module
 from pathlib import Path
 import torch
 torch.set_num_threads(1)
-from bob_gauntlet.engine.training import Trainer
+from bob_gauntlet.engine.training.loop import Trainer
 module, folder, steps = sys.argv[1:]
 tests = import_module(module)
 step = Trainer._step

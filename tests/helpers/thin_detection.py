@@ -1,7 +1,7 @@
 """A plugin for sessions in tests: at paper scale detectors are as thin as mini's, on images as small.
 
 The rest of the recipe is the paper's. It takes the road of a dataset's own overrides, which stay: `-p
-tests.thin_detection`.
+tests.helpers.thin_detection`.
 """
 
 from dataclasses import replace

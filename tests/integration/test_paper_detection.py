@@ -35,7 +35,7 @@ train_images = "data/coco-2017/train2017"
 test = "data/coco-2017/annotations/instances_val2017.json"
 test_images = "data/coco-2017/val2017"
 """
-THIN = ("-p", "tests.thin_detection")
+THIN = ("-p", "tests.helpers.thin_detection")
 CUT = ("--scale=paper", "--bob-limit=8", "--bob-max-steps=2", "--bob-data=data", "--bob-pool=none")
 CHOSEN = (*THIN, *CUT, "-k", "detection and (maps or frozen)")
 BOTH = ("maps", "plain")

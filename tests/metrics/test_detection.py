@@ -21,12 +21,8 @@ from bob_gauntlet.datasets.objects import Objects
 from bob_gauntlet.errors import BobError, MissingError
 from bob_gauntlet.gauntlet import _spread
 from bob_gauntlet.metrics import jackknife as jackknife_module
-from bob_gauntlet.metrics.detection import (
-    AveragePrecision,
-    Detections,
-    average_precision,
-    federated_average_precision,
-)
+from bob_gauntlet.metrics.detection import AveragePrecision, average_precision, federated_average_precision
+from bob_gauntlet.metrics.detections import Detections
 from bob_gauntlet.metrics.jackknife import hits_needed, jackknife
 from bob_gauntlet.metrics.matching import IOUS, Matches, limited, match
 from bob_gauntlet.runtime.artifacts import Artifacts

@@ -21,8 +21,7 @@ from bob_gauntlet.protocols.adversarial import Adversarial
 from bob_gauntlet.protocols.linear_probe import LinearProbe
 from bob_gauntlet.protocols.recipe import Measured
 from bob_gauntlet.runtime.progress import Progress
-
-from .synthetic import classification, pixels, run_in
+from tests.helpers.synthetic_splits import classification, pixels, run_in
 
 HEAD = LinearProbe(strengths=(0.1,))
 # the synthetic classes lie some 20/255 apart in each of 12 pixel values

@@ -13,9 +13,8 @@ from bob_gauntlet.metrics.calibration import cross_entropies, log_softmax, tempe
 from bob_gauntlet.protocols.calibration import Calibration
 from bob_gauntlet.protocols.linear_probe import LinearProbe
 from bob_gauntlet.protocols.recipe import Measured
-
-from .synthetic import Pixels, classification, features_of, pixels, run_in
-from .test_evaluate import fitted, multi_label
+from tests.helpers.synthetic_splits import Pixels, classification, features_of, pixels, run_in
+from tests.protocols.test_evaluate import fitted, multi_label
 
 STRENGTH = 0.01
 

@@ -15,13 +15,13 @@ from bob_gauntlet.engine.detection.detector import Detector
 from bob_gauntlet.engine.detection.scenes import Scaling
 from bob_gauntlet.engine.detection.trained_detector import Detecting
 from bob_gauntlet.errors import BobError, MissingError
-from bob_gauntlet.metrics.detection import Detections, average_precision, federated_average_precision
+from bob_gauntlet.metrics.detection import average_precision, federated_average_precision
+from bob_gauntlet.metrics.detections import Detections
 from bob_gauntlet.protocols.detection import CARVED, Detection, OODDetection
 from bob_gauntlet.protocols.recipe import Measured, at_scale, canonical, with_fidelity
 from tests.engine.detection.test_trained_detector import never
 from tests.helpers import shapes
-
-from .synthetic import run_in
+from tests.helpers.synthetic_splits import run_in
 
 THIN = Detection(
     epochs=2, drops=(1,), warmup_steps=2, batch=4, micro_batch=4, lrs=(1e-3,), augmentation="as tests", short_side=64,

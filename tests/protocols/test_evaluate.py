@@ -21,8 +21,7 @@ from bob_gauntlet.protocols.linear_probe import LinearProbe
 from bob_gauntlet.protocols.recipe import Measured
 from bob_gauntlet.protocols.retrieval import Retrieval
 from bob_gauntlet.runtime import devices
-
-from .synthetic import Pixels, classification, features_of, pixels, run_in, split
+from tests.helpers.synthetic_splits import Pixels, classification, features_of, pixels, run_in, split
 
 
 def measure(recipe: Any, dataset: Dataset, folder: Path, **options: Any) -> dict[str, Measured]:

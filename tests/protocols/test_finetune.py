@@ -17,8 +17,7 @@ from bob_gauntlet.protocols.finetune import FineTune
 from bob_gauntlet.protocols.ood import OOD
 from bob_gauntlet.protocols.recipe import Measured
 from tests.helpers import tiny
-
-from .synthetic import run_in
+from tests.helpers.synthetic_splits import run_in
 
 # two epochs of three steps with all augmentation
 RECIPE = FineTune(epochs=2, warmup_epochs=1, batch=16, lrs=(1e-2,), weight_decays=(0.05,))

@@ -23,8 +23,7 @@ from bob_gauntlet.protocols.ood import OOD
 from bob_gauntlet.protocols.recipe import Measured, at_scale, canonical, protocol_hash
 from bob_gauntlet.protocols.retrieval import Retrieval
 from tests.helpers import tiny
-
-from .synthetic import classification, pixels, run_in
+from tests.helpers.synthetic_splits import classification, pixels, run_in
 
 MOVED = "the value moved: bump version"
 

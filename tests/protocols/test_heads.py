@@ -12,8 +12,7 @@ from bob_gauntlet.protocols import heads
 from bob_gauntlet.protocols.finetune import FineTune
 from bob_gauntlet.protocols.heads import judged
 from bob_gauntlet.runtime.context import Run
-
-from .synthetic import classification, pixels, run_in
+from tests.helpers.synthetic_splits import classification, pixels, run_in
 
 TARGETS = np.arange(60) % 8
 IDS = tuple(f"i{i}" for i in range(60))

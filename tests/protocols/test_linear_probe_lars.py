@@ -10,9 +10,8 @@ from safetensors.numpy import load
 
 from bob_gauntlet.protocols.linear_probe_lars import LinearProbeLARS
 from tests.helpers import tiny
-
-from .synthetic import run_in
-from .test_finetune import measure
+from tests.helpers.synthetic_splits import run_in
+from tests.protocols.test_finetune import measure
 
 # twelve steps, each of which moves the weight by rate x 0.001 of its length: too few to learn much
 RECIPE = LinearProbeLARS(epochs=4, warmup_epochs=1, batch=16, base_lr=32.0)

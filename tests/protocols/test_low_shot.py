@@ -10,9 +10,8 @@ from bob_gauntlet.protocols.finetune import FineTune
 from bob_gauntlet.protocols.low_shot import LowShot
 from bob_gauntlet.protocols.recipe import at_scale, canonical
 from tests.helpers import tiny
-
-from .synthetic import run_in
-from .test_finetune import PLAIN, measure, plans
+from tests.helpers.synthetic_splits import run_in
+from tests.protocols.test_finetune import PLAIN, measure, plans
 
 QUARTER = LowShot(fraction=0.25, tuning=PLAIN)
 

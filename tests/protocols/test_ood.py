@@ -14,8 +14,7 @@ from bob_gauntlet.protocols.ood import OOD
 from bob_gauntlet.protocols.recipe import Measured
 from bob_gauntlet.runtime.artifacts import Artifacts
 from bob_gauntlet.runtime.context import Run
-
-from .synthetic import Pixels, classification, pixels, run_in, split
+from tests.helpers.synthetic_splits import Pixels, classification, pixels, run_in, split
 
 HEAD = LinearProbe(strengths=(1.0, 0.2154, 0.04642))
 

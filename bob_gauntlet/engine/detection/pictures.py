@@ -14,7 +14,7 @@ from bob_gauntlet.datasets.dataset import Split
 from bob_gauntlet.datasets.objects import Objects
 from bob_gauntlet.engine.detection.scenes import bitmaps
 from bob_gauntlet.engine.transforms import image_or_grey
-from bob_gauntlet.metrics.detection import Detections
+from bob_gauntlet.metrics.detections import Detections
 from bob_gauntlet.runtime.context import Run
 
 COUNT = 6

@@ -17,7 +17,8 @@ from bob_gauntlet.engine.training.config import Plan
 from bob_gauntlet.engine.training.examples import Examples
 from bob_gauntlet.engine.training.grid_search import Search, artefact_key, facts_of, trained, weights_of
 from bob_gauntlet.engine.training.loop import Trainer, half_precision
-from bob_gauntlet.metrics.detection import Detections, average_precision
+from bob_gauntlet.metrics.detection import average_precision
+from bob_gauntlet.metrics.detections import Detections
 from bob_gauntlet.runtime.artifacts import Arrays, digest
 from bob_gauntlet.runtime.context import Run
 

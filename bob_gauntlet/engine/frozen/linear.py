@@ -9,11 +9,13 @@ import torch
 from torch import nn
 
 from bob_gauntlet.backbones.backbone import Backbone
+from bob_gauntlet.backbones.spec import InputTransform
 from bob_gauntlet.datasets.dataset import Dataset, Split
-from bob_gauntlet.engine.attacks import attackable
 from bob_gauntlet.engine.frozen.features import features
 from bob_gauntlet.engine.frozen.labelled import labelled
+from bob_gauntlet.engine.frozen.logistic import Head
 from bob_gauntlet.engine.frozen.probe import Probe, held_out
+from bob_gauntlet.engine.transforms import normaliser
 from bob_gauntlet.runtime.context import Run
 
 
@@ -43,3 +45,14 @@ class LinearClassifier:
         """The backbone, and normalisation, backbone and linear layer in one."""
         transform = self.backbone.ticket.input_transform(self.input_size)
         return self.backbone.module, attackable(self.backbone, transform, self.probe.head)
+
+
+def attackable(backbone: Backbone, transform: InputTransform, head: Head) -> Callable[[torch.Tensor], torch.Tensor]:
+    """The classifier that is attacked: normalise, embed, standardise and the linear layer, from pixels to (B, C)."""
+    normalised = normaliser(transform, backbone.device)
+    scaled = head.weight / head.scale[:, None]
+    weight, bias = (
+        torch.from_numpy(np.asarray(a, np.float32)).to(backbone.device)
+        for a in (scaled, head.bias - head.mean @ scaled)
+    )
+    return lambda images: torch.addmm(bias, backbone.embed(normalised(images)).float(), weight)

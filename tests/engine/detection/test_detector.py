@@ -19,8 +19,7 @@ from bob_gauntlet.engine.detection.scenes import scenes
 from bob_gauntlet.engine.detection.trained_detector import Objects
 from bob_gauntlet.engine.training.loop import Trainer
 from bob_gauntlet.errors import MissingError
-
-from . import shapes, tiny
+from tests.helpers import shapes, tiny
 
 KINDS = tuple(shapes.KINDS)
 ROOT = Path(__file__).parents[3]
@@ -370,8 +369,8 @@ def test_the_scope_of_mmengine_is_left_as_it_was(before: str | None) -> None:
 QUIET = """
 import torch
 torch.set_num_threads(1)
-from tests.engine import shapes
-from tests.engine.test_detector import stepped
+from tests.helpers import shapes
+from tests.engine.detection.test_detector import stepped
 for kind in ("resnet", "vit 16"):
     made = shapes.detector(shapes.backbone(kind))
     stepped(made, 1)

@@ -14,8 +14,7 @@ from hypothesis import strategies as st
 
 from bob_gauntlet.engine.detection import mmdet_ops
 from bob_gauntlet.errors import BobError, MissingError
-
-from . import shapes
+from tests.helpers import shapes
 
 prepare: Any = mmdet_ops.prepare.__wrapped__
 EXTRA = 'pip install "bob-gauntlet[detection]"'

@@ -19,8 +19,7 @@ from bob_gauntlet.engine.detection.scenes import Drawn, Scaling, Scene, Training
 from bob_gauntlet.engine.seeding import seeded
 from bob_gauntlet.engine.training.stream import Stream
 from bob_gauntlet.errors import BobError
-
-from . import shapes
+from tests.helpers import shapes
 
 TRAININGS = get_args(Training)
 SIDES = list(range(480, 801, 32))

@@ -29,12 +29,12 @@ from bob_gauntlet.engine.training import loop
 from bob_gauntlet.engine.training.examples import Examples
 from bob_gauntlet.engine.training.loop import Trainer
 from bob_gauntlet.errors import BobError
-from bob_gauntlet.metrics.detection import Detections, average_precision
+from bob_gauntlet.metrics.detection import average_precision
+from bob_gauntlet.metrics.detections import Detections
 from bob_gauntlet.protocols.detection import Detection
-
-from . import shapes, tiny
-from .killed import leave_killed
-from .synthetic import run_in
+from tests.helpers import shapes, tiny
+from tests.helpers.killed import leave_killed
+from tests.helpers.synthetic_images import run_in
 
 RATES = (1e-3, 3e-4)
 
@@ -369,7 +369,7 @@ def test_a_killed_process_goes_on_to_the_same_bytes(tmp_path: Path, monkeypatch:
     """kill -9 in the second epoch of the second run: that epoch alone is trained again."""
     interrupted(tmp_path / "undisturbed")
     folder = tmp_path / "killed"
-    leave_killed("tests.engine.test_detecting", folder, 3)
+    leave_killed("tests.engine.detection.test_trained_detector", folder, 3)
     steps: list[float] = []
     step = Trainer._step
 

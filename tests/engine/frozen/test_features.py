@@ -19,8 +19,7 @@ from bob_gauntlet.engine.frozen.features import features, features_key
 from bob_gauntlet.errors import BobError
 from bob_gauntlet.runtime.context import Run
 from bob_gauntlet.runtime.progress import Progress
-
-from .synthetic import Colours, backbone, pictures, run_in, split
+from tests.helpers.synthetic_images import Colours, backbone, pictures, run_in, split
 
 
 class Poisoned(Colours):

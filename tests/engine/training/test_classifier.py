@@ -21,10 +21,9 @@ from bob_gauntlet.engine.training.loop import Trainer
 from bob_gauntlet.engine.training.network import Network
 from bob_gauntlet.errors import BobError
 from bob_gauntlet.runtime.progress import Progress
-
-from . import tiny
-from .killed import leave_killed
-from .synthetic import run_in
+from tests.helpers import tiny
+from tests.helpers.killed import leave_killed
+from tests.helpers.synthetic_images import run_in
 
 RATES = (1e-2, 3e-3, 1e-3)
 
@@ -292,7 +291,7 @@ def test_a_killed_process_goes_on_to_the_same_bytes(
 ) -> None:
     """kill -9 in the second epoch of the second run: that epoch and what comes after it is trained, no more."""
     folder = tmp_path / "killed"
-    leave_killed("tests.engine.test_tuning", folder, 4)
+    leave_killed("tests.engine.training.test_classifier", folder, 4)
     del epochs[:]
     interrupted(folder)
     assert epochs == [RATES[1], RATES[2], RATES[2]]

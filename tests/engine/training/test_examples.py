@@ -11,8 +11,7 @@ from bob_gauntlet.datasets.dataset import Dataset, Split
 from bob_gauntlet.engine.training import examples as module
 from bob_gauntlet.engine.training.examples import Examples, examples, joined, low_shot, stratified
 from bob_gauntlet.errors import BobError
-
-from . import tiny
+from tests.helpers import tiny
 
 
 def ids(split: Split) -> set[str]:

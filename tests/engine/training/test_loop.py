@@ -19,8 +19,7 @@ from bob_gauntlet.engine.training.loop import Diverged, State, Trainer
 from bob_gauntlet.engine.training.loss import Labels
 from bob_gauntlet.engine.training.network import Network
 from bob_gauntlet.engine.training.stream import labelled
-
-from . import tiny
+from tests.helpers import tiny
 
 RESTLESS: dict[str, Any] = {"mixup": 0.8, "cutmix": 1.0, "smoothing": 0.1, "layer_decay": 0.75, "epochs": 4}
 """All that is drawn in a step, or depends on its number."""

@@ -9,8 +9,7 @@ from torch import nn
 from bob_gauntlet.backbones.backbone import Backbone
 from bob_gauntlet.backbones.spec import InputTransform
 from bob_gauntlet.engine.training.network import Network
-
-from . import tiny
+from tests.helpers import tiny
 
 PIXELS = InputTransform(size=32)
 

@@ -15,8 +15,7 @@ from bob_gauntlet.datasets.dataset import Split
 from bob_gauntlet.datasets.images import UnreadableImage
 from bob_gauntlet.engine.training.stream import Augmentation, Stream, augmenting, labelled
 from bob_gauntlet.errors import BobError
-
-from . import tiny
+from tests.helpers import tiny
 
 FULL = Augmentation(auto_augment="rand-m9-mstd0.5-inc1", erasing=0.25)
 TRANSFORM = replace(tiny.TRANSFORM, size=8)

@@ -12,8 +12,7 @@ from bob_gauntlet.errors import BobError
 from bob_gauntlet.protocols.finetune import FineTune
 from bob_gauntlet.runtime.artifacts import Artifacts
 from bob_gauntlet.runtime.context import Run
-
-from . import tiny
+from tests.helpers import tiny
 
 
 class Wrapped(nn.Module):
