@@ -46,11 +46,11 @@ from bob_gauntlet.engine.allocator import keep_pages
 from bob_gauntlet.engine.detection import mmdet_ops
 from bob_gauntlet.engine.detection.detector import Detector, Mode
 from bob_gauntlet.engine.detection.scenes import Scaling, Scene, scenes
-from bob_gauntlet.engine.detection.trained_detector import Course, Objects, detected
+from bob_gauntlet.engine.detection.trained_detector import DetectorConfig, DetectorLoss, detected
 from bob_gauntlet.engine.training.loop import Trainer
 from bob_gauntlet.protocols.detection import Detection
 from bob_gauntlet.runtime.artifacts import Artifacts
-from bob_gauntlet.runtime.context import Run
+from bob_gauntlet.runtime.context import RunContext
 
 BATCH, SHARE, FASTER, SLOWER = 2, 0.95, 1.3, 1.1
 RESNET, VIT = "random:resnet50", "random:vit_small_patch16_224"
@@ -58,7 +58,7 @@ MODES: tuple[Mode, ...] = ("frozen", "finetune", "scratch")
 
 
 @dataclass(frozen=True)
-class Bench:
+class Workspace:
     """What is measured on: a backbone, its detectors' sizes, and the scenes."""
 
     backbone: Backbone
@@ -73,7 +73,7 @@ class Bench:
         """Where everything runs."""
         return self.backbone.device
 
-    def course(self, mode: Mode = "finetune") -> Course:
+    def detector_config(self, mode: Mode = "finetune") -> DetectorConfig:
         """The paper's, with images of `size` as in tests."""
         recipe = Detection(
             mode=mode, short_side=self.size, long_side=self.size * 5 // 3, augmentation="as tests",
@@ -83,11 +83,11 @@ class Bench:
 
     def trainer(self, mode: Mode = "finetune", workers: int = 0) -> Trainer:
         """A training as the package begins it."""
-        course = self.course(mode)
-        stream = scenes(self.split, course.scaling, masks=True, batch=BATCH, seed=0, workers=workers)
-        detector = Detector(self.backbone, course.design, 0)
+        detector_config = self.detector_config(mode)
+        stream = scenes(self.split, detector_config.scaling, masks=True, batch=BATCH, seed=0, workers=workers)
+        detector = Detector(self.backbone, detector_config.design, 0)
         detector.train()
-        return Trainer(detector, course.plans[0], stream, Objects(), 0, self.device)
+        return Trainer(detector, detector_config.configs[0], stream, DetectorLoss(), 0, self.device)
 
     def wait(self) -> None:
         """Until a GPU is done."""
@@ -100,16 +100,16 @@ class Bench:
         return timed(lambda: (call(), self.wait()))[0]
 
 
-def bench(options: argparse.Namespace, backbone: str = RESNET) -> Bench:
+def workspace(options: argparse.Namespace, backbone: str = RESNET) -> Workspace:
     """The bench that the options ask for."""
     mmdet_ops.prepare()
     keep_pages()
     found = load_backbone(resolve(backbone, UserConfig(Path())), options.device)
-    return Bench(found, load_dataset("photo-scenes")["train"], options.size, options.regions)
+    return Workspace(found, load_dataset("photo-scenes")["train"], options.size, options.regions)
 
 
 @contextmanager
-def counted(on: Bench, trainer: Trainer, seconds: list[float]) -> Iterator[None]:
+def counted(on: Workspace, trainer: Trainer, seconds: list[float]) -> Iterator[None]:
     """Timers around mmdet's model, the backward pass and the optimiser; a GPU is waited for at each."""
 
     def counting(call: Callable[..., Any]) -> Callable[..., Any]:
@@ -133,7 +133,7 @@ def counted(on: Bench, trainer: Trainer, seconds: list[float]) -> Iterator[None]
         yield
 
 
-def share(on: Bench, steps: int) -> tuple[float, float]:
+def share(on: Workspace, steps: int) -> tuple[float, float]:
     """Of the wall time of so many steps after a first one, that of mmdet's model and the optimiser; and steps/s."""
     trainer = on.trainer(workers=1)
     batches = (batch for number in count() for batch in trainer.stream.epoch(number))
@@ -146,12 +146,12 @@ def share(on: Bench, steps: int) -> tuple[float, float]:
 
 def step(options: argparse.Namespace) -> bool:
     """The share of the model."""
-    found, rate = share(bench(options), 4 * options.repeats)
+    found, rate = share(workspace(options), 4 * options.repeats)
     print(f"mmdet's model and optimiser: {100 * found:.1f}% of the wall time; {rate:.3f} steps/s of {BATCH} images")
     return verdict(found >= SHARE, f"{100 * SHARE:.0f}%")
 
 
-def rates(on: Bench, scaling: Scaling, images: int, repeats: int) -> list[float]:
+def rates(on: Workspace, scaling: Scaling, images: int, repeats: int) -> list[float]:
     """Scenes/s of one loader's process, each time over `images` of them."""
     part = on.split.take(np.arange(images) % len(on.split), "benchmark")
     stream = scenes(part, scaling, masks=True, batch=BATCH, seed=0, workers=1)
@@ -161,7 +161,7 @@ def rates(on: Bench, scaling: Scaling, images: int, repeats: int) -> list[float]
 
 def loader(options: argparse.Namespace) -> bool:
     """What one process prepares, and how many the step wants."""
-    on = bench(options)
+    on = workspace(options)
     trainer = on.trainer()
     ready = list(islice(trainer.stream.epoch(0), 2))
     trainer._step(ready[0])
@@ -174,7 +174,7 @@ def loader(options: argparse.Namespace) -> bool:
     return True
 
 
-def paces(on: Bench, repeats: int) -> dict[str, list[float]]:
+def paces(on: Workspace, repeats: int) -> dict[str, list[float]]:
     """Seconds of a step of the same batch, frozen and fine-tuning in turn."""
     trainers = {mode: on.trainer(mode) for mode in MODES[:2]}
     batch = next(iter(trainers["frozen"].stream.epoch(0)))
@@ -186,7 +186,7 @@ def modes(options: argparse.Namespace) -> bool:
     """Pairs of both backbones, and memory."""
     met = True
     for name in (RESNET, VIT):
-        on = bench(options, name)
+        on = workspace(options, name)
         found = paces(on, options.repeats)
         gain = ratios(found["finetune"], found["frozen"])
         print(
@@ -201,7 +201,7 @@ def modes(options: argparse.Namespace) -> bool:
     return verdict(met, f"{FASTER}, and less memory frozen")
 
 
-def peak(on: Bench, mode: Mode) -> float:
+def peak(on: Workspace, mode: Mode) -> float:
     """MB that one step needs at most beyond what the process had before it."""
     trainer = on.trainer(mode)
     batch = next(iter(trainer.stream.epoch(0)))
@@ -223,7 +223,7 @@ def resident(which: str) -> float:
     return int(line.split()[1]) / 2**10
 
 
-def runners_step(on: Bench, batch: Sequence[Scene]) -> Callable[[], object]:
+def runners_step(on: Workspace, batch: Sequence[Scene]) -> Callable[[], object]:
     """One step as mmengine's Runner makes it, of the same detector: its images and samples are there before."""
     from mmdet.models import DetDataPreprocessor
     from mmengine.optim import AmpOptimWrapper, OptimWrapper
@@ -232,7 +232,10 @@ def runners_step(on: Bench, batch: Sequence[Scene]) -> Callable[[], object]:
     detector: Any = trainer.network
     means, deviations = (255 * np.array(each) for each in (detector.transform.mean, detector.transform.std))
     preprocessor = DetDataPreprocessor(
-        mean=means.tolist(), std=deviations.tolist(), pad_mask=True, pad_size_divisor=on.course().scaling.divisor
+        mean=means.tolist(),
+        std=deviations.tolist(),
+        pad_mask=True,
+        pad_size_divisor=on.detector_config().scaling.divisor,
     )
     detector.model.data_preprocessor = preprocessor.to(on.device)
     wrapper = (OptimWrapper if trainer.half is None else AmpOptimWrapper)(
@@ -250,7 +253,7 @@ def runners_step(on: Bench, batch: Sequence[Scene]) -> Callable[[], object]:
     return call
 
 
-def beside_mmdet(on: Bench, repeats: int) -> dict[str, list[float]]:
+def beside_mmdet(on: Workspace, repeats: int) -> dict[str, list[float]]:
     """Seconds of a step of the same batch, ours and theirs in turn."""
     trainer = on.trainer()
     batch = next(iter(trainer.stream.epoch(0)))
@@ -260,28 +263,28 @@ def beside_mmdet(on: Bench, repeats: int) -> dict[str, list[float]]:
 
 def mmdet(options: argparse.Namespace) -> bool:
     """Pairs of steps."""
-    found = beside_mmdet(bench(options), options.repeats)
+    found = beside_mmdet(workspace(options), options.repeats)
     ratio = ratios(found["ours"], found["mmdet"])
     print(f"seconds a step: ours {spread(found['ours'])}, mmdet's {spread(found['mmdet'])}, ratio {spread(ratio)}")
     return verdict(statistics.median(ratio) <= SLOWER, f"{SLOWER}")
 
 
-def evaluated(on: Bench, images: int, repeats: int) -> dict[str, list[float]]:
+def evaluated(on: Workspace, images: int, repeats: int) -> dict[str, list[float]]:
     """Images/s of an untrained detector on `images` images, four at once and one at a time, in turn."""
-    course, part = on.course(), on.split.take(np.arange(images) % len(on.split), "benchmark")
-    detector = Detector(on.backbone, course.design, 0).eval()
+    detector_config, part = on.detector_config(), on.split.take(np.arange(images) % len(on.split), "benchmark")
+    detector = Detector(on.backbone, detector_config.design, 0).eval()
 
     def rate(batch: int) -> float:
         with tempfile.TemporaryDirectory() as folder:
-            run = Run(Artifacts(Path(folder)), on.device, batch_size=8 * batch)
-            return images / on.timed(lambda: detected(detector, part, course, run))
+            context = RunContext(Artifacts(Path(folder)), on.device, batch_size=8 * batch)
+            return images / on.timed(lambda: detected(detector, part, detector_config, context))
 
     return in_turn({"four": lambda: rate(4), "one": lambda: rate(1)}, repeats, warm_up=1)
 
 
 def evaluation(options: argparse.Namespace) -> bool:
     """Pairs of batches and single images."""
-    found = evaluated(bench(options), 8, options.repeats)
+    found = evaluated(workspace(options), 8, options.repeats)
     gain = ratios(found["four"], found["one"])
     print(f"images/s: four at once {spread(found['four'])}, one {spread(found['one'])}, ratio {spread(gain)}")
     return True
@@ -316,7 +319,7 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     if options.serve:
-        found = peak(bench(options, options.backbone), options.serve)
+        found = peak(workspace(options, options.backbone), options.serve)
         serve(lambda: found)
         return
     met = True

@@ -30,7 +30,7 @@ from bob_gauntlet.datasets.dataset import Split
 from bob_gauntlet.datasets.loading import load as load_dataset
 from bob_gauntlet.engine.frozen.features import features
 from bob_gauntlet.runtime.artifacts import Artifacts
-from bob_gauntlet.runtime.context import Run
+from bob_gauntlet.runtime.context import RunContext
 
 SIZE, BATCH, IMAGES = 96, 32, 1680
 BAR, SHARE_BAR = 2.5, 0.95
@@ -42,7 +42,7 @@ def plain(backbone: Backbone, split: Split) -> Facts:
     """The plain loop: seconds, and the mean feature to compare by."""
     from timm.data import create_transform  # type: ignore[attr-defined]
 
-    own = backbone.ticket.input_transform(SIZE)
+    own = backbone.identity.input_transform(SIZE)
     transform = create_transform(
         input_size=(3, SIZE, SIZE), interpolation=own.interpolation, mean=own.mean, std=own.std, crop_pct=own.crop_pct
     )
@@ -69,14 +69,14 @@ def ours(backbone: Backbone, split: Split) -> Facts:
         return result
 
     backbone.embed = timed  # type: ignore[method-assign]
-    transform = backbone.ticket.input_transform(SIZE)
+    transform = backbone.identity.input_transform(SIZE)
     with tempfile.TemporaryDirectory() as folder:
-        run = Run(Artifacts(Path(folder)), batch_size=BATCH)
+        context = RunContext(Artifacts(Path(folder)), batch_size=BATCH)
         start = time.perf_counter()
-        found = features(backbone, split, transform, run)
+        found = features(backbone, split, transform, context)
         seconds = time.perf_counter() - start
         before, start = backbone.images_forwarded, time.perf_counter()
-        features(backbone, split, transform, run)
+        features(backbone, split, transform, context)
         again = time.perf_counter() - start
     forwards = backbone.images_forwarded - before
     return {"seconds": seconds, "inside": inside, "again": again, "forwards": forwards, "mean": float(found.mean())}

@@ -43,7 +43,7 @@ from bob_gauntlet.datasets.loading import load as load_dataset
 from bob_gauntlet.engine.allocator import keep_pages
 from bob_gauntlet.engine.training import stream
 from bob_gauntlet.engine.training.loop import Trainer
-from bob_gauntlet.engine.training.loss import Labels
+from bob_gauntlet.engine.training.loss import LabelLoss
 from bob_gauntlet.engine.training.network import Network
 from bob_gauntlet.protocols.finetune import FineTune
 from bob_gauntlet.protocols.recipe import at_scale
@@ -86,7 +86,7 @@ def clocked(trainer: Trainer, clock: Clock) -> Iterator[None]:
     data = examples.draw
     with ExitStack() as stack:
         for owner, name, part in (
-            (Labels, "loss", "network"),
+            (LabelLoss, "loss", "network"),
             (torch.Tensor, "backward", "network"),
             (trainer.optimiser, "step", "optimiser"),
             (trainer.optimiser, "zero_grad", "optimiser"),
@@ -119,7 +119,7 @@ def trainer(backbone: Backbone, images: Split, recipe: FineTune, workers: int) -
     network = Network(backbone, classes, grid.transform, drop_path=grid.drop_path)
     network.initialise(0)
     batches = stream.labelled(images, grid.transform, grid.augmentation, batch=grid.batch, seed=0, workers=workers)
-    return Trainer(network, grid.plans[0], batches, Labels(grid.plans[0], classes, multi_label=False), 0, "cpu")
+    return Trainer(network, grid.configs[0], batches, LabelLoss(grid.configs[0], classes, multi_label=False), 0, "cpu")
 
 
 def shares(backbone: Backbone, images: Split, recipe: FineTune, workers: int, epochs: int) -> dict[str, float]:

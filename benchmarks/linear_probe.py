@@ -141,7 +141,7 @@ def gaussian() -> tuple[np.ndarray, np.ndarray]:
 def extract() -> dict[str, np.ndarray]:
     """140 crops of each of five strips of twenty photos."""
     backbone = load_backbone(resolve("efficientnet_lite0", UserConfig(Path())), "cpu")
-    transform = backbone.ticket.input_transform(96)
+    transform = backbone.identity.input_transform(96)
     images, targets = [], []
     for photo in list(photos().items())[: CLASSES // 5]:
         for strip in range(5):

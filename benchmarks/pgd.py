@@ -39,7 +39,7 @@ from bob_gauntlet.engine.frozen.linear import attackable
 from bob_gauntlet.engine.frozen.logistic import Head
 from bob_gauntlet.protocols.linear_probe import LinearProbe
 from bob_gauntlet.runtime.artifacts import Artifacts
-from bob_gauntlet.runtime.context import Run
+from bob_gauntlet.runtime.context import RunContext
 
 SIZE, IMAGES, STEPS, EPSILON = 96, 32, 20, 1 / 255
 STRENGTH = 0.01
@@ -102,9 +102,13 @@ def given() -> Given:
     """Backbone, transform, the linear probe's head, and the first images of `photos` with their labels."""
     backbone = load_backbone(resolve("efficientnet_lite0", UserConfig(Path())))
     dataset = load_dataset("photos")
-    transform = backbone.ticket.input_transform(SIZE)
+    transform = backbone.identity.input_transform(SIZE)
     with tempfile.TemporaryDirectory() as folder:
-        head = LinearProbe(SIZE, (STRENGTH,)).classifiers(backbone, dataset, Run(Artifacts(Path(folder))))[0].probe.head
+        head = (
+            LinearProbe(SIZE, (STRENGTH,))
+            .classifiers(backbone, dataset, RunContext(Artifacts(Path(folder))))[0]
+            .probe.head
+        )
     test = dataset["test"].take(np.arange(0, 13 * IMAGES, 13), "benchmark")
     return backbone, transform, head, next(pixels(test, transform, IMAGES)), torch.from_numpy(test.targets)
 

@@ -30,7 +30,7 @@ from bob_gauntlet.config import UserConfig
 from bob_gauntlet.datasets.dataset import Split
 from bob_gauntlet.engine.frozen.features import batches, features
 from bob_gauntlet.runtime.artifacts import Artifacts
-from bob_gauntlet.runtime.context import Run
+from bob_gauntlet.runtime.context import RunContext
 from bob_gauntlet.runtime.devices import cores
 
 NETWORKS = {"cuda": "random:vit_base_patch16_224", "cpu": "random:vit_tiny_patch16_224"}
@@ -42,19 +42,21 @@ def extraction(backbone: Backbone, images: Split, batch: int) -> None:
     """The package's, into an empty cache."""
     with tempfile.TemporaryDirectory() as folder:
         loaders = 1 if backbone.device == "cpu" else min(16, cores())
-        run = Run(Artifacts(Path(folder)), device=backbone.device, batch_size=batch, loaders=loaders)
-        features(backbone, images, backbone.ticket.transform, run)
+        context = RunContext(Artifacts(Path(folder)), device=backbone.device, batch_size=batch, loaders=loaders)
+        features(backbone, images, backbone.identity.transform, context)
 
 
 def reading(backbone: Backbone, images: Split, batch: int) -> None:
     """Files to batches, as extraction does it."""
-    for _ in batches(images, backbone.ticket.transform, batch, on_cpu=backbone.device == "cpu"):
+    for _ in batches(images, backbone.identity.transform, batch, on_cpu=backbone.device == "cpu"):
         pass
 
 
 def forward(backbone: Backbone, images: Split, batch: int) -> None:
     """As many images through the network, always the same ones."""
-    given = torch.rand(batch, 3, backbone.ticket.transform.size, backbone.ticket.transform.size, device=backbone.device)
+    given = torch.rand(
+        batch, 3, backbone.identity.transform.size, backbone.identity.transform.size, device=backbone.device
+    )
     with torch.inference_mode():
         for start in range(0, len(images), batch):
             backbone.embed(given[: len(images) - start])
@@ -102,7 +104,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", choices=NETWORKS, default="cuda")
     parser.add_argument("--images", type=int, help="default: 4,000, on a CPU 64")
-    parser.add_argument("--batch", type=int, default=Run.batch_size, help="images of one forward pass")
+    parser.add_argument("--batch", type=int, default=RunContext.batch_size, help="images of one forward pass")
     parser.add_argument("--repeats", type=int, default=3)
     options = parser.parse_args()
     if options.device == "cuda" and not torch.cuda.is_available():

@@ -48,7 +48,7 @@ def plain(
 
 def loader(backbone: Backbone, folder: Path, recipe: FineTune) -> Any:
     """timm's loader with one process and the recipe's augmentation."""
-    own = backbone.ticket.input_transform(recipe.input_size)
+    own = backbone.identity.input_transform(recipe.input_size)
     batches = create_loader(
         ImageDataset(str(folder)),  # type: ignore[no-untyped-call]
         (3, own.size, own.size),

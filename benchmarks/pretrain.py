@@ -39,7 +39,7 @@ def pretrain(network: Network, folder: Path, pool: "Pool") -> dict[str, Any]:
     partial = checkpoint.with_suffix(".partial")
     save_file({name: tensor.contiguous() for name, tensor in backbone.module.state_dict().items()}, partial)
     partial.replace(checkpoint)
-    transform = backbone.ticket.transform
+    transform = backbone.identity.transform
     recipe = {
         **asdict(network),
         "spec": spec(network.name, folder) if network in NETWORKS else "",

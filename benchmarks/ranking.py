@@ -21,7 +21,7 @@ from benchmarks.paired import in_turn, spread, timed
 from bob_gauntlet.pools.folder import BackboneRow
 from bob_gauntlet.pools.pool import Pool
 from bob_gauntlet.ranking.ranking import Order
-from bob_gauntlet.ranking.score_table import Entrant, Standing
+from bob_gauntlet.ranking.score_table import ScoredBackbone, ScoreTable
 from bob_gauntlet.scores.score import Score
 from bob_gauntlet.stats.zscores import reference
 
@@ -76,13 +76,13 @@ def large() -> None:
 
 def ours() -> float:
     """Ranks, intervals over examples and datasets, groups, wins, medians, and how stable the top is."""
-    made = standing()
+    made = score_table()
     return timed(lambda: Order(made, None).ranked_table())[0]
 
 
 def plain() -> float:
     """FEW draws as one would write them: noise, z-scores, their mean, scipy's ranks, numpy's percentiles."""
-    made = standing()
+    made = score_table()
     values, mean, std = made.values, made.values.mean(axis=0), made.values.std(axis=0)
     rng = np.random.default_rng(0)
 
@@ -98,7 +98,7 @@ def zscores(rng: np.random.Generator, values: np.ndarray, mean: np.ndarray, std:
     return np.asarray((values + 0.5 * rng.standard_normal(values.shape) - mean) / std)
 
 
-def standing() -> Standing:
+def score_table() -> ScoreTable:
     """A made-up pool of every backbone, with a standard error on each value."""
     rng = np.random.default_rng(0)
     values = rng.normal(70, 8, (BACKBONES, 1)) + rng.normal(0, 3, (BACKBONES, SETTINGS))
@@ -114,8 +114,10 @@ def standing() -> Standing:
     }  # fmt: skip
     references = {measure: reference(list(values[:, i])) for i, measure in enumerate(measures)}
     pool = Pool("large", "paper", Path("none"), "", tuple(names), tuple(names), references, {}, scores, {})
-    entrants = tuple(Entrant(name, scores[name], False, name, BackboneRow(name, "candidate", name)) for name in names)
-    found = Standing(pool, entrants, measures)
+    backbones = tuple(
+        ScoredBackbone(name, scores[name], False, name, BackboneRow(name, "candidate", name)) for name in names
+    )
+    found = ScoreTable(pool, backbones, measures)
     # the settings are made up, so their task and dataset are in no table
     found.__dict__.update(tasks=("Cls",) * SETTINGS, sources=tuple(f"dataset{i}" for i in range(SETTINGS)))
     return found

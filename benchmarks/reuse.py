@@ -30,7 +30,7 @@ from bob_gauntlet.protocols.finetune import FineTune
 from bob_gauntlet.protocols.ood import OOD
 from bob_gauntlet.protocols.recipe import Recipe, at_scale
 from bob_gauntlet.runtime.artifacts import Artifacts
-from bob_gauntlet.runtime.context import Run
+from bob_gauntlet.runtime.context import RunContext
 
 HEAD = FineTune()
 SETTINGS: Mapping[str, tuple[Recipe, str]] = {
@@ -71,8 +71,8 @@ def images_forwarded(spec: str, max_steps: int | None) -> dict[str, tuple[int, i
             images = []
             with tempfile.TemporaryDirectory() as fresh:
                 for folder in (shared, fresh):
-                    run = Run(Artifacts(Path(folder)), loaders=1, max_steps=max_steps)
-                    list(at_scale(recipe, "mini").evaluate(backbone, load_dataset(dataset), run))
+                    context = RunContext(Artifacts(Path(folder)), loaders=1, max_steps=max_steps)
+                    list(at_scale(recipe, "mini").evaluate(backbone, load_dataset(dataset), context))
                     images.append(since())
             found[name] = images[0], images[1]
             print(f"{name:38}{images[0]:10,}{images[1]:10,}", flush=True)

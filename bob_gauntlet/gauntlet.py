@@ -17,9 +17,9 @@ import numpy as np
 
 from bob_gauntlet import __version__
 from bob_gauntlet.backbones.loading import identify, load, memoisable
-from bob_gauntlet.backbones.spec import BackboneSpec, Ticket
+from bob_gauntlet.backbones.spec import BackboneIdentity, BackboneSpec
 from bob_gauntlet.datasets import loading as datasets
-from bob_gauntlet.datasets.locations import Places, here
+from bob_gauntlet.datasets.locations import DataLocations, default_locations
 from bob_gauntlet.errors import MissingError
 from bob_gauntlet.protocols.recipe import (
     Measured,
@@ -31,7 +31,7 @@ from bob_gauntlet.protocols.recipe import (
     with_fidelity,
 )
 from bob_gauntlet.runtime.artifacts import Artifacts
-from bob_gauntlet.runtime.context import Run
+from bob_gauntlet.runtime.context import RunContext
 from bob_gauntlet.runtime.devices import device_name
 from bob_gauntlet.runtime.progress import Progress
 from bob_gauntlet.scores import settings
@@ -57,7 +57,7 @@ HELD = 500.0
 
 
 @dataclass
-class Bench:
+class Workspace:
     """What one process keeps between settings: options, stored scores, loaded backbones, the dataset used last.
 
     `stored` maps a Score's identity to the Score; a worker reads it once at its start.
@@ -80,21 +80,21 @@ class Bench:
     loaders: int = 0
     progress: Progress = field(default_factory=Progress)
     # where datasets are looked for; None looks from the calling folder
-    places: Places | None = None
-    _tickets: dict[str, Ticket] = field(default_factory=dict)
+    locations: DataLocations | None = None
+    _identities: dict[str, BackboneIdentity] = field(default_factory=dict)
     # as typed, for the provenance of scores
     command: str = ""
     _backbones: "dict[str, Backbone]" = field(default_factory=dict)
     _dataset: "Dataset | None" = None
 
-    def ticket(self, spec: BackboneSpec) -> Ticket:
+    def identity(self, spec: BackboneSpec) -> BackboneIdentity:
         """Fingerprint, transform and traits; loads the backbone only where no memo can be trusted."""
-        if spec.name not in self._tickets:
+        if spec.name not in self._identities:
             if memoisable(spec):
-                self._tickets[spec.name] = identify(spec, self.artifacts)
+                self._identities[spec.name] = identify(spec, self.artifacts)
             else:
-                self._tickets[spec.name] = self.backbone(spec).ticket
-        return self._tickets[spec.name]
+                self._identities[spec.name] = self.backbone(spec).identity
+        return self._identities[spec.name]
 
     def backbone(self, spec: BackboneSpec) -> "Backbone":
         """The loaded backbone. Those loaded before are kept, the oldest let go beyond HELD million parameters."""
@@ -103,8 +103,8 @@ class Bench:
             with self.progress.step(f"load {spec.name}", total=1) as advance:
                 loaded = load(spec, self.device)
                 advance(1)
-            room = HELD - loaded.ticket.traits.params
-            while self._backbones and sum(b.ticket.traits.params for b in self._backbones.values()) > room:
+            room = HELD - loaded.identity.traits.params
+            while self._backbones and sum(b.identity.traits.params for b in self._backbones.values()) > room:
                 del self._backbones[next(iter(self._backbones))]
             self._backbones[spec.name] = loaded
         return self._backbones[spec.name]
@@ -118,21 +118,21 @@ class Bench:
     def dataset(self, name: str) -> "Dataset":
         """The loaded dataset, cut to the session's limit."""
         if self._dataset is None or self._dataset.name != name:
-            whole = datasets.load(name, self.places)
+            whole = datasets.load(name, self.locations)
             self._dataset = whole if self.limit is None else datasets.limited(whole, self.limit)
         return self._dataset
 
     def fingerprints(self, name: str) -> dict[str, str]:
         """Role -> fingerprint of the whole dataset, without reading an image where a manifest has them."""
-        return datasets.fingerprints(name, self.artifacts, self.places)
+        return datasets.fingerprints(name, self.artifacts, self.locations)
 
 
 class Gauntlet:
     """Runs settings for one backbone; a suite's `gauntlet` fixture."""
 
-    def __init__(self, spec: BackboneSpec, bench: Bench) -> None:
+    def __init__(self, spec: BackboneSpec, workspace: Workspace) -> None:
         self.spec = spec
-        self.bench = bench
+        self.workspace = workspace
         self.outcomes: list[Outcome] = []
 
     def run(self, recipe: Recipe, dataset: str) -> list[Score]:
@@ -141,17 +141,17 @@ class Gauntlet:
         Returns one Score a measure. Raises MissingError where data, an extra or a device is absent, BobError where
         it could not be measured.
         """
-        places = self.bench.places or here()
-        recipe = at_scale(recipe, self.bench.scale, places.spec(dataset).overrides)
-        if self.bench.fidelity == "paper":
+        locations = self.workspace.locations or default_locations()
+        recipe = at_scale(recipe, self.workspace.scale, locations.spec(dataset).overrides)
+        if self.workspace.fidelity == "paper":
             recipe = with_fidelity(recipe, "paper")
-        kind = places.own[dataset]["kind"] if dataset in places.own else None
+        kind = locations.own[dataset]["kind"] if dataset in locations.own else None
         own = settings.of_user(recipe.id, dataset, kind) if kind else None
         setting = own or settings.find(f"{recipe.id}@{dataset}")
         if setting.planned:
             raise MissingError("planned: its protocol or its data reader is not in this version")
         stamp = self._stamp(recipe, dataset)
-        stored = None if self.bench.rerun else self._stored(setting, stamp)
+        stored = None if self.workspace.rerun else self._stored(setting, stamp)
         if stored is not None:
             self.outcomes.append(Outcome(tuple(stored), "store"))
             return stored
@@ -161,53 +161,53 @@ class Gauntlet:
 
     def _stamp(self, recipe: Recipe, dataset: str) -> dict[str, Any]:
         """The identity fields that all measures of this setting share."""
-        ticket = self.bench.ticket(self.spec)
+        identity = self.workspace.identity(self.spec)
         return {
             "setting": f"{recipe.id}@{dataset}",
             "backbone": self.spec.name,
-            "backbone_fingerprint": ticket.fingerprint,
+            "backbone_fingerprint": identity.fingerprint,
             "protocol_hash": protocol_hash(recipe),
-            "datasets": self.bench.fingerprints(dataset),
-            "transform": ticket.input_transform(recipe.input_size).canonical,
-            "precision": find_trait(recipe, "precision", lambda device: "float32")(self.bench.device),
-            "limit": self.bench.limit,
-            "max_steps": self.bench.max_steps,
-            "seeds": self.bench.seeds if recipe.seeded else (0,),
-            "device": device_name(self.bench.device),
-            "scale": self.bench.scale,
+            "datasets": self.workspace.fingerprints(dataset),
+            "transform": identity.input_transform(recipe.input_size).canonical,
+            "precision": find_trait(recipe, "precision", lambda device: "float32")(self.workspace.device),
+            "limit": self.workspace.limit,
+            "max_steps": self.workspace.max_steps,
+            "seeds": self.workspace.seeds if recipe.seeded else (0,),
+            "device": device_name(self.workspace.device),
+            "scale": self.workspace.scale,
             "fidelity": find_trait(recipe, "fidelity", "sound"),
         }
 
     def _stored(self, setting: settings.Setting, stamp: Mapping[str, Any]) -> list[Score] | None:
         """The stored scores of every measure, or None where one is missing."""
         blanks = [Score(**stamp, metric=m.metric, task=m.task, value=0.0) for m in setting.measures]
-        found = [score for blank in blanks if (score := self.bench.stored.get(blank.identity))]
+        found = [score for blank in blanks if (score := self.workspace.stored.get(blank.identity))]
         wanted = found[0].provenance.get("metrics", []) if found else [None]
         return found if {s.metric for s in found} >= set(wanted) else None
 
     def _measure(self, recipe: Recipe, setting: settings.Setting, stamp: Mapping[str, Any]) -> list[Score]:
         started, clock = datetime.now(UTC), time.perf_counter()
-        backbone, dataset = self.bench.backbone(self.spec), self.bench.dataset(setting.dataset)
-        run = Run(
-            artifacts=self.bench.artifacts,
-            device=self.bench.device,
+        backbone, dataset = self.workspace.backbone(self.spec), self.workspace.dataset(setting.dataset)
+        context = RunContext(
+            artifacts=self.workspace.artifacts,
+            device=self.workspace.device,
             seeds=stamp["seeds"],
-            batch_size=self.bench.batch_size,
-            loaders=self.bench.loaders,
-            readers=max(2, self.bench.loaders),
-            max_steps=self.bench.max_steps,
-            progress=self.bench.progress,
+            batch_size=self.workspace.batch_size,
+            loaders=self.workspace.loaders,
+            readers=max(2, self.workspace.loaders),
+            max_steps=self.workspace.max_steps,
+            progress=self.workspace.progress,
         )
-        measured = list(recipe.evaluate(backbone, dataset, run))
+        measured = list(recipe.evaluate(backbone, dataset, context))
         shared = {
             "metrics": [m.metric for m in measured],
             "protocol": canonical(recipe),
-            "backbone": dict(backbone.ticket.details),
+            "backbone": dict(backbone.identity.details),
             "started": started.isoformat(timespec="seconds"),
             "seconds": round(time.perf_counter() - clock, 3),
-            "threads": self.bench.threads,
-            "command": self.bench.command,
-            **({"unreadable_images": run.unreadable} if run.unreadable else {}),
+            "threads": self.workspace.threads,
+            "command": self.workspace.command,
+            **({"unreadable_images": context.unreadable} if context.unreadable else {}),
             **_surroundings(),
         }
         return [self._score(setting, stamp, m, shared) for m in measured]
@@ -227,7 +227,7 @@ class Gauntlet:
         """Store the per-example values as an artefact; returns where they are."""
         key = {"identity": [list(pair) for pair in score.identity]}
         values = np.asarray(measured.values, np.float32)
-        self.bench.artifacts.get(
+        self.workspace.artifacts.get(
             "examples",
             key,
             lambda: {

@@ -157,15 +157,15 @@ def test_the_pipeline_has_a_rate_for_every_side(backbone: Backbone, images: Spli
 
 
 @pytest.fixture(scope="module")
-def detecting() -> detection.Bench:
+def detecting() -> detection.Workspace:
     """A small network, on small scenes."""
     network = load(resolve("random:test_resnet", UserConfig(Path())))
     thinner = {"channels": 16, "linear": 16, "proposals": (50, 20)}
-    return detection.Bench(network, load_dataset("photo-scenes")["train"], 64, 8, thinner)
+    return detection.Workspace(network, load_dataset("photo-scenes")["train"], 64, 8, thinner)
 
 
 @pytest.mark.usefixtures("one_thread")
-def test_a_detectors_step_is_timed(detecting: detection.Bench) -> None:
+def test_a_detectors_step_is_timed(detecting: detection.Workspace) -> None:
     """Most of it is mmdet's model; the timers are gone after."""
     step, backward = detection.Trainer._step, torch.Tensor.backward
     found, rate = detection.share(detecting, 2)
@@ -175,7 +175,7 @@ def test_a_detectors_step_is_timed(detecting: detection.Bench) -> None:
 
 
 @pytest.mark.usefixtures("one_thread")
-def test_a_detector_has_seconds_of_every_kind(detecting: detection.Bench) -> None:
+def test_a_detector_has_seconds_of_every_kind(detecting: detection.Workspace) -> None:
     """Steps of each mode and of mmengine's Runner, memory, batches of the evaluation, a loader's scenes."""
     assert list(detection.paces(detecting, 1)) == ["frozen", "finetune"]
     seconds = detection.beside_mmdet(detecting, 1)
@@ -183,18 +183,18 @@ def test_a_detector_has_seconds_of_every_kind(detecting: detection.Bench) -> Non
     assert min(min(taken) for taken in seconds.values()) > 0
     assert 0 <= detection.peak(detecting, "frozen") < 2000
     assert min(detection.evaluated(detecting, 4, 1)["four"]) > 0
-    assert min(detection.rates(detecting, detecting.course().scaling, 4, 1)) > 0
+    assert min(detection.rates(detecting, detecting.detector_config().scaling, 4, 1)) > 0
 
 
 @pytest.mark.usefixtures("one_thread")
-def test_mmengines_step_is_of_the_same_loss(detecting: detection.Bench) -> None:
+def test_mmengines_step_is_of_the_same_loss(detecting: detection.Workspace) -> None:
     """The same detector, images and objects: the gradients of one batch are equal on both roads."""
     ours, theirs = detecting.trainer(), detecting.trainer()
     batch = next(iter(ours.stream.epoch(0)))
     torch.manual_seed(0)
     ours._step(batch)
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(detection.Bench, "trainer", lambda on: theirs)
+        patched.setattr(detection.Workspace, "trainer", lambda on: theirs)
         call = detection.runners_step(detecting, batch)
     torch.manual_seed(0)
     call()

@@ -16,7 +16,7 @@ from bob_gauntlet import gauntlet as module
 from bob_gauntlet.backbones.resolve import resolve
 from bob_gauntlet.config import UserConfig
 from bob_gauntlet.errors import BobError, MissingError, UsageError
-from bob_gauntlet.gauntlet import Bench, Gauntlet
+from bob_gauntlet.gauntlet import Gauntlet, Workspace
 from bob_gauntlet.protocols.calibration import Calibration
 from bob_gauntlet.protocols.efficiency import Efficiency
 from bob_gauntlet.protocols.finetune import FineTune
@@ -57,13 +57,13 @@ def on_bench(
     artifacts: Artifacts, stored: Stored | None = None, text: str = "random:test_resnet", **options: Any
 ) -> Gauntlet:
     """A gauntlet in a new process, as it were: nothing is shared but artefacts and stored scores."""
-    bench = Bench(artifacts, stored=stored or {}, **{"limit": LIMIT, **options})
-    return Gauntlet(resolve(text, UserConfig(Path())), bench)
+    workspace = Workspace(artifacts, stored=stored or {}, **{"limit": LIMIT, **options})
+    return Gauntlet(resolve(text, UserConfig(Path())), workspace)
 
 
 def forwarded(gauntlet: Gauntlet) -> int:
     """Images that went through the backbone."""
-    return gauntlet.bench.backbone(gauntlet.spec).images_forwarded
+    return gauntlet.workspace.backbone(gauntlet.spec).images_forwarded
 
 
 def stored_of(scores: list[Score]) -> Stored:

@@ -20,10 +20,10 @@ class Objective(nn.Module):
     def __init__(self, backbone: Backbone, classes: int, size: int) -> None:
         super().__init__()
         self.backbone, self.size = backbone, size
-        transform = backbone.ticket.transform
+        transform = backbone.identity.transform
         self.mean = torch.tensor(transform.mean).view(3, 1, 1)
         self.std = torch.tensor(transform.std).view(3, 1, 1)
-        self.heads(backbone.ticket.traits.features, classes)
+        self.heads(backbone.identity.traits.features, classes)
 
     def heads(self, width: int, classes: int) -> None:
         """Build what stands on features of that width."""

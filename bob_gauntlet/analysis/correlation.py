@@ -8,7 +8,7 @@ from bob_gauntlet.analysis.association import Association, spearman
 from bob_gauntlet.analysis.members import pretrained, restricted
 from bob_gauntlet.analysis.result import Found, Options, Published, Table, compare, compare_axis, table
 from bob_gauntlet.errors import UsageError, nearest
-from bob_gauntlet.ranking.score_table import ALL, Entrant, Standing
+from bob_gauntlet.ranking.score_table import ALL, ScoredBackbone, ScoreTable
 from bob_gauntlet.scores.settings import IN_ALL
 
 PAPER_WITHOUT = ("MiDaS", "MAE")
@@ -20,9 +20,9 @@ PANELS = (("Cls", "Det"), ("Cls", "OOD-Cls"))
 Matrix = dict[tuple[str, str], Association]
 
 
-def correlation(standing: Standing, options: Options) -> Found:
+def correlation(score_table: ScoreTable, options: Options) -> Found:
     """Spearman's rho of every two tasks, with n and p, and once more without some backbones."""
-    members = pretrained(standing)
+    members = pretrained(score_table)
     names = [name for name in members.columns if name != ALL]
     left_out = options.without if options.without is not None else _usual(members)
     groups = {"": matrix(members, names)}
@@ -41,26 +41,26 @@ def correlation(standing: Standing, options: Options) -> Found:
     return Found((*squares, table("Pairs of tasks", columns, rows, keys=2)), tuple(notes))
 
 
-def matrix(standing: Standing, names: Sequence[str]) -> Matrix:
+def matrix(score_table: ScoreTable, names: Sequence[str]) -> Matrix:
     """(task, task) -> Spearman of their mean z, over those that have both."""
-    z = {name: standing.mean_z(name) for name in names}
+    z = {name: score_table.mean_z(name) for name in names}
     return {(a, b): spearman(z[a], z[b]) for a, b in combinations(names, 2)}
 
 
-def without(standing: Standing, names: Sequence[str]) -> Standing:
+def without(score_table: ScoreTable, names: Sequence[str]) -> ScoreTable:
     """The standing without backbones of these names or pretraining methods; UsageError for one that nobody has."""
-    known = {known for entrant in standing.entrants for known in _names(entrant)}
+    known = {known for backbone in score_table.backbones for known in _names(backbone)}
     wanted = {name.casefold() for name in names}
     for name in names:
         if name.casefold() not in known:
-            hint = nearest(name.casefold(), known) or f"; `bob pool show {standing.pool.name}` lists the backbones"
+            hint = nearest(name.casefold(), known) or f"; `bob pool show {score_table.pool.name}` lists the backbones"
             raise UsageError(f"--without {name}: no backbone and no pretraining method is called that{hint}")
-    return restricted(standing, (not wanted & _names(e) for e in standing.entrants))
+    return restricted(score_table, (not wanted & _names(e) for e in score_table.backbones))
 
 
-def published_correlation(standing: Standing) -> Iterator[Published]:
+def published_correlation(score_table: ScoreTable) -> Iterator[Published]:
     """The three figures of section 5."""
-    members = pretrained(standing)
+    members = pretrained(score_table)
     found = matrix(members, [name for name in members.columns if name in IN_ALL])
     unstated = "which backbones are in is not stated"
     yield compare(
@@ -81,21 +81,21 @@ def published_correlation(standing: Standing) -> Iterator[Published]:
     )
 
 
-def tasks(standing: Standing, options: Options) -> Found:
+def tasks(score_table: ScoreTable, options: Options) -> Found:
     """The points of Figure 1, mean z in one task against another, with Spearman's rho."""
     tables: list[Table] = []
     rows, notes = [], []
     for x, y in PANELS:
-        points = figures.tasks(standing, x, y)
+        points = figures.tasks(score_table, x, y)
         if not points:
             notes.append(
-                f"pool {standing.pool.name} has no {' and '.join(t for t in (x, y) if t not in standing.columns)}"
+                f"pool {score_table.pool.name} has no {' and '.join(t for t in (x, y) if t not in score_table.columns)}"
             )
             continue
-        for who, group in (("pretrained", pretrained(standing)), ("random initialisations too", standing)):
+        for who, group in (("pretrained", pretrained(score_table)), ("random initialisations too", score_table)):
             a = spearman(group.mean_z(x), group.mean_z(y))
             rows.append((f"{x}, {y}", who, a.r, a.n, a.p))
-        cells = [(p.entrant.title, p.entrant.about.method, _params(p.entrant), p.x, p.y) for p in points]
+        cells = [(p.backbone.title, p.backbone.about.method, _params(p.backbone), p.x, p.y) for p in points]
         columns = {"backbone": "", "pretraining": "", "params (M)": ".1f", x: "+.2f", y: "+.2f"}
         tables.append(table(f"{x} against {y}, mean z", columns, sorted(cells, key=lambda cell: -cell[3])))
     if rows:
@@ -104,10 +104,10 @@ def tasks(standing: Standing, options: Options) -> Found:
     return Found(tuple(tables), tuple(dict.fromkeys(notes)))
 
 
-def published_tasks(standing: Standing) -> Iterator[Published]:
+def published_tasks(score_table: ScoreTable) -> Iterator[Published]:
     """The axes of Figure 1; its points have no printed values."""
-    left = figures.tasks(standing, "Cls", "Det")
-    right = figures.tasks(pretrained(standing), "Cls", "OOD-Cls")
+    left = figures.tasks(score_table, "Cls", "Det")
+    right = figures.tasks(pretrained(score_table), "Cls", "OOD-Cls")
     e1 = (
         "with erratum E1 not applied, supervised ImageNet figures in seven Random Init rows, values are -2.28 to 1.22, "
         "which fit"
@@ -120,15 +120,15 @@ def published_tasks(standing: Standing) -> Iterator[Published]:
     yield compare_axis("right, OOD-Cls", where, (-1, -0.5, 0, 0.5, 1, 1.5), [p.y for p in right])
 
 
-def _usual(standing: Standing) -> tuple[str, ...]:
+def _usual(score_table: ScoreTable) -> tuple[str, ...]:
     """What is left out unasked: in the paper's pool what the paper left out, as far as it is there."""
-    known = {name for entrant in standing.entrants for name in _names(entrant)}
-    return tuple(name for name in PAPER_WITHOUT if name.casefold() in known) if standing.pool.name == "paper" else ()
+    known = {name for backbone in score_table.backbones for name in _names(backbone)}
+    return tuple(name for name in PAPER_WITHOUT if name.casefold() in known) if score_table.pool.name == "paper" else ()
 
 
-def _names(entrant: Entrant) -> set[str]:
+def _names(backbone: ScoredBackbone) -> set[str]:
     """What a user may call a backbone when he leaves it out, in lower case."""
-    return {name.casefold() for name in (entrant.name, entrant.member, entrant.about.method)} - {""}
+    return {name.casefold() for name in (backbone.name, backbone.member, backbone.about.method)} - {""}
 
 
 def _square(title: str, names: Sequence[str], found: Matrix) -> Table:
@@ -137,10 +137,10 @@ def _square(title: str, names: Sequence[str], found: Matrix) -> Table:
     return table(title, {"task": ""} | dict.fromkeys(names, ".2f"), rows)
 
 
-def _cls_and_boxes(standing: Standing, setting: str) -> Association:
+def _cls_and_boxes(score_table: ScoreTable, setting: str) -> Association:
     """Mean z in classification against box AP of one setting."""
-    return spearman(standing.mean_z("Cls"), standing.values[:, standing.measures.index((setting, "ap_box"))])
+    return spearman(score_table.mean_z("Cls"), score_table.values[:, score_table.measures.index((setting, "ap_box"))])
 
 
-def _params(entrant: Entrant) -> float:
-    return float(entrant.about.params or "nan")
+def _params(backbone: ScoredBackbone) -> float:
+    return float(backbone.about.params or "nan")

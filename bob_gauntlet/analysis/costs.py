@@ -10,7 +10,7 @@ from bob_gauntlet.analysis.association import Association, spearman
 from bob_gauntlet.analysis.members import KINDS, candidates, overall, restricted, score_of, value
 from bob_gauntlet.analysis.result import Found, Options, Published, Table, compare, table
 from bob_gauntlet.pools.folder import BackboneRow
-from bob_gauntlet.ranking.score_table import ALL, Standing
+from bob_gauntlet.ranking.score_table import ALL, ScoreTable
 
 THROUGHPUT = ("efficiency@noise", "throughput")
 FLOPS = ("efficiency@noise", "flops")
@@ -28,9 +28,9 @@ TABLE = {("ViT", "params"): "0.58", ("CNN", "params"): "0.35", ("ViT", "images")
 """Spearman's rho of section 5, "ViTs benefit more from scale than CNNs"."""
 
 
-def scale(standing: Standing, options: Options) -> Found:
+def scale(score_table: ScoreTable, options: Options) -> Found:
     """Spearman's rho of mean z (All) with size and with data, for vanilla ViTs, all transformers, and CNNs."""
-    ranked = candidates(standing)
+    ranked = candidates(score_table)
     rows = [
         (group, SIZES[size], "a third covered" if covered else "any coverage", a.r, a.n, a.p)
         for group in GROUPS
@@ -40,22 +40,22 @@ def scale(standing: Standing, options: Options) -> Found:
         if a.n
     ]
     columns = {"backbones": "", "with": "", "who is in": "", "rho": ".2f", "n": "", "p": ".2g"}
-    notes = [f"no line of pool {standing.pool.name} gives {SIZES[s]}" for s in SIZES if not _sizes(ranked, s).any()]
-    outside = [e.title for e in ranked.entrants if e.about.family not in KINDS]
+    notes = [f"no line of pool {score_table.pool.name} gives {SIZES[s]}" for s in SIZES if not _sizes(ranked, s).any()]
+    outside = [e.title for e in ranked.backbones if e.about.family not in KINDS]
     notes += [f"neither a transformer nor a CNN that is known as one: {', '.join(outside)}"] if outside else []
     return Found((table("Spearman's rho of mean z", columns, rows, keys=3),), tuple(notes))
 
 
-def with_size(standing: Standing, group: str, size: str, *, covered: bool) -> Association:
+def with_size(score_table: ScoreTable, group: str, size: str, *, covered: bool) -> Association:
     """Spearman of mean z (All) with parameters or pretraining images of one group of backbones."""
-    inside = restricted(standing, (e.about.family in GROUPS[group] for e in standing.entrants))
+    inside = restricted(score_table, (e.about.family in GROUPS[group] for e in score_table.backbones))
     sizes = _sizes(inside, size)
     return spearman(overall(inside, covered=covered), np.where(sizes > 0, sizes, np.nan))
 
 
-def published_scale(standing: Standing) -> Iterator[Published]:
+def published_scale(score_table: ScoreTable) -> Iterator[Published]:
     """The four figures of section 5."""
-    ranked = candidates(standing)
+    ranked = candidates(score_table)
     for (group, size), paper in TABLE.items():
         choices = [
             with_size(ranked, name, size, covered=covered).r
@@ -72,9 +72,9 @@ def published_scale(standing: Standing) -> Iterator[Published]:
         yield compare(f"rho of mean z with {SIZES[size]}, {group}", "section 5", paper, found, why)
 
 
-def speed(standing: Standing, options: Options) -> Found:
+def speed(score_table: ScoreTable, options: Options) -> Found:
     """Mean z (All) against throughput; and against GFLOPs, which is another quantity, as a stand-in."""
-    ranked = candidates(standing)
+    ranked = candidates(score_table)
     z = overall(ranked)
     throughput, notes = _throughput(ranked, options)
     work = gflops(ranked, options)
@@ -87,18 +87,18 @@ def speed(standing: Standing, options: Options) -> Found:
         if not found.n:
             continue
         rows.append((what, found.r, found.n, found.p))
-        cells = zip([e.title for e in ranked.entrants], z, costs, strict=True)
+        cells = zip([e.title for e in ranked.backbones], z, costs, strict=True)
         points = sorted(((n, a, b) for n, a, b in cells if np.isfinite(a + b)), key=lambda cell: -cell[1])
         tables.append(table(f"Mean z against {column}", {"backbone": "", "mean z": "+.2f", column: ".4g"}, points))
     columns = {"mean z with": "", "rho": "+.2f", "n": "", "p": ".2g"}
     if not np.isfinite(throughput + z).any():
-        notes.append(_no_throughput(standing))
+        notes.append(_no_throughput(score_table))
     return Found((table("Spearman's rho", columns, rows), *tables) if rows else (), tuple(notes))
 
 
-def published_speed(standing: Standing) -> Iterator[Published]:
+def published_speed(score_table: ScoreTable) -> Iterator[Published]:
     """The rho of section 5, "Performance vs. Speed"."""
-    ranked = candidates(standing)
+    ranked = candidates(score_table)
     found = spearman(overall(ranked), gflops(ranked, Options()))
     yield Published(
         "rho of mean z with throughput on an RTX A5000",
@@ -109,30 +109,30 @@ def published_speed(standing: Standing) -> Iterator[Published]:
     )
 
 
-def budget(standing: Standing, options: Options) -> Found:
+def budget(score_table: ScoreTable, options: Options) -> Found:
     """The best of each budget: those that no other backbone beats at no higher cost, for All and each task."""
-    ranked = candidates(standing)
+    ranked = candidates(score_table)
     tables, missing = [], []
     for by, title in figures.COSTS.items():
         fronts = {c: [p for p in figures.cost(ranked, by, c) if p.front] for c in ranked.columns if c != "Eff"}
         if any(fronts.values()):
             tables.append(_fronts(title, fronts))
         else:
-            missing.append(f"{title}: nobody in pool {standing.pool.name} has it")
+            missing.append(f"{title}: nobody in pool {score_table.pool.name} has it")
     return Found(tuple(tables), tuple(missing))
 
 
-def gflops(standing: Standing, options: Options) -> np.ndarray:
+def gflops(score_table: ScoreTable, options: Options) -> np.ndarray:
     """(B,) GFLOPs of one image, as measured or as known; NaN where neither is."""
-    known = np.array([float(e.about.gflops or "nan") for e in standing.entrants])
-    measured = np.array([value(standing, e, FLOPS, options) for e in standing.entrants])
+    known = np.array([float(e.about.gflops or "nan") for e in score_table.backbones])
+    measured = np.array([value(score_table, e, FLOPS, options) for e in score_table.backbones])
     return np.where(np.isfinite(known), known, measured)
 
 
 def _fronts(title: str, fronts: dict[str, list[figures.Point]]) -> Table:
     """A row a backbone that is on any front, cheapest first; its z in the columns on whose front it is."""
-    costs = {p.entrant.title: p.x for points in fronts.values() for p in points}
-    z = {(column, p.entrant.title): p.y for column, points in fronts.items() for p in points}
+    costs = {p.backbone.title: p.x for points in fronts.values() for p in points}
+    z = {(column, p.backbone.title): p.y for column, points in fronts.items() for p in points}
     rows = [
         (cost, name, *(z.get((c, name)) for c in fronts)) for name, cost in sorted(costs.items(), key=lambda x: x[1])
     ]
@@ -141,9 +141,9 @@ def _fronts(title: str, fronts: dict[str, list[figures.Point]]) -> Table:
     return table(f"Best for the {title}", columns, rows)
 
 
-def _throughput(standing: Standing, options: Options) -> tuple[np.ndarray, list[str]]:
+def _throughput(score_table: ScoreTable, options: Options) -> tuple[np.ndarray, list[str]]:
     """(B,) images/s, NaN where missing; of several devices the one with the most backbones, which a note names."""
-    scores = [score_of(standing, e, THROUGHPUT, options) for e in standing.entrants]
+    scores = [score_of(score_table, e, THROUGHPUT, options) for e in score_table.backbones]
     devices = Counter(score.device for score in scores if score)
     chosen = devices.most_common(1)[0][0] if devices else ""
     values = [score.value if score and score.device == chosen else float("nan") for score in scores]
@@ -152,17 +152,17 @@ def _throughput(standing: Standing, options: Options) -> tuple[np.ndarray, list[
     return np.array(values, np.float64), [note] if others else []
 
 
-def _sizes(standing: Standing, size: str) -> np.ndarray:
+def _sizes(score_table: ScoreTable, size: str) -> np.ndarray:
     """(B,) millions of parameters or of images; 0 where unknown."""
-    return np.array([float(_text(e.about, size) or 0) for e in standing.entrants])
+    return np.array([float(_text(e.about, size) or 0) for e in score_table.backbones])
 
 
 def _text(about: BackboneRow, size: str) -> str:
     return about.params if size == "params" else about.images
 
 
-def _no_throughput(standing: Standing) -> str:
+def _no_throughput(score_table: ScoreTable) -> str:
     return (
-        f"pool {standing.pool.name} has no throughput that goes with a mean z of {ALL}; own backbones have one after "
-        f"pytest $(bob suites) -k efficiency --scale {standing.pool.scale}"
+        f"pool {score_table.pool.name} has no throughput that goes with a mean z of {ALL}; own backbones have one "
+        f"after pytest $(bob suites) -k efficiency --scale {score_table.pool.scale}"
     )

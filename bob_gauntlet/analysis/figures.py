@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bob_gauntlet.ranking.score_table import MIN_COVERAGE, Entrant, Standing
+from bob_gauntlet.ranking.score_table import MIN_COVERAGE, ScoredBackbone, ScoreTable
 
 MODES = (
     ("detection-finetune", "detection-frozen"),
@@ -26,7 +26,7 @@ METRIC_OF = {"params": "params", "gflops": "flops", "latency": "latency"}
 class Point:
     """One backbone in a figure."""
 
-    entrant: Entrant
+    backbone: ScoredBackbone
     x: float
     y: float
     # no other backbone is better at no higher cost
@@ -37,7 +37,7 @@ class Point:
 class Difference:
     """One backbone's z fine-tuned less its z frozen, on one measure."""
 
-    entrant: Entrant
+    backbone: ScoredBackbone
     finetuned: float
     frozen: float
 
@@ -47,43 +47,43 @@ class Difference:
         return self.finetuned - self.frozen
 
 
-def tasks(standing: Standing, x: str, y: str) -> list[Point]:
+def tasks(score_table: ScoreTable, x: str, y: str) -> list[Point]:
     """Mean z in one task against another's (paper, Figure 1), of those that have both."""
-    if x not in standing.columns or y not in standing.columns:
+    if x not in score_table.columns or y not in score_table.columns:
         return []
-    return _points(standing, standing.mean_z(x), standing.mean_z(y))
+    return _points(score_table, score_table.mean_z(x), score_table.mean_z(y))
 
 
-def fine_tuning(standing: Standing) -> Iterator[tuple[str, list[Difference]]]:
+def fine_tuning(score_table: ScoreTable) -> Iterator[tuple[str, list[Difference]]]:
     """Name of a panel ("Det, coco-2017") and its differences: paper, Figure 2. Panels without a pair are left out."""
-    index = {measure: i for i, measure in enumerate(standing.measures)}
+    index = {measure: i for i, measure in enumerate(score_table.measures)}
     for (setting, metric), i in index.items():
         protocol, _, dataset = setting.partition("@")
         for whole, head in MODES:
             j = index.get((f"{head}@{dataset}", metric))
             if protocol == whole and j is not None:
-                pairs = zip(standing.entrants, standing.z[:, i], standing.z[:, j], strict=True)
+                pairs = zip(score_table.backbones, score_table.z[:, i], score_table.z[:, j], strict=True)
                 found = [Difference(e, float(a), float(b)) for e, a, b in pairs if np.isfinite(a - b)]
                 if found:
-                    yield f"{standing.tasks[i]}, {dataset}", sorted(found, key=lambda d: -d.gain)
+                    yield f"{score_table.tasks[i]}, {dataset}", sorted(found, key=lambda d: -d.gain)
 
 
-def cost(standing: Standing, by: str, column: str) -> list[Point]:
+def cost(score_table: ScoreTable, by: str, column: str) -> list[Point]:
     """Mean z of a task or of all against a cost of COSTS, with the Pareto front.
 
     Backbones without the cost, or that cover too little of the column, are left out.
     """
-    if column not in standing.columns:
+    if column not in score_table.columns:
         return []
-    costs = np.array([_cost(entrant, by) for entrant in standing.entrants])
-    covered = standing.coverage(column) >= MIN_COVERAGE
-    points = _points(standing, costs, np.where(covered, standing.mean_z(column), np.nan))
-    return [Point(p.entrant, p.x, p.y, front=_on_front(p, points)) for p in points]
+    costs = np.array([_cost(backbone, by) for backbone in score_table.backbones])
+    covered = score_table.coverage(column) >= MIN_COVERAGE
+    points = _points(score_table, costs, np.where(covered, score_table.mean_z(column), np.nan))
+    return [Point(p.backbone, p.x, p.y, front=_on_front(p, points)) for p in points]
 
 
-def _points(standing: Standing, x: np.ndarray, y: np.ndarray) -> list[Point]:
-    found = zip(standing.entrants, x, y, strict=True)
-    return [Point(entrant, float(a), float(b)) for entrant, a, b in found if np.isfinite(a + b)]
+def _points(score_table: ScoreTable, x: np.ndarray, y: np.ndarray) -> list[Point]:
+    found = zip(score_table.backbones, x, y, strict=True)
+    return [Point(backbone, float(a), float(b)) for backbone, a, b in found if np.isfinite(a + b)]
 
 
 def _on_front(point: Point, points: Sequence[Point]) -> bool:
@@ -91,9 +91,9 @@ def _on_front(point: Point, points: Sequence[Point]) -> bool:
     return not any(p.x <= point.x and p.y >= point.y and (p.x < point.x or p.y > point.y) for p in points)
 
 
-def _cost(entrant: Entrant, by: str) -> float:
+def _cost(backbone: ScoredBackbone, by: str) -> float:
     """As known of the backbone, else as measured; NaN where neither is."""
-    if text := getattr(entrant.about, by, ""):
+    if text := getattr(backbone.about, by, ""):
         return float(text)
-    score = entrant.scores.get(("efficiency@noise", METRIC_OF[by]))
+    score = backbone.scores.get(("efficiency@noise", METRIC_OF[by]))
     return float("nan") if score is None else score.value

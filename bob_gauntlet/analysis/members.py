@@ -8,7 +8,7 @@ import numpy as np
 from bob_gauntlet.analysis.result import Options
 from bob_gauntlet.pools.folder import RANDOM, BackboneRow
 from bob_gauntlet.pools.pool import MeasureKey
-from bob_gauntlet.ranking.score_table import ALL, MIN_COVERAGE, Entrant, Standing
+from bob_gauntlet.ranking.score_table import ALL, MIN_COVERAGE, ScoredBackbone, ScoreTable
 from bob_gauntlet.scores.score import Score, difference
 from bob_gauntlet.scores.settings import find
 
@@ -28,35 +28,35 @@ SELF_SUPERVISED = "self-supervised"
 """The paper's style of pretraining with no labels, CLIP's pairs of images and texts included (section 5, Table 20)."""
 
 
-def restricted(standing: Standing, keep: Iterable[bool]) -> Standing:
+def restricted(score_table: ScoreTable, keep: Iterable[bool]) -> ScoreTable:
     """The standing with some entrants only; the pool's mean and std stay."""
-    kept = tuple(entrant for entrant, wanted in zip(standing.entrants, keep, strict=True) if wanted)
-    return replace(standing, entrants=kept)
+    kept = tuple(backbone for backbone, wanted in zip(score_table.backbones, keep, strict=True) if wanted)
+    return replace(score_table, backbones=kept)
 
 
-def candidates(standing: Standing) -> Standing:
+def candidates(score_table: ScoreTable) -> ScoreTable:
     """Those that are ranked: the pool's candidates and the user's own."""
-    return restricted(standing, (e.own or e.member in standing.pool.candidates for e in standing.entrants))
+    return restricted(score_table, (e.own or e.member in score_table.pool.candidates for e in score_table.backbones))
 
 
-def pretrained(standing: Standing) -> Standing:
+def pretrained(score_table: ScoreTable) -> ScoreTable:
     """Everybody but the random initialisations; one that the user named himself stays."""
-    return restricted(standing, (e.own or e.about.method != RANDOM["method"] for e in standing.entrants))
+    return restricted(score_table, (e.own or e.about.method != RANDOM["method"] for e in score_table.backbones))
 
 
-def best(standing: Standing, column: str) -> list[tuple[Entrant, float]]:
+def best(score_table: ScoreTable, column: str) -> list[tuple[ScoredBackbone, float]]:
     """(entrant, mean z) of those that cover enough of a column, best first."""
-    z = np.where(standing.coverage(column) >= MIN_COVERAGE, standing.mean_z(column), np.nan)
-    found = [(e, float(v)) for e, v in zip(standing.entrants, z, strict=True) if np.isfinite(v)]
+    z = np.where(score_table.coverage(column) >= MIN_COVERAGE, score_table.mean_z(column), np.nan)
+    found = [(e, float(v)) for e, v in zip(score_table.backbones, z, strict=True) if np.isfinite(v)]
     return sorted(found, key=lambda pair: -pair[1])
 
 
-def overall(standing: Standing, *, covered: bool = True) -> np.ndarray:
+def overall(score_table: ScoreTable, *, covered: bool = True) -> np.ndarray:
     """(B,) mean z of All; NaN where nothing was measured, or where less than MIN_COVERAGE is covered."""
-    if ALL not in standing.columns:
-        return np.full(len(standing.entrants), np.nan)
-    z = standing.mean_z(ALL)
-    return np.where(standing.coverage(ALL) >= MIN_COVERAGE, z, np.nan) if covered else z
+    if ALL not in score_table.columns:
+        return np.full(len(score_table.backbones), np.nan)
+    z = score_table.mean_z(ALL)
+    return np.where(score_table.coverage(ALL) >= MIN_COVERAGE, z, np.nan) if covered else z
 
 
 def kind(about: BackboneRow) -> str:
@@ -86,31 +86,31 @@ def group(about: BackboneRow) -> str:
     return f"supervised ({about.data.split(',')[0]})" if found == "supervised" else found
 
 
-def score_of(standing: Standing, entrant: Entrant, measure: MeasureKey, options: Options) -> Score | None:
+def score_of(score_table: ScoreTable, backbone: ScoredBackbone, measure: MeasureKey, options: Options) -> Score | None:
     """A score that need not be a ranked one; None where there is none that may stand beside the pool's.
 
     Where the pool has no such measure, own scores of its members are taken too: they compare with each other.
     """
-    if measure in entrant.scores:
-        return entrant.scores[measure]
-    example = standing.pool.example_of(measure)
-    for name in (entrant.name, entrant.member):
+    if measure in backbone.scores:
+        return backbone.scores[measure]
+    example = score_table.pool.example_of(measure)
+    for name in (backbone.name, backbone.member):
         for score in options.own.get(name, ()):
-            fits = score.scale == standing.pool.scale if example is None else difference(score, example) is None
+            fits = score.scale == score_table.pool.scale if example is None else difference(score, example) is None
             if score.measure == measure and fits:
                 return score
     return None
 
 
-def value(standing: Standing, entrant: Entrant, measure: MeasureKey, options: Options) -> float:
+def value(score_table: ScoreTable, backbone: ScoredBackbone, measure: MeasureKey, options: Options) -> float:
     """The value of such a score; NaN where there is none."""
-    score = score_of(standing, entrant, measure, options)
+    score = score_of(score_table, backbone, measure, options)
     return float("nan") if score is None else score.value
 
 
-def lacking(standing: Standing, measures: Iterable[MeasureKey]) -> list[str]:
+def lacking(score_table: ScoreTable, measures: Iterable[MeasureKey]) -> list[str]:
     """A line that names those of the measures that nobody can have here; nothing where all are there."""
     ranked = {m: find(m[0]).measure(m[1]).ranked for m in measures}
-    missing = [m for m in ranked if m not in (standing.measures if ranked[m] else standing.pool.references)]
+    missing = [m for m in ranked if m not in (score_table.measures if ranked[m] else score_table.pool.references)]
     names = ", ".join(f"{setting} {metric}" for setting, metric in missing)
-    return [f"pool {standing.pool.name} has no {names}"] if missing else []
+    return [f"pool {score_table.pool.name} has no {names}"] if missing else []

@@ -15,7 +15,7 @@ from bob_gauntlet.config import bundled
 from bob_gauntlet.errors import UsageError, nearest
 from bob_gauntlet.pools.errata import Errata
 from bob_gauntlet.pools.pool import Pool
-from bob_gauntlet.ranking.score_table import Standing
+from bob_gauntlet.ranking.score_table import ScoreTable
 
 EVERY = "all"
 
@@ -26,8 +26,8 @@ class Recipe:
 
     title: str
     about: str
-    make: Callable[[Standing, Options], Found]
-    published: Callable[[Standing], Iterator[Published]] | None = None
+    make: Callable[[ScoreTable, Options], Found]
+    published: Callable[[ScoreTable], Iterator[Published]] | None = None
     # pools that the paper's figures are about
     pools: tuple[str, ...] = ("paper",)
 
@@ -116,24 +116,24 @@ def find(name: str, without: Sequence[str] = ()) -> list[str]:
     return list(ANALYSES) if name == EVERY else [name]
 
 
-def analyse(name: str, standing: Standing, options: Options | None = None) -> Analysis:
+def analyse(name: str, score_table: ScoreTable, options: Options | None = None) -> Analysis:
     """Run one analysis over a standing that was made with `members=True`; `name` is one of ANALYSES.
 
     The paper's figures stand beside what its pool gives by itself: own backbones and options do not move them.
     """
     recipe, options = ANALYSES[name], options or Options()
-    found = recipe.make(standing, options)
+    found = recipe.make(score_table, options)
     tables = tuple(t for t in found.tables if t.rows)
-    nothing = (f"pool {standing.pool.name} has no scores for this",) if not tables and not found.notes else ()
+    nothing = (f"pool {score_table.pool.name} has no scores for this",) if not tables and not found.notes else ()
     return Analysis(
         name=name,
         title=recipe.title,
         about=recipe.about,
         tables=tables,
-        published=tuple(_published(recipe, standing.pool, options)),
+        published=tuple(_published(recipe, score_table.pool, options)),
         notes=found.notes or nothing,
-        pool=standing.pool.name,
-        own=tuple(entrant.title for entrant in standing.entrants if entrant.own),
+        pool=score_table.pool.name,
+        own=tuple(backbone.title for backbone in score_table.backbones if backbone.own),
     )
 
 
@@ -145,30 +145,30 @@ ERRATA: Mapping[Errata, str] = {
 """What each choice means for a reader."""
 
 
-def head(standing: Standing, options: Options) -> list[str]:
+def head(score_table: ScoreTable, options: Options) -> list[str]:
     """What a reader has to know before any of it: the pool, what z is, and what of his own is left out."""
-    pool, count = standing.pool, len(standing.measures)
+    pool, count = score_table.pool, len(score_table.measures)
     lines = [f"pool {pool.name} ({pool.hash[:8]}), {pool.scale} scale, {count} ranked measures"]
     lines.append("z: standard deviations above the mean of the pool's members")
     if pool.scale == "mini":
         lines.append("mini scale: shows that things work and gates changes, no verdict on backbones")
     if pool.errata:
         lines.append(f"{ERRATA[options.errata]} (`bob rank --pool {pool.name} --errata {options.errata}` lists them)")
-    if any(entrant.own for entrant in standing.entrants) and _of_paper(pool):
+    if any(backbone.own for backbone in score_table.backbones) and _of_paper(pool):
         lines.append("published: the paper's figures beside those of the pool alone, without own backbones")
-    for name in dict.fromkeys(found.backbone for found in standing.indicative):
-        settings = len({found.score.setting for found in standing.indicative if found.backbone == name})
+    for name in dict.fromkeys(found.backbone for found in score_table.indicative):
+        settings = len({found.score.setting for found in score_table.indicative if found.backbone == name})
         lines.append(
             f"{name}: {settings} setting{'s' * (settings != 1)} measured otherwise than the pool's and left out; "
             f"`bob rank --pool {pool.name} --backbone {name}` shows what differs"
         )
-    return [*lines, *standing.notes]
+    return [*lines, *score_table.notes]
 
 
 def _published(recipe: Recipe, pool: Pool, options: Options) -> Iterator[Published]:
     """Comparisons for the pools that the paper's tables are in, with certain errata applied."""
     if _of_paper(pool) and pool.name in recipe.pools and options.errata == "applied" and recipe.published:
-        yield from recipe.published(Standing.of(pool, members=True))
+        yield from recipe.published(ScoreTable.of(pool, members=True))
 
 
 def _of_paper(pool: Pool) -> bool:

@@ -8,7 +8,7 @@ import numpy as np
 from bob_gauntlet.analysis.members import SELF_SUPERVISED, best, candidates, group
 from bob_gauntlet.analysis.pairing import Pair, pairs
 from bob_gauntlet.analysis.result import Found, Options, Published, Table, compare, table
-from bob_gauntlet.ranking.score_table import ALL, Standing
+from bob_gauntlet.ranking.score_table import ALL, ScoreTable
 from bob_gauntlet.stats import pairwise, zscores
 
 TOP = 3
@@ -21,16 +21,16 @@ COLUMNS = {
 """Columns of tables/table20.csv."""
 
 
-def supervision(standing: Standing, options: Options) -> Found:
+def supervision(score_table: ScoreTable, options: Options) -> Found:
     """Mean of the top three per task and group, and z differences of pairs of one architecture."""
-    ranked = candidates(standing)
-    groups = sorted({group(e.about) for e in ranked.entrants} - {""}, key=lambda g: (g != SELF_SUPERVISED, g))
+    ranked = candidates(score_table)
+    groups = sorted({group(e.about) for e in ranked.backbones} - {""}, key=lambda g: (g != SELF_SUPERVISED, g))
     found = {c: {g: top_mean(ranked, c, g) for g in groups} for c in ranked.columns}
     rows = [(c, *(found[c][g][0] for g in groups)) for c in found]
     tables = [table(f"Mean z of the best {TOP} of each kind", {"task": ""} | dict.fromkeys(groups, "+.3f"), rows)]
     few = [f"{c} {g}: {n}" for c in found for g, (_, n) in found[c].items() if 0 < n < TOP]
     notes = [f"fewer than {TOP} backbones: {'; '.join(few)}"] if few else []
-    everyone = list(pairs(ranked.entrants))
+    everyone = list(pairs(ranked.backbones))
     equal = [pair for pair in everyone if pair.data == "equal"]
     if equal:
         tables += [_pairs(ranked, "Same architecture, same data", equal), _by_task(ranked, equal)]
@@ -41,16 +41,16 @@ def supervision(standing: Standing, options: Options) -> Found:
     return Found(tuple(tables), tuple(notes))
 
 
-def top_mean(standing: Standing, column: str, which: str) -> tuple[float, int]:
+def top_mean(score_table: ScoreTable, column: str, which: str) -> tuple[float, int]:
     """Mean z of the best three of a group in a task, and over how many that is."""
-    z = [z for entrant, z in best(standing, column) if group(entrant.about) == which][:TOP]
+    z = [z for backbone, z in best(score_table, column) if group(backbone.about) == which][:TOP]
     return (float(np.mean(z)) if z else float("nan")), len(z)
 
 
-def published_supervision(standing: Standing) -> Iterator[Published]:
+def published_supervision(score_table: ScoreTable) -> Iterator[Published]:
     """The 18 figures of Table 20."""
-    ranked = candidates(standing)
-    with (standing.pool.folder / "tables" / "table20.csv").open(newline="", encoding="utf-8") as file:
+    ranked = candidates(score_table)
+    with (score_table.pool.folder / "tables" / "table20.csv").open(newline="", encoding="utf-8") as file:
         printed = list(csv.DictReader(file))
     for row in printed:
         task = row["task"].replace("(OOD) ", "OOD-")
@@ -70,10 +70,10 @@ def _why(task: str, count: int) -> str:
     )
 
 
-def _pairs(standing: Standing, title: str, found: Sequence[Pair]) -> Table:
+def _pairs(score_table: ScoreTable, title: str, found: Sequence[Pair]) -> Table:
     """A row a pair: mean difference of z over the measures of All that both have, wins, and their number."""
-    whole = standing.columns.get(ALL, [])
-    z = {e.name: standing.z[i, whole] for i, e in enumerate(standing.entrants)}
+    whole = score_table.columns.get(ALL, [])
+    z = {e.name: score_table.z[i, whole] for i, e in enumerate(score_table.backbones)}
     rows = []
     for pair in found:
         a, b = z[pair.learner.name], z[pair.supervised.name]
@@ -84,12 +84,12 @@ def _pairs(standing: Standing, title: str, found: Sequence[Pair]) -> Table:
     return table(title, columns, rows, keys=2)
 
 
-def _by_task(standing: Standing, found: Sequence[Pair]) -> Table:
+def _by_task(score_table: ScoreTable, found: Sequence[Pair]) -> Table:
     """A row a task: mean over the pairs of the difference in the measures that both have."""
-    index = {e.name: i for i, e in enumerate(standing.entrants)}
+    index = {e.name: i for i, e in enumerate(score_table.backbones)}
     rows = []
-    for column, measures in standing.columns.items():
-        z = standing.z[:, measures]
+    for column, measures in score_table.columns.items():
+        z = score_table.z[:, measures]
         gaps = np.array([zscores.mean_z(z[index[p.learner.name]] - z[index[p.supervised.name]]) for p in found])
         gaps = gaps[np.isfinite(gaps)]
         if len(gaps):

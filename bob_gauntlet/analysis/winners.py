@@ -6,7 +6,7 @@ import numpy as np
 
 from bob_gauntlet.analysis.members import best, candidates, restricted
 from bob_gauntlet.analysis.result import Found, Options, Published, compare_order, table
-from bob_gauntlet.ranking.score_table import ALL, Entrant, Standing
+from bob_gauntlet.ranking.score_table import ALL, ScoredBackbone, ScoreTable
 from bob_gauntlet.scores.settings import IN_ALL
 
 PLACES = 3
@@ -39,20 +39,20 @@ SMALL_ORDER = (_NEXT_TINY, "swinv2_tiny_window8_256.ms_in1k", "vit_small_patch16
 """Section 5, "Battle of the small backbones"."""
 
 
-def winners(standing: Standing, options: Options) -> Found:
+def winners(score_table: ScoreTable, options: Options) -> Found:
     """The top three by mean z, with the measures that each has."""
-    ranked = candidates(standing)
+    ranked = candidates(score_table)
     rows = [row for column in ranked.columns for row in _top(ranked, column, column)]
     whole = with_every_task(ranked)
-    if len(whole.entrants) < len(ranked.entrants) and whole.entrants:
+    if len(whole.backbones) < len(ranked.backbones) and whole.backbones:
         rows += _top(whole, ALL, "All, with every task")
     columns = {"task": "", "place": "", "backbone": "", "mean z": "+.2f", "measures": "", "of": ""}
     return Found((table("Top three", columns, rows, keys=2),))
 
 
-def published_winners(standing: Standing) -> Iterator[Published]:
+def published_winners(score_table: ScoreTable) -> Iterator[Published]:
     """Tables 2 and 3."""
-    ranked, title = candidates(standing), standing.pool.title
+    ranked, title = candidates(score_table), score_table.pool.title
     why = {ALL: _why_all(ranked), "OOD-Det": _why_near_tie(ranked)}
     for column, names in TABLE_2.items():
         ours = [e.title for e, _ in best(ranked, column)[:PLACES]]
@@ -62,60 +62,60 @@ def published_winners(standing: Standing) -> Iterator[Published]:
         yield Published(f"tiny backbones, {columns}", "Table 3", " > ".join(order), "–", reason)
 
 
-def small(standing: Standing, options: Options) -> Found:
+def small(score_table: ScoreTable, options: Options) -> Found:
     """Backbones under 30 million parameters by mean z; those that cover too little are named in a note."""
-    found, unknown = _small(candidates(standing))
+    found, unknown = _small(candidates(score_table))
     if not found.columns:
-        return Found((), (f"pool {standing.pool.name} has no ranked measures",))
+        return Found((), (f"pool {score_table.pool.name} has no ranked measures",))
     column = next(iter(found.columns))
     ranked = best(found, column)
-    index = {entrant.name: i for i, entrant in enumerate(found.entrants)}
+    index = {backbone.name: i for i, backbone in enumerate(found.backbones)}
     z = {name: found.mean_z(name) for name in found.columns}
     rows = [
         (e.title, place, float(e.about.params), *(z[name][index[e.name]] for name in z), *_measured(found, e, column))
         for place, (e, _) in enumerate(ranked, 1)
     ]
     columns = {"backbone": "", "rank": "", "params (M)": ".1f"} | dict.fromkeys(z, "+.2f") | {"measures": "", "of": ""}
-    left = [e for e in found.entrants if e not in [r for r, _ in ranked] and np.isfinite(z[column][index[e.name]])]
+    left = [e for e in found.backbones if e not in [r for r, _ in ranked] and np.isfinite(z[column][index[e.name]])]
     notes = [f"covers too little to be ranked: {e.title}, {column} {z[column][index[e.name]]:+.2f}" for e in left]
     notes += [f"number of parameters unknown: {e.title}" for e in unknown]
     return Found((table(f"Under {SMALL:g} million parameters, by {column}", columns, rows),), tuple(notes))
 
 
-def published_small(standing: Standing) -> Iterator[Published]:
+def published_small(score_table: ScoreTable) -> Iterator[Published]:
     """The order that section 5 gives."""
-    ours = [e.title for e, _ in best(_small(candidates(standing))[0], ALL)[:PLACES]]
+    ours = [e.title for e, _ in best(_small(candidates(score_table))[0], ALL)[:PLACES]]
     yield compare_order(
-        "top three under 30 M parameters", "section 5", [standing.pool.title(n) for n in SMALL_ORDER], ours
+        "top three under 30 M parameters", "section 5", [score_table.pool.title(n) for n in SMALL_ORDER], ours
     )
 
 
-def with_every_task(standing: Standing) -> Standing:
+def with_every_task(score_table: ScoreTable) -> ScoreTable:
     """Those that have a figure in each of the tasks that make up All."""
-    tasks = [standing.coverage(task) > 0 for task in IN_ALL if task in standing.columns]
-    return restricted(standing, np.all(tasks, axis=0) if tasks else [False] * len(standing.entrants))
+    tasks = [score_table.coverage(task) > 0 for task in IN_ALL if task in score_table.columns]
+    return restricted(score_table, np.all(tasks, axis=0) if tasks else [False] * len(score_table.backbones))
 
 
-def _top(standing: Standing, column: str, label: str) -> Iterator[tuple[object, ...]]:
-    for place, (entrant, z) in enumerate(best(standing, column)[:PLACES], 1):
-        yield label, place, entrant.title, z, *_measured(standing, entrant, column)
+def _top(score_table: ScoreTable, column: str, label: str) -> Iterator[tuple[object, ...]]:
+    for place, (backbone, z) in enumerate(best(score_table, column)[:PLACES], 1):
+        yield label, place, backbone.title, z, *_measured(score_table, backbone, column)
 
 
-def _measured(standing: Standing, entrant: Entrant, column: str) -> tuple[int, int]:
+def _measured(score_table: ScoreTable, backbone: ScoredBackbone, column: str) -> tuple[int, int]:
     """Measures of a column that a backbone has, and all of them."""
-    wanted = [standing.measures[i] for i in standing.columns[column]]
-    return sum(measure in entrant.scores for measure in wanted), len(wanted)
+    wanted = [score_table.measures[i] for i in score_table.columns[column]]
+    return sum(measure in backbone.scores for measure in wanted), len(wanted)
 
 
-def _small(standing: Standing) -> tuple[Standing, list[Entrant]]:
+def _small(score_table: ScoreTable) -> tuple[ScoreTable, list[ScoredBackbone]]:
     """Those under the bound, and those whose size nobody knows."""
-    unknown = [e for e in standing.entrants if not e.about.params]
+    unknown = [e for e in score_table.backbones if not e.about.params]
     return restricted(
-        standing, (bool(e.about.params) and float(e.about.params) < SMALL for e in standing.entrants)
+        score_table, (bool(e.about.params) and float(e.about.params) < SMALL for e in score_table.backbones)
     ), unknown
 
 
-def _why_all(ranked: Standing) -> str:
+def _why_all(ranked: ScoreTable) -> str:
     """Who stands before CLIP, and the order of those that have a figure in every task."""
     order, whole = ([e for e, _ in best(some, ALL)] for some in (ranked, with_every_task(ranked)))
     ahead = [e.title for e in order[PLACES - 1 : [e.member for e in order].index(_CLIP)]]
@@ -126,7 +126,7 @@ def _why_all(ranked: Standing) -> str:
     )
 
 
-def _why_near_tie(ranked: Standing) -> str:
+def _why_near_tie(ranked: ScoreTable) -> str:
     z = [z for _, z in best(ranked, "OOD-Det")]
     return (
         f"second and third are a near-tie, {z[1]:+.3f} and {z[2]:+.3f}; the authors' set of backbones seems not to be "

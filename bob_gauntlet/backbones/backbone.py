@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from bob_gauntlet.backbones.spec import BackboneSpec, Ticket
+from bob_gauntlet.backbones.spec import BackboneIdentity, BackboneSpec
 from bob_gauntlet.errors import BobError, MissingError
 
 
@@ -18,13 +18,13 @@ class Backbone:
     torch.Size([2, 96])
     """
 
-    def __init__(self, spec: BackboneSpec, module: nn.Module, ticket: Ticket, device: str = "cpu") -> None:
+    def __init__(self, spec: BackboneSpec, module: nn.Module, identity: BackboneIdentity, device: str = "cpu") -> None:
         self.spec = spec
-        self.ticket = ticket
+        self.identity = identity
         self.device = device
         self.images_forwarded = 0
         self.module = module.to(device).eval()
-        if ticket.traits.family == "conv":
+        if identity.traits.family == "conv":
             self.module = self.module.to(memory_format=torch.channels_last)
 
     @property
@@ -48,11 +48,11 @@ class Backbone:
         return self._pooled(found, len(images))
 
     def feature_maps(self, images: torch.Tensor) -> list[torch.Tensor]:
-        """(B, C, H, W) maps, one for each of `ticket.traits.strides`; MissingError where the network has none.
+        """(B, C, H, W) maps, one for each of `identity.traits.strides`; MissingError where the network has none.
 
         A network of one stride gives its last map, after its final norm.
         """
-        if not self.ticket.traits.strides:
+        if not self.identity.traits.strides:
             raise MissingError(f"{self.name} gives no feature maps; detection needs them")
         self.images_forwarded += len(images)
         intermediates: Any = self.module.forward_intermediates
@@ -81,7 +81,7 @@ class Backbone:
         return found
 
     def _laid_out(self, images: torch.Tensor) -> torch.Tensor:
-        if self.ticket.traits.family == "conv":
+        if self.identity.traits.family == "conv":
             return images.contiguous(memory_format=torch.channels_last)
         return images
 

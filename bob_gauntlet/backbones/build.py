@@ -18,7 +18,7 @@ from torch import nn
 from bob_gauntlet.backbones import checkpoints
 from bob_gauntlet.backbones.backbone import Backbone, map_reductions
 from bob_gauntlet.backbones.fingerprint import fingerprint, module_code, timm_code
-from bob_gauntlet.backbones.spec import BackboneSpec, Family, InputTransform, Ticket, Traits
+from bob_gauntlet.backbones.spec import BackboneIdentity, BackboneSpec, Family, InputTransform, Traits
 from bob_gauntlet.backbones.zoo import ZOO
 from bob_gauntlet.errors import UsageError, nearest
 
@@ -31,8 +31,8 @@ def build(spec: BackboneSpec, device: str) -> Backbone:
     transform = _transform(module, spec)
     traits = _traits(module, arguments, pretrained=spec.scheme != "random")
     digest = fingerprint(module, architecture, arguments, code)
-    ticket = Ticket(fingerprint=digest, transform=transform, traits=traits, details=details)
-    return Backbone(spec, module, ticket, device)
+    identity = BackboneIdentity(fingerprint=digest, transform=transform, traits=traits, details=details)
+    return Backbone(spec, module, identity, device)
 
 
 _Built = tuple[nn.Module, str, dict[str, Any], dict[str, str], dict[str, Any]]

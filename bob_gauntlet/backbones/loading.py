@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from bob_gauntlet.backbones.checkpoints import check_file
 from bob_gauntlet.backbones.fingerprint import ADAPTER_VERSION, file_digest
-from bob_gauntlet.backbones.spec import BackboneSpec, Ticket
+from bob_gauntlet.backbones.spec import BackboneIdentity, BackboneSpec
 from bob_gauntlet.runtime.artifacts import Artifacts
 
 if TYPE_CHECKING:
@@ -20,9 +20,11 @@ def memoisable(spec: BackboneSpec) -> bool:
     return spec.scheme in ("random", "package") or bool(spec.path)
 
 
-def identify(spec: BackboneSpec, artifacts: Artifacts) -> Ticket:
+def identify(spec: BackboneSpec, artifacts: Artifacts) -> BackboneIdentity:
     """The ticket of a memoisable backbone, loading it only the first time."""
-    return Ticket.from_dict(artifacts.memo("tickets", _ticket_key(spec), lambda: load(spec).ticket.to_dict()))
+    return BackboneIdentity.from_dict(
+        artifacts.memo("tickets", _ticket_key(spec), lambda: load(spec).identity.to_dict())
+    )
 
 
 def load(spec: BackboneSpec, device: str = "cpu") -> "Backbone":

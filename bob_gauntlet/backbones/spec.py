@@ -68,7 +68,7 @@ class BackboneSpec:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Ticket:
+class BackboneIdentity:
     """What identifying a backbone found: enough to look up its scores without loading it again."""
 
     fingerprint: str

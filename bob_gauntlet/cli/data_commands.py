@@ -10,7 +10,7 @@ from bob_gauntlet.config import bob_folder, find_config
 from bob_gauntlet.datasets import checking
 from bob_gauntlet.datasets.catalog import describe
 from bob_gauntlet.datasets.loading import forget, load
-from bob_gauntlet.datasets.locations import Places, find_places
+from bob_gauntlet.datasets.locations import DataLocations, find_locations
 from bob_gauntlet.datasets.spec import DatasetSpec
 from bob_gauntlet.errors import BobError, UsageError
 from bob_gauntlet.runtime.artifacts import Artifacts
@@ -24,31 +24,31 @@ from bob_gauntlet.runtime.artifacts import Artifacts
 def data(name: str | None, root: Path | None, download: bool, verify: bool) -> None:
     """Every dataset and whether it is there; or all about dataset NAME, and what is found of it: exit 1 if not all."""
     start = Path.cwd()
-    places = find_places(find_config(start), start, root, download=download)
+    locations = find_locations(find_config(start), start, root, download=download)
     if name is None:
         headers = ["dataset", "scale", "there", "looked for in", "images", "classes", "licence"]
-        click.echo(table(checking.overview(places), headers))
+        click.echo(table(checking.overview(locations), headers))
         return
-    spec = places.spec(name)
+    spec = locations.spec(name)
     if download and not spec.downloadable:
         raise UsageError(f"{name} cannot be fetched by a command; get it from {spec.how_to_get}")
     click.echo(describe(spec))
-    looked = checking.looked_for(spec, places)
+    looked = checking.looked_for(spec, locations)
     if looked:
         click.echo(looked)
     if not spec.loader:
         return
     try:
-        _found(spec, places, verify=verify)
+        _found(spec, locations, verify=verify)
     except BobError as error:
         click.echo(f"\nbob: {error}", err=True)
         sys.exit(1)
 
 
-def _found(spec: DatasetSpec, places: Places, *, verify: bool) -> None:
+def _found(spec: DatasetSpec, locations: DataLocations, *, verify: bool) -> None:
     """Print what a dataset holds; its files are walked anew, now and when a session next asks for them."""
-    forget(spec.name, Artifacts(bob_folder(Path.cwd()) / "artifacts"), places)
-    dataset = load(spec.name, places)
+    forget(spec.name, Artifacts(bob_folder(Path.cwd()) / "artifacts"), locations)
+    dataset = load(spec.name, locations)
     if dataset.splits:
         click.echo("\n" + table(checking.found(dataset), ["role", "images", "classes", "fingerprint"]))
     for line in checking.annotated(dataset):

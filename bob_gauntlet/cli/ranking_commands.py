@@ -98,7 +98,7 @@ def analyse(
     """The paper's analysis NAME, or all of them, over a pool and your own backbones. Without NAME: which there are."""
     from bob_gauntlet.analysis import registry, rendering
     from bob_gauntlet.analysis.result import Options
-    from bob_gauntlet.ranking.score_table import Standing
+    from bob_gauntlet.ranking.score_table import ScoreTable
 
     if name is None:
         lines = [(known, recipe.title) for known, recipe in registry.ANALYSES.items()]
@@ -106,10 +106,10 @@ def analyse(
         return
     wanted = registry.find(name, without)
     asked = _Asked(pool, names, errata, store)
-    standing = Standing.of(asked.pool, asked.own, members=True, highlight=asked.highlight)
+    score_table = ScoreTable.of(asked.pool, asked.own, members=True, highlight=asked.highlight)
     options = Options(without=without or None, own=asked.own, errata=errata)
-    analyses = [registry.analyse(each, standing, options) for each in wanted]
-    click.echo(rendering.render(analyses, form, registry.head(standing, options)))
+    analyses = [registry.analyse(each, score_table, options) for each in wanted]
+    click.echo(rendering.render(analyses, form, registry.head(score_table, options)))
 
 
 @click.command()

@@ -10,7 +10,7 @@ from bob_gauntlet.datasets.catalog import CATALOG
 from bob_gauntlet.datasets.dataset import Dataset, Split
 from bob_gauntlet.datasets.image_folders import filled
 from bob_gauntlet.datasets.images import UNREADABLE, UnreadableImage
-from bob_gauntlet.datasets.locations import Places
+from bob_gauntlet.datasets.locations import DataLocations
 from bob_gauntlet.datasets.objects import Objects
 from bob_gauntlet.datasets.spec import DatasetSpec
 from bob_gauntlet.errors import BobError, named
@@ -18,13 +18,13 @@ from bob_gauntlet.errors import BobError, named
 _CHUNK = 1_000
 
 
-def overview(places: Places) -> list[list[str]]:
+def overview(locations: DataLocations) -> list[list[str]]:
     """A row a dataset, the user's own last: name, scale, whether it is there, place, images, classes, licence."""
-    return [_row(places.spec(name), places) for name in (*CATALOG, *places.own)]
+    return [_row(locations.spec(name), locations) for name in (*CATALOG, *locations.own)]
 
 
-def _row(spec: DatasetSpec, places: Places) -> list[str]:
-    roots = list(places.roots(spec.name).values()) if spec.loader else []
+def _row(spec: DatasetSpec, locations: DataLocations) -> list[str]:
+    roots = list(locations.roots(spec.name).values()) if spec.loader else []
     if not spec.loader:
         there = "no reader yet"
     elif not roots:
@@ -35,11 +35,11 @@ def _row(spec: DatasetSpec, places: Places) -> list[str]:
     return [spec.name, spec.scale, there, where, spec.size, spec.classes, spec.licence]
 
 
-def looked_for(spec: DatasetSpec, places: Places) -> str:
+def looked_for(spec: DatasetSpec, locations: DataLocations) -> str:
     """Where a dataset is looked for, and how to change that; empty where nothing is looked for."""
-    roots = places.roots(spec.name) if spec.loader else {}
+    roots = locations.roots(spec.name) if spec.loader else {}
     lines = [f"{one}: {path}" if len(roots) > 1 else str(path) for one, path in roots.items()]
-    if roots and spec.name not in places.own:
+    if roots and spec.name not in locations.own:
         names = list(roots) if spec.combined else [spec.name]
         paths = " and ".join(f'{name} = "PATH"' for name in names)
         folders = f"folders {' and '.join(names)}" if len(names) > 1 else f"a folder {spec.name}"

@@ -11,55 +11,55 @@ import numpy as np
 from bob_gauntlet.datasets import user
 from bob_gauntlet.datasets.dataset import Dataset, Split
 from bob_gauntlet.datasets.folder_state import snapshot
-from bob_gauntlet.datasets.locations import Places, here
+from bob_gauntlet.datasets.locations import DataLocations, default_locations
 from bob_gauntlet.errors import MissingError
 from bob_gauntlet.runtime.artifacts import Artifacts
 
 
-def load(name: str, places: Places | None = None) -> Dataset:
-    """The dataset of that name, looked for in `places`, else in those of the calling folder.
+def load(name: str, locations: DataLocations | None = None) -> Dataset:
+    """The dataset of that name, looked for in `locations`, else in those of the calling folder.
 
     Raises UsageError for an unknown name, MissingError where its data or its reader is absent, BobError where its
     data are there and wrong.
     """
-    places = places or here()
-    spec = places.spec(name)
-    if name in places.own:
-        return user.load(name, places)
+    locations = locations or default_locations()
+    spec = locations.spec(name)
+    if name in locations.own:
+        return user.load(name, locations)
     if not spec.loader:
         raise MissingError(f"{name} cannot be read by this version yet; `bob data {name}` says what it is")
     module, function = spec.loader.split(":")
     loader: Callable[..., Dataset] = getattr(import_module(module), function)
-    return loader() if spec.scale == "mini" else loader(places)
+    return loader() if spec.scale == "mini" else loader(locations)
 
 
-def fingerprints(name: str, artifacts: Artifacts, places: Places | None = None) -> dict[str, str]:
+def fingerprints(name: str, artifacts: Artifacts, locations: DataLocations | None = None) -> dict[str, str]:
     """Role -> fingerprint, from a manifest where the same files, and the same versions of packages, gave it before.
 
     A list of the user's own is read anew each time: it may name any file.
     """
-    places = places or here()
-    if places.own.get(name, {}).get("kind") == "csv":
-        return load(name, places).fingerprints
-    return artifacts.memo("manifests", _manifest(name, places), lambda: load(name, places).fingerprints)
+    locations = locations or default_locations()
+    if locations.own.get(name, {}).get("kind") == "csv":
+        return load(name, locations).fingerprints
+    return artifacts.memo("manifests", _manifest(name, locations), lambda: load(name, locations).fingerprints)
 
 
-def forget(name: str, artifacts: Artifacts, places: Places) -> None:
+def forget(name: str, artifacts: Artifacts, locations: DataLocations) -> None:
     """Drop the manifest of a dataset, so that its files are walked anew when its fingerprints are asked for."""
-    artifacts.path("manifests", _manifest(name, places)).unlink(missing_ok=True)
+    artifacts.path("manifests", _manifest(name, locations)).unlink(missing_ok=True)
 
 
-def _manifest(name: str, places: Places) -> dict[str, Any]:
+def _manifest(name: str, locations: DataLocations) -> dict[str, Any]:
     """The key of a dataset's manifest: what its fingerprints hang on."""
-    spec = places.spec(name)
+    spec = locations.spec(name)
     key: dict[str, Any] = {
         "dataset": name,
         "version": spec.version,
         "packages": {package: _version(package) for package in spec.packages},
     }
-    if name in places.own:
-        key["table"] = dict(places.own[name])
-    roots = places.roots(name)
+    if name in locations.own:
+        key["table"] = dict(locations.own[name])
+    roots = locations.roots(name)
     if roots:
         key["roots"] = {str(root.resolve()): snapshot(root) for root in roots.values()}
     return key

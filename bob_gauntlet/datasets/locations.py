@@ -31,14 +31,14 @@ _ABOUT = {
 
 
 @dataclass(frozen=True)
-class Places:
+class DataLocations:
     """The data root, the paths that the user declared by dataset name, and the tables of the user's own datasets.
 
     `folder` is what relative paths in those tables are relative to, `declared_in` the file that they stand in;
     `download` allows to fetch what its publisher lets anybody fetch.
 
-    >>> places = Places(Path("/data"), {"imagenet-1k": Path("/fast/imagenet")})
-    >>> places.of("imagenet-1k").as_posix(), places.of("eurosat").as_posix()
+    >>> locations = DataLocations(Path("/data"), {"imagenet-1k": Path("/fast/imagenet")})
+    >>> locations.of("imagenet-1k").as_posix(), locations.of("eurosat").as_posix()
     ('/fast/imagenet', '/data/eurosat')
     """
 
@@ -97,12 +97,14 @@ class Places:
         )
 
 
-def here() -> Places:
+def default_locations() -> DataLocations:
     """The places of the calling folder, without options."""
-    return find_places(find_config(Path.cwd()), Path.cwd())
+    return find_locations(find_config(Path.cwd()), Path.cwd())
 
 
-def find_places(config: UserConfig, start: Path, root: Path | None = None, *, download: bool = False) -> Places:
+def find_locations(
+    config: UserConfig, start: Path, root: Path | None = None, *, download: bool = False
+) -> DataLocations:
     """The places of a session that starts in `start`: `root` (`--bob-data`), else $BOB_DATA, else `.bob/data`.
 
     Relative paths are relative to the declaring file, or to `start`. UsageError names the file, the dataset and the
@@ -115,7 +117,7 @@ def find_places(config: UserConfig, start: Path, root: Path | None = None, *, do
     for name, table in own.items():
         _check_table(name, table, config.source)
     given = root or (Path(os.environ["BOB_DATA"]) if os.environ.get("BOB_DATA") else None)
-    return Places(
+    return DataLocations(
         root=start.absolute() / given.expanduser() if given else bob_folder(start) / "data",
         declared={name: config.folder / Path(path).expanduser() for name, path in paths.items()},
         own=own,

@@ -13,7 +13,7 @@ from bob_gauntlet.datasets.annotated_images import Annotated, annotated_split
 from bob_gauntlet.datasets.coco_format import Category, read_coco
 from bob_gauntlet.datasets.dataset import Dataset
 from bob_gauntlet.datasets.image_folders import Files, class_folders, listed, split
-from bob_gauntlet.datasets.locations import ROLES, Places
+from bob_gauntlet.datasets.locations import ROLES, DataLocations
 from bob_gauntlet.errors import BobError, MissingError, named, nearest
 
 
@@ -25,29 +25,29 @@ class Row(NamedTuple):
     label: str
 
 
-def load(name: str, places: Places) -> Dataset:
+def load(name: str, locations: DataLocations) -> Dataset:
     """A dataset of the user's own, with roles train, test and, where declared, val.
 
     Raises MissingError where a declared path does not exist, BobError where what it holds is wrong.
     """
-    table = places.own[name]
-    for role, path in places.roots(name).items():
+    table = locations.own[name]
+    for role, path in locations.roots(name).items():
         if not path.exists():
-            raise MissingError(f"{name}'s {role} is not in {path}; put it there, or mend {places.declared_in}")
-    return _annotated(name, places) if table["kind"] == "coco" else _labelled(name, places)
+            raise MissingError(f"{name}'s {role} is not in {path}; put it there, or mend {locations.declared_in}")
+    return _annotated(name, locations) if table["kind"] == "coco" else _labelled(name, locations)
 
 
-def _annotated(name: str, places: Places) -> Dataset:
+def _annotated(name: str, locations: DataLocations) -> Dataset:
     """Images with objects, annotated in COCO's format; the files of all roles have to be of the same categories."""
-    roots = places.roots(name)
+    roots = locations.roots(name)
     roles = [role for role in ROLES if role in roots]
     found = {role: read_coco(roots[role], roots[f"image folder of {role}"]) for role in roles}
     train = found["train"]
     for role in roles[1:]:
         _check_categories(f"{name}'s {role}", found[role].categories, train.categories)
-    declared = places.own[name].get("classes", train.classes)
+    declared = locations.own[name].get("classes", train.classes)
     if difference := _difference(train.classes, declared):
-        raise BobError(f"{name}'s train: its categories are not the classes of {places.declared_in}: {difference}")
+        raise BobError(f"{name}'s train: its categories are not the classes of {locations.declared_in}: {difference}")
     _check_apart(name, {role: one.images for role, one in found.items()})
     splits = {role: annotated_split(role, f"{name}'s {role}", one.images, one.classes) for role, one in found.items()}
     return Dataset(name, splits, train.classes, multi_label=True, frequencies=train.frequencies)
@@ -71,13 +71,13 @@ def _difference(found: Sequence[str], wanted: Sequence[str]) -> str:
     return f"{', '.join(parts)}; mend one of them" if parts else ""
 
 
-def _labelled(name: str, places: Places) -> Dataset:
+def _labelled(name: str, locations: DataLocations) -> Dataset:
     """Images with labels, from class folders or lists."""
-    table = places.own[name]
+    table = locations.own[name]
     multi_label = bool(table.get("multi_label", False))
     files: dict[str, Files] = {}
     classes = tuple(table["classes"]) if "classes" in table else None
-    for role, path in places.roots(name).items():
+    for role, path in locations.roots(name).items():
         what = f"{name}'s {role}"
         if table["kind"] == "folder":
             files[role] = class_folders(path, what, classes)

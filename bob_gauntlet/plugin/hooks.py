@@ -108,8 +108,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     own = metafunc.config.stash.get(KEY, None)
     specs = own.specs if own is not None else list(options.backbones) or [NOBODY]
     chosen = options.datasets
-    places = own.bench.places if own is not None else None
-    kinds = {name: str(places.own[name]["kind"]) for name in chosen if name in places.own} if places else {}
+    locations = own.workspace.locations if own is not None else None
+    kinds = {name: str(locations.own[name]["kind"]) for name in chosen if name in locations.own} if locations else {}
     found = [s.dataset for s in of_protocol(mark.args[0], options.scale, kinds)]
     pairs = [(spec, dataset) for spec in specs for dataset in found if not chosen or dataset in chosen]
     ids = [bracket(getattr(spec, "name", str(spec)), dataset) for spec, dataset in pairs]
@@ -161,11 +161,11 @@ def gauntlet(request: pytest.FixtureRequest) -> Iterator[Gauntlet]:
     """The gauntlet of one backbone: `gauntlet.run(recipe, dataset)` measures, or reads what is stored."""
     own = request.config.stash[KEY]
     node = request.node
-    if isinstance(own.bench.progress, LiveProgress):
+    if isinstance(own.workspace.progress, LiveProgress):
         mark = node.get_closest_marker(MARK)
-        own.bench.progress.setting = f"{mark.args[0]}@{of_node(node.nodeid)[1]}"
-    found = node.stash[_GAUNTLET] = Gauntlet(request.param, own.bench)
-    with alone(own.options.home, own.bench.device, exclusive=_exclusive(node)):
+        own.workspace.progress.setting = f"{mark.args[0]}@{of_node(node.nodeid)[1]}"
+    found = node.stash[_GAUNTLET] = Gauntlet(request.param, own.workspace)
+    with alone(own.options.home, own.workspace.device, exclusive=_exclusive(node)):
         yield found
 
 

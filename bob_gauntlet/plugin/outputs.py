@@ -48,8 +48,8 @@ def _report(session: Session, path: Path) -> None:
         before=before,
         since=f"the last stored weights of that name, measured {started}" if before else "",
         outcomes=[Outcome(e.backbone, e.setting, e.outcome, e.reason) for e in session.entries.values()],
-        command=session.bench.command,
-        artifacts=session.bench.artifacts,
+        command=session.workspace.command,
+        artifacts=session.workspace.artifacts,
     )
     write(path, report)
 
@@ -57,4 +57,4 @@ def _report(session: Session, path: Path) -> None:
 def _save(session: Session, name: str) -> None:
     from bob_gauntlet.pools.saving import save
 
-    save(session.options.home / "baselines" / name, session.specs, session.scores, session.bench.artifacts)
+    save(session.options.home / "baselines" / name, session.specs, session.scores, session.workspace.artifacts)

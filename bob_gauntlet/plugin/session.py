@@ -21,9 +21,9 @@ import pytest
 from bob_gauntlet.backbones.resolve import resolve_all
 from bob_gauntlet.backbones.spec import BackboneSpec
 from bob_gauntlet.config import find_config
-from bob_gauntlet.datasets.locations import find_places
+from bob_gauntlet.datasets.locations import find_locations
 from bob_gauntlet.errors import BobError, UsageError
-from bob_gauntlet.gauntlet import Bench
+from bob_gauntlet.gauntlet import Workspace
 from bob_gauntlet.plugin.options import Options
 from bob_gauntlet.plugin.progress_bar import LiveProgress
 from bob_gauntlet.pools.pool import Pool, load_pool
@@ -67,7 +67,7 @@ class Session:
     options: Options
     specs: list[BackboneSpec]
     store: Store
-    bench: Bench
+    workspace: Workspace
     live: Path
     pool: Pool | None = None
     # item -> what became of it; the last report counts, since a killed item runs twice
@@ -117,16 +117,16 @@ def open_session(options: Options, start: Path, shared: Mapping[str, Any], *, sp
     specs = resolve_all(options.backbones, config, allow_partial=options.allow_partial)
     store = Store(options.store)
     live = Path(shared.get("bob_live") or Path(tempfile.gettempdir()) / f"bob-live-{secrets.token_hex(6)}")
-    places = find_places(config, start, options.data, download=options.download)
+    locations = find_locations(config, start, options.data, download=options.download)
     for name in options.datasets:
-        places.spec(name)
+        locations.spec(name)
         scales = {scale for setting in SETTINGS.values() if setting.dataset == name for scale in setting.scales}
         if scales and options.scale not in scales:
             raise UsageError(f"--dataset={name}: no setting at {options.scale} scale; add --scale {min(scales)}")
     device = "cpu" if spreads else devices.choose(options.device)
     # of the cores, where several processes measure
     share = max(1, devices.cores() // int(shared.get("bob_workers", 1)))
-    bench = Bench(
+    workspace = Workspace(
         artifacts=Artifacts(options.cache),
         stored=store.latest(),
         scale=options.scale,  # type: ignore[arg-type]
@@ -141,9 +141,9 @@ def open_session(options: Options, start: Path, shared: Mapping[str, Any], *, sp
         batch_size=32 if device == "cpu" else 128,
         progress=LiveProgress(live / f"{os.getpid()}.json"),
         command=shlex.join(["pytest", *shared.get("mainargv", sys.argv)[1:]]),
-        places=places,
+        locations=locations,
     )
-    return Session(options, specs, store, bench, live)
+    return Session(options, specs, store, workspace, live)
 
 
 def check(session: Session, say: Any) -> None:
@@ -153,7 +153,7 @@ def check(session: Session, say: Any) -> None:
     if session.options.pool != "none":
         session.pool = _pool(session.options)
     for spec in session.specs:
-        resolved = session.bench.ticket(spec).details.get("resolved")
+        resolved = session.workspace.identity(spec).details.get("resolved")
         if resolved and resolved != spec.target:
             say(f"{spec.name} is {resolved}")
 

@@ -17,7 +17,7 @@ Section = tuple[str, list[str]]
 
 def header(session: Session) -> list[str]:
     """What is being run, on what, and where it goes."""
-    options, bench = session.options, session.bench
+    options, workspace = session.options, session.workspace
     names = ", ".join(spec.name for spec in session.specs)
     told = {
         f"limit {options.limit}": options.limit is not None,
@@ -27,9 +27,9 @@ def header(session: Session) -> list[str]:
     }
     extra = [text for text, so in told.items() if so]
     return [
-        f"bob-gauntlet {__version__}: {names} at {', '.join([f'{options.scale} scale', *extra])}, on {bench.device} "
-        f"(torch {version('torch')}, timm {version('timm')})",
-        f"store: {options.store} ({len(bench.stored)} scores), cache: {options.cache}, pool: {options.pool}",
+        f"bob-gauntlet {__version__}: {names} at {', '.join([f'{options.scale} scale', *extra])}, "
+        f"on {workspace.device} (torch {version('torch')}, timm {version('timm')})",
+        f"store: {options.store} ({len(workspace.stored)} scores), cache: {options.cache}, pool: {options.pool}",
     ]
 
 
@@ -46,7 +46,7 @@ def ranking_of(session: Session) -> Ranking | None:
     """The session's backbones in its pool, over the measures that they have; None where nothing can be ranked."""
     if session.pool is None or not session.scores:
         return None
-    return rank(session.pool, session.scores_by_backbone, only_measured=True, artifacts=session.bench.artifacts)
+    return rank(session.pool, session.scores_by_backbone, only_measured=True, artifacts=session.workspace.artifacts)
 
 
 def score_lines(session: Session) -> Iterator[str]:
@@ -129,7 +129,7 @@ def changed_lines(session: Session) -> Iterator[str]:
     found: dict[str, list[str]] = {}
     for entry in session.entries.values():
         old = (
-            selection.of_other_data(session.bench.stored.values(), entry.scores)
+            selection.of_other_data(session.workspace.stored.values(), entry.scores)
             if entry.outcome == "measured"
             else None
         )

@@ -9,14 +9,14 @@ import numpy as np
 
 from bob_gauntlet.datasets.loading import in_rounds
 from bob_gauntlet.errors import BobError, MissingError
-from bob_gauntlet.protocols.heads import Classifier, HeadRecipe, judged
+from bob_gauntlet.protocols.heads import Classifier, HeadRecipe, classification_metrics
 from bob_gauntlet.protocols.linear_probe import LinearProbe
 from bob_gauntlet.protocols.recipe import Measured
 
 if TYPE_CHECKING:
     from bob_gauntlet.backbones.backbone import Backbone
     from bob_gauntlet.datasets.dataset import Dataset, Split
-    from bob_gauntlet.runtime.context import Run
+    from bob_gauntlet.runtime.context import RunContext
 
 
 @dataclass(frozen=True)
@@ -56,25 +56,25 @@ class Adversarial:
         """The head's."""
         return self.head.input_size
 
-    def evaluate(self, backbone: "Backbone", dataset: "Dataset", run: "Run") -> Iterator[Measured]:
+    def evaluate(self, backbone: "Backbone", dataset: "Dataset", context: "RunContext") -> Iterator[Measured]:
         """Top-1 in % under attack, and of the same images without it; BobError where no gradient reaches the image."""
         if dataset.multi_label:
             raise MissingError(f"{dataset.name} has several labels an image; the attack needs one")
         test = dataset[self.head.tested_on(dataset)]
         if self.images is not None:
             test = test.take(in_rounds(test.targets, self.images), f"{self.images} in rounds over the classes")
-        heads = self.head.classifiers(backbone, dataset, run)
-        step = run.progress.step(f"{backbone.name}: {self.id}", total=len(test) * self.steps * len(heads))
+        heads = self.head.classifiers(backbone, dataset, context)
+        step = context.progress.step(f"{backbone.name}: {self.id}", total=len(test) * self.steps * len(heads))
         with step as advance:
             found = [
-                self._seed(backbone, test, head, run, seed, advance)
-                for head, seed in zip(heads, run.seeds, strict=True)
+                self._seed(backbone, test, head, context, seed, advance)
+                for head, seed in zip(heads, context.seeds, strict=True)
             ]
         stuck = int(np.any([seed["stuck"] for seed in found], axis=0).sum())
-        details = {**self.head.details(heads, run.seeds), **self._details(len(test)), "zero_gradient_images": stuck}
+        details = {**self.head.details(heads, context.seeds), **self._details(len(test)), "zero_gradient_images": stuck}
         for metric, kind in (("top1", "attacked"), ("top1_clean", "clean")):
             scores = [seed[kind] for seed in found]
-            measured = next(judged(scores, test.targets, test.ids, test.clusters, details))
+            measured = next(classification_metrics(scores, test.targets, test.ids, test.clusters, details))
             # what guessing gives is no bound under attack
             known = {name: value for name, value in measured.details.items() if name != "chance" or kind == "clean"}
             yield replace(measured, metric=metric, details=known)
@@ -84,7 +84,7 @@ class Adversarial:
         backbone: "Backbone",
         test: "Split",
         head: Classifier,
-        run: "Run",
+        context: "RunContext",
         seed: int,
         advance: Callable[[int], None],
     ) -> dict[str, np.ndarray]:
@@ -97,10 +97,10 @@ class Adversarial:
         generator = torch.Generator().manual_seed(seed)
         labels = torch.from_numpy(test.targets).to(backbone.device)
         parts: dict[str, list[np.ndarray]] = {"clean": [], "attacked": [], "stuck": []}
-        batches = pixels(test, backbone.ticket.input_transform(self.input_size), run.batch_size)
+        batches = pixels(test, backbone.identity.input_transform(self.input_size), context.batch_size)
         with frozen(module):
             for number, batch in enumerate(batches):
-                images, truth = batch.to(backbone.device), labels[number * run.batch_size :][: len(batch)]
+                images, truth = batch.to(backbone.device), labels[number * context.batch_size :][: len(batch)]
                 parts["clean"].append(logits_of(classifier, images).cpu().numpy())
                 with _differentiable(backbone):
                     found = pgd(

@@ -14,7 +14,7 @@ from bob_gauntlet.protocols.recipe import Measured
 if TYPE_CHECKING:
     from bob_gauntlet.backbones.backbone import Backbone
     from bob_gauntlet.datasets.dataset import Dataset, Split
-    from bob_gauntlet.runtime.context import Run
+    from bob_gauntlet.runtime.context import RunContext
 
 
 @dataclass(frozen=True)
@@ -45,18 +45,18 @@ class Calibration:
         """The head's."""
         return self.head.input_size
 
-    def evaluate(self, backbone: "Backbone", dataset: "Dataset", run: "Run") -> Iterator[Measured]:
+    def evaluate(self, backbone: "Backbone", dataset: "Dataset", context: "RunContext") -> Iterator[Measured]:
         """top1 (%), ce (nats), ece, ece_adaptive, ce_scaled (nats), ece_scaled: means over the seeds."""
         from bob_gauntlet.metrics.calibration import temperature
 
         if dataset.multi_label:
             raise MissingError(f"{dataset.name} has several labels an image; calibration is about one")
-        found = self.head.classifiers(backbone, dataset, run)
+        found = self.head.classifiers(backbone, dataset, context)
         test = dataset[self.head.tested_on(dataset)]
-        logits = [classifier.scores(test, run) for classifier in found]
-        unseen = [pair for classifier in found if (pair := classifier.held_out(run)) is not None]
+        logits = [classifier.scores(test, context) for classifier in found]
+        unseen = [pair for classifier in found if (pair := classifier.held_out(context)) is not None]
         warmth = [temperature(scores, targets) for scores, targets in unseen]
-        details = {**self.head.details(found, run.seeds), "temperature": warmth, "bins": self.bins}
+        details = {**self.head.details(found, context.seeds), "temperature": warmth, "bins": self.bins}
         yield from self._as_trained(logits, test, details)
         if unseen:
             scaled = [scores / t for scores, t in zip(logits, warmth, strict=True)]

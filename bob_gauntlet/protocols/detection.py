@@ -15,11 +15,11 @@ if TYPE_CHECKING:
     from bob_gauntlet.backbones.backbone import Backbone
     from bob_gauntlet.datasets.dataset import Dataset, Split
     from bob_gauntlet.engine.detection.scenes import Scaling
-    from bob_gauntlet.engine.detection.trained_detector import Course, Detecting
-    from bob_gauntlet.engine.training.config import Plan
+    from bob_gauntlet.engine.detection.trained_detector import DetectorConfig, TrainedDetector
+    from bob_gauntlet.engine.training.config import TrainingConfig
     from bob_gauntlet.metrics.detection import AveragePrecision
     from bob_gauntlet.metrics.detections import Detections
-    from bob_gauntlet.runtime.context import Run
+    from bob_gauntlet.runtime.context import RunContext
 
 Mode = Literal["frozen", "finetune", "scratch"]
 
@@ -117,14 +117,14 @@ class Detection:
         """`detection-finetune`."""
         return f"detection-{self.mode}"
 
-    def evaluate(self, backbone: "Backbone", dataset: "Dataset", run: "Run") -> Iterator[Measured]:
+    def evaluate(self, backbone: "Backbone", dataset: "Dataset", context: "RunContext") -> Iterator[Measured]:
         """Average precision of boxes and of masks in %: means over the seeds. Of boxes alone where no mask is there."""
         own = self if _has_masks(dataset) else replace(self, masks=False)
-        yield from tested(own, backbone, dataset, run, canonical(own))
+        yield from tested(own, backbone, dataset, context, canonical(own))
 
     def detectors(
-        self, backbone: "Backbone", dataset: "Dataset", run: "Run", form: dict[str, Any]
-    ) -> "list[Detecting]":
+        self, backbone: "Backbone", dataset: "Dataset", context: "RunContext", form: dict[str, Any]
+    ) -> "list[TrainedDetector]":
         """The detector of each seed; from the artefacts, which `form` names, where it was trained before."""
         from bob_gauntlet.engine.detection import mmdet_ops
 
@@ -134,21 +134,22 @@ class Detection:
         from bob_gauntlet.engine.detection.trained_detector import train_detector
         from bob_gauntlet.engine.training.examples import examples
 
-        course = self._course(backbone, len(dataset.classes))
+        detector_config = self._detector_config(backbone, len(dataset.classes))
         paper = self.fidelity == "paper"
-        drawn = [examples(dataset, seed, paper=paper, most=CARVED) for seed in run.seeds]
+        drawn = [examples(dataset, seed, paper=paper, most=CARVED) for seed in context.seeds]
         return [
-            train_detector(backbone, each, course, seed, run, form) for each, seed in zip(drawn, run.seeds, strict=True)
+            train_detector(backbone, each, detector_config, seed, context, form)
+            for each, seed in zip(drawn, context.seeds, strict=True)
         ]
 
     def precision(self, device: str) -> str:
         """Of the arithmetic on a device."""
         return half_of(device, amp=self.amp)
 
-    def _course(self, backbone: "Backbone", classes: int) -> "Course":
+    def _detector_config(self, backbone: "Backbone", classes: int) -> "DetectorConfig":
         from bob_gauntlet.engine.detection.cascade import Heads
         from bob_gauntlet.engine.detection.detector import Design, pyramid_strides
-        from bob_gauntlet.engine.detection.trained_detector import Course
+        from bob_gauntlet.engine.detection.trained_detector import DetectorConfig
 
         strides = pyramid_strides(backbone)
         paper, one_map = self.fidelity == "paper", len(strides) == 1
@@ -161,12 +162,14 @@ class Detection:
         design = Design(
             classes, self.mode, heads, drop_path=self.drop_path, imagenet_pixels=paper, last_map=self.last_map
         )
-        return Course(tuple(map(self._plan, self.lrs)), design, self._scaling(strides), self.batch, self.rare_below)
+        return DetectorConfig(
+            tuple(map(self._plan, self.lrs)), design, self._scaling(strides), self.batch, self.rare_below
+        )
 
-    def _plan(self, lr: float) -> "Plan":
-        from bob_gauntlet.engine.training.config import Plan
+    def _plan(self, lr: float) -> "TrainingConfig":
+        from bob_gauntlet.engine.training.config import TrainingConfig
 
-        return Plan(
+        return TrainingConfig(
             lr=lr, weight_decay=self.weight_decay, layer_decay=None, epochs=self.epochs, warmup_epochs=0,
             warmup_lr=lr / 1000, min_lr=0.0, per_step=True, drops=self.drops, warmup_steps=self.warmup_steps,
             micro_batch=self.micro_batch, clip=self.clip, amp=self.amp, curve=0,
@@ -209,30 +212,30 @@ class OODDetection:
         """The detector's."""
         return self.detector.input_size
 
-    def evaluate(self, backbone: "Backbone", dataset: "Dataset", run: "Run") -> Iterator[Measured]:
+    def evaluate(self, backbone: "Backbone", dataset: "Dataset", context: "RunContext") -> Iterator[Measured]:
         """Average precision of boxes in %, that at an overlap of one half the paper's: means over the seeds."""
-        yield from tested(self.detector, backbone, dataset, run, canonical(self.detector))
+        yield from tested(self.detector, backbone, dataset, context, canonical(self.detector))
 
 
 def tested(
-    recipe: Detection, backbone: "Backbone", dataset: "Dataset", run: "Run", form: dict[str, Any]
+    recipe: Detection, backbone: "Backbone", dataset: "Dataset", context: "RunContext", form: dict[str, Any]
 ) -> Iterator[Measured]:
     """The metrics of a recipe's detectors on the test images of a dataset.
 
     Values of examples are jackknife pseudo-values, which `metrics.jackknife` explains.
     """
-    found = recipe.detectors(backbone, dataset, run, form)
+    found = recipe.detectors(backbone, dataset, context, form)
     # needs what `detectors` has asked for
     from bob_gauntlet.engine.detection.pictures import keep_pictures
 
     split = dataset[dataset.reported(recipe.fidelity)]
-    detections = [each.detections(split, run) for each in found]
+    detections = [each.detections(split, context) for each in found]
     selection = "on the reported images, as in the original" if recipe.fidelity == "paper" else "on validation images"
-    details = details_of(found, run.seeds, f"highest box AP {selection} after the last epoch")
+    details = details_of(found, context.seeds, f"highest box AP {selection} after the last epoch")
     details["detections"] = {"kind": "detections", "key": found[0].detections_key(split)}
     kinds: tuple[Kind, ...] = ("box", "mask") if recipe.masks else ("box",)
     first, *others = (each for kind in kinds for each in _measured(detections, dataset, split, kind, details))
-    seen = keep_pictures(detections[0], details["detections"]["key"], split, dataset.classes, run)
+    seen = keep_pictures(detections[0], details["detections"]["key"], split, dataset.classes, context)
     yield replace(first, details={**first.details, "pictures": seen})
     yield from others
 
@@ -248,23 +251,23 @@ def _measured(
     """AP, AP50 and AP75 of boxes or masks; the first says what it is of each size and class."""
     from bob_gauntlet.metrics.jackknife import jackknife
 
-    judged = [_judge(each, dataset, split, kind) for each in detections]
+    precisions = [_average_precision(each, dataset, split, kind) for each in detections]
     for metric in ("ap", "ap50", "ap75"):
-        values = [getattr(each, metric) for each in judged]
+        values = [getattr(each, metric) for each in precisions]
         if None in values:
             raise BobError(f"no image of {dataset.name}'s {split.role} has an object; check its annotations")
-        pseudo = [jackknife(each.matches, split.clusters, metric) for each in judged]
+        pseudo = [jackknife(each.matches, split.clusters, metric) for each in precisions]
         extra = {**details, **spread(values), "detections_per_image": len(detections[0]) / len(split)}
         if metric == "ap":
-            extra |= {name: found for name in _PARTS if (found := getattr(judged[0], name)) is not None}
-            extra["by_class"] = dict(judged[0].by_class)
+            extra |= {name: found for name in _PARTS if (found := getattr(precisions[0], name)) is not None}
+            extra["by_class"] = dict(precisions[0].by_class)
         yield Measured(
             f"{metric}_{kind}", float(np.mean(values)), np.mean([own for own, _ in pseudo], axis=0), split.ids,
             pseudo[0][1], extra,
         )  # fmt: skip
 
 
-def _judge(detections: "Detections", dataset: "Dataset", split: "Split", kind: Kind) -> "AveragePrecision":
+def _average_precision(detections: "Detections", dataset: "Dataset", split: "Split", kind: Kind) -> "AveragePrecision":
     """COCO's average precision, or LVIS's where the dataset says how frequent its classes are."""
     from bob_gauntlet.metrics.detection import average_precision, federated_average_precision
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from bob_gauntlet.backbones.backbone import Backbone
     from bob_gauntlet.datasets.dataset import Dataset
-    from bob_gauntlet.runtime.context import Run
+    from bob_gauntlet.runtime.context import RunContext
 
 
 @dataclass(frozen=True)
@@ -36,33 +36,36 @@ class Efficiency:
     warmup: int = 3
     repeats: int = 30
 
-    def evaluate(self, backbone: "Backbone", dataset: "Dataset", run: "Run") -> Iterator[Measured]:
+    def evaluate(self, backbone: "Backbone", dataset: "Dataset", context: "RunContext") -> Iterator[Measured]:
         """params (M), flops (GFLOPs), latency (ms), throughput (images/s), peak_memory (MiB)."""
         import torch
 
         from bob_gauntlet.engine import timing
         from bob_gauntlet.engine.allocator import keep_pages
 
-        size = backbone.ticket.input_transform(self.input_size).size
+        size = backbone.identity.input_transform(self.input_size).size
         pixels = torch.rand(max(self.batches), 3, size, size, generator=torch.Generator().manual_seed(0))
         pixels = pixels.to(backbone.device)
-        step = run.progress.step(f"{backbone.name}: efficiency", total=len(self.batches) + 3)
-        with step as advance, torch.inference_mode(), timing.all_cores(run.device, devices.cores()):
-            yield Measured("params", backbone.ticket.traits.params)
+        step = context.progress.step(f"{backbone.name}: efficiency", total=len(self.batches) + 3)
+        with step as advance, torch.inference_mode(), timing.all_cores(context.device, devices.cores()):
+            yield Measured("params", backbone.identity.traits.params)
             yield Measured("flops", timing.flops(backbone, pixels[:1]) / 1e9, details={"input_size": size})
             advance(1)
-            memory = {b: timing.peak_memory(lambda b=b: backbone.embed(pixels[:b]), run.device) for b in self.batches}  # type: ignore[misc]
+            memory = {
+                count: timing.peak_memory(partial(backbone.embed, pixels[:count]), context.device)
+                for count in self.batches
+            }
             keep_pages()
             advance(1)
             once = timing.seconds(
-                lambda: backbone.embed(pixels[:1]), run.device, warmup=self.warmup, repeats=self.repeats
+                lambda: backbone.embed(pixels[:1]), context.device, warmup=self.warmup, repeats=self.repeats
             )
             latency, spread = timing.median_and_spread([1e3 * s for s in once])
             yield Measured(
                 "latency", latency, details={"spread_ms": spread, "repeats": self.repeats, "load": devices.load()}
             )
             advance(1)
-            rates = self._rates(backbone, pixels, run.device, advance)
+            rates = self._rates(backbone, pixels, context.device, advance)
             best = max(rates, key=lambda batch: rates[batch])
             yield Measured(
                 "throughput", rates[best], details={"batch": best, "by_batch": {str(b): r for b, r in rates.items()}}

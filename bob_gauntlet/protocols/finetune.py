@@ -11,10 +11,10 @@ from bob_gauntlet.scores.score import Fidelity
 if TYPE_CHECKING:
     from bob_gauntlet.backbones.backbone import Backbone
     from bob_gauntlet.datasets.dataset import Dataset
-    from bob_gauntlet.engine.training.classifier import Grid, Tuned
-    from bob_gauntlet.engine.training.config import Plan
+    from bob_gauntlet.engine.training.classifier import Grid, TrainedClassifier
+    from bob_gauntlet.engine.training.config import TrainingConfig
     from bob_gauntlet.engine.training.examples import Examples
-    from bob_gauntlet.runtime.context import Run
+    from bob_gauntlet.runtime.context import RunContext
 
 
 @dataclass(frozen=True)
@@ -78,46 +78,53 @@ class FineTune(Trained):
     # end a run that is clearly behind the best one at the same epoch
     stop_beaten: bool = False
 
-    def classifiers(self, backbone: "Backbone", dataset: "Dataset", run: "Run") -> "list[Tuned]":
+    def classifiers(self, backbone: "Backbone", dataset: "Dataset", context: "RunContext") -> "list[TrainedClassifier]":
         """The network of each seed; from the artefacts where it was trained before."""
         from bob_gauntlet.engine.training.examples import examples
 
-        drawn = [examples(dataset, seed, paper=self.fidelity == "paper") for seed in run.seeds]
-        return self.tuned(backbone, drawn, len(dataset.classes), run, canonical(self))
+        drawn = [examples(dataset, seed, paper=self.fidelity == "paper") for seed in context.seeds]
+        return self.tuned(backbone, drawn, len(dataset.classes), context, canonical(self))
 
     def tuned(
-        self, backbone: "Backbone", drawn: "Sequence[Examples]", classes: int, run: "Run", form: dict[str, Any]
-    ) -> "list[Tuned]":
+        self,
+        backbone: "Backbone",
+        drawn: "Sequence[Examples]",
+        classes: int,
+        context: "RunContext",
+        form: dict[str, Any],
+    ) -> "list[TrainedClassifier]":
         """The network of each seed on the examples that were drawn for it; `form` names the artefacts."""
         from bob_gauntlet.engine.training.classifier import tune
 
         grid = self._grid(backbone, classes)
-        return [tune(backbone, each, grid, seed, run, form) for each, seed in zip(drawn, run.seeds, strict=True)]
+        return [
+            tune(backbone, each, grid, seed, context, form) for each, seed in zip(drawn, context.seeds, strict=True)
+        ]
 
     def _grid(self, backbone: "Backbone", classes: int) -> "Grid":
         from bob_gauntlet.engine.training.classifier import Grid
         from bob_gauntlet.engine.training.stream import Augmentation
 
         return Grid(
-            plans=tuple(self._plans(backbone)),
+            configs=tuple(self._configs(backbone)),
             augmentation=Augmentation(auto_augment=self.auto_augment, erasing=self.erasing),
             batch=self.batch,
-            transform=backbone.ticket.input_transform(self.input_size),
+            transform=backbone.identity.input_transform(self.input_size),
             classes=classes,
             drop_path=self.drop_path,
             stop_beaten=self.stop_beaten,
         )
 
-    def _plans(self, backbone: "Backbone") -> "Iterator[Plan]":
-        from bob_gauntlet.engine.training.config import Plan
+    def _configs(self, backbone: "Backbone") -> "Iterator[TrainingConfig]":
+        from bob_gauntlet.engine.training.config import TrainingConfig
 
-        traits = backbone.ticket.traits
+        traits = backbone.identity.traits
         sgd = traits.family == "conv" and bool(self.conv_sgd_lrs)
         rates = self.conv_sgd_lrs if sgd else self.lrs + (() if traits.pretrained else self.scratch_lrs)
         for lr in rates:
             for layer_decay in (None,) if sgd else self.layer_decays:
                 for weight_decay in self.weight_decays:
-                    yield Plan(
+                    yield TrainingConfig(
                         lr=lr, weight_decay=weight_decay, layer_decay=layer_decay, epochs=self.epochs,
                         warmup_epochs=self.warmup_epochs, warmup_lr=min(self.warmup_lr, lr), min_lr=self.min_lr,
                         optimiser="sgd" if sgd else "adamw", micro_batch=self.micro_batch, mixup=self.mixup,

@@ -14,16 +14,16 @@ if TYPE_CHECKING:
 
     from bob_gauntlet.backbones.backbone import Backbone
     from bob_gauntlet.datasets.dataset import Dataset, Split
-    from bob_gauntlet.runtime.context import Run
+    from bob_gauntlet.runtime.context import RunContext
 
 
 class Classifier(Protocol):
     """A trained classifier of one seed, bound to its backbone and to the dataset it was trained on."""
 
-    def scores(self, split: "Split", run: "Run") -> np.ndarray:
+    def scores(self, split: "Split", context: "RunContext") -> np.ndarray:
         """(N, C) logits of every image of a split."""
 
-    def held_out(self, run: "Run") -> tuple[np.ndarray, np.ndarray] | None:
+    def held_out(self, context: "RunContext") -> tuple[np.ndarray, np.ndarray] | None:
         """(V, C) logits and targets of validation images, by a classifier that was not trained on them.
 
         None where hyper-parameters were chosen on the images that are reported, so that none are left.
@@ -36,8 +36,8 @@ class Classifier(Protocol):
 class HeadRecipe(Recipe, Protocol):
     """A recipe that trains classifiers, one a seed, or finds them where its own setting has trained them."""
 
-    def classifiers(self, backbone: "Backbone", dataset: "Dataset", run: "Run") -> Sequence[Classifier]:
-        """The classifier of each of `run.seeds`, trained on the dataset's train and val."""
+    def classifiers(self, backbone: "Backbone", dataset: "Dataset", context: "RunContext") -> Sequence[Classifier]:
+        """The classifier of each of `context.seeds`, trained on the dataset's train and val."""
 
     def details(self, classifiers: Sequence[Any], seeds: tuple[int, ...]) -> dict[str, Any]:
         """How they were chosen: provenance of every score that rests on them."""
@@ -46,12 +46,14 @@ class HeadRecipe(Recipe, Protocol):
         """The role whose images are reported: `test`, but where `fidelity="paper"` follows the original."""
 
 
-def tested(recipe: HeadRecipe, backbone: "Backbone", dataset: "Dataset", run: "Run") -> Iterator[Measured]:
+def tested(recipe: HeadRecipe, backbone: "Backbone", dataset: "Dataset", context: "RunContext") -> Iterator[Measured]:
     """Top-1 and top-5 in %, or mean AUC in % where images have several labels, of a recipe's classifiers."""
-    found = recipe.classifiers(backbone, dataset, run)
+    found = recipe.classifiers(backbone, dataset, context)
     split = dataset[recipe.tested_on(dataset)]
-    scores = [classifier.scores(split, run) for classifier in found]
-    yield from judged(scores, split.targets, split.ids, split.clusters, recipe.details(found, run.seeds))
+    scores = [classifier.scores(split, context) for classifier in found]
+    yield from classification_metrics(
+        scores, split.targets, split.ids, split.clusters, recipe.details(found, context.seeds)
+    )
 
 
 class Trained:
@@ -60,9 +62,11 @@ class Trained:
     fidelity: Fidelity
     amp: bool
 
-    def evaluate(self: HeadRecipe, backbone: "Backbone", dataset: "Dataset", run: "Run") -> Iterator[Measured]:
+    def evaluate(
+        self: HeadRecipe, backbone: "Backbone", dataset: "Dataset", context: "RunContext"
+    ) -> Iterator[Measured]:
         """Top-1 and top-5 in %; mean AUC in % where images have several labels."""
-        yield from tested(self, backbone, dataset, run)
+        yield from tested(self, backbone, dataset, context)
 
     def details(self, classifiers: Sequence[Any], seeds: tuple[int, ...]) -> dict[str, Any]:
         """The chosen run, the others, the curve of seed 0, what the machine made of the batch."""
@@ -104,7 +108,7 @@ def half_of(device: str, *, amp: bool) -> str:
     return numerics(device, amp=amp).partition(" ")[2]
 
 
-def judged(
+def classification_metrics(
     scores: list[np.ndarray],
     targets: np.ndarray,
     ids: tuple[str, ...],

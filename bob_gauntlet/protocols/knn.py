@@ -8,14 +8,14 @@ import numpy as np
 
 from bob_gauntlet.datasets.partition import NOTHING_TO_CHOOSE_ON, partition
 from bob_gauntlet.errors import BobError
-from bob_gauntlet.protocols.heads import judged
+from bob_gauntlet.protocols.heads import classification_metrics
 from bob_gauntlet.protocols.recipe import Measured
 
 if TYPE_CHECKING:
     from bob_gauntlet.backbones.backbone import Backbone
     from bob_gauntlet.datasets.dataset import Dataset
     from bob_gauntlet.engine.frozen.probe import Labelled
-    from bob_gauntlet.runtime.context import Run
+    from bob_gauntlet.runtime.context import RunContext
 
 
 @dataclass(frozen=True)
@@ -35,28 +35,28 @@ class KNN:
     ks: tuple[int, ...] = (1, 5, 10, 20)
     temperature: float = 0.07
 
-    def evaluate(self, backbone: "Backbone", dataset: "Dataset", run: "Run") -> Iterator[Measured]:
+    def evaluate(self, backbone: "Backbone", dataset: "Dataset", context: "RunContext") -> Iterator[Measured]:
         """Top-1 and top-5 in %; mean AUC in % where images have several labels."""
         from bob_gauntlet.engine.frozen.features import features
         from bob_gauntlet.engine.frozen.labelled import labelled
 
-        data = labelled(backbone, dataset, self.input_size, run)
+        data = labelled(backbone, dataset, self.input_size, context)
         test = dataset["test"]
-        tested = features(backbone, test, backbone.ticket.input_transform(self.input_size), run)
-        chosen = [self._choose(data, seed, run.device) for seed in run.seeds]
-        found = self._votes(tested, data.features, data.targets, data.classes, run.device)
-        details = {"k": chosen, "selection": "best validation accuracy", "seeds": list(run.seeds)}
-        yield from judged([found[k] for k in chosen], test.targets, test.ids, test.clusters, details)
+        tested = features(backbone, test, backbone.identity.input_transform(self.input_size), context)
+        chosen = [self._choose(data, seed, context.device) for seed in context.seeds]
+        found = self._votes(tested, data.features, data.targets, data.classes, context.device)
+        details = {"k": chosen, "selection": "best validation accuracy", "seeds": list(context.seeds)}
+        yield from classification_metrics([found[k] for k in chosen], test.targets, test.ids, test.clusters, details)
 
     def _choose(self, data: "Labelled", seed: int, device: str) -> int:
         """The k with the best validation score, the smallest of equals."""
-        from bob_gauntlet.engine.frozen.probe import judge
+        from bob_gauntlet.engine.frozen.probe import validation_score
 
         fit, choose = partition(data.targets, data.train, seed)
         if not len(choose):
             raise BobError(NOTHING_TO_CHOOSE_ON)
         found = self._votes(data.features[choose], data.features[fit], data.targets[fit], data.classes, device)
-        return max(self.ks, key=lambda k: (judge(found[k], data.targets[choose])[0], -k))
+        return max(self.ks, key=lambda k: (validation_score(found[k], data.targets[choose])[0], -k))
 
     def _votes(
         self, queries: np.ndarray, bank: np.ndarray, targets: np.ndarray, classes: int, device: str

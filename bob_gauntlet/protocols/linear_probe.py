@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from bob_gauntlet.backbones.backbone import Backbone
     from bob_gauntlet.datasets.dataset import Dataset
     from bob_gauntlet.engine.frozen.linear import LinearClassifier
-    from bob_gauntlet.runtime.context import Run
+    from bob_gauntlet.runtime.context import RunContext
 
 
 @dataclass(frozen=True)
@@ -37,22 +37,22 @@ class LinearProbe:
     # L2 strengths, of the mean loss: three to a decade
     strengths: tuple[float, ...] = tuple(float(f"{10 ** (1 - i / 3):.4g}") for i in range(21))
 
-    def evaluate(self, backbone: "Backbone", dataset: "Dataset", run: "Run") -> Iterator[Measured]:
+    def evaluate(self, backbone: "Backbone", dataset: "Dataset", context: "RunContext") -> Iterator[Measured]:
         """Top-1 and top-5 in %; mean AUC in % where images have several labels."""
-        yield from tested(self, backbone, dataset, run)
+        yield from tested(self, backbone, dataset, context)
 
-    def classifiers(self, backbone: "Backbone", dataset: "Dataset", run: "Run") -> "list[LinearClassifier]":
+    def classifiers(self, backbone: "Backbone", dataset: "Dataset", context: "RunContext") -> "list[LinearClassifier]":
         """The probe of each seed, fitted on train + validation; from the artefacts where it was fitted before."""
         from bob_gauntlet.engine.frozen.labelled import labelled
         from bob_gauntlet.engine.frozen.linear import LinearClassifier
         from bob_gauntlet.engine.frozen.probe import probe
 
-        data, form = labelled(backbone, dataset, self.input_size, run), canonical(self)
+        data, form = labelled(backbone, dataset, self.input_size, context), canonical(self)
         return [
             LinearClassifier(
-                backbone, dataset, self.input_size, probe(data, self.strengths, seed, run, form), seed, form
+                backbone, dataset, self.input_size, probe(data, self.strengths, seed, context, form), seed, form
             )
-            for seed in run.seeds
+            for seed in context.seeds
         ]
 
     def details(self, classifiers: Sequence[Any], seeds: tuple[int, ...]) -> dict[str, Any]:

@@ -11,8 +11,8 @@ from bob_gauntlet.scores.score import Fidelity
 if TYPE_CHECKING:
     from bob_gauntlet.backbones.backbone import Backbone
     from bob_gauntlet.datasets.dataset import Dataset
-    from bob_gauntlet.engine.training.classifier import Grid, Tuned
-    from bob_gauntlet.runtime.context import Run
+    from bob_gauntlet.engine.training.classifier import Grid, TrainedClassifier
+    from bob_gauntlet.runtime.context import RunContext
 
 
 @dataclass(frozen=True)
@@ -52,32 +52,32 @@ class LinearProbeLARS(Trained):
     base_lr: float = 0.1
     amp: bool = True
 
-    def classifiers(self, backbone: "Backbone", dataset: "Dataset", run: "Run") -> "list[Tuned]":
+    def classifiers(self, backbone: "Backbone", dataset: "Dataset", context: "RunContext") -> "list[TrainedClassifier]":
         """The head of each seed; from the artefacts where it was trained before."""
         from bob_gauntlet.engine.training.classifier import tune
         from bob_gauntlet.engine.training.examples import examples
 
         grid, form = self._grid(backbone, len(dataset.classes)), canonical(self)
         return [
-            tune(backbone, examples(dataset, seed, paper=self.fidelity == "paper"), grid, seed, run, form)
-            for seed in run.seeds
+            tune(backbone, examples(dataset, seed, paper=self.fidelity == "paper"), grid, seed, context, form)
+            for seed in context.seeds
         ]
 
     def _grid(self, backbone: "Backbone", classes: int) -> "Grid":
         from bob_gauntlet.engine.training.classifier import Grid
-        from bob_gauntlet.engine.training.config import Plan
+        from bob_gauntlet.engine.training.config import TrainingConfig
         from bob_gauntlet.engine.training.stream import Augmentation
 
-        plan = Plan(
+        config = TrainingConfig(
             lr=self.base_lr * self.batch / 256, weight_decay=0.0, layer_decay=None, epochs=self.epochs,
             warmup_epochs=self.warmup_epochs, warmup_lr=0.0, min_lr=0.0, optimiser="lars", per_step=True,
             micro_batch=self.micro_batch, amp=self.amp, best_epoch=self.fidelity == "paper",
         )  # fmt: skip
         return Grid(
-            plans=(plan,),
+            configs=(config,),
             augmentation=Augmentation(interpolation="bicubic"),
             batch=self.batch,
-            transform=backbone.ticket.input_transform(self.input_size),
+            transform=backbone.identity.input_transform(self.input_size),
             classes=classes,
             frozen=True,
         )

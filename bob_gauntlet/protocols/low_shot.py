@@ -11,8 +11,8 @@ from bob_gauntlet.protocols.recipe import Measured, canonical
 if TYPE_CHECKING:
     from bob_gauntlet.backbones.backbone import Backbone
     from bob_gauntlet.datasets.dataset import Dataset
-    from bob_gauntlet.engine.training.classifier import Tuned
-    from bob_gauntlet.runtime.context import Run
+    from bob_gauntlet.engine.training.classifier import TrainedClassifier
+    from bob_gauntlet.runtime.context import RunContext
 
 _GRID: Mapping[str, Any] = {
     "lrs": (5e-4, 2.5e-4, 1e-4),
@@ -68,17 +68,17 @@ class LowShot:
         """Fine-tuning's."""
         return self.recipe.input_size
 
-    def evaluate(self, backbone: "Backbone", dataset: "Dataset", run: "Run") -> Iterator[Measured]:
+    def evaluate(self, backbone: "Backbone", dataset: "Dataset", context: "RunContext") -> Iterator[Measured]:
         """Top-1 and top-5 in %; mean AUC in % where images have several labels."""
-        yield from tested(self, backbone, dataset, run)
+        yield from tested(self, backbone, dataset, context)
 
-    def classifiers(self, backbone: "Backbone", dataset: "Dataset", run: "Run") -> "list[Tuned]":
+    def classifiers(self, backbone: "Backbone", dataset: "Dataset", context: "RunContext") -> "list[TrainedClassifier]":
         """The network of each seed; each seed draws a fraction of its own."""
         from bob_gauntlet.engine.training.examples import low_shot
 
         paper = self.recipe.fidelity == "paper"
-        drawn = [low_shot(dataset, self.fraction, seed, paper=paper) for seed in run.seeds]
-        return self.recipe.tuned(backbone, drawn, len(dataset.classes), run, canonical(self))
+        drawn = [low_shot(dataset, self.fraction, seed, paper=paper) for seed in context.seeds]
+        return self.recipe.tuned(backbone, drawn, len(dataset.classes), context, canonical(self))
 
     def details(self, classifiers: Sequence[Any], seeds: tuple[int, ...]) -> dict[str, Any]:
         """Fine-tuning's, and the fraction."""

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from bob_gauntlet.errors import MissingError
-from bob_gauntlet.protocols.heads import Classifier, HeadRecipe, judged
+from bob_gauntlet.protocols.heads import Classifier, HeadRecipe, classification_metrics
 from bob_gauntlet.protocols.linear_probe import LinearProbe
 from bob_gauntlet.protocols.recipe import Measured
 
 if TYPE_CHECKING:
     from bob_gauntlet.backbones.backbone import Backbone
     from bob_gauntlet.datasets.dataset import Dataset, Split
-    from bob_gauntlet.runtime.context import Run
+    from bob_gauntlet.runtime.context import RunContext
 
 
 @dataclass(frozen=True)
@@ -50,15 +50,15 @@ class OOD:
         """The head's."""
         return self.head.input_size
 
-    def evaluate(self, backbone: "Backbone", dataset: "Dataset", run: "Run") -> Iterator[Measured]:
+    def evaluate(self, backbone: "Backbone", dataset: "Dataset", context: "RunContext") -> Iterator[Measured]:
         """Top-1 on the shifted images in %, and source top-1 minus it in points: means over the seeds."""
         if dataset.multi_label:
             raise MissingError(f"{dataset.name} has several labels an image; top-1 under a shift needs one")
-        found = self.head.classifiers(backbone, dataset, run)
-        details = self.head.details(found, run.seeds)
-        source = _top1(found, dataset["source"], dataset.restricted, run, details)
+        found = self.head.classifiers(backbone, dataset, context)
+        details = self.head.details(found, context.seeds)
+        source = _top1(found, dataset["source"], dataset.restricted, context, details)
         details |= {"source_top1": source.value, "source_n": len(source.examples or ())}
-        shifted = _top1(found, dataset["test"], dataset.restricted, run, details)
+        shifted = _top1(found, dataset["test"], dataset.restricted, context, details)
         yield shifted
         yield _drop(source, shifted, details)
 
@@ -67,11 +67,11 @@ def _top1(
     classifiers: "Sequence[Classifier]",
     split: "Split",
     restricted: tuple[int, ...] | None,
-    run: "Run",
+    context: "RunContext",
     details: Mapping[str, Any],
 ) -> Measured:
     """Top-1 on one split; `restricted` seeks the class of images of those classes among those classes alone."""
-    scores = [classifier.scores(split, run) for classifier in classifiers]
+    scores = [classifier.scores(split, context) for classifier in classifiers]
     targets, ids, clusters = split.targets, split.ids, split.clusters
     if restricted is not None:
         kept = np.flatnonzero(np.isin(targets, restricted))
@@ -79,7 +79,7 @@ def _top1(
         targets = np.searchsorted(restricted, targets[kept])
         ids, clusters = (tuple(names[i] for i in kept) for names in (ids, clusters))
         details = {**details, "classes": len(restricted)}
-    return next(judged(scores, targets, ids, clusters, details))
+    return next(classification_metrics(scores, targets, ids, clusters, details))
 
 
 def _drop(source: Measured, shifted: Measured, details: Mapping[str, Any]) -> Measured:

@@ -15,7 +15,7 @@ import numpy as np
 if TYPE_CHECKING:
     from bob_gauntlet.backbones.backbone import Backbone
     from bob_gauntlet.datasets.dataset import Dataset
-    from bob_gauntlet.runtime.context import Run
+    from bob_gauntlet.runtime.context import RunContext
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Recipe(Protocol):
 
     version: ClassVar[int]
     mini: ClassVar[Mapping[str, Any]]
-    # whether `run.seeds` changes what is measured; where not, every score has seeds (0,)
+    # whether `context.seeds` changes what is measured; where not, every score has seeds (0,)
     seeded: ClassVar[bool]
     __dataclass_fields__: ClassVar[dict[str, Field]]
 
@@ -52,8 +52,8 @@ class Recipe(Protocol):
     def input_size(self) -> int | None:
         """Side of the square input in pixels; None is the backbone's own."""
 
-    def evaluate(self, backbone: "Backbone", dataset: "Dataset", run: "Run") -> Iterator[Measured]:
-        """Measure; every artefact goes through `run.artifacts`."""
+    def evaluate(self, backbone: "Backbone", dataset: "Dataset", context: "RunContext") -> Iterator[Measured]:
+        """Measure; every artefact goes through `context.artifacts`."""
 
 
 R = TypeVar("R", bound=Any)

@@ -12,7 +12,7 @@ from bob_gauntlet.protocols.recipe import Measured
 if TYPE_CHECKING:
     from bob_gauntlet.backbones.backbone import Backbone
     from bob_gauntlet.datasets.dataset import Dataset
-    from bob_gauntlet.runtime.context import Run
+    from bob_gauntlet.runtime.context import RunContext
 
 
 @dataclass(frozen=True)
@@ -35,24 +35,24 @@ class Retrieval:
     average_precision: Literal["trapezoid", "step"] = "trapezoid"
     fidelity: Literal["sound", "paper"] = "sound"
 
-    def evaluate(self, backbone: "Backbone", dataset: "Dataset", run: "Run") -> Iterator[Measured]:
+    def evaluate(self, backbone: "Backbone", dataset: "Dataset", context: "RunContext") -> Iterator[Measured]:
         """mAP in %; MRR and Recall@1, 5, 10 as fractions."""
         from bob_gauntlet.engine.frozen.features import features
         from bob_gauntlet.engine.frozen.neighbours import normalised
         from bob_gauntlet.metrics import retrieval as metrics
 
         queries, gallery = dataset["query"], dataset["gallery"]
-        transform = backbone.ticket.input_transform(self.input_size)
-        q, g = (normalised(features(backbone, split, transform, run)).numpy() for split in (queries, gallery))
+        transform = backbone.identity.input_transform(self.input_size)
+        q, g = (normalised(features(backbone, split, transform, context)).numpy() for split in (queries, gallery))
         relevance = dataset.relevance or metrics.relevance_of(queries.targets, gallery.targets)
         kept = np.array([index for index, (positives, _) in enumerate(relevance) if len(positives)])
         if not len(kept):
             raise BobError(f"{dataset.name}: no query has a relevant gallery image; raise --bob-limit")
 
         def ranked(*, skip_junk: bool = True) -> list[np.ndarray]:
-            with run.progress.step(f"{backbone.name}: rank {dataset.name}", total=len(q)) as advance:
+            with context.progress.step(f"{backbone.name}: rank {dataset.name}", total=len(q)) as advance:
                 return metrics.ranks_of_relevant(
-                    q, g, relevance, skip_junk=skip_junk, device=run.device, advance=advance
+                    q, g, relevance, skip_junk=skip_junk, device=context.device, advance=advance
                 )
 
         ranks = ranked()

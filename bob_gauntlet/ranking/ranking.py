@@ -9,7 +9,7 @@ import numpy as np
 from bob_gauntlet.pools.errata import Note
 from bob_gauntlet.pools.folder import Examples, read_examples
 from bob_gauntlet.pools.pool import MeasureKey, Pool
-from bob_gauntlet.ranking.score_table import MIN_COVERAGE, Entrant, Indicative, Standing
+from bob_gauntlet.ranking.score_table import MIN_COVERAGE, Indicative, ScoredBackbone, ScoreTable
 from bob_gauntlet.ranking.stability import stability_note
 from bob_gauntlet.runtime.artifacts import Artifacts
 from bob_gauntlet.scores.score import Score
@@ -89,45 +89,45 @@ def rank(
     Backbones with a coverage below `min_coverage` come last, without rank. `artifacts` holds the per-example values of
     the own backbones.
     """
-    standing = Standing.of(pool, own, task=task, members=members, only_measured=only_measured, highlight=highlight)
-    return Order(standing, artifacts, min_coverage).ranked_table()
+    score_table = ScoreTable.of(pool, own, task=task, members=members, only_measured=only_measured, highlight=highlight)
+    return Order(score_table, artifacts, min_coverage).ranked_table()
 
 
 class Order:
     """The entrants of a standing by their mean z in its first column, and how sure that is."""
 
-    def __init__(self, standing: Standing, artifacts: Artifacts | None, min_coverage: float = 0.0) -> None:
-        self.standing, self.artifacts = standing, artifacts
-        self.column = next(iter(standing.columns), "")
-        self.ranking = standing.columns.get(self.column, [])
-        self.z = standing.z[:, self.ranking]
-        nothing = np.zeros(len(standing.entrants))
-        self.coverage = standing.coverage(self.column) if self.ranking else nothing
+    def __init__(self, score_table: ScoreTable, artifacts: Artifacts | None, min_coverage: float = 0.0) -> None:
+        self.score_table, self.artifacts = score_table, artifacts
+        self.column = next(iter(score_table.columns), "")
+        self.ranking = score_table.columns.get(self.column, [])
+        self.z = score_table.z[:, self.ranking]
+        nothing = np.zeros(len(score_table.backbones))
+        self.coverage = score_table.coverage(self.column) if self.ranking else nothing
         self.overall = zscores.mean_z(self.z)
         # who is ranked: covered enough, and with a value
         self.ranked = (self.coverage >= min_coverage) & np.isfinite(self.overall)
 
     def ranked_table(self) -> Ranking:
         """The rows with what they rest on."""
-        standing, pool = self.standing, self.standing.pool
-        shown = {setting for setting, _ in standing.measures}
+        score_table, pool = self.score_table, self.score_table.pool
+        shown = {setting for setting, _ in score_table.measures}
         return Ranking(
             pool=pool.name,
             pool_hash=pool.hash,
             scale=pool.scale,
-            columns=tuple(standing.columns),
+            columns=tuple(score_table.columns),
             rows=self.rows(),
-            measures=standing.measures,
-            notes=(*standing.notes, *self.notes()),
+            measures=score_table.measures,
+            notes=(*score_table.notes, *self.notes()),
             errata=tuple(note for note in pool.errata if shown & note.settings),
-            indicative=standing.indicative,
+            indicative=score_table.indicative,
             by_examples=self.spread,
             by_settings=bool(np.isfinite(self.settings_intervals).any()),
         )
 
     def rows(self) -> tuple[Row, ...]:
         """Best first; those that are not ranked last."""
-        if not self.standing.entrants:
+        if not self.score_table.backbones:
             return ()
         overall = np.where(self.ranked, self.overall, np.nan)
         places = zscores.ranks(overall)
@@ -139,7 +139,7 @@ class Order:
             "mean_rank": -zscores.mean_z(-zscores.ranks(self.z, axis=0)),
             "win_rate": zscores.win_rate(self.z),
         }
-        columns = {name: self.standing.mean_z(name) for name in self.standing.columns}
+        columns = {name: self.score_table.mean_z(name) for name in self.score_table.columns}
         rows = [
             Row(
                 backbone=e.name,
@@ -157,7 +157,7 @@ class Order:
                 own=e.own,
                 member=e.member,
             )
-            for i, e in enumerate(self.standing.entrants)
+            for i, e in enumerate(self.score_table.backbones)
         ]
         return tuple(sorted(rows, key=lambda r: (r.rank or np.inf, not r.apart, -(r.z.get(self.column) or 0), r.title)))
 
@@ -165,10 +165,10 @@ class Order:
         """What the two uncertainties and the pool leave open; nothing where nothing is ranked."""
         if not self.ranking or not self.ranked.any():
             return []
-        return [*self._uncertainty_notes(), *stability_note(self.standing, self.column, self.ranked)]
+        return [*self._uncertainty_notes(), *stability_note(self.score_table, self.column, self.ranked)]
 
     def _uncertainty_notes(self) -> list[str]:
-        sources = len({self.standing.sources[i] for i in self.ranking})
+        sources = len({self.score_table.sources[i] for i in self.ranking})
         found = []
         if not self.spread:
             found.append("test examples: no interval, since these scores come without per-example values")
@@ -182,7 +182,7 @@ class Order:
     @cached_property
     def weights(self) -> ClusterWeights:
         """Draws of datasets."""
-        sources = [self.standing.sources[i] for i in self.ranking]
+        sources = [self.score_table.sources[i] for i in self.ranking]
         return ClusterWeights(sources, np.random.default_rng(SEED))
 
     @cached_property
@@ -194,9 +194,9 @@ class Order:
     def draws(self) -> np.ndarray:
         """(draws, B) of mean z over draws of test examples."""
         rng = np.random.default_rng(SEED)
-        total = np.zeros((resampling.DRAWS, len(self.standing.entrants)))
+        total = np.zeros((resampling.DRAWS, len(self.score_table.backbones)))
         for index in self.ranking:
-            drawn = self.standing.z_of(index, self._measure_draws(index, rng))
+            drawn = self.score_table.z_of(index, self._measure_draws(index, rng))
             total += np.nan_to_num(drawn)
         count = np.isfinite(self.z).sum(axis=1)
         return np.where(count > 0, total / np.maximum(count, 1), np.nan)
@@ -220,25 +220,25 @@ class Order:
 
     def _measure_draws(self, index: int, rng: np.random.Generator) -> np.ndarray:
         """(draws, B) of one measure: the same examples for all that have them, else from standard errors."""
-        measure, entrants = self.standing.measures[index], self.standing.entrants
-        stderr = [e.scores[measure].provenance.get("stderr", np.nan) if measure in e.scores else 0 for e in entrants]
-        draws = resampling.normal_draws(self.standing.values[:, index], np.asarray(stderr, np.float64), rng)
-        stored = read_examples(self.standing.pool.folder, *measure)
+        measure, backbones = self.score_table.measures[index], self.score_table.backbones
+        stderr = [e.scores[measure].provenance.get("stderr", np.nan) if measure in e.scores else 0 for e in backbones]
+        draws = resampling.normal_draws(self.score_table.values[:, index], np.asarray(stderr, np.float64), rng)
+        stored = read_examples(self.score_table.pool.folder, *measure)
         if stored is None:
             return draws
-        aligned = {i: v for i, e in enumerate(entrants) if (v := self._examples(e, measure, stored)) is not None}
+        aligned = {i: v for i, e in enumerate(backbones) if (v := self._examples(e, measure, stored)) is not None}
         if aligned:
             draws = np.array(draws)
             draws[:, list(aligned)] = resampling.cluster_draws(np.stack(list(aligned.values())), stored.clusters, rng)
         return draws
 
-    def _examples(self, entrant: Entrant, measure: MeasureKey, stored: Examples) -> np.ndarray | None:
+    def _examples(self, backbone: ScoredBackbone, measure: MeasureKey, stored: Examples) -> np.ndarray | None:
         """Per-example values in the order of the pool's, None where they are not the same examples."""
-        if measure not in entrant.scores:
+        if measure not in backbone.scores:
             return None
-        where = entrant.scores[measure].provenance.get("examples")
+        where = backbone.scores[measure].provenance.get("examples")
         if where is None:
-            return stored.values.get(entrant.member)
+            return stored.values.get(backbone.member)
         arrays = self.artifacts.peek(where["kind"], where["key"]) if self.artifacts else None
         if arrays is None or tuple(arrays["ids"].tobytes().decode().split("\n")) != stored.ids:
             return None

@@ -1,6 +1,6 @@
 """Backbones by measures: the table of values and z-scores that rankings, analyses and reports are made from.
 
-`Standing.of` puts the members of a pool and the user's own backbones into one table, and leaves out what may not be
+`ScoreTable.of` puts the members of a pool and the user's own backbones into one table, and leaves out what may not be
 compared, with the reason.
 """
 
@@ -28,7 +28,7 @@ MIN_COVERAGE = 1 / 3
 
 
 @dataclass(frozen=True)
-class Entrant:
+class ScoredBackbone:
     """One backbone in a table: a member of the pool, one of the user's own, or both."""
 
     name: str
@@ -55,11 +55,11 @@ class Indicative:
 
 
 @dataclass(frozen=True)
-class Standing:
+class ScoreTable:
     """Entrants (B) by measures (M)."""
 
     pool: Pool
-    entrants: tuple[Entrant, ...]
+    backbones: tuple[ScoredBackbone, ...]
     measures: tuple[MeasureKey, ...]
     notes: tuple[str, ...] = ()
     indicative: tuple[Indicative, ...] = ()
@@ -87,20 +87,20 @@ class Standing:
         notes: list[str] = []
         indicative: list[Indicative] = []
         mine = {name: _comparable(name, scores, pool, notes, indicative) for name, scores in (own or {}).items()}
-        entrants = _entrants(pool, mine, own or {}, members=members, highlight=highlight)
+        backbones = _entrants(pool, mine, own or {}, members=members, highlight=highlight)
         wanted = [m for m in ranked_measures(pool.scale, task) if m in pool.references]
         if only_measured and mine:
             wanted = [m for m in wanted if any(m in scores for scores in mine.values())]
         for setting, metric in wanted:
             if reason := pool.references[setting, metric].reason:
                 notes.append(f"{setting} {metric} has no z-score: {reason}")
-        return cls(pool, tuple(entrants), tuple(wanted), tuple(dict.fromkeys(notes)), tuple(indicative), task)
+        return cls(pool, tuple(backbones), tuple(wanted), tuple(dict.fromkeys(notes)), tuple(indicative), task)
 
     @cached_property
     def values(self) -> np.ndarray:
         """(B, M), NaN where nothing was measured."""
-        rows = [[e.scores[m].value if m in e.scores else np.nan for m in self.measures] for e in self.entrants]
-        return np.array(rows, np.float64).reshape(len(self.entrants), len(self.measures))
+        rows = [[e.scores[m].value if m in e.scores else np.nan for m in self.measures] for e in self.backbones]
+        return np.array(rows, np.float64).reshape(len(self.backbones), len(self.measures))
 
     @cached_property
     def z(self) -> np.ndarray:
@@ -191,7 +191,7 @@ def _entrants(
     *,
     members: bool,
     highlight: Sequence[str],
-) -> list[Entrant]:
+) -> list[ScoredBackbone]:
     fingerprints = {
         score.backbone_fingerprint: name
         for name, scores in pool.scores.items()
@@ -200,7 +200,7 @@ def _entrants(
     }
     twins = {name: fingerprints.get(own[name][0].backbone_fingerprint, "") if own[name] else "" for name in mine}
     found = [
-        Entrant(name, scores, True, twins[name], _own_row(name, own[name], pool.backbones.get(twins[name])))
+        ScoredBackbone(name, scores, True, twins[name], _own_row(name, own[name], pool.backbones.get(twins[name])))
         for name, scores in mine.items()
     ]
     for name in pool.members if members else [*pool.candidates, *(n for n in highlight if n not in pool.candidates)]:
@@ -209,7 +209,7 @@ def _entrants(
             current = {m: s for m, s in scores.items() if s.protocol_hash == pool.protocol_hashes.get(m)}
             shown = f"{name} (pool)" if name in mine else name
             about = _row_of(shown, pool.backbones.get(name), label=name not in mine)
-            found.append(Entrant(shown, current, name in highlight, name, about))
+            found.append(ScoredBackbone(shown, current, name in highlight, name, about))
     return found
 
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from bob_gauntlet.ranking.score_table import Standing
+from bob_gauntlet.ranking.score_table import ScoreTable
 from bob_gauntlet.scores.score import METRICS
 from bob_gauntlet.stats import zscores
 
@@ -47,27 +47,27 @@ def held_share(orders: np.ndarray, overall: np.ndarray, left_out: Sequence[int |
     return held / len(orders)
 
 
-def stability_note(standing: Standing, column: str, ranked: np.ndarray) -> list[str]:
+def stability_note(score_table: ScoreTable, column: str, ranked: np.ndarray) -> list[str]:
     """One line on how often the top three hold; nothing where there are no four backbones to choose from."""
-    chosen = standing.columns[column]
-    overall = np.where(ranked, standing.mean_z(column), np.nan)
-    pool = standing.pool
+    chosen = score_table.columns[column]
+    overall = np.where(ranked, score_table.mean_z(column), np.nan)
+    pool = score_table.pool
     if ranked.sum() <= TOP or len(pool.members) <= zscores.FEWEST:
         return []
-    measures = [standing.measures[i] for i in chosen]
-    missing = [n for n in pool.members if n not in {e.member for e in standing.entrants}]
+    measures = [score_table.measures[i] for i in chosen]
+    missing = [n for n in pool.members if n not in {e.member for e in score_table.backbones}]
     others = [[_value(pool.scores.get(n, {}).get(m)) for m in measures] for n in missing]
-    values = np.concatenate([standing.values[:, chosen], np.array(others).reshape(len(missing), len(chosen))])
-    rows = [i for i, e in enumerate(standing.entrants) if e.member] + list(range(len(ranked), len(values)))
+    values = np.concatenate([score_table.values[:, chosen], np.array(others).reshape(len(missing), len(chosen))])
+    rows = [i for i, e in enumerate(score_table.backbones) if e.member] + list(range(len(ranked), len(values)))
     signs = np.array([METRICS[metric].sign for _, metric in measures], np.float64)
     orders = without_each_member(values, signs, np.array(rows))[:, : len(ranked)]
     gone = [i if i < len(ranked) else None for i in rows]
     share = held_share(np.where(ranked, orders, np.nan), overall, gone)
     text = f"the top {TOP} hold in {share:.0%} of the {len(rows)} pools that leave one member out"
-    tasks = sorted({standing.tasks[i] for i in chosen})
+    tasks = sorted({score_table.tasks[i] for i in chosen})
     if len(tasks) > 1:
-        without = [[i for i in chosen if standing.tasks[i] != task] for task in tasks]
-        left = np.stack([np.where(ranked, zscores.mean_z(standing.z[:, kept]), np.nan) for kept in without])
+        without = [[i for i in chosen if score_table.tasks[i] != task] for task in tasks]
+        left = np.stack([np.where(ranked, zscores.mean_z(score_table.z[:, kept]), np.nan) for kept in without])
         text += f", and in {held_share(left, overall, [None] * len(tasks)):.0%} of the {len(tasks)} that leave one task"
     return [text + " out" * (len(tasks) > 1)]
 

@@ -30,19 +30,19 @@ def versus(order: Order, name: str) -> list[Versus]:
     Over datasets by flipping the signs of whole datasets' differences, over examples by the paired bootstrap; both
     two-sided.
     """
-    standing = order.standing
-    [mine] = [i for i, e in enumerate(standing.entrants) if e.name == name]
+    score_table = order.score_table
+    [mine] = [i for i, e in enumerate(score_table.backbones) if e.name == name]
     others = [i for i in np.argsort(-np.nan_to_num(order.overall, nan=-np.inf)) if i != mine]
     gaps = {i: order.z[mine] - order.z[i] for i in others}
     met = [i for i in others if np.isfinite(gaps[i]).any()]
-    sources = np.array([standing.sources[i] for i in order.ranking])
+    sources = np.array([score_table.sources[i] for i in order.ranking])
     rng = np.random.default_rng(SEED)
     by_datasets = pairwise.holm(np.array([pairwise.sign_flip_p(gaps[i], list(sources), rng) for i in met]))
     drawn = [pairwise.draws_p(order.draws[:, mine] - order.draws[:, i]) if order.spread else np.nan for i in met]
     by_examples = pairwise.holm(np.array(drawn))
     return [
         Versus(
-            other=standing.entrants[i].title,
+            other=score_table.backbones[i].title,
             measures=int(np.isfinite(gaps[i]).sum()),
             datasets=len(set(sources[np.isfinite(gaps[i])])),
             gap=float(np.nanmean(gaps[i])),

@@ -10,7 +10,7 @@ from typing import Any
 from bob_gauntlet.pools.pool import Pool
 from bob_gauntlet.ranking.changes import Change, changes
 from bob_gauntlet.ranking.ranking import Order, Ranking
-from bob_gauntlet.ranking.score_table import MIN_COVERAGE, Standing
+from bob_gauntlet.ranking.score_table import MIN_COVERAGE, ScoreTable
 from bob_gauntlet.ranking.versus import Versus, versus
 from bob_gauntlet.runtime.artifacts import Artifacts
 from bob_gauntlet.scores.score import Score
@@ -33,7 +33,7 @@ class Report:
     # candidates and own backbones in order; None where there is no pool
     ranking: Ranking | None
     # every member of the pool and the own backbones, by measures: for the figures and the heat map
-    standing: Standing | None
+    score_table: ScoreTable | None
     # the names of the backbones that the report is about, in the order given
     own: tuple[str, ...]
     # every score of theirs, ranked or not
@@ -67,18 +67,18 @@ def gather(
     """The content of a report on the backbones `own` (measured) and `highlight` (members of the pool)."""
     names = (*own, *highlight)
     scores = [score for found in own.values() for score in found]
-    ranking = standing = None
+    ranking = score_table = None
     against: dict[str, list[Versus]] = {}
     if pool is not None:
         scores += [score for name in highlight for score in pool.scores.get(name, {}).values()]
-        standing = Standing.of(pool, own, members=True, only_measured=only_measured, highlight=highlight)
-        narrow = Standing.of(pool, own, only_measured=only_measured, highlight=highlight)
+        score_table = ScoreTable.of(pool, own, members=True, only_measured=only_measured, highlight=highlight)
+        narrow = ScoreTable.of(pool, own, only_measured=only_measured, highlight=highlight)
         order = Order(narrow, artifacts, min_coverage)
         ranking = order.ranked_table()
         against = {name: versus(order, name) for name in names if order.ranking}
     return Report(
         ranking=ranking,
-        standing=standing,
+        score_table=score_table,
         own=names,
         scores=tuple(scores),
         versus=against,

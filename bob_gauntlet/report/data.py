@@ -42,12 +42,14 @@ def as_csv(report: Report) -> str:
     writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
     writer.writeheader()
     ranked = set()
-    if report.standing is not None:
-        for entrant, z in zip(report.standing.entrants, report.standing.z, strict=True):
-            for measure, value in zip(report.standing.measures, z, strict=True):
-                if measure in entrant.scores:
-                    ranked.add((entrant.name, measure))
-                    writer.writerow(_cells(entrant.scores[measure], entrant.name, entrant.title, entrant.own, value))
+    if report.score_table is not None:
+        for backbone, z in zip(report.score_table.backbones, report.score_table.z, strict=True):
+            for measure, value in zip(report.score_table.measures, z, strict=True):
+                if measure in backbone.scores:
+                    ranked.add((backbone.name, measure))
+                    writer.writerow(
+                        _cells(backbone.scores[measure], backbone.name, backbone.title, backbone.own, value)
+                    )
     for score in report.scores:
         if (score.backbone, score.measure) not in ranked:
             writer.writerow(_cells(score, score.backbone, score.backbone, True, np.nan))

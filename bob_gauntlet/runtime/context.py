@@ -7,7 +7,7 @@ from bob_gauntlet.runtime.progress import Progress
 
 
 @dataclass(frozen=True)
-class Run:
+class RunContext:
     """One evaluation's surroundings, the same for every protocol."""
 
     artifacts: Artifacts

@@ -8,36 +8,36 @@ import pytest
 from bob_gauntlet.analysis.result import Table
 from bob_gauntlet.pools.folder import BackboneRow, write_folder
 from bob_gauntlet.pools.pool import MeasureKey, freeze_pool, load_pool
-from bob_gauntlet.ranking.score_table import Standing
+from bob_gauntlet.ranking.score_table import ScoreTable
 from bob_gauntlet.scores.score import Score
 from bob_gauntlet.scores.settings import find
 
-Made = Callable[..., Standing]
+Made = Callable[..., ScoreTable]
 
 
 @pytest.fixture(scope="session")
-def paper() -> Standing:
+def paper() -> ScoreTable:
     """Every member of the paper's pool, certain errata applied."""
-    return Standing.of(load_pool("paper", Path("nowhere")), members=True)
+    return ScoreTable.of(load_pool("paper", Path("nowhere")), members=True)
 
 
 @pytest.fixture(scope="session")
-def mini() -> Standing:
+def mini() -> ScoreTable:
     """Every member of the pool mini."""
-    return Standing.of(load_pool("mini", Path("nowhere")), members=True)
+    return ScoreTable.of(load_pool("mini", Path("nowhere")), members=True)
 
 
 @pytest.fixture
 def made(tmp_path: Path) -> Made:
     """A standing of backbone -> measure -> value, with lines of backbones.csv for those that need more than a name."""
 
-    def make(values: Mapping[str, Mapping[MeasureKey, float]], *rows: BackboneRow, name: str = "made") -> Standing:
+    def make(values: Mapping[str, Mapping[MeasureKey, float]], *rows: BackboneRow, name: str = "made") -> ScoreTable:
         known = {row.name: row for row in rows}
         lines = [known.get(n, BackboneRow(n, "candidate", n)) for n in values]
         scores = [score(n, m, v) for n, found in values.items() for m, v in found.items()]
         write_folder(tmp_path / name, scores, lines)
         freeze_pool(tmp_path / name / "pool.json")
-        return Standing.of(load_pool(str(tmp_path / name), tmp_path), members=True)
+        return ScoreTable.of(load_pool(str(tmp_path / name), tmp_path), members=True)
 
     return make
 

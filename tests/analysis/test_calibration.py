@@ -7,13 +7,13 @@ from scipy.stats import spearmanr
 from bob_gauntlet.analysis.calibration import METRICS, PAPER
 from bob_gauntlet.analysis.registry import analyse
 from bob_gauntlet.pools.folder import BackboneRow
-from bob_gauntlet.ranking.score_table import Standing
+from bob_gauntlet.ranking.score_table import ScoreTable
 from tests.analysis.conftest import Made, column
 
 MEASURES = tuple((PAPER, metric) for metric in METRICS)
 
 
-def test_the_two_pearson_coefficients_are_exact(paper: Standing) -> None:
+def test_the_two_pearson_coefficients_are_exact(paper: ScoreTable) -> None:
     """Section 5: r = -0.8278 and r = -0.4876, "p-values under 0.05"."""
     found = analyse("calibration", paper)
     assert [(p.paper, p.why) for p in found.published] == [
@@ -31,7 +31,7 @@ def test_the_two_pearson_coefficients_are_exact(paper: Standing) -> None:
     )
 
 
-def test_rows_are_those_of_table_10(paper: Standing) -> None:
+def test_rows_are_those_of_table_10(paper: ScoreTable) -> None:
     """Best calibrated first; Spearman is scipy's."""
     first, table = analyse("calibration", paper).tables[:2]
     records = {r["backbone"]: r for r in table.records()}
@@ -43,7 +43,7 @@ def test_rows_are_those_of_table_10(paper: Standing) -> None:
     assert column(first, "p of rho")["accuracy and ECE"] == pytest.approx(spearmanr(values[:, 0], values[:, 2]).pvalue)
 
 
-def test_self_supervised_backbones_are_worse_calibrated(paper: Standing) -> None:
+def test_self_supervised_backbones_are_worse_calibrated(paper: ScoreTable) -> None:
     """ "Self-supervised pretraining typically leads to inferior calibration" (section 5): the mean, and each pair."""
     means, pairs = analyse("calibration", paper).tables[2:]
     ece = column(means, "ECE")
@@ -77,7 +77,7 @@ def test_a_pool_without_calibration_says_so(made: Made) -> None:
     assert all(" ".join(measure) in found.notes[0] for measure in MEASURES)
 
 
-def test_a_pool_of_another_setting_is_analysed_over_that(mini: Standing) -> None:
+def test_a_pool_of_another_setting_is_analysed_over_that(mini: ScoreTable) -> None:
     """Mini's fine-tuned network, and a note says so."""
     found = analyse("calibration", mini)
     assert found.notes == ("over calibration-finetune@photos, which is not the paper's",)

@@ -17,7 +17,7 @@ from bob_gauntlet.analysis.registry import analyse
 from bob_gauntlet.analysis.result import Options, Table, ticks_fit
 from bob_gauntlet.errors import UsageError
 from bob_gauntlet.pools.pool import load_pool
-from bob_gauntlet.ranking.score_table import Standing
+from bob_gauntlet.ranking.score_table import ScoreTable
 from tests.analysis.conftest import Made, column
 
 PHOTOS, RET = ("linear-probe@photos", "top1"), ("retrieval@photos-instances", "map")
@@ -29,7 +29,7 @@ def rho(tables: tuple[Table, ...], name: str = "rho") -> dict[str, object]:
     return column(tables[-1], name)
 
 
-def test_the_papers_coefficients_and_ours(paper: Standing) -> None:
+def test_the_papers_coefficients_and_ours(paper: ScoreTable) -> None:
     """.49, .8 and "typically > 0.8" of section 5; ours of the errata-applied tables, and each difference says why."""
     found = analyse("correlation", paper)
     lines = {p.what: p for p in found.published}
@@ -50,26 +50,26 @@ EARLIER = {"Cls / Ret": 0.45, "Det / Seg": 1.00, "Cls / OOD-Cls": 0.91, "Det / O
 
 def test_as_printed_an_independent_script_is_met() -> None:
     """The same five coefficients, to two digits."""
-    printed = Standing.of(load_pool("paper", Path("nowhere"), "printed"), members=True)
+    printed = ScoreTable.of(load_pool("paper", Path("nowhere"), "printed"), members=True)
     found = analyse("correlation", printed, Options(errata="printed"))
     ours = rho(found.tables)
     assert {pair: round(float(str(ours[pair])), 2) for pair in EARLIER} == EARLIER
     assert found.published == ()
 
 
-def test_members_are_those_with_both_tasks_and_no_random_ones(paper: Standing) -> None:
+def test_members_are_those_with_both_tasks_and_no_random_ones(paper: ScoreTable) -> None:
     """MiDaS is in: it is no candidate, and the paper takes it out by name."""
     found = analyse("correlation", paper)
     z = {t: paper.mean_z(t) for t in ("Cls", "Ret")}
-    keep = [np.isfinite(z["Cls"][i] + z["Ret"][i]) and "random:" not in e.name for i, e in enumerate(paper.entrants)]
+    keep = [np.isfinite(z["Cls"][i] + z["Ret"][i]) and "random:" not in e.name for i, e in enumerate(paper.backbones)]
     expected = spearmanr(z["Cls"][keep], z["Ret"][keep])
     assert rho(found.tables)["Cls / Ret"] == pytest.approx(expected.statistic)
     assert rho(found.tables, "p")["Cls / Ret"] == pytest.approx(expected.pvalue)
     assert rho(found.tables, "n")["Cls / Ret"] == sum(keep) == 19
-    assert any("midas" in e.name for e, k in zip(paper.entrants, keep, strict=True) if k)
+    assert any("midas" in e.name for e, k in zip(paper.backbones, keep, strict=True) if k)
 
 
-def test_the_matrix_is_symmetric_with_ones(paper: Standing) -> None:
+def test_the_matrix_is_symmetric_with_ones(paper: ScoreTable) -> None:
     """And holds what the pairs hold."""
     square, less, pairs = analyse("correlation", paper).tables
     values = np.array([row[1:] for row in square.rows], np.float64)
@@ -80,61 +80,61 @@ def test_the_matrix_is_symmetric_with_ones(paper: Standing) -> None:
 
 
 @cache
-def once() -> Standing:
+def once() -> ScoreTable:
     """The pool mini, read once for all draws."""
-    return Standing.of(load_pool("mini", Path("nowhere")), members=True)
+    return ScoreTable.of(load_pool("mini", Path("nowhere")), members=True)
 
 
 @given(st.permutations(range(6)), st.permutations(range(6)))
 def test_a_monotone_change_of_a_measure_changes_no_rho(a: list[int], b: list[int]) -> None:
     """One measure a task: x -> exp(x) leaves every coefficient."""
-    standing = once()
+    score_table = once()
     changed = [
-        _of_values(standing, {PHOTOS: f(np.array(a, float)), RET: f(np.array(b, float))}) for f in (np.array, np.exp)
+        _of_values(score_table, {PHOTOS: f(np.array(a, float)), RET: f(np.array(b, float))}) for f in (np.array, np.exp)
     ]
     first, second = (matrix(s, ["Cls", "Ret"])["Cls", "Ret"] for s in changed)
     assert (first.r, first.p, first.n) == pytest.approx((second.r, second.p, second.n))
 
 
-def _of_values(standing: Standing, values: Mapping[tuple[str, str], np.ndarray]) -> Standing:
+def _of_values(score_table: ScoreTable, values: Mapping[tuple[str, str], np.ndarray]) -> ScoreTable:
     """Six entrants with these values, over these measures only."""
     scores = [
-        {m: replace(standing.entrants[0].scores[m], value=float(v[i])) for m, v in values.items()} for i in range(6)
+        {m: replace(score_table.backbones[0].scores[m], value=float(v[i])) for m, v in values.items()} for i in range(6)
     ]
-    entrants = tuple(replace(e, scores=s) for e, s in zip(standing.entrants[:6], scores, strict=True))
-    return replace(standing, entrants=entrants, measures=tuple(values))
+    backbones = tuple(replace(e, scores=s) for e, s in zip(score_table.backbones[:6], scores, strict=True))
+    return replace(score_table, backbones=backbones, measures=tuple(values))
 
 
-def test_leaving_out_by_name_and_by_method(paper: Standing) -> None:
+def test_leaving_out_by_name_and_by_method(paper: ScoreTable) -> None:
     """In any case of letters; MAE is two rows, MiDaS two."""
     members = pretrained(paper)
-    gone = {e.name for e in members.entrants} - {e.name for e in without(members, ("mae", "MiDaS")).entrants}
+    gone = {e.name for e in members.backbones} - {e.name for e in without(members, ("mae", "MiDaS")).backbones}
     assert {n.rsplit(".", 1)[1] for n in gone} == {"mae", "midas"}
     assert len(gone) == 4
     one = without(members, ("resnet50.dino",))
-    assert len(one.entrants) == len(members.entrants) - 1
+    assert len(one.backbones) == len(members.backbones) - 1
     with pytest.raises(UsageError, match=r"--without MEA: no backbone .* did you mean mae"):
         without(members, ("MEA",))
 
 
-def test_a_standing_of_candidates_alone_has_no_midas_to_leave_out(paper: Standing) -> None:
+def test_a_standing_of_candidates_alone_has_no_midas_to_leave_out(paper: ScoreTable) -> None:
     """Only MAE is."""
-    found = analyse("correlation", Standing.of(paper.pool))
+    found = analyse("correlation", ScoreTable.of(paper.pool))
     assert found.tables[1].title == "Spearman's rho of tasks, without MAE"
 
 
-def test_only_the_papers_pool_leaves_out_by_itself(mini: Standing, paper: Standing) -> None:
+def test_only_the_papers_pool_leaves_out_by_itself(mini: ScoreTable, paper: ScoreTable) -> None:
     """And what the user names goes before the paper's choice."""
     assert len(analyse("correlation", mini).tables) == 2
-    small = Standing.of(load_pool("paper-small", Path("nowhere")), members=True)
-    assert "swinv2_tiny_window16_256.midas" in {e.name for e in small.entrants}
+    small = ScoreTable.of(load_pool("paper-small", Path("nowhere")), members=True)
+    assert "swinv2_tiny_window16_256.midas" in {e.name for e in small.backbones}
     assert len(analyse("correlation", small).tables) == 2
     found = analyse("correlation", paper, Options(without=("resnet50.dino",)))
     assert found.tables[1].title == "Spearman's rho of tasks, without resnet50.dino"
     assert found.published == analyse("correlation", paper).published
 
 
-def test_figure_1_is_every_member_with_both_tasks(paper: Standing) -> None:
+def test_figure_1_is_every_member_with_both_tasks(paper: ScoreTable) -> None:
     """Its legend has Random Init; rho is there without them and with."""
     found = analyse("tasks", paper)
     first = found.tables[0]
@@ -146,16 +146,16 @@ def test_figure_1_is_every_member_with_both_tasks(paper: Standing) -> None:
     }
     assert column(first, "rho")["Cls, Det / pretrained"] == rho(analyse("correlation", paper).tables)["Cls / Det"]
     assert [len(t.rows) for t in found.tables[1:]] == [27, 18]
-    index = [e.title for e in paper.entrants].index("ViT-Base random")
+    index = [e.title for e in paper.backbones].index("ViT-Base random")
     assert column(found.tables[1], "Cls")["ViT-Base random"] == pytest.approx(paper.mean_z("Cls")[index])
 
 
-def test_the_axes_of_figure_1(paper: Standing) -> None:
+def test_the_axes_of_figure_1(paper: ScoreTable) -> None:
     """Ticks of the printed figure; the left one fits with the figures as printed, errata and all."""
     lines = {p.what: p for p in analyse("tasks", paper).published}
     assert [p.why == "" for p in lines.values()] == [False, True, False, True]
     assert lines["left, Cls"].paper == "axis ticks -2 to 1"
-    printed = Standing.of(load_pool("paper", Path("nowhere"), "printed"), members=True)
+    printed = ScoreTable.of(load_pool("paper", Path("nowhere"), "printed"), members=True)
     points = analyse("tasks", printed, Options(errata="printed")).tables[1]
     values = [float(str(x)) for x in column(points, "Cls").values()]
     assert f"values are {min(values):.2f} to {max(values):.2f}, which fit" in lines["left, Cls"].why

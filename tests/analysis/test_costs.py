@@ -16,14 +16,14 @@ from bob_gauntlet.analysis.registry import analyse
 from bob_gauntlet.analysis.result import Options
 from bob_gauntlet.pools.folder import BackboneRow
 from bob_gauntlet.pools.pool import load_pool
-from bob_gauntlet.ranking.score_table import ALL, MIN_COVERAGE, Standing
+from bob_gauntlet.ranking.score_table import ALL, MIN_COVERAGE, ScoreTable
 from bob_gauntlet.scores.score import Score
 from tests.analysis.conftest import Made, column
 
 PHOTOS, THROUGHPUT = ("linear-probe@photos", "top1"), ("efficiency@noise", "throughput")
 
 
-def test_scale_beside_the_paper(paper: Standing) -> None:
+def test_scale_beside_the_paper(paper: ScoreTable) -> None:
     """.58, .72 for ViTs and .35, .33 for CNNs in section 5; ours under four readings of "ViT"."""
     found = analyse("scale", paper)
     assert [(p.paper, p.ours) for p in found.published] == [
@@ -40,10 +40,10 @@ def test_scale_beside_the_paper(paper: Standing) -> None:
     }
 
 
-def test_scale_is_spearman_of_all_with_the_zoos_counts(paper: Standing) -> None:
+def test_scale_is_spearman_of_all_with_the_zoos_counts(paper: ScoreTable) -> None:
     """Worked again for CNNs with scipy."""
     ranked = candidates(paper)
-    rows = [(e, z) for e, z in zip(ranked.entrants, ranked.mean_z(ALL), strict=True)]
+    rows = [(e, z) for e, z in zip(ranked.backbones, ranked.mean_z(ALL), strict=True)]
     cnn = [(float(e.about.images), z) for e, z in rows if e.about.family in ("ResNet", "ConvNeXt") and np.isfinite(z)]
     found = analyse("scale", paper).tables[0]
     key = "CNN / pretraining images / any coverage"
@@ -51,7 +51,7 @@ def test_scale_is_spearman_of_all_with_the_zoos_counts(paper: Standing) -> None:
     assert column(found, "n")[key] == len(cnn) == 8
 
 
-def test_speed_of_the_paper_is_not_to_be_had(paper: Standing) -> None:
+def test_speed_of_the_paper_is_not_to_be_had(paper: ScoreTable) -> None:
     """rho = -0.41 of section 5 stands beside nothing; GFLOPs are called another quantity."""
     found = analyse("speed", paper)
     (line,) = found.published
@@ -64,11 +64,11 @@ def test_speed_of_the_paper_is_not_to_be_had(paper: Standing) -> None:
     assert found.notes[0].startswith("pool paper has no throughput")
 
 
-def test_speed_of_mini_is_of_measured_throughput(mini: Standing) -> None:
+def test_speed_of_mini_is_of_measured_throughput(mini: ScoreTable) -> None:
     """Spearman of All and images/s over its eleven candidates."""
     found = analyse("speed", mini)
     ranked = candidates(mini)
-    expected = spearmanr(overall(ranked), [e.scores[THROUGHPUT].value for e in ranked.entrants])
+    expected = spearmanr(overall(ranked), [e.scores[THROUGHPUT].value for e in ranked.backbones])
     assert column(found.tables[0], "rho")["throughput"] == pytest.approx(expected.statistic)
     assert set(column(found.tables[0], "n").values()) == {11}
     assert len(found.tables[0].rows) == 2
@@ -100,23 +100,23 @@ def test_own_throughput_of_the_papers_backbones_joins_their_z() -> None:
     """z of All is -.25, .41 and .20: fast is weak, rho = -1. Another device is left out and named."""
     pool = load_pool("paper", Path("nowhere"))
     own = speeds(["a", "a", "a"])
-    found = analyse("speed", Standing.of(pool, own, members=True), Options(own=own))
+    found = analyse("speed", ScoreTable.of(pool, own, members=True), Options(own=own))
     assert column(found.tables[0], "rho")["throughput"] == pytest.approx(-1)
     assert column(found.tables[0], "n")["throughput"] == 3
     assert found.notes == ()
-    assert found.published == analyse("speed", Standing.of(pool, members=True)).published
+    assert found.published == analyse("speed", ScoreTable.of(pool, members=True)).published
     own = speeds(["a", "a", "b"])
-    found = analyse("speed", Standing.of(pool, own, members=True), Options(own=own))
+    found = analyse("speed", ScoreTable.of(pool, own, members=True), Options(own=own))
     assert column(found.tables[0], "n")["throughput"] == 2
     assert any(note.startswith("throughput on a alone") for note in found.notes)
 
 
-def test_the_budget_of_the_paper(paper: Standing) -> None:
+def test_the_budget_of_the_paper(paper: ScoreTable) -> None:
     """Nobody prints latency; ConvNeXt-Base IN-21k is the best whatever it costs, as in Table 2's last row."""
     found = analyse("budget", paper)
     assert [t.title for t in found.tables] == ["Best for the parameters (M)", "Best for the GFLOPs of one image"]
     assert found.notes == ("latency of one image (ms): nobody in pool paper has it",)
-    titles = {e.title for e in candidates(paper).entrants}
+    titles = {e.title for e in candidates(paper).backbones}
     for table in found.tables:
         assert {row[0] for row in table.rows} <= titles
         everything = {k: v for k, v in column(table, "All").items() if v is not None}
@@ -124,7 +124,7 @@ def test_the_budget_of_the_paper(paper: Standing) -> None:
         assert list(everything.values()) == sorted(everything.values(), key=float)  # type: ignore[arg-type]
 
 
-def test_mini_has_a_front_for_every_cost(mini: Standing) -> None:
+def test_mini_has_a_front_for_every_cost(mini: ScoreTable) -> None:
     """Parameters, GFLOPs and latency; no column of Eff, which is the cost itself."""
     found = analyse("budget", mini)
     assert len(found.tables) == 3
@@ -133,25 +133,25 @@ def test_mini_has_a_front_for_every_cost(mini: Standing) -> None:
 
 
 @cache
-def once() -> Standing:
+def once() -> ScoreTable:
     """The pool mini, read once for all draws."""
-    return Standing.of(load_pool("mini", Path("nowhere")), members=True)
+    return ScoreTable.of(load_pool("mini", Path("nowhere")), members=True)
 
 
 @settings(max_examples=25)
 @given(st.lists(st.tuples(st.integers(1, 5), st.integers(-3, 3)), min_size=3, max_size=8))
 def test_the_front_is_what_nobody_beats(points: list[tuple[int, int]]) -> None:
     """Against the definition, over every pair."""
-    standing = once()
-    first = standing.entrants[0]
-    entrants = [
+    score_table = once()
+    first = score_table.backbones[0]
+    backbones = [
         replace(first, name=f"b{i}", own=True, about=BackboneRow(f"b{i}", "candidate", "", params=str(cost)),
                 scores={PHOTOS: replace(first.scores[PHOTOS], value=float(value))})
         for i, (cost, value) in enumerate(points)
     ]  # fmt: skip
-    drawn = replace(standing, entrants=tuple(entrants), measures=(PHOTOS,))
+    drawn = replace(score_table, backbones=tuple(backbones), measures=(PHOTOS,))
     assert (drawn.coverage(ALL) >= MIN_COVERAGE).all()
-    front = {p.entrant.name for p in figures.cost(drawn, "params", ALL) if p.front}
+    front = {p.backbone.name for p in figures.cost(drawn, "params", ALL) if p.front}
     expected = {
         f"b{i}" for i, (c, v) in enumerate(points) if not any(d <= c and w >= v and (d, w) != (c, v) for d, w in points)
     }

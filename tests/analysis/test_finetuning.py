@@ -5,13 +5,13 @@ import pytest
 
 from bob_gauntlet.analysis.registry import analyse
 from bob_gauntlet.pools.folder import BackboneRow
-from bob_gauntlet.ranking.score_table import Standing
+from bob_gauntlet.ranking.score_table import ScoreTable
 from tests.analysis.conftest import Made, column
 
 WHOLE, FROZEN = (("detection-finetune@coco-2017", "ap_box"), ("detection-frozen@coco-2017", "ap_box"))
 
 
-def test_the_axes_of_figure_2(paper: Standing) -> None:
+def test_the_axes_of_figure_2(paper: ScoreTable) -> None:
     """Printed ticks -2.5, 0, 2.5 twice, and 0, 1, 2; our ranges are those of PROTOCOLS 5.5."""
     found = analyse("fine-tuning", paper).published
     assert [(p.paper, p.ours, p.why) for p in found] == [
@@ -21,14 +21,14 @@ def test_the_axes_of_figure_2(paper: Standing) -> None:
     ]
 
 
-def test_transformers_gain_more(paper: Standing) -> None:
+def test_transformers_gain_more(paper: ScoreTable) -> None:
     """In every panel of Figure 2, as its caption says."""
     means = analyse("fine-tuning", paper).tables[0]
     assert all(float(str(gap)) > 0 for gap in column(means, "difference").values())
     assert set(means.records()[1]) >= {"n (transformers)", "n (CNNs)"}
 
 
-def test_panels_show_each_backbone_once_and_no_random_ones(paper: Standing) -> None:
+def test_panels_show_each_backbone_once_and_no_random_ones(paper: ScoreTable) -> None:
     """The difference is that of the two columns before it; means are over the kinds."""
     means, *panels = analyse("fine-tuning", paper).tables
     for found, mean in zip(panels, means.records(), strict=True):
@@ -65,7 +65,7 @@ def test_a_pool_without_pairs_says_so(made: Made) -> None:
     assert (found.tables, found.notes) == ((), ("pool made has no measure both fine-tuned and frozen",))
 
 
-def test_the_mini_pool_has_six_pairs(mini: Standing) -> None:
+def test_the_mini_pool_has_six_pairs(mini: ScoreTable) -> None:
     """The linear probe is frozen's twin of fine-tuning; detectors have both modes."""
     panels = [row[0] for row in analyse("fine-tuning", mini).tables[0].rows]
     assert panels == [

@@ -22,7 +22,7 @@ from bob_gauntlet.analysis.pairing import differences, pairs
 from bob_gauntlet.analysis.result import Options
 from bob_gauntlet.pools.folder import BackboneRow
 from bob_gauntlet.pools.pool import load_pool
-from bob_gauntlet.ranking.score_table import ALL, Entrant, Standing
+from bob_gauntlet.ranking.score_table import ALL, ScoredBackbone, ScoreTable
 from tests.analysis.conftest import Made, score
 
 PHOTOS, DIGITS = ("linear-probe@photos", "top1"), ("linear-probe@digits", "top1")
@@ -34,31 +34,31 @@ def row(name: str, **other: str) -> BackboneRow:
     return BackboneRow(name, **({"role": "candidate", "specs": name} | other))  # type: ignore[arg-type]
 
 
-def test_candidates_and_pretrained_of_the_paper(paper: Standing) -> None:
+def test_candidates_and_pretrained_of_the_paper(paper: ScoreTable) -> None:
     """No random initialisation in either; MiDaS and Large give mean and std only."""
-    assert {e.member for e in candidates(paper).entrants} == set(paper.pool.candidates)
-    left = {e.member for e in paper.entrants} - {e.member for e in pretrained(paper).entrants}
+    assert {e.member for e in candidates(paper).backbones} == set(paper.pool.candidates)
+    left = {e.member for e in paper.backbones} - {e.member for e in pretrained(paper).backbones}
     assert left == {n for n in paper.pool.members if n.startswith("random:")}
 
 
 def test_a_member_that_the_user_names_is_in() -> None:
     """A random initialisation is asked for by its name."""
     pool = load_pool("paper", Path("nowhere"))
-    standing = Standing.of(pool, members=True, highlight=["random:resnet50"])
-    for found in (candidates(standing), pretrained(standing)):
-        assert "random:resnet50" in {e.member for e in found.entrants}
+    score_table = ScoreTable.of(pool, members=True, highlight=["random:resnet50"])
+    for found in (candidates(score_table), pretrained(score_table)):
+        assert "random:resnet50" in {e.member for e in found.backbones}
 
 
 def test_best_leaves_out_what_covers_too_little(made: Made) -> None:
     """b has one of four measures: less than a third."""
     more = (("retrieval@photos-instances", "map"), ("retrieval@copydays-mini", "map"))
     full = dict.fromkeys((PHOTOS, DIGITS, *more), 1.0)
-    standing = made({"a": full, "b": {PHOTOS: 9.0}, "c": dict.fromkeys(full, 2.0), "d": dict.fromkeys(full, 3.0)})
-    assert [e.name for e, _ in best(standing, ALL)] == ["d", "c", "a"]
-    assert best(standing, "Cls")[0][0].name == "b"  # half of Cls
-    index = [e.name for e in standing.entrants].index("b")
-    assert np.isnan(overall(standing)[index])
-    assert np.isfinite(overall(standing, covered=False)[index])
+    score_table = made({"a": full, "b": {PHOTOS: 9.0}, "c": dict.fromkeys(full, 2.0), "d": dict.fromkeys(full, 3.0)})
+    assert [e.name for e, _ in best(score_table, ALL)] == ["d", "c", "a"]
+    assert best(score_table, "Cls")[0][0].name == "b"  # half of Cls
+    index = [e.name for e in score_table.backbones].index("b")
+    assert np.isnan(overall(score_table)[index])
+    assert np.isfinite(overall(score_table, covered=False)[index])
 
 
 @pytest.mark.parametrize(
@@ -89,9 +89,9 @@ def test_kinds() -> None:
     ]  # fmt: skip
 
 
-def test_pairs_share_an_architecture_and_differ_in_supervision(paper: Standing) -> None:
+def test_pairs_share_an_architecture_and_differ_in_supervision(paper: ScoreTable) -> None:
     """Of the printed ones: ResNet-50, ViT-Small, ViT-Base; equal data first."""
-    found = list(pairs(candidates(paper).entrants))
+    found = list(pairs(candidates(paper).backbones))
     assert {p.architecture for p in found} == {"ResNet-50", "ViT-Small", "ViT-Base"}
     # 2 of ResNet-50, 2 of ViT-Small, 3 of ViT-Base learned on the ImageNet-1k of the supervised row
     assert [p.data == "equal" for p in found] == [True] * 7 + [False] * (len(found) - 7)
@@ -99,9 +99,9 @@ def test_pairs_share_an_architecture_and_differ_in_supervision(paper: Standing) 
     assert all(style(p.supervised.about) == "supervised" != style(p.learner.about) for p in found)
 
 
-def test_pairs_of_mini(mini: Standing) -> None:
+def test_pairs_of_mini(mini: ScoreTable) -> None:
     """Its four small networks, each with labels and without."""
-    found = {(p.learner.name, p.supervised.name) for p in pairs(candidates(mini).entrants)}
+    found = {(p.learner.name, p.supervised.name) for p in pairs(candidates(mini).backbones)}
     assert ("resnet-simclr", "resnet-supervised") in found
     assert len(found) == 4
 
@@ -113,54 +113,54 @@ def test_pairs_without_a_model_go_by_family_and_size() -> None:
         "b": {"params": "5", "method": "supervised"},
         "c": {"params": "6", "method": "supervised"},
     }
-    entrants = [Entrant(n, {}, False, n, row(n, family="ViT", **about)) for n, about in known.items()]
-    assert [(p.learner.name, p.supervised.name) for p in pairs(entrants)] == [("a", "b")]
+    backbones = [ScoredBackbone(n, {}, False, n, row(n, family="ViT", **about)) for n, about in known.items()]
+    assert [(p.learner.name, p.supervised.name) for p in pairs(backbones)] == [("a", "b")]
 
 
 def test_what_nobody_knows_makes_no_pair() -> None:
     """Two backbones without model and family are not of one architecture."""
     unknown = [
-        Entrant(n, {}, False, n, row(n, style=s, method="x"))
+        ScoredBackbone(n, {}, False, n, row(n, style=s, method="x"))
         for n, s in (("a", "supervised"), ("b", "self-supervised"))
     ]
     assert list(pairs(unknown)) == []
 
 
-def test_differences_are_learner_less_supervised(mini: Standing) -> None:
+def test_differences_are_learner_less_supervised(mini: ScoreTable) -> None:
     """Pairs without a value on either side are left out."""
-    entrants = candidates(mini).entrants
-    values = {e.name: np.array([np.nan]) for e in entrants}
+    backbones = candidates(mini).backbones
+    values = {e.name: np.array([np.nan]) for e in backbones}
     values |= {"vit-simclr": np.array([1.0]), "vit-supervised": np.array([3.0])}
-    (found,) = differences(entrants, values, {"gap": "+.1f"})
+    (found,) = differences(backbones, values, {"gap": "+.1f"})
     assert found.rows == (("vit-simclr", "vit-supervised", "equal", -2.0),)
-    assert differences(entrants[:1], values, {"gap": ""}) == []
+    assert differences(backbones[:1], values, {"gap": ""}) == []
 
 
 def test_secondary_scores_of_own_backbones(made: Made) -> None:
     """kNN is not ranked, so a standing drops it: it is taken from the own scores where it compares with the pool's."""
-    standing = made({n: {PHOTOS: v, KNN: v} for n, v in (("a", 1.0), ("b", 2.0), ("c", 4.0))})
+    score_table = made({n: {PHOTOS: v, KNN: v} for n, v in (("a", 1.0), ("b", 2.0), ("c", 4.0))})
     mine = {"mine": [score("mine", PHOTOS, 3.0), score("mine", KNN, 5.0)]}
-    found = Standing.of(standing.pool, mine, members=True)
-    entrant = next(e for e in found.entrants if e.own)
-    assert value(found, entrant, KNN, Options(own=mine)) == 5.0
-    assert np.isnan(value(found, entrant, KNN, Options()))
+    found = ScoreTable.of(score_table.pool, mine, members=True)
+    backbone = next(e for e in found.backbones if e.own)
+    assert value(found, backbone, KNN, Options(own=mine)) == 5.0
+    assert np.isnan(value(found, backbone, KNN, Options()))
     other = {"mine": [replace(s, protocol_hash="another") for s in mine["mine"]]}
-    assert score_of(found, entrant, KNN, Options(own=other)) is None
-    assert value(found, next(e for e in found.entrants if e.name == "a"), KNN, Options()) == 1.0
+    assert score_of(found, backbone, KNN, Options(own=other)) is None
+    assert value(found, next(e for e in found.backbones if e.name == "a"), KNN, Options()) == 1.0
 
 
 def test_own_scores_of_members_stand_in_where_the_pool_has_none(made: Made) -> None:
     """The pool has no throughput; one's own measurement of its member b is b's. Of another scale it is not."""
-    standing = made({n: {PHOTOS: v} for n, v in (("a", 1.0), ("b", 2.0), ("c", 4.0))})
-    b = next(e for e in standing.entrants if e.name == "b")
+    score_table = made({n: {PHOTOS: v} for n, v in (("a", 1.0), ("b", 2.0), ("c", 4.0))})
+    b = next(e for e in score_table.backbones if e.name == "b")
     mine = {"b": [score("b", THROUGHPUT, 7.0)]}
-    assert value(standing, b, THROUGHPUT, Options(own=mine)) == 7.0
-    assert np.isnan(value(standing, b, THROUGHPUT, Options(own={"b": [replace(mine["b"][0], scale="paper")]})))
+    assert value(score_table, b, THROUGHPUT, Options(own=mine)) == 7.0
+    assert np.isnan(value(score_table, b, THROUGHPUT, Options(own={"b": [replace(mine["b"][0], scale="paper")]})))
 
 
-def test_what_is_missing_is_named(mini: Standing) -> None:
+def test_what_is_missing_is_named(mini: ScoreTable) -> None:
     """Nothing where it is all there."""
     assert lacking(mini, [PHOTOS, KNN]) == []
     assert lacking(mini, [PHOTOS, ("finetune@imagenet-1k", "top1")]) == ["pool mini has no finetune@imagenet-1k top1"]
-    one = Standing.of(mini.pool, task="Ret", members=True)
+    one = ScoreTable.of(mini.pool, task="Ret", members=True)
     assert lacking(one, [PHOTOS]) == ["pool mini has no linear-probe@photos top1"]

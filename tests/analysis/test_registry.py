@@ -13,7 +13,7 @@ from bob_gauntlet.analysis.result import UNEXPLAINED, Options
 from bob_gauntlet.cli.main import main
 from bob_gauntlet.errors import UsageError
 from bob_gauntlet.pools.pool import load_pool
-from bob_gauntlet.ranking.score_table import Standing
+from bob_gauntlet.ranking.score_table import ScoreTable
 from bob_gauntlet.scores.store import Store
 from tests.analysis.conftest import Made, score
 
@@ -22,7 +22,7 @@ RET = ("retrieval@cub-200", "map")
 
 
 @pytest.mark.parametrize("name", ANALYSES)
-def test_every_analysis_of_mini(mini: Standing, name: str) -> None:
+def test_every_analysis_of_mini(mini: ScoreTable, name: str) -> None:
     """Tables of plain cells, or a line on what is missing; nothing of the paper stands beside them."""
     found = analyse(name, mini)
     assert found.tables or found.notes
@@ -46,7 +46,7 @@ def test_a_pool_of_one_measure(made: Made, name: str, measure: tuple[str, str]) 
 
 
 @pytest.mark.parametrize("name", ANALYSES)
-def test_no_difference_from_the_paper_is_unexplained(paper: Standing, name: str) -> None:
+def test_no_difference_from_the_paper_is_unexplained(paper: ScoreTable, name: str) -> None:
     """Every analysis has a published figure but budget, which the paper has not."""
     found = analyse(name, paper).published
     assert bool(found) is (name != "budget")
@@ -71,12 +71,12 @@ def test_units_do_not_matter(made: Made, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ANALYSES)
-def test_own_backbones_move_no_published_figure(paper: Standing, name: str) -> None:
+def test_own_backbones_move_no_published_figure(paper: ScoreTable, name: str) -> None:
     """A perfect one is in the tables and marked; the paper's figures stand beside the pool alone."""
     measures = dict.fromkeys(paper.measures, 100.0)
     mine = {"mine": [score("mine", m, v, fidelity="paper", source="test") for m, v in measures.items()]}
-    standing = Standing.of(paper.pool, mine, members=True)
-    found = analyse(name, standing, Options(own=mine))
+    score_table = ScoreTable.of(paper.pool, mine, members=True)
+    found = analyse(name, score_table, Options(own=mine))
     assert found.own == ("mine",)
     assert found.published == analyse(name, paper).published
     if name in ("winners", "correlation", "fine-tuning", "robustness"):
@@ -89,9 +89,9 @@ def test_published_figures_are_for_the_papers_pool_alone(tmp_path: Path, made: M
         analyse("winners", made({n: {RET: v} for n, v in (("a", 1.0), ("b", 2.0), ("c", 4.0))}, name="paper")).published
         == ()
     )
-    printed = Standing.of(load_pool("paper", tmp_path, "printed"), members=True)
+    printed = ScoreTable.of(load_pool("paper", tmp_path, "printed"), members=True)
     assert analyse("calibration", printed, Options(errata="printed")).published == ()
-    small = Standing.of(load_pool("paper-small", tmp_path), members=True)
+    small = ScoreTable.of(load_pool("paper-small", tmp_path), members=True)
     assert analyse("small", small).published
     assert analyse("winners", small).published == ()
 
@@ -107,14 +107,14 @@ def test_wrong_names() -> None:
     assert find("all", ("MAE",)) == list(ANALYSES)
 
 
-def test_the_head_says_what_a_reader_has_to_know(paper: Standing, mini: Standing) -> None:
+def test_the_head_says_what_a_reader_has_to_know(paper: ScoreTable, mini: ScoreTable) -> None:
     """The pool, the errata, mini's caveat, and own scores that are left out."""
     assert head(paper, Options())[0] == f"pool paper ({paper.pool.hash[:8]}), paper scale, 32 ranked measures"
     assert any(line.startswith("certain errata") for line in head(paper, Options()))
     assert any("as printed" in line for line in head(paper, Options(errata="printed")))
     assert any(line.startswith("mini scale:") for line in head(mini, Options()))
     mine = {"mine": [score("mine", RET, 50.0, source="test")]}
-    lines = head(Standing.of(paper.pool, mine, members=True), Options(own=mine))
+    lines = head(ScoreTable.of(paper.pool, mine, members=True), Options(own=mine))
     assert any(line.startswith("published: the paper's figures beside those of the pool alone") for line in lines)
     assert any(line.startswith("mine: 1 setting measured otherwise") for line in lines)
 

@@ -7,7 +7,7 @@ import json
 from bob_gauntlet.analysis.registry import ANALYSES, analyse
 from bob_gauntlet.analysis.rendering import render
 from bob_gauntlet.analysis.result import Analysis, Published, table
-from bob_gauntlet.ranking.score_table import Standing
+from bob_gauntlet.ranking.score_table import ScoreTable
 
 SAMPLE = Analysis(
     name="sample",
@@ -93,7 +93,7 @@ def test_csv_is_one_long_table() -> None:
     assert len(rows) == 1 + 2 * (3 + 1 + 3 * 4 + 1)
 
 
-def test_all_of_the_paper_in_every_form(paper: Standing) -> None:
+def test_all_of_the_paper_in_every_form(paper: ScoreTable) -> None:
     """No NaN reaches a reader."""
     found = [analyse(name, paper) for name in ANALYSES]
     texts = [render(found, form) for form in ("table", "json", "csv")]  # type: ignore[arg-type]

@@ -7,11 +7,11 @@ from scipy.stats import zscore
 from bob_gauntlet.analysis.registry import analyse
 from bob_gauntlet.analysis.robustness import ATTACKED, CLEAN
 from bob_gauntlet.pools.folder import BackboneRow
-from bob_gauntlet.ranking.score_table import Standing
+from bob_gauntlet.ranking.score_table import ScoreTable
 from tests.analysis.conftest import Made, column
 
 
-def test_all_20_z_scores_of_table_19(paper: Standing) -> None:
+def test_all_20_z_scores_of_table_19(paper: ScoreTable) -> None:
     """Each to .01 (baselines/paper/tables/table19.csv); ResNet-50 CLIP's 0.58 has lost its minus sign."""
     lines = [p for p in analyse("robustness", paper).published if p.where == "Table 19"]
     assert len(lines) == 20
@@ -22,7 +22,7 @@ def test_all_20_z_scores_of_table_19(paper: Standing) -> None:
     assert next(p.paper for p in lines if "ResNet-50 CLIP" in p.what) == "0.58"
 
 
-def test_z_is_the_mean_of_two_with_population_std(paper: Standing) -> None:
+def test_z_is_the_mean_of_two_with_population_std(paper: ScoreTable) -> None:
     """By scipy from the columns of the table shown; best first, the clean accuracy in no z."""
     found = analyse("robustness", paper).tables[0]
     values = np.array([row[1:] for row in found.rows], np.float64)
@@ -32,7 +32,7 @@ def test_z_is_the_mean_of_two_with_population_std(paper: Standing) -> None:
     assert tuple(row.values())[1:4] == (83.41, 50.85, 31.69)  # Table 19, row 13
 
 
-def test_the_two_conclusions(paper: Standing) -> None:
+def test_the_two_conclusions(paper: ScoreTable) -> None:
     """Section 5: supervised is always less robust; ViTs more vulnerable than CNNs."""
     found = analyse("robustness", paper)
     always, kinds = found.published[-2:]
@@ -68,14 +68,14 @@ def test_a_pool_without_attacks_says_so(made: Made) -> None:
     )
 
 
-def test_a_pool_of_another_setting_is_analysed_over_that(mini: Standing) -> None:
+def test_a_pool_of_another_setting_is_analysed_over_that(mini: ScoreTable) -> None:
     """Mini's fine-tuned networks: clean accuracy of the attacked images, mean z of the two attacks shown alone."""
     found = analyse("robustness", mini)
     clean = column(found.tables[0], "clean (%)")["vit-supervised"]
     attacked = mini.pool.scores["vit-supervised"]["adversarial-finetune-eps1@photos", "top1_clean"]
     assert float(str(clean)) == pytest.approx(attacked.value)
     places = [mini.measures.index((f"adversarial-finetune-eps{e}@photos", "top1")) for e in (1, 2)]
-    vit = [entrant.name for entrant in mini.entrants].index("vit-supervised")
+    vit = [backbone.name for backbone in mini.backbones].index("vit-supervised")
     z = float(str(column(found.tables[0], "mean z")["vit-supervised"]))
     assert z == pytest.approx(mini.z[vit, places].mean())
     assert z != pytest.approx(mini.mean_z("Adv")[vit])

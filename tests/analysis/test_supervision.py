@@ -4,7 +4,7 @@ import pytest
 
 from bob_gauntlet.analysis.registry import analyse
 from bob_gauntlet.pools.folder import BackboneRow
-from bob_gauntlet.ranking.score_table import Standing
+from bob_gauntlet.ranking.score_table import ScoreTable
 from tests.analysis.conftest import Made, column
 
 PHOTOS, DIGITS = ("linear-probe@photos", "top1"), ("linear-probe@digits", "top1")
@@ -22,7 +22,7 @@ TABLE_20 = {
 
 
 @pytest.mark.parametrize("task", TABLE_20)
-def test_table_20(paper: Standing, task: str) -> None:
+def test_table_20(paper: ScoreTable, task: str) -> None:
     """Its OOD classification row comes out to .001, the others are near and say why not."""
     lines = [p for p in analyse("supervision", paper).published if p.what.startswith(f"{task}, ")]
     assert tuple((p.paper, p.ours) for p in lines) == TABLE_20[task]
@@ -31,7 +31,7 @@ def test_table_20(paper: Standing, task: str) -> None:
         assert lines[2].why.startswith("only 2 such backbones")
 
 
-def test_the_table_shows_what_is_compared(paper: Standing) -> None:
+def test_the_table_shows_what_is_compared(paper: ScoreTable) -> None:
     """To .001 in the row that comes out."""
     found = analyse("supervision", paper)
     assert len(found.published) == 18

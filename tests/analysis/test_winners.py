@@ -9,7 +9,7 @@ from bob_gauntlet.analysis.registry import analyse
 from bob_gauntlet.analysis.winners import with_every_task
 from bob_gauntlet.pools.folder import BackboneRow
 from bob_gauntlet.pools.pool import load_pool
-from bob_gauntlet.ranking.score_table import Standing
+from bob_gauntlet.ranking.score_table import ScoreTable
 from tests.analysis.conftest import Made
 
 # Table 2, right to left, in the words of the table
@@ -31,7 +31,7 @@ PHOTOS, RET = ("linear-probe@photos", "top1"), ("retrieval@photos-instances", "m
 
 
 @pytest.mark.parametrize("task", TABLE_2)
-def test_table_2_comes_out_in_order(paper: Standing, task: str) -> None:
+def test_table_2_comes_out_in_order(paper: ScoreTable, task: str) -> None:
     """Five of its seven rows."""
     (found,) = analyse("winners", paper).tables
     assert [row[2] for row in found.rows if row[0] == task] == TABLE_2[task]
@@ -39,7 +39,7 @@ def test_table_2_comes_out_in_order(paper: Standing, task: str) -> None:
     assert (line.paper, line.ours, line.why) == (" > ".join(TABLE_2[task]), " > ".join(TABLE_2[task]), "")
 
 
-def test_the_two_rows_that_do_not_come_out_say_why(paper: Standing) -> None:
+def test_the_two_rows_that_do_not_come_out_say_why(paper: ScoreTable) -> None:
     """OOD-Det: second and third swap. All: third is CLIP in Table 2, and here among those with every task."""
     lines = {p.what: p for p in analyse("winners", paper).published}
     assert lines["top three, OOD-Det"].paper == f"{NEXT_1K} > {NEXT_TINY} > {NEXT}"
@@ -53,32 +53,32 @@ def test_the_two_rows_that_do_not_come_out_say_why(paper: Standing) -> None:
     assert [row[2] for row in found.rows if row[0] == "All, with every task"] == [NEXT, SWIN, CLIP]
 
 
-def test_table_3_has_nothing_to_stand_beside_it(paper: Standing) -> None:
+def test_table_3_has_nothing_to_stand_beside_it(paper: ScoreTable) -> None:
     """No table prints a figure of ResNet-18, RegNetX-400MF or EfficientNet-B0."""
     lines = [p for p in analyse("winners", paper).published if p.where == "Table 3"]
     assert len(lines) == 3
     assert all(p.ours == "–" and "no table prints" in p.why for p in lines)
-    shown = {e.about.model for e in paper.entrants}
+    shown = {e.about.model for e in paper.backbones}
     assert not shown & {"ResNet-18", "RegNetX-400MF", "EfficientNet-B0"}
 
 
 def test_places_follow_mean_z_and_measures_are_counted(made: Made) -> None:
     """By hand: d has no retrieval, so one of All's two measures, and not every task."""
     values = {n: {PHOTOS: v, RET: -v} for n, v in (("a", 1.0), ("b", 2.0), ("c", 3.0))} | {"d": {PHOTOS: 9.0}}
-    standing = made(values)
-    (found,) = analyse("winners", standing).tables
+    score_table = made(values)
+    (found,) = analyse("winners", score_table).tables
     assert [row[:3] for row in found.rows if row[0] == "Cls"] == [("Cls", 1, "d"), ("Cls", 2, "c"), ("Cls", 3, "b")]
     assert next(row for row in found.rows if row[:3] == ("All", 1, "d"))[4:] == (1, 2)
-    assert {e.name for e in with_every_task(candidates(standing)).entrants} == {"a", "b", "c"}
+    assert {e.name for e in with_every_task(candidates(score_table)).backbones} == {"a", "b", "c"}
     assert "d" not in [row[2] for row in found.rows if row[0] == "All, with every task"]
 
 
 def test_references_win_nothing(made: Made) -> None:
     """They give mean and std."""
-    standing = made(
+    score_table = made(
         {n: {PHOTOS: v} for n, v in (("a", 1.0), ("b", 2.0), ("r", 9.0))}, BackboneRow("r", "reference", "r")
     )
-    assert "r" not in [row[2] for row in analyse("winners", standing).tables[0].rows]
+    assert "r" not in [row[2] for row in analyse("winners", score_table).tables[0].rows]
 
 
 # Section 5: "Supervised ConvNeXt-T trained on IN-1k to be the best, followed by Supervised SwinV2-T trained on IN-1k
@@ -89,7 +89,7 @@ SMALL = [NEXT_TINY, "SwinV2-Tiny supervised (IN-1k)", "ViT-Small DINO (IN-1k)"]
 @pytest.mark.parametrize("name", ["paper", "paper-small"])
 def test_the_small_backbones_come_out_in_order(name: str) -> None:
     """In the pool of all, and in one that is made of small ones only."""
-    found = analyse("small", Standing.of(load_pool(name, Path("nowhere")), members=True))
+    found = analyse("small", ScoreTable.of(load_pool(name, Path("nowhere")), members=True))
     assert [row[0] for row in found.tables[0].rows[:3]] == SMALL
     (line,) = found.published
     assert (line.paper, line.ours, line.why) == (" > ".join(SMALL), " > ".join(SMALL), "")

@@ -10,7 +10,7 @@ from torch import nn
 from bob_gauntlet.backbones.backbone import Backbone, map_indices, map_reductions
 from bob_gauntlet.backbones.loading import load
 from bob_gauntlet.backbones.resolve import resolve
-from bob_gauntlet.backbones.spec import BackboneSpec, InputTransform, Ticket, Traits
+from bob_gauntlet.backbones.spec import BackboneIdentity, BackboneSpec, InputTransform, Traits
 from bob_gauntlet.config import UserConfig
 from bob_gauntlet.errors import BobError, MissingError
 
@@ -42,8 +42,8 @@ class Returning(nn.Module):
 def wrapped(module: nn.Module) -> Backbone:
     """A backbone around any module."""
     traits = Traits(family="transformer", pretrained=False, features=0, params=0)
-    ticket = Ticket(fingerprint="f", transform=InputTransform(size=64), traits=traits)
-    return Backbone(BackboneSpec(name="mine", text="m:f", scheme="factory", target="m:f"), module, ticket)
+    identity = BackboneIdentity(fingerprint="f", transform=InputTransform(size=64), traits=traits)
+    return Backbone(BackboneSpec(name="mine", text="m:f", scheme="factory", target="m:f"), module, identity)
 
 
 @pytest.mark.parametrize("name", TIMM)
@@ -52,7 +52,7 @@ def test_features_are_timms_own(name: str) -> None:
     backbone = random_backbone(name)
     with torch.inference_mode():
         found = backbone.embed(images())
-        assert found.shape == (2, backbone.ticket.traits.features)
+        assert found.shape == (2, backbone.identity.traits.features)
         torch.testing.assert_close(found, backbone.module(images()))
     assert backbone.images_forwarded == 2
     assert not backbone.module.training
@@ -64,8 +64,8 @@ def test_feature_maps_have_the_strides_of_the_traits(name: str) -> None:
     backbone = random_backbone(name)
     with torch.inference_mode():
         maps = backbone.feature_maps(images(size=64))
-    assert backbone.ticket.traits.strides
-    assert [64 // m.shape[-1] for m in maps] == list(backbone.ticket.traits.strides)
+    assert backbone.identity.traits.strides
+    assert [64 // m.shape[-1] for m in maps] == list(backbone.identity.traits.strides)
     assert all(m.shape[0] == 2 and m.shape[-1] == m.shape[-2] for m in maps)
 
 
@@ -73,7 +73,7 @@ def test_feature_maps_have_the_strides_of_the_traits(name: str) -> None:
 def test_the_coarsest_map_is_the_last_layers(name: str) -> None:
     """Of equal strides the last one is taken, after the final norm where it is the only one."""
     backbone = random_backbone(name)
-    normed = len(backbone.ticket.traits.strides) == 1
+    normed = len(backbone.identity.traits.strides) == 1
     assert normed == (name == "test_vit")
     with torch.inference_mode():
         last = backbone.module.forward_intermediates(  # type: ignore[operator]

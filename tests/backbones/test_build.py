@@ -39,7 +39,7 @@ def spec(text: str) -> BackboneSpec:
 
 def key(backbone: Backbone) -> dict[str, str]:
     """The key of its features on one split."""
-    return features_key(backbone, SPLIT, backbone.ticket.transform)
+    return features_key(backbone, SPLIT, backbone.identity.transform)
 
 
 def refusal(text: str) -> str:
@@ -98,7 +98,7 @@ def test_the_packages_weights_see_what_is_in_a_photo(lite0: Backbone, photo: str
     """Filled in order with its classifier, behind the backbone's own transform, it knows a cat from a coffee."""
     model: Any = timm.create_model(lite0.spec.target)
     checkpoints.fill_in_order(model, checkpoints.read(Path(lite0.spec.path)), "lite0")
-    transform = lite0.ticket.transform
+    transform = lite0.identity.transform
     batch = normalise(preprocess(photos()[photo], transform).unsqueeze(0), transform)
     batch = batch.contiguous(memory_format=torch.channels_last)
     model = model.eval().to(memory_format=torch.channels_last)
@@ -111,11 +111,11 @@ def test_the_packages_weights_see_what_is_in_a_photo(lite0: Backbone, photo: str
 
 def test_the_packages_backbone_is_described(lite0: Backbone) -> None:
     """Its traits: 3.4 M of the 4.7 M parameters are no classifier (Tan et al.: 4.652 M), 1280 features, 5 strides."""
-    traits = lite0.ticket.traits
+    traits = lite0.identity.traits
     assert (traits.family, traits.pretrained, traits.features) == ("conv", True, 1280)
     assert traits.strides == (2, 4, 8, 16, 32)
     assert traits.params == pytest.approx(4.652 - (1280 * 1000 + 1000) / 1e6, abs=0.001)
-    assert lite0.ticket.details["checkpoint"].endswith(".pth")
+    assert lite0.identity.details["checkpoint"].endswith(".pth")
 
 
 # --- identity
@@ -132,9 +132,9 @@ def test_one_state_dict_in_two_architectures_is_two_backbones(lite0: Backbone, t
         torch.equal(tensor, tensorflows.module.state_dict()[name])
         for name, tensor in torchs.module.state_dict().items()
     )
-    assert torchs.ticket.fingerprint != tensorflows.ticket.fingerprint
+    assert torchs.identity.fingerprint != tensorflows.identity.fingerprint
     assert key(torchs) != key(tensorflows)
-    assert tensorflows.ticket.fingerprint == lite0.ticket.fingerprint  # a file or a package: the same network
+    assert tensorflows.identity.fingerprint == lite0.identity.fingerprint  # a file or a package: the same network
 
 
 def test_six_heads_or_twelve_are_two_backbones(tmp_path: Path) -> None:
@@ -146,22 +146,24 @@ def test_six_heads_or_twelve_are_two_backbones(tmp_path: Path) -> None:
     image = torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
         assert not torch.allclose(six.embed(image), twelve.embed(image))
-    assert six.ticket.fingerprint != twelve.ticket.fingerprint
+    assert six.identity.fingerprint != twelve.identity.fingerprint
     assert key(six) != key(twelve)
 
 
 def test_where_weights_come_from_is_not_what_they_are(weights: Path) -> None:
     """A random network, saved and read again, is the same backbone; its traits say that it now counts as trained."""
     saved, seeded = load(spec(f"timm:test_vit@{weights}")), load(spec("random:test_vit,seed=5"))
-    assert saved.ticket.fingerprint == seeded.ticket.fingerprint
-    assert (saved.ticket.traits.pretrained, seeded.ticket.traits.pretrained) == (True, False)
+    assert saved.identity.fingerprint == seeded.identity.fingerprint
+    assert (saved.identity.traits.pretrained, seeded.identity.traits.pretrained) == (True, False)
 
 
 def test_a_seed_is_a_backbone() -> None:
     """The same weights each time, others from another seed."""
-    again = [load(spec("random:test_vit,seed=1")).ticket.fingerprint for _ in range(2)]
-    assert again[0] == again[1] != load(spec("random:test_vit,seed=2")).ticket.fingerprint
-    assert load(spec("random:test_vit")).ticket.fingerprint == load(spec("random:test_vit,seed=0")).ticket.fingerprint
+    again = [load(spec("random:test_vit,seed=1")).identity.fingerprint for _ in range(2)]
+    assert again[0] == again[1] != load(spec("random:test_vit,seed=2")).identity.fingerprint
+    assert (
+        load(spec("random:test_vit")).identity.fingerprint == load(spec("random:test_vit,seed=0")).identity.fingerprint
+    )
 
 
 def test_loading_leaves_the_global_generator_alone(weights: Path, module_of: Any) -> None:
@@ -179,9 +181,9 @@ def test_loading_leaves_the_global_generator_alone(weights: Path, module_of: Any
 
 def test_a_declared_transform_is_laid_over_the_networks_own() -> None:
     """timm: test_vit takes 160 px with mean and std 0.5 (its pretrained_cfg)."""
-    own = load(spec("random:test_vit")).ticket.transform
+    own = load(spec("random:test_vit")).identity.transform
     declared = UserConfig(Path("/"), "bob.toml", {"mine": {"spec": "random:test_vit", "size": 64, "mean": [0, 0, 0]}})
-    mine = load(resolve("mine", declared)).ticket.transform
+    mine = load(resolve("mine", declared)).identity.transform
     assert (own.size, own.mean, own.std) == (160, (0.5,) * 3, (0.5,) * 3)
     assert (mine.size, mine.mean, mine.std) == (64, (0, 0, 0), (0.5,) * 3)
 
@@ -201,10 +203,10 @@ def test_a_declared_transform_is_laid_over_the_networks_own() -> None:
 def test_traits_are_read_off_the_network(text: str, family: str, any_size: bool) -> None:
     """What a recipe may branch on: kind, and whether it takes 96 pixels; where it says so, it does."""
     backbone = load(spec(f"random:{text}"))
-    assert (backbone.ticket.traits.family, backbone.ticket.traits.any_size) == (family, any_size)
-    size = backbone.ticket.input_transform(96).size
+    assert (backbone.identity.traits.family, backbone.identity.traits.any_size) == (family, any_size)
+    size = backbone.identity.input_transform(96).size
     with torch.inference_mode():
-        assert backbone.embed(torch.zeros(1, 3, size, size)).shape == (1, backbone.ticket.traits.features)
+        assert backbone.embed(torch.zeros(1, 3, size, size)).shape == (1, backbone.identity.traits.features)
 
 
 # --- refusals
@@ -245,7 +247,7 @@ def test_a_partial_file_is_taken_where_allowed(weights: Path) -> None:
     save_file(tensors, weights)
     assert "1 missing (norm.weight)" in refusal(f"timm:test_vit@{weights}")
     allowed = BackboneSpec(name="a", text="a", scheme="timm", target="test_vit", path=str(weights), allow_partial=True)
-    assert load(allowed).ticket.fingerprint == load(allowed).ticket.fingerprint
+    assert load(allowed).identity.fingerprint == load(allowed).identity.fingerprint
 
 
 # --- factories
@@ -255,7 +257,7 @@ def test_a_factory_of_a_plain_module(module_of: Any) -> None:
     """Nothing of timm is asked of it: ImageNet's usual transform at 224 px, no maps, width unknown until a forward."""
     module_of("plain_mine", "def build():\n    return nn.Conv2d(3, 4, 3)")
     backbone = load(spec("plain_mine:build"))
-    transform, traits = backbone.ticket.transform, backbone.ticket.traits
+    transform, traits = backbone.identity.transform, backbone.identity.traits
     assert (transform.size, transform.mean) == (224, (0.485, 0.456, 0.406))
     assert (traits.strides, traits.features, traits.any_size, traits.family) == ((), 0, True, "conv")
     assert backbone.embed(torch.zeros(2, 3, 32, 32)).shape == (2, 4)
@@ -280,25 +282,25 @@ def test_any_callable_is_a_factory(module_of: Any, target: str) -> None:
     )
     backbone = load(spec(f"callables_mine:{target}"))
     assert backbone.embed(torch.zeros(1, 3, 8, 8)).shape == (1, 4)
-    assert backbone.ticket.fingerprint == load(spec(f"callables_mine:{target}")).ticket.fingerprint
+    assert backbone.identity.fingerprint == load(spec(f"callables_mine:{target}")).identity.fingerprint
 
 
 def test_a_timm_network_from_a_factory_is_read_as_any_other(module_of: Any) -> None:
     """Its pretrained_cfg gives the transform; of one with a classifier the features before it are taken, not logits."""
     module_of("timm_mine", "import timm\ndef build():\n    return timm.create_model('test_vit', num_classes=10)")
     backbone, plain = load(spec("timm_mine:build")), load(spec("random:test_vit"))
-    assert backbone.ticket.transform == plain.ticket.transform
-    assert backbone.ticket.traits.family == "transformer"
+    assert backbone.identity.transform == plain.identity.transform
+    assert backbone.identity.traits.family == "transformer"
     with torch.inference_mode():
-        assert backbone.embed(torch.zeros(1, 3, 160, 160)).shape == (1, plain.ticket.traits.features)
+        assert backbone.embed(torch.zeros(1, 3, 160, 160)).shape == (1, plain.identity.traits.features)
 
 
 def test_changed_code_is_another_backbone(module_of: Any) -> None:
     """Equal weights, another forward: the module's text is in the fingerprint."""
     module_of("code_mine", "def build():\n    return nn.Conv2d(3, 4, 3)")
-    before = load(spec("code_mine:build")).ticket.fingerprint
+    before = load(spec("code_mine:build")).identity.fingerprint
     module_of("code_mine", "def build():\n    return nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU())[0]")
-    assert load(spec("code_mine:build")).ticket.fingerprint != before
+    assert load(spec("code_mine:build")).identity.fingerprint != before
 
 
 @pytest.mark.parametrize(
@@ -408,7 +410,7 @@ def test_cached_weights_ask_no_hub(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(timm, "create_model", create)
     backbone = load(spec("test_vit"))
     assert asked == [True]
-    assert backbone.ticket.details["resolved"].startswith("test_vit.")
+    assert backbone.identity.details["resolved"].startswith("test_vit.")
 
 
 def test_an_architecture_without_published_weights_says_so() -> None:

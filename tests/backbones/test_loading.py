@@ -43,10 +43,10 @@ def test_a_ticket_is_made_once(weights: Path, tmp_path: Path, monkeypatch: pytes
 
     monkeypatch.setattr(loading, "load", counted)
     text = f"timm:test_vit@{weights}"
-    assert identify(spec(text), artifacts) == identify(spec(text), artifacts) == load(spec(text)).ticket
+    assert identify(spec(text), artifacts) == identify(spec(text), artifacts) == load(spec(text)).identity
     assert loaded == [text]
     save_file(state(6), weights)
-    assert identify(spec(text), artifacts).fingerprint == load(spec("random:test_vit,seed=6")).ticket.fingerprint
+    assert identify(spec(text), artifacts).fingerprint == load(spec("random:test_vit,seed=6")).identity.fingerprint
 
 
 @pytest.mark.parametrize("change", ["random:test_vit,seed=6", "random:test_vit,depth=2", "random:test_vit2", "size"])
@@ -56,7 +56,7 @@ def test_a_ticket_is_of_one_spec(tmp_path: Path, change: str) -> None:
     first = identify(spec("random:test_vit"), artifacts)
     config = UserConfig(Path("/"), "bob.toml", {"mine": {"spec": "random:test_vit", "size": 32}})
     other = resolve("mine", config) if change == "size" else spec(change)
-    assert identify(other, artifacts) == load(other).ticket != first
+    assert identify(other, artifacts) == load(other).identity != first
 
 
 def test_what_may_change_unseen_is_loaded_each_time(weights: Path) -> None:

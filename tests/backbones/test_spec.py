@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bob_gauntlet.backbones.spec import InputTransform, Ticket, Traits
+from bob_gauntlet.backbones.spec import BackboneIdentity, InputTransform, Traits
 
 THREE = st.tuples(*[st.floats(0.01, 1)] * 3)
 TRANSFORMS = st.builds(
@@ -33,8 +33,8 @@ TRAITS = st.builds(
 @given(transform=TRANSFORMS, traits=TRAITS, name=st.text())
 def test_a_ticket_survives_json(transform: InputTransform, traits: Traits, name: str) -> None:
     """What a manifest keeps is the ticket, tuples included."""
-    ticket = Ticket(fingerprint="f" * 16, transform=transform, traits=traits, details={"checkpoint": name})
-    assert Ticket.from_dict(json.loads(json.dumps(ticket.to_dict()))) == ticket
+    identity = BackboneIdentity(fingerprint="f" * 16, transform=transform, traits=traits, details={"checkpoint": name})
+    assert BackboneIdentity.from_dict(json.loads(json.dumps(identity.to_dict()))) == identity
 
 
 @pytest.mark.parametrize(
@@ -72,5 +72,5 @@ def test_a_size_is_one_that_the_network_takes(
     traits = Traits(
         family="transformer", pretrained=True, features=1, params=1, any_size=any_size, size_multiple=multiple
     )
-    ticket = Ticket(fingerprint="f", transform=InputTransform(size=224), traits=traits)
-    assert ticket.input_transform(asked).size == given_size
+    identity = BackboneIdentity(fingerprint="f", transform=InputTransform(size=224), traits=traits)
+    assert identity.input_transform(asked).size == given_size

@@ -6,7 +6,7 @@ import torch
 
 from bob_gauntlet.backbones import build
 from bob_gauntlet.backbones.backbone import Backbone
-from bob_gauntlet.backbones.spec import BackboneSpec, Ticket
+from bob_gauntlet.backbones.spec import BackboneIdentity, BackboneSpec
 from bob_gauntlet.backbones.zoo import ZOO, ZooEntry, search
 from bob_gauntlet.engine import timing
 
@@ -71,11 +71,11 @@ def test_sizes_are_those_of_the_network(entry: ZooEntry) -> None:
     with torch.device("meta"):
         module, given = build._create(spec, pretrained=False)
     traits = build._traits(module, given, pretrained=False)
-    ticket = Ticket(fingerprint="", transform=build._transform(module, spec), traits=traits)
-    assert ticket.transform.size == entry.size
+    identity = BackboneIdentity(fingerprint="", transform=build._transform(module, spec), traits=traits)
+    assert identity.transform.size == entry.size
     assert traits.params == pytest.approx(entry.params, abs=0.01)
     images = torch.empty(1, 3, entry.size, entry.size, device="meta")
-    counted = timing.flops(Backbone(spec, module, ticket, "meta"), images) / 1e9
+    counted = timing.flops(Backbone(spec, module, identity, "meta"), images) / 1e9
     assert counted == pytest.approx(entry.gflops, rel=0.01)
 
 

@@ -12,9 +12,9 @@ from click.testing import CliRunner, Result
 from bob_gauntlet.cli.main import main
 from bob_gauntlet.datasets.catalog import CATALOG
 from bob_gauntlet.datasets.loading import fingerprints, load
-from bob_gauntlet.datasets.locations import Places
+from bob_gauntlet.datasets.locations import DataLocations
 from bob_gauntlet.errors import UsageError
-from bob_gauntlet.gauntlet import Bench
+from bob_gauntlet.gauntlet import Workspace
 from bob_gauntlet.plugin.options import read_options
 from bob_gauntlet.plugin.session import open_session
 from bob_gauntlet.runtime.artifacts import Artifacts
@@ -238,7 +238,7 @@ def test_bob_data_walks_anew(folder: Path) -> None:
     """It drops the manifest that a session would have read."""
     imagenet(folder / "d")
     artifacts = Artifacts(folder / ".bob/artifacts")
-    fingerprints("imagenet-1k", artifacts, Places(folder / "d"))
+    fingerprints("imagenet-1k", artifacts, DataLocations(folder / "d"))
     [kept] = (folder / ".bob/artifacts/manifests").glob("*.safetensors")
     assert bob("imagenet-1k --data d").exit_code == 0
     assert not kept.exists()
@@ -248,8 +248,8 @@ def test_only_what_is_free_is_fetched(folder: Path, monkeypatch: pytest.MonkeyPa
     """The reader is told; for other datasets the command says where they are."""
     seen: list[bool] = []
 
-    def stopped(name: str, places: Places) -> None:
-        seen.append(places.download)
+    def stopped(name: str, locations: DataLocations) -> None:
+        seen.append(locations.download)
         raise UsageError("stop here")
 
     monkeypatch.setattr("bob_gauntlet.cli.data_commands.load", stopped)
@@ -269,21 +269,21 @@ def test_a_session_takes_its_places_from_the_options(
     pytester.makefile(".toml", bob='[datasets]\nchexpert = "c"')
     start = pytester.path
 
-    def places(*given: str) -> Places:
+    def locations(*given: str) -> DataLocations:
         session = open_session(read_options(pytester.parseconfig(*given)), start, {}, spreads=True)
-        assert session.bench.places is not None
-        return session.bench.places
+        assert session.workspace.locations is not None
+        return session.workspace.locations
 
-    found = places("--bob-data=d", "--bob-download")
+    found = locations("--bob-data=d", "--bob-download")
     assert (found.of("eurosat"), found.of("chexpert"), found.download) == (start / "d/eurosat", start / "c", True)
     imagenet(start / "d")
     folders(start / ".bob/data/imagenet-1k/train", ("a", "b"), 1)  # what is looked at without options
     folders(start / ".bob/data/imagenet-1k/val", ("a", "b"), 1)
-    bench = Bench(Artifacts(start / "artifacts"), places=found)
-    assert bench.dataset("imagenet-1k").fingerprints == load("imagenet-1k", found).fingerprints
-    assert bench.fingerprints("imagenet-1k") == load("imagenet-1k", found).fingerprints
-    assert not places().download
-    assert places().of("eurosat").name == "eurosat"
+    workspace = Workspace(Artifacts(start / "artifacts"), locations=found)
+    assert workspace.dataset("imagenet-1k").fingerprints == load("imagenet-1k", found).fingerprints
+    assert workspace.fingerprints("imagenet-1k") == load("imagenet-1k", found).fingerprints
+    assert not locations().download
+    assert locations().of("eurosat").name == "eurosat"
     (start / "file").write_text("x")
     with pytest.raises(UsageError, match="--bob-data=file: is a file"):
         read_options(pytester.parseconfig("--bob-data=file"))

@@ -14,7 +14,7 @@ from bob_gauntlet.datasets import loading
 from bob_gauntlet.datasets.catalog import CATALOG
 from bob_gauntlet.datasets.dataset import Dataset, Split
 from bob_gauntlet.datasets.loading import fingerprints, limited, load
-from bob_gauntlet.datasets.locations import Places
+from bob_gauntlet.datasets.locations import DataLocations
 from bob_gauntlet.datasets.objects import Objects
 from bob_gauntlet.errors import MissingError, UsageError
 from bob_gauntlet.runtime.artifacts import Artifacts
@@ -52,9 +52,9 @@ def test_fingerprints_come_from_a_manifest(tmp_path: Path, monkeypatch: pytest.M
     artifacts = Artifacts(tmp_path)
     loaded: list[str] = []
 
-    def counted(name: str, places: Places) -> Dataset:
+    def counted(name: str, locations: DataLocations) -> Dataset:
         loaded.append(name)
-        return load(name, places)
+        return load(name, locations)
 
     monkeypatch.setattr(loading, "load", counted)
     first = fingerprints("digits", artifacts)
@@ -169,30 +169,30 @@ def test_a_limit_keeps_subsets_within_what_is_left() -> None:
 def test_a_dataset_on_disk_is_read_from_its_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Given, or declared where the process is."""
     imagenet(tmp_path / "d")
-    places = Places(tmp_path / "d")
-    assert len(load("imagenet-1k", places)["train"]) == 24
+    locations = DataLocations(tmp_path / "d")
+    assert len(load("imagenet-1k", locations)["train"]) == 24
     (tmp_path / "bob.toml").write_text('[datasets]\nimagenet-1k = "d/imagenet-1k"\n')
     monkeypatch.chdir(tmp_path)
-    assert load("imagenet-1k").fingerprints == load("imagenet-1k", places).fingerprints
+    assert load("imagenet-1k").fingerprints == load("imagenet-1k", locations).fingerprints
 
 
 def test_a_manifest_holds_until_a_file_of_any_root_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """ImageNet-A is read with ImageNet-1k; nothing is walked while both are as they were."""
-    artifacts, places = Artifacts(tmp_path / "artifacts"), Places(tmp_path / "d")
+    artifacts, locations = Artifacts(tmp_path / "artifacts"), DataLocations(tmp_path / "d")
     with pytest.raises(MissingError):
-        fingerprints("imagenet-a", artifacts, places)
+        fingerprints("imagenet-a", artifacts, locations)
     imagenet(tmp_path / "d")
     imagenet_a(tmp_path / "d")
-    first = fingerprints("imagenet-a", artifacts, places)
+    first = fingerprints("imagenet-a", artifacts, locations)
     with monkeypatch.context() as patch:
         patch.setattr(loading, "load", None)
-        assert fingerprints("imagenet-a", artifacts, places) == first
+        assert fingerprints("imagenet-a", artifacts, locations) == first
     noise(tmp_path / "d/imagenet-1k/train/n01443537/new.JPEG")
-    second = fingerprints("imagenet-a", artifacts, places)
+    second = fingerprints("imagenet-a", artifacts, locations)
     assert {role for role in first if first[role] != second[role]} == {"train"}
-    loading.forget("imagenet-a", artifacts, places)
-    monkeypatch.setattr(loading, "load", lambda name, places: Dataset("d", {}, ()))
-    assert fingerprints("imagenet-a", artifacts, places) == {}
+    loading.forget("imagenet-a", artifacts, locations)
+    monkeypatch.setattr(loading, "load", lambda name, locations: Dataset("d", {}, ()))
+    assert fingerprints("imagenet-a", artifacts, locations) == {}
 
 
 def test_under_a_limit_one_head_serves_every_shift() -> None:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from bob_gauntlet.config import UserConfig, find_config
-from bob_gauntlet.datasets.locations import Places, find_places, here
+from bob_gauntlet.datasets.locations import DataLocations, default_locations, find_locations
 from bob_gauntlet.errors import UsageError
 
 OWN = {"kind": "folder", "train": "a", "test": "b"}
@@ -18,10 +18,10 @@ def _no_root(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("BOB_DATA", raising=False)
 
 
-def places(tmp_path: Path, root: Path | None = None, **datasets: Any) -> Places:
+def locations(tmp_path: Path, root: Path | None = None, **datasets: Any) -> DataLocations:
     """Of a session in tmp_path/below, under a bob.toml in tmp_path."""
     (tmp_path / "below").mkdir(exist_ok=True)
-    return find_places(UserConfig(tmp_path, str(tmp_path / "bob.toml"), {}, datasets), tmp_path / "below", root)
+    return find_locations(UserConfig(tmp_path, str(tmp_path / "bob.toml"), {}, datasets), tmp_path / "below", root)
 
 
 def test_a_declared_path_comes_first_then_the_option_then_the_variable(
@@ -29,12 +29,12 @@ def test_a_declared_path_comes_first_then_the_option_then_the_variable(
 ) -> None:
     """Relative paths are relative to the declaring file or to the calling folder; at last .bob/data, looked up."""
     (tmp_path / ".bob").mkdir()
-    assert places(tmp_path).of("eurosat") == tmp_path / ".bob/data/eurosat"
+    assert locations(tmp_path).of("eurosat") == tmp_path / ".bob/data/eurosat"
     monkeypatch.setenv("BOB_DATA", "variable")
-    assert places(tmp_path).of("eurosat") == tmp_path / "below/variable/eurosat"
-    assert places(tmp_path, Path("option")).of("eurosat") == tmp_path / "below/option/eurosat"
-    assert places(tmp_path, Path("/option")).of("eurosat") == Path("/option/eurosat")
-    declared = places(tmp_path, Path("option"), eurosat="my/eurosat", chexpert="/x")
+    assert locations(tmp_path).of("eurosat") == tmp_path / "below/variable/eurosat"
+    assert locations(tmp_path, Path("option")).of("eurosat") == tmp_path / "below/option/eurosat"
+    assert locations(tmp_path, Path("/option")).of("eurosat") == Path("/option/eurosat")
+    declared = locations(tmp_path, Path("option"), eurosat="my/eurosat", chexpert="/x")
     assert declared.of("eurosat") == tmp_path / "my/eurosat"
     assert declared.of("chexpert") == Path("/x")
     assert declared.of("visda-2017") == tmp_path / "below/option/visda-2017"
@@ -44,7 +44,7 @@ def test_a_tilde_is_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     """In a declaration, in the variable and in a table."""
     monkeypatch.setenv("HOME", str(tmp_path / "me"))
     monkeypatch.setenv("BOB_DATA", "~/data")
-    found = places(tmp_path, eurosat="~/e", mine=OWN | {"train": "~/t"})
+    found = locations(tmp_path, eurosat="~/e", mine=OWN | {"train": "~/t"})
     assert found.of("chexpert") == tmp_path / "me/data/chexpert"
     assert found.of("eurosat") == tmp_path / "me/e"
     assert found.roots("mine") == {"train": tmp_path / "me/t", "test": tmp_path / "b"}
@@ -52,7 +52,7 @@ def test_a_tilde_is_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
 
 def test_the_roots_of_a_dataset(tmp_path: Path) -> None:
     """Those that it needs are looked at, too; what packages make has none."""
-    found = places(tmp_path, Path("/d"))
+    found = locations(tmp_path, Path("/d"))
     assert found.roots("imagenet-r") == {"imagenet-r": Path("/d/imagenet-r"), "imagenet-1k": Path("/d/imagenet-1k")}
     assert found.roots("eurosat") == {"eurosat": Path("/d/eurosat")}
     assert found.roots("photos") == {}
@@ -63,32 +63,32 @@ def test_the_roots_of_a_dataset(tmp_path: Path) -> None:
 
 def test_each_role_in_cocos_format_has_its_images(tmp_path: Path) -> None:
     """In a folder of its own, else in that of all, else beside its file of annotations."""
-    found = places(tmp_path, mine=COCO).roots("mine")
+    found = locations(tmp_path, mine=COCO).roots("mine")
     assert found == {
         "train": tmp_path / "a/train.json",
         "test": tmp_path / "b/test.json",
         "image folder of train": tmp_path / "a",
         "image folder of test": tmp_path / "b",
     }
-    found = places(tmp_path, mine=COCO | {"val": "v.json", "images": "i", "val_images": "/v"}).roots("mine")
+    found = locations(tmp_path, mine=COCO | {"val": "v.json", "images": "i", "val_images": "/v"}).roots("mine")
     assert [found[f"image folder of {role}"] for role in ("train", "test", "val")] == [
         tmp_path / "i", tmp_path / "i", Path("/v"),
     ]  # fmt: skip
-    assert "objects" in places(tmp_path, mine=COCO | {"classes": ["car"]}).spec("mine").about
+    assert "objects" in locations(tmp_path, mine=COCO | {"classes": ["car"]}).spec("mine").about
 
 
 def test_the_calling_folder_is_the_default(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With its bob.toml; nothing is downloaded."""
     (tmp_path / "bob.toml").write_text('[datasets]\neurosat = "e"\n')
     monkeypatch.chdir(tmp_path)
-    assert here().of("eurosat") == tmp_path / "e"
-    assert not here().download
-    assert find_places(find_config(tmp_path), tmp_path, download=True).download
+    assert default_locations().of("eurosat") == tmp_path / "e"
+    assert not default_locations().download
+    assert find_locations(find_config(tmp_path), tmp_path, download=True).download
 
 
 def test_a_dataset_of_ones_own_is_described(tmp_path: Path) -> None:
     """By what its table says; the nearest name includes it."""
-    found = places(tmp_path, mine=OWN | {"licence": "CC0", "classes": ["a", "b", "c"]})
+    found = locations(tmp_path, mine=OWN | {"licence": "CC0", "classes": ["a", "b", "c"]})
     spec = found.spec("mine")
     assert (spec.name, spec.source, spec.licence, spec.classes) == ("mine", "mine", "CC0", "3")
     assert str(tmp_path / "bob.toml") in spec.how_to_get
@@ -127,6 +127,6 @@ def test_a_dataset_of_ones_own_is_described(tmp_path: Path) -> None:
 def test_a_wrong_declaration_is_one_line(tmp_path: Path, datasets: dict[str, Any], says: str) -> None:
     """File, dataset and field."""
     with pytest.raises(UsageError, match=says) as caught:
-        places(tmp_path, **datasets)
+        locations(tmp_path, **datasets)
     assert str(caught.value).startswith(f"{tmp_path / 'bob.toml'}: dataset {next(iter(datasets))!r}")
     assert len(str(caught.value).splitlines()) == 1

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bob_gauntlet.datasets.locations import Places
+from bob_gauntlet.datasets.locations import DataLocations
 from bob_gauntlet.datasets.paper.chexpert import load_chexpert
 from bob_gauntlet.errors import BobError
 from tests.helpers import dataset_trees as trees
@@ -33,7 +33,7 @@ def wanted(patient: int) -> list[int]:
 def test_frontal_views_of_a_tenth(inner: str, prefix: str, tmp_path: Path) -> None:
     """The first tenth of the shuffled frontal rows, their targets, and patients as clusters."""
     trees.chexpert(tmp_path, inner, prefix)
-    found = load_chexpert(Places(tmp_path))
+    found = load_chexpert(DataLocations(tmp_path))
     assert found.multi_label
     assert found.classes == ("Cardiomegaly", "Edema", "Consolidation", "Atelectasis", "Pleural Effusion")
     # the paper's code shuffles a list of row numbers; there are 120 frontal rows, of patients 1 to 120
@@ -54,7 +54,7 @@ def test_every_value_of_every_finding(tmp_path: Path) -> None:
     folder = tmp_path / "chexpert/CheXpert-v1.0-small"
     lines = (folder / "train.csv").read_text().splitlines()
     (folder / "valid.csv").write_text("\n".join(lines))
-    test = load_chexpert(Places(tmp_path))["test"]
+    test = load_chexpert(DataLocations(tmp_path))["test"]
     assert len(test) == 120
     assert test.targets.tolist() == [wanted(p) for p in range(1, 121)]
 
@@ -63,11 +63,11 @@ def test_an_edited_label_is_another_fingerprint(tmp_path: Path) -> None:
     """Of test; train keeps its own."""
     trees.chexpert(tmp_path)
     path = tmp_path / "chexpert/CheXpert-v1.0-small/valid.csv"
-    before = load_chexpert(Places(tmp_path)).fingerprints
+    before = load_chexpert(DataLocations(tmp_path)).fingerprints
     rows = list(csv.reader(path.read_text().splitlines()))
     rows[1][trees.COLUMNS.index("Edema")] = "0.0"
     trees.write_csv(path, rows[0], rows[1:])
-    after = load_chexpert(Places(tmp_path)).fingerprints
+    after = load_chexpert(DataLocations(tmp_path)).fingerprints
     assert after["train"] == before["train"]
     assert after["test"] != before["test"]
 
@@ -89,7 +89,7 @@ def test_bad_rows(column: str, value: str, message: str, tmp_path: Path) -> None
     rows[1][trees.COLUMNS.index(column)] = value
     trees.write_csv(path, rows[0], rows[1:])
     with pytest.raises(BobError, match=message):
-        load_chexpert(Places(tmp_path))
+        load_chexpert(DataLocations(tmp_path))
 
 
 def test_missing_tables_and_columns(tmp_path: Path) -> None:
@@ -98,7 +98,7 @@ def test_missing_tables_and_columns(tmp_path: Path) -> None:
     path = tmp_path / "chexpert/CheXpert-v1.0-small/valid.csv"
     path.write_text(path.read_text().replace("Atelectasis", "Collapse"))
     with pytest.raises(BobError, match=r"valid.csv, line 1: no column 'Atelectasis'"):
-        load_chexpert(Places(tmp_path))
+        load_chexpert(DataLocations(tmp_path))
     path.unlink()
     with pytest.raises(BobError, match=r"chexpert: no valid.csv in"):
-        load_chexpert(Places(tmp_path))
+        load_chexpert(DataLocations(tmp_path))

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from bob_gauntlet.datasets.loading import limited
-from bob_gauntlet.datasets.locations import Places
+from bob_gauntlet.datasets.locations import DataLocations
 from bob_gauntlet.datasets.paper.coco import load_coco_2017, load_lvis_v1
 from bob_gauntlet.errors import BobError, MissingError
 from tests.helpers.detection_trees import Json, coco_2017, lvis_v1, runs
@@ -24,7 +24,7 @@ def change(path: Path, how: Callable[[Json], object]) -> None:
 def test_coco_is_read(tmp_path: Path) -> None:
     """Train and val by their folders; 80 categories' ids have gaps, and so have three."""
     coco_2017(tmp_path)
-    found = load_coco_2017(Places(tmp_path))
+    found = load_coco_2017(DataLocations(tmp_path))
     assert (found.name, found.classes, found.frequencies) == ("coco-2017", ("person", "car", "toothbrush"), ())
     assert found.multi_label
     assert {role: len(split) for role, split in found.splits.items()} == {"train": 6, "test": 4}
@@ -49,19 +49,19 @@ def test_coco_is_read(tmp_path: Path) -> None:
 def test_coco_fingerprints_do_not_depend_on_the_folder(tmp_path: Path) -> None:
     """A file more of one role is another fingerprint of that role."""
     coco_2017(tmp_path / "here")
-    first = load_coco_2017(Places(tmp_path / "here")).fingerprints
+    first = load_coco_2017(DataLocations(tmp_path / "here")).fingerprints
     shutil.move(tmp_path / "here", tmp_path / "there")
-    assert load_coco_2017(Places(tmp_path / "there")).fingerprints == first
+    assert load_coco_2017(DataLocations(tmp_path / "there")).fingerprints == first
     notes = tmp_path / "there/coco-2017/annotations/instances_val2017.json"
     change(notes, lambda made: made["images"].pop())
-    second = load_coco_2017(Places(tmp_path / "there")).fingerprints
+    second = load_coco_2017(DataLocations(tmp_path / "there")).fingerprints
     assert (second["train"] == first["train"], second["test"] == first["test"]) == (True, False)
 
 
 def test_a_limited_coco_keeps_its_objects(tmp_path: Path) -> None:
     """The image without objects is the first to go."""
     coco_2017(tmp_path)
-    kept = limited(load_coco_2017(Places(tmp_path)), 3)
+    kept = limited(load_coco_2017(DataLocations(tmp_path)), 3)
     for split in kept.splits.values():
         assert split.objects is not None
         assert [len(one) for one in split.objects] == [4, 4, 4]
@@ -70,7 +70,7 @@ def test_a_limited_coco_keeps_its_objects(tmp_path: Path) -> None:
 def test_lvis_is_read_from_cocos_images(tmp_path: Path) -> None:
     """An image lies where its URL says; which classes were looked for, and how common each is."""
     lvis_v1(tmp_path)
-    found = load_lvis_v1(Places(tmp_path))
+    found = load_lvis_v1(DataLocations(tmp_path))
     assert (found.classes, found.frequencies) == (("person", "car", "toothbrush"), ("f", "c", "r"))
     assert len(found["train"]) == 5
     assert found["test"].ids == (
@@ -89,7 +89,7 @@ def test_lvis_is_read_from_cocos_images(tmp_path: Path) -> None:
 def test_lvis_files_may_lie_in_a_folder_and_name_images_otherwise(tmp_path: Path) -> None:
     """In annotations/; without URLs an image is looked for in both folders."""
     lvis_v1(tmp_path)
-    before = load_lvis_v1(Places(tmp_path))
+    before = load_lvis_v1(DataLocations(tmp_path))
     (tmp_path / "lvis-v1/annotations").mkdir()
     for role in ("train", "val"):
         path = tmp_path / f"lvis-v1/lvis_v1_{role}.json"
@@ -100,7 +100,7 @@ def test_lvis_files_may_lie_in_a_folder_and_name_images_otherwise(tmp_path: Path
 
         change(path, rename)
         path.rename(tmp_path / "lvis-v1/annotations" / path.name)
-    assert load_lvis_v1(Places(tmp_path)).fingerprints == before.fingerprints
+    assert load_lvis_v1(DataLocations(tmp_path)).fingerprints == before.fingerprints
 
 
 def test_lvis_needs_coco(tmp_path: Path) -> None:
@@ -108,8 +108,8 @@ def test_lvis_needs_coco(tmp_path: Path) -> None:
     lvis_v1(tmp_path)
     shutil.move(tmp_path / "coco-2017", tmp_path / "elsewhere")
     with pytest.raises(MissingError, match=r"lvis-v1 needs COCO's images too: coco-2017 is not in"):
-        load_lvis_v1(Places(tmp_path))
-    assert len(load_lvis_v1(Places(tmp_path, {"coco-2017": tmp_path / "elsewhere"}))["test"]) == 5
+        load_lvis_v1(DataLocations(tmp_path))
+    assert len(load_lvis_v1(DataLocations(tmp_path, {"coco-2017": tmp_path / "elsewhere"}))["test"]) == 5
 
 
 @pytest.mark.parametrize(
@@ -141,5 +141,5 @@ def test_a_wrong_copy_is_one_line(tmp_path: Path, how: Callable[[Path], object],
     coco_2017(tmp_path)
     how(tmp_path / "coco-2017")
     with pytest.raises(BobError, match=says) as caught:
-        load_coco_2017(Places(tmp_path))
+        load_coco_2017(DataLocations(tmp_path))
     assert "\n" not in str(caught.value)

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from bob_gauntlet.datasets.dataset import Dataset
-from bob_gauntlet.datasets.locations import Places
+from bob_gauntlet.datasets.locations import DataLocations
 from bob_gauntlet.datasets.paper import shifted
 from bob_gauntlet.datasets.paper.imagenet import load_imagenet_1k
 from bob_gauntlet.datasets.paper.shifted import (
@@ -34,7 +34,7 @@ def imagenet(tmp_path: Path) -> Path:
 
 def load(root: Path) -> Dataset:
     """ImageNet-1k below a data root."""
-    return load_imagenet_1k(Places(root))
+    return load_imagenet_1k(DataLocations(root))
 
 
 def test_class_folders_are_classes(imagenet: Path) -> None:
@@ -71,7 +71,7 @@ def test_the_folder_may_be_one_of_kaggles(inner: str, tmp_path: Path) -> None:
     trees.imagenet_kaggle(tmp_path)
     known = load(tmp_path).fingerprints
     (tmp_path / "imagenet-1k/LOC_val_solution.csv").rename(tmp_path / "imagenet-1k" / inner / "LOC_val_solution.csv")
-    declared = Places(tmp_path, {"imagenet-1k": tmp_path / "imagenet-1k" / inner})
+    declared = DataLocations(tmp_path, {"imagenet-1k": tmp_path / "imagenet-1k" / inner})
     assert load_imagenet_1k(declared).fingerprints == known
 
 
@@ -183,7 +183,7 @@ def test_a_shifted_set_trains_on_imagenet(name: str, imagenet: Path) -> None:
     """Train and source are ImageNet-1k's own splits; test has its class indices; -A and -R restrict the classes."""
     trees.TREES[name](imagenet.parent)
     read, targets, restricted = SHIFTED[name]
-    known, found = load(imagenet.parent), read(Places(imagenet.parent))
+    known, found = load(imagenet.parent), read(DataLocations(imagenet.parent))
     assert found["train"].fingerprint == known["train"].fingerprint
     assert found["source"].fingerprint == known["test"].fingerprint
     assert found["source"].ids == known["test"].ids
@@ -197,18 +197,18 @@ def test_a_shifted_set_needs_imagenet(name: str, tmp_path: Path) -> None:
     """The reason names which of the two is absent."""
     trees.TREES[name](tmp_path)
     with pytest.raises(MissingError, match=f"{name} needs ImageNet-1k too: imagenet-1k is not in"):
-        SHIFTED[name][0](Places(tmp_path))
+        SHIFTED[name][0](DataLocations(tmp_path))
 
 
 @pytest.mark.parametrize("names", [("0000", "0001", "0002"), WNIDS], ids=["padded", "wnids"])
 def test_v2_folders_by_any_name_are_the_same_split(names: tuple[str, ...], imagenet: Path, tmp_path: Path) -> None:
     """Unpadded, padded and WordNet ids: equal ids, targets and, where the files are equal, fingerprints."""
     trees.imagenet_v2(imagenet.parent)
-    known = load_imagenet_v2(Places(imagenet.parent))
+    known = load_imagenet_v2(DataLocations(imagenet.parent))
     folder = imagenet.parent / "imagenet-v2/imagenetv2-matched-frequency-format-val"
     for number, name in enumerate(names):
         (folder / str(number)).rename(folder / name)
-    found = load_imagenet_v2(Places(imagenet.parent))
+    found = load_imagenet_v2(DataLocations(imagenet.parent))
     assert found["test"].ids[3] == f"{WNIDS[1]}/0.jpeg"
     assert found["test"].ids == known["test"].ids
     assert found.fingerprints == known.fingerprints
@@ -223,7 +223,7 @@ def test_v2_folders_sort_as_numbers(tmp_path: Path) -> None:
         path = tmp_path / "imagenet-v2" / str(number) / "a.png"
         path.parent.mkdir(parents=True)
         Image.new("RGB", (8, 8), (number, 0, 0)).save(path)
-    test = load_imagenet_v2(Places(tmp_path))["test"]
+    test = load_imagenet_v2(DataLocations(tmp_path))["test"]
     assert test.targets.tolist() == list(range(12))
     assert [test.image(i).getpixel((0, 0)) for i in range(12)] == [(number, 0, 0) for number in range(12)]
 
@@ -233,14 +233,14 @@ def test_folders_of_no_class(imagenet: Path) -> None:
     root = imagenet.parent
     trees.imagenet_v2(root, ("0", "1", "3"))
     with pytest.raises(BobError, match="imagenet-v2: folder 3 is none of the 3 classes"):
-        load_imagenet_v2(Places(root))
+        load_imagenet_v2(DataLocations(root))
     shutil.rmtree(root / "imagenet-v2")
     trees.imagenet_v2(root, ("1", "01"))
     with pytest.raises(BobError, match="imagenet-v2: folder 01 is a class that another folder is"):
-        load_imagenet_v2(Places(root))
+        load_imagenet_v2(DataLocations(root))
     folders(root / "imagenet-r", [*WNIDS, "n09999999"], 1)
     with pytest.raises(BobError, match="imagenet-r: folder n09999999 is none of"):
-        load_imagenet_r(Places(root))
+        load_imagenet_r(DataLocations(root))
 
 
 def test_the_whole_imagenet_asks_for_whole_test_sets(imagenet: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -249,6 +249,6 @@ def test_the_whole_imagenet_asks_for_whole_test_sets(imagenet: Path, monkeypatch
     known = load(imagenet.parent)
     classes = (*WNIDS, *(f"n1{number:07}" for number in range(997)))
     whole = Dataset("imagenet-1k", known.splits, classes)
-    monkeypatch.setattr(shifted, "load_imagenet_1k", lambda places: whole)
+    monkeypatch.setattr(shifted, "load_imagenet_1k", lambda locations: whole)
     with pytest.raises(BobError, match=r"imagenet-a: 2 class folders in .*, it has 200"):
-        load_imagenet_a(Places(imagenet.parent))
+        load_imagenet_a(DataLocations(imagenet.parent))

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from bob_gauntlet.datasets.dataset import Dataset
-from bob_gauntlet.datasets.locations import Places
+from bob_gauntlet.datasets.locations import DataLocations
 from bob_gauntlet.datasets.paper import torchvision_sets
 from bob_gauntlet.datasets.paper.torchvision_sets import (
     load_cifar_100,
@@ -26,7 +26,7 @@ from bob_gauntlet.errors import BobError
 from tests.helpers import dataset_trees as trees
 from tests.helpers.dataset_trees import LAND, VARIANTS, roles
 
-LOADERS: dict[str, Callable[[Places], Dataset]] = {
+LOADERS: dict[str, Callable[[DataLocations], Dataset]] = {
     "cifar-100": load_cifar_100,
     "flowers-102": load_flowers_102,
     "fgvc-aircraft": load_fgvc_aircraft,
@@ -37,7 +37,7 @@ LOADERS: dict[str, Callable[[Places], Dataset]] = {
 def test_cifar_pickles(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Ids are numbers, classes the fine labels, pixels those of the pickle."""
     trees.cifar_100_pickles(tmp_path, monkeypatch)
-    found = load_cifar_100(Places(tmp_path))
+    found = load_cifar_100(DataLocations(tmp_path))
     assert found.classes == ("apple", "bee", "cup")
     assert (list(found.splits), found.evaluated) == (["train", "test"], "test")
     assert found["test"].ids == tuple(f"test-{i:05}" for i in range(6))
@@ -50,8 +50,8 @@ def test_cifar_pickles(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_cifar_fingerprints_cover_pixels_and_labels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Equal when read again, elsewhere too; another label or pixel is another fingerprint."""
     trees.cifar_100_pickles(tmp_path, monkeypatch)
-    known = load_cifar_100(Places(tmp_path)).fingerprints
-    inner = Places(Path("nowhere"), {"cifar-100": tmp_path / "cifar-100/cifar-100-python"})
+    known = load_cifar_100(DataLocations(tmp_path)).fingerprints
+    inner = DataLocations(Path("nowhere"), {"cifar-100": tmp_path / "cifar-100/cifar-100-python"})
     assert load_cifar_100(inner).fingerprints == known
     pixels, labels = np.zeros((2, 8, 8, 3), np.uint8), np.array([0, 1])
     prints = {torchvision_sets._pixels("test", pixels, labels).fingerprint}
@@ -67,14 +67,14 @@ def test_a_damaged_cifar_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyP
     with (tmp_path / "cifar-100/cifar-100-python/test").open("ab") as file:
         file.write(b"x")
     with pytest.raises(BobError, match=r"cifar-100 in .* is not what its publisher ships, or damaged"):
-        load_cifar_100(Places(tmp_path))
+        load_cifar_100(DataLocations(tmp_path))
 
 
 @pytest.mark.parametrize("inner", ["flowers-102", ""], ids=["torchvision", "the folder itself"])
 def test_flowers_from_the_publishers_lists(inner: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Train, val and test by setid.mat, classes by imagelabels.mat, which counts from 1; ids are file names."""
     trees.flowers_102_mat(tmp_path, monkeypatch, inner)
-    found = load_flowers_102(Places(tmp_path))
+    found = load_flowers_102(DataLocations(tmp_path))
     assert found.classes == ("1", "2")
     assert found.evaluated == "val"
     numbers = {"train": [1, 3, 5, 9], "val": [2, 4, 7], "test": [6, 8, 10, 11, 12]}
@@ -89,14 +89,14 @@ def test_flowers_without_an_image(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     trees.flowers_102_mat(tmp_path, monkeypatch)
     (tmp_path / "flowers-102/flowers-102/jpg/image_00004.jpg").unlink()
     with pytest.raises(BobError, match=r"image_00004.jpg cannot be found"):
-        load_flowers_102(Places(tmp_path))
+        load_flowers_102(DataLocations(tmp_path))
 
 
 @pytest.mark.parametrize("inner", ["", "fgvc-aircraft-2013b"], ids=["the parent", "the folder itself"])
 def test_aircraft_by_variant(inner: str, tmp_path: Path) -> None:
     """The publisher's train, val and test; the order of classes is that of variants.txt."""
     trees.fgvc_aircraft(tmp_path)
-    found = load_fgvc_aircraft(Places(Path("nowhere"), {"fgvc-aircraft": tmp_path / "fgvc-aircraft" / inner}))
+    found = load_fgvc_aircraft(DataLocations(Path("nowhere"), {"fgvc-aircraft": tmp_path / "fgvc-aircraft" / inner}))
     assert found.classes == VARIANTS
     assert found.evaluated == "val"
     assert {role: len(split) for role, split in found.splits.items()} == {"train": 24, "val": 9, "test": 9}
@@ -120,7 +120,7 @@ def test_bad_lists_of_aircraft(file: str, text: str | None, message: str, tmp_pa
     path = next(tmp_path.rglob(file))
     path.unlink() if text is None else path.write_text(text)
     with pytest.raises(BobError, match=message):
-        load_fgvc_aircraft(Places(tmp_path))
+        load_fgvc_aircraft(DataLocations(tmp_path))
 
 
 @pytest.mark.parametrize("inner", ["eurosat/2750", "2750", "EuroSAT_RGB"])
@@ -128,7 +128,7 @@ def test_bad_lists_of_aircraft(file: str, text: str | None, message: str, tmp_pa
 def test_eurosat_by_the_published_split(inner: str, name: str, tmp_path: Path) -> None:
     """The JSON file's roles and labels; of each class of train the images that the paper's code draws."""
     trees.eurosat_json(tmp_path, inner, name)
-    found = load_eurosat(Places(tmp_path))
+    found = load_eurosat(DataLocations(tmp_path))
     assert (found.classes, found.evaluated) == (LAND, "val")
     assert {role: len(split) for role, split in found.splits.items()} == {"train": 12, "val": 12, "test": 12}
     # int(120 * 0.1 / 3) = 4 of 40; images of class c stand at c, c + 3, ... in the file, seeded anew for each class
@@ -141,14 +141,14 @@ def test_eurosat_by_the_published_split(inner: str, name: str, tmp_path: Path) -
 def test_eurosat_divided_by_us(tmp_path: Path) -> None:
     """Half, a fifth and three tenths of each class; a tenth of the half is trained on; nothing is in two roles."""
     trees.eurosat(tmp_path, 40)
-    found = load_eurosat(Places(tmp_path))
+    found = load_eurosat(DataLocations(tmp_path))
     assert np.bincount(found["train"].targets).tolist() == [2, 2, 2]
     assert np.bincount(found["val"].targets).tolist() == [8, 8, 8]
     assert np.bincount(found["test"].targets).tolist() == [12, 12, 12]
     order = random.Random(0).sample(range(40), 40)
     wanted = sorted(f"Forest_{i}.jpg" for i in range(40))
     assert {i for i in found["val"].ids if "Forest" in i} == {f"Forest/{wanted[i]}" for i in order[20:28]}
-    assert load_eurosat(Places(tmp_path)).fingerprints == found.fingerprints
+    assert load_eurosat(DataLocations(tmp_path)).fingerprints == found.fingerprints
 
 
 @pytest.mark.parametrize("count", [3, 4])
@@ -156,11 +156,11 @@ def test_a_class_too_small_to_divide(count: int, tmp_path: Path) -> None:
     """Four images are the fewest that give one to each role."""
     trees.eurosat(tmp_path, count)
     if count == 4:
-        found = load_eurosat(Places(tmp_path))
+        found = load_eurosat(DataLocations(tmp_path))
         assert {role: len(split) for role, split in found.splits.items()} == {"train": 3, "val": 3, "test": 3}
     else:
         with pytest.raises(BobError, match="eurosat: 3 images in class folder AnnualCrop, too few"):
-            load_eurosat(Places(tmp_path))
+            load_eurosat(DataLocations(tmp_path))
 
 
 @pytest.mark.parametrize(
@@ -180,27 +180,27 @@ def test_a_bad_split_of_eurosat(spoil: Callable[[dict], object], message: str, t
     spoil(content)
     path.write_text(json.dumps(content))
     with pytest.raises(BobError, match=message):
-        load_eurosat(Places(tmp_path))
+        load_eurosat(DataLocations(tmp_path))
     path.write_text("{")
     with pytest.raises(BobError, match=r"split_zhou_EuroSAT.json is not"):
-        load_eurosat(Places(tmp_path))
+        load_eurosat(DataLocations(tmp_path))
 
 
 @pytest.mark.parametrize("name", LOADERS)
 def test_class_folders_by_role(name: str, tmp_path: Path) -> None:
     """Train, val and test of class folders; without val the paper's role is test; without test it is an error."""
     roles(tmp_path / name, ("a", "b"), train=40, val=4, test=6)
-    found = LOADERS[name](Places(tmp_path))
+    found = LOADERS[name](DataLocations(tmp_path))
     sizes = {role: len(split) for role, split in found.splits.items()}
     # EuroSAT: int(80 * 0.1 / 2) = 4 of each class
     assert sizes == {"train": 8 if name == "eurosat" else 80, "val": 8, "test": 12}
     assert found.classes == ("a", "b")
     shutil.rmtree(tmp_path / name / "val")
-    assert (without := LOADERS[name](Places(tmp_path))).evaluated == "test"
+    assert (without := LOADERS[name](DataLocations(tmp_path))).evaluated == "test"
     assert list(without.splits) == ["train", "test"]
     (tmp_path / name / "test").rename(tmp_path / name / "val")
     with pytest.raises(BobError, match=f"{name} test: .* cannot be read"):
-        LOADERS[name](Places(tmp_path))
+        LOADERS[name](DataLocations(tmp_path))
 
 
 @pytest.mark.parametrize(
@@ -215,7 +215,7 @@ def test_the_publishers_folder_under_another_name(name: str, folder: str, tmp_pa
     """The name that torchvision looks for is in the message."""
     trees.noise(tmp_path / "mine/jpg/a.jpg")
     with pytest.raises(BobError, match=f"{name}: neither {folder} nor train and test in .*mine; rename"):
-        LOADERS[name](Places(tmp_path, {name: tmp_path / "mine"}))
+        LOADERS[name](DataLocations(tmp_path, {name: tmp_path / "mine"}))
 
 
 @pytest.mark.parametrize("name", LOADERS)
@@ -231,10 +231,10 @@ def test_nothing_is_fetched_unless_allowed(name: str, tmp_path: Path, monkeypatc
     for dataset in ("CIFAR100", "Flowers102", "FGVCAircraft", "EuroSAT"):
         monkeypatch.setattr(torchvision_sets, dataset, fetch)
     with pytest.raises(BobError, match=f"{name} is not in"):
-        LOADERS[name](Places(tmp_path / "data"))
+        LOADERS[name](DataLocations(tmp_path / "data"))
     assert not fetched
     for _ in range(2):
-        found = LOADERS[name](Places(tmp_path / "data", download=True))
+        found = LOADERS[name](DataLocations(tmp_path / "data", download=True))
         assert found["test"].image(0).size == (40, 40)
     assert len(fetched) == 1
     assert fetched[0].parent == tmp_path / "data"
@@ -253,7 +253,7 @@ def test_two_who_fetch_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
     def read(_: int) -> dict[str, str]:
         begun.wait()
-        return load_eurosat(Places(tmp_path, download=True)).fingerprints
+        return load_eurosat(DataLocations(tmp_path, download=True)).fingerprints
 
     monkeypatch.setattr(torchvision_sets, "EuroSAT", fetch)
     with ThreadPoolExecutor(2) as pool:
@@ -273,7 +273,7 @@ def test_a_failed_fetch_leaves_nothing_that_is_read(tmp_path: Path, monkeypatch:
     monkeypatch.setattr(torchvision_sets, "EuroSAT", fetch)
     for _ in range(2):
         with pytest.raises(BobError, match=r"eurosat cannot be fetched to .*eurosat \(no network\); try again"):
-            load_eurosat(Places(tmp_path, download=True))
+            load_eurosat(DataLocations(tmp_path, download=True))
     assert not (tmp_path / "eurosat").exists()
 
 
@@ -282,7 +282,7 @@ def test_images_are_read_when_asked_for(tmp_path: Path) -> None:
     trees.fgvc_aircraft(tmp_path)
     path = next(tmp_path.rglob("0003000.jpg"))
     path.write_bytes(b"broken")
-    found = load_fgvc_aircraft(Places(tmp_path))
+    found = load_fgvc_aircraft(DataLocations(tmp_path))
     assert isinstance(found["test"].image(1), Image.Image)
     with pytest.raises(BobError, match=r"0003000.jpg"):
         found["test"].image(0)

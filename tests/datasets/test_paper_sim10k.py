@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageDraw
 
-from bob_gauntlet.datasets.locations import Places
+from bob_gauntlet.datasets.locations import DataLocations
 from bob_gauntlet.datasets.paper.cityscapes import Shape, cars, load_cityscapes
 from bob_gauntlet.datasets.paper.sim10k import load_sim10k, load_sim10k_cityscapes
 from bob_gauntlet.datasets.rle import decode
@@ -20,7 +20,7 @@ from tests.helpers.detection_trees import SIZES, cityscapes, outline, sim10k, si
 def test_both_are_read(tmp_path: Path) -> None:
     """Train of Sim10k, test of Cityscapes' val; the one class is car, and an image without one stays."""
     sim10k_cityscapes(tmp_path)
-    found = load_sim10k_cityscapes(Places(tmp_path))
+    found = load_sim10k_cityscapes(DataLocations(tmp_path))
     assert (found.name, found.classes, list(found.splits)) == ("sim10k-cityscapes", ("car",), ["train", "test"])
     assert found["train"].targets.tolist() == [[1]] * 5 + [[0]]
     assert found["test"].targets.tolist() == [[1]] * 3 + [[0]]
@@ -35,7 +35,7 @@ def test_both_are_read(tmp_path: Path) -> None:
 def test_boxes_of_sim10k(tmp_path: Path, inner: str) -> None:
     """From edge to edge; other objects than cars are left out; no masks."""
     sim10k(tmp_path, inner)
-    split = load_sim10k(Places(tmp_path))["train"]
+    split = load_sim10k(DataLocations(tmp_path))["train"]
     assert split.ids == tuple(f"JPEGImages/{3384645 + i}.jpg" for i in range(6))
     assert split.objects is not None
     assert [(one.width, one.height) for one in split.objects] == list(SIZES)
@@ -50,7 +50,7 @@ def test_a_size_that_xml_lacks_is_the_files(tmp_path: Path) -> None:
     sim10k(tmp_path)
     path = tmp_path / "sim10k/VOC2012/Annotations/3384646.xml"
     path.write_text(path.read_text().replace("size>", "shape>"))
-    objects = load_sim10k(Places(tmp_path))["train"].objects
+    objects = load_sim10k(DataLocations(tmp_path))["train"].objects
     assert objects is not None
     assert (objects[1].width, objects[1].height) == SIZES[1]
 
@@ -72,7 +72,7 @@ def test_wrong_xml_is_one_line(tmp_path: Path, text: str) -> None:
     sim10k(tmp_path)
     (tmp_path / "sim10k/VOC2012/Annotations/3384647.xml").write_text(text)
     with pytest.raises(BobError, match=r"3384647.xml is no annotation in PASCAL VOC's format \(.*\)") as caught:
-        load_sim10k(Places(tmp_path))
+        load_sim10k(DataLocations(tmp_path))
     assert "\n" not in str(caught.value)
 
 
@@ -82,7 +82,7 @@ def test_cars_of_cityscapes(tmp_path: Path) -> None:
     The first car is 20 x 14 pixels, from 4 to 23 and from 8 to 21: 280 less 3 x 14 is 238. The second is 20 x 20.
     """
     cityscapes(tmp_path)
-    split = load_cityscapes(Places(tmp_path))["test"]
+    split = load_cityscapes(DataLocations(tmp_path))["test"]
     assert len(split) == 4
     assert split.objects is not None
     objects = split.objects[0]
@@ -146,7 +146,7 @@ def test_a_license_plate_hides_nothing(tmp_path: Path) -> None:
     [path] = (tmp_path / "cityscapes/gtFine/val/munster").glob("munster_000003*")
     shapes = [outline("car", 4, 8, 23, 21), outline("license plate", 10, 10, 12, 12)]
     write(path, {"imgHeight": 40, "imgWidth": 64, "objects": shapes})
-    objects = load_cityscapes(Places(tmp_path))["test"].objects
+    objects = load_cityscapes(DataLocations(tmp_path))["test"].objects
     assert objects is not None
     assert objects[3].areas.tolist() == [280]
 
@@ -171,7 +171,7 @@ def test_wrong_polygons_are_one_line(tmp_path: Path, content: str) -> None:
     path = tmp_path / "cityscapes/gtFine/val/munster/munster_000003_000019_gtFine_polygons.json"
     path.write_text(content)
     with pytest.raises(BobError, match=r"munster_000003_.*json holds no polygons of Cityscapes \(") as caught:
-        load_cityscapes(Places(tmp_path))
+        load_cityscapes(DataLocations(tmp_path))
     assert "\n" not in str(caught.value)
 
 
@@ -182,13 +182,15 @@ def test_wrong_polygons_are_one_line(tmp_path: Path, content: str) -> None:
         (load_cityscapes, "cityscapes/leftImg8bit", r"cityscapes: no CITY/\*_gtFine_polygons.json in .*gtFine/val"),
     ],
 )
-def test_images_alone_are_not_enough(tmp_path: Path, load: Callable[[Places], object], inner: str, says: str) -> None:
+def test_images_alone_are_not_enough(
+    tmp_path: Path, load: Callable[[DataLocations], object], inner: str, says: str
+) -> None:
     """Nothing is there before; then annotations are missed."""
     with pytest.raises(MissingError):
-        load(Places(tmp_path))
+        load(DataLocations(tmp_path))
     (tmp_path / inner).mkdir(parents=True)
     with pytest.raises(BobError, match=says):
-        load(Places(tmp_path))
+        load(DataLocations(tmp_path))
 
 
 def test_each_may_be_declared(tmp_path: Path) -> None:
@@ -196,6 +198,6 @@ def test_each_may_be_declared(tmp_path: Path) -> None:
     sim10k_cityscapes(tmp_path)
     (tmp_path / "cityscapes").rename(tmp_path / "streets")
     with pytest.raises(MissingError, match=r"sim10k-cityscapes is made of both: cityscapes is not in .*cityscapes;"):
-        load_sim10k_cityscapes(Places(tmp_path))
-    found = load_sim10k_cityscapes(Places(tmp_path, {"cityscapes": tmp_path / "streets"}))
+        load_sim10k_cityscapes(DataLocations(tmp_path))
+    found = load_sim10k_cityscapes(DataLocations(tmp_path, {"cityscapes": tmp_path / "streets"}))
     assert len(found["test"]) == 4

@@ -10,7 +10,7 @@ import pytest
 
 from bob_gauntlet.datasets.catalog import CATALOG
 from bob_gauntlet.datasets.dataset import Dataset
-from bob_gauntlet.datasets.locations import Places
+from bob_gauntlet.datasets.locations import DataLocations
 from bob_gauntlet.errors import BobError, MissingError
 from tests.helpers.dataset_trees import DETECTION, TREES, noise
 
@@ -26,10 +26,10 @@ ROLES = {
 EVALUATED = dict.fromkeys(TREES, "test") | dict.fromkeys(("flowers-102", "fgvc-aircraft", "eurosat"), "val")
 
 
-def loader(name: str) -> Callable[[Places], Dataset]:
+def loader(name: str) -> Callable[[DataLocations], Dataset]:
     """The reader that the catalog names."""
     module, function = CATALOG[name].loader.split(":")
-    found: Callable[[Places], Dataset] = getattr(import_module(module), function)
+    found: Callable[[DataLocations], Dataset] = getattr(import_module(module), function)
     return found
 
 
@@ -49,7 +49,7 @@ def place(name: str) -> str:
 def test_a_dataset_is_read(name: str, tmp_path: Path) -> None:
     """Roles, unique ids, targets within the classes, RGB images, and no image in two roles."""
     grow(tmp_path, name)
-    found = loader(name)(Places(tmp_path))
+    found = loader(name)(DataLocations(tmp_path))
     assert (found.name, list(found.splits), found.evaluated) == (name, ROLES[name], EVALUATED[name])
     for role, split in found.splits.items():
         assert split.role == role
@@ -66,10 +66,10 @@ def test_a_dataset_is_read(name: str, tmp_path: Path) -> None:
 def test_fingerprints_do_not_depend_on_the_folder(name: str, tmp_path: Path) -> None:
     """Read twice, and read elsewhere, they are equal; no two roles share one."""
     grow(tmp_path / "here", name)
-    first = loader(name)(Places(tmp_path / "here")).fingerprints
-    assert loader(name)(Places(tmp_path / "here")).fingerprints == first
+    first = loader(name)(DataLocations(tmp_path / "here")).fingerprints
+    assert loader(name)(DataLocations(tmp_path / "here")).fingerprints == first
     shutil.move(tmp_path / "here", tmp_path / "there")
-    assert loader(name)(Places(tmp_path / "there")).fingerprints == first
+    assert loader(name)(DataLocations(tmp_path / "there")).fingerprints == first
     assert len(set(first.values())) == len(first)
 
 
@@ -77,10 +77,10 @@ def test_fingerprints_do_not_depend_on_the_folder(name: str, tmp_path: Path) -> 
 def test_a_file_more_is_another_fingerprint(name: str, tmp_path: Path) -> None:
     """An image beside a test image changes test, in the datasets without a list of images."""
     grow(tmp_path, name)
-    before = loader(name)(Places(tmp_path))
+    before = loader(name)(DataLocations(tmp_path))
     sibling = next(p for p in sorted((tmp_path / name).rglob("*")) if p.is_file() and p.stem in before["test"].ids[0])
     noise(sibling.with_name(f"x{sibling.name}"))
-    after = loader(name)(Places(tmp_path))
+    after = loader(name)(DataLocations(tmp_path))
     assert after["test"].fingerprint != before["test"].fingerprint
 
 
@@ -89,7 +89,7 @@ def test_absent_data_say_where_and_how(name: str, tmp_path: Path) -> None:
     """The reason for the skip names the folder, the licence and what to type, for an absent and for an empty folder."""
     for _ in range(2):
         with pytest.raises(MissingError) as error:
-            loader(name)(Places(tmp_path))
+            loader(name)(DataLocations(tmp_path))
         message = str(error.value)
         first = place(name)
         assert f"{first} is not in {tmp_path / first}" in message
@@ -105,7 +105,7 @@ def test_another_folder_is_an_error_not_a_skip(name: str, tmp_path: Path) -> Non
     shutil.rmtree(tmp_path / place(name), ignore_errors=True)
     noise(tmp_path / place(name) / "docs/pages/a.png")
     with pytest.raises(BobError) as error:
-        loader(name)(Places(tmp_path))
+        loader(name)(DataLocations(tmp_path))
     assert not isinstance(error.value, MissingError)
     assert place(name) in str(error.value)
     assert "\n" not in str(error.value)

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bob_gauntlet.datasets.locations import Places
+from bob_gauntlet.datasets.locations import DataLocations
 from bob_gauntlet.datasets.paper.visda import load_visda_2017
 from bob_gauntlet.errors import BobError
 from tests.helpers import dataset_trees as trees
@@ -18,7 +18,7 @@ def test_rendered_images_are_divided(tmp_path: Path) -> None:
     folders(tmp_path / "visda-2017/train", OBJECTS[:2], 100, "{i:03}.png")
     folders(tmp_path / "visda-2017/train", OBJECTS[2:], 5, "{i:03}.png")
     folders(tmp_path / "visda-2017/validation", OBJECTS, 2)
-    found = load_visda_2017(Places(tmp_path))
+    found = load_visda_2017(DataLocations(tmp_path))
     assert found.classes == OBJECTS
     assert np.bincount(found["source"].targets).tolist() == [2, 2, 1]
     assert np.bincount(found["train"].targets).tolist() == [98, 98, 4]
@@ -31,10 +31,10 @@ def test_rendered_images_are_divided(tmp_path: Path) -> None:
 def test_lists_are_optional(tmp_path: Path) -> None:
     """With and without image_list.txt it is the same dataset."""
     trees.visda_2017(tmp_path)
-    known = load_visda_2017(Places(tmp_path)).fingerprints
+    known = load_visda_2017(DataLocations(tmp_path)).fingerprints
     for path in tmp_path.rglob("image_list.txt"):
         path.unlink()
-    assert load_visda_2017(Places(tmp_path)).fingerprints == known
+    assert load_visda_2017(DataLocations(tmp_path)).fingerprints == known
 
 
 @pytest.mark.parametrize(
@@ -53,7 +53,7 @@ def test_a_list_out_of_step(old: str, new: str, message: str, tmp_path: Path) ->
     path = tmp_path / "visda-2017/validation/image_list.txt"
     path.write_text(path.read_text().replace(old, new))
     with pytest.raises(BobError, match=message):
-        load_visda_2017(Places(tmp_path))
+        load_visda_2017(DataLocations(tmp_path))
 
 
 def test_a_class_that_cannot_be_divided(tmp_path: Path) -> None:
@@ -62,7 +62,7 @@ def test_a_class_that_cannot_be_divided(tmp_path: Path) -> None:
     folders(tmp_path / "visda-2017/train", OBJECTS[2:], 1)
     folders(tmp_path / "visda-2017/validation", OBJECTS, 2)
     with pytest.raises(BobError, match=r"truck/truck_0.jpg is alone in its class"):
-        load_visda_2017(Places(tmp_path))
+        load_visda_2017(DataLocations(tmp_path))
 
 
 def test_photos_of_another_class(tmp_path: Path) -> None:
@@ -70,4 +70,4 @@ def test_photos_of_another_class(tmp_path: Path) -> None:
     trees.visda_2017(tmp_path)
     (tmp_path / "visda-2017/validation/bus").rename(tmp_path / "visda-2017/validation/boat")
     with pytest.raises(BobError, match=r"visda-2017 validation: .* boat"):
-        load_visda_2017(Places(tmp_path))
+        load_visda_2017(DataLocations(tmp_path))

@@ -7,20 +7,20 @@ import pytest
 
 from bob_gauntlet.datasets.dataset import Dataset
 from bob_gauntlet.datasets.loading import fingerprints, load
-from bob_gauntlet.datasets.locations import Places
+from bob_gauntlet.datasets.locations import DataLocations
 from bob_gauntlet.errors import BobError, MissingError
 from bob_gauntlet.runtime.artifacts import Artifacts
 from tests.helpers.dataset_trees import folders, noise
 
 
-def places(folder: Path, **table: Any) -> Places:
+def locations(folder: Path, **table: Any) -> DataLocations:
     """Those of a bob.toml in `folder` that declares `mine`."""
-    return Places(folder / "data", own={"mine": table}, folder=folder, declared_in=str(folder / "bob.toml"))
+    return DataLocations(folder / "data", own={"mine": table}, folder=folder, declared_in=str(folder / "bob.toml"))
 
 
 def by_folder(folder: Path, **more: Any) -> Dataset:
     """`mine`, with folders train and test."""
-    return load("mine", places(folder, kind="folder", train="t/train", test="t/test", **more))
+    return load("mine", locations(folder, kind="folder", train="t/train", test="t/test", **more))
 
 
 @pytest.fixture
@@ -70,7 +70,7 @@ def test_an_image_in_two_roles_is_refused(trees: Path) -> None:
         by_folder(trees, val="t/train")
 
 
-def csvs(folder: Path, train: str, test: str, **more: Any) -> Places:
+def csvs(folder: Path, train: str, test: str, **more: Any) -> DataLocations:
     """Lists of images a.jpg ... f.jpg, without their header."""
     for letter in "abcdef":
         if not (folder / f"lists/{letter}.jpg").exists():
@@ -78,7 +78,7 @@ def csvs(folder: Path, train: str, test: str, **more: Any) -> Places:
     for role, lines in (("train", train), ("test", test)):
         header = "" if lines.startswith("path") or lines.startswith("x") else "path,label\n"
         (folder / f"lists/{role}.csv").write_text(header + lines.replace(" ", "\n"))
-    return places(folder, kind="csv", train="lists/train.csv", test="lists/test.csv", **more)
+    return locations(folder, kind="csv", train="lists/train.csv", test="lists/test.csv", **more)
 
 
 def test_lists_of_names(tmp_path: Path) -> None:
@@ -176,7 +176,7 @@ def test_fingerprints_follow_labels_and_content(tmp_path: Path) -> None:
 def test_fingerprints_of_folders_are_kept_until_a_file_changes(trees: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The second asker walks nothing."""
     artifacts = Artifacts(trees / "artifacts")
-    found = places(trees, kind="folder", train="t/train", test="t/test")
+    found = locations(trees, kind="folder", train="t/train", test="t/test")
     first = fingerprints("mine", artifacts, found)
     with monkeypatch.context() as patch:
         patch.setattr("bob_gauntlet.datasets.user.load", None)

@@ -9,7 +9,7 @@ import pytest
 from bob_gauntlet.datasets import loading
 from bob_gauntlet.datasets.dataset import Dataset
 from bob_gauntlet.datasets.loading import fingerprints, load
-from bob_gauntlet.datasets.locations import Places
+from bob_gauntlet.datasets.locations import DataLocations
 from bob_gauntlet.errors import BobError, MissingError
 from bob_gauntlet.runtime.artifacts import Artifacts
 from tests.helpers.detection_trees import Json, coco_content, draw, picture, write
@@ -25,10 +25,10 @@ def notes(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def places(folder: Path, **table: Any) -> Places:
+def locations(folder: Path, **table: Any) -> DataLocations:
     """Those of a bob.toml in `folder` that declares `mine`."""
     table = {"kind": "coco", "train": "notes/train.json", "test": "notes/test.json", "images": "images", **table}
-    return Places(
+    return DataLocations(
         folder / "data",
         own={"mine": {key: value for key, value in table.items() if value}},
         folder=folder,
@@ -38,7 +38,7 @@ def places(folder: Path, **table: Any) -> Places:
 
 def mine(folder: Path, **table: Any) -> Dataset:
     """`mine`, loaded."""
-    return load("mine", places(folder, **table))
+    return load("mine", locations(folder, **table))
 
 
 def test_it_is_read(notes: Path) -> None:
@@ -145,12 +145,12 @@ def test_one_class_is_enough(notes: Path) -> None:
 def test_a_manifest_holds_until_annotations_or_images_change(notes: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is read while the files are as they were."""
     artifacts = Artifacts(notes / "artifacts")
-    first = fingerprints("mine", artifacts, places(notes))
+    first = fingerprints("mine", artifacts, locations(notes))
     with monkeypatch.context() as patch:
         patch.setattr(loading, "load", None)
-        assert fingerprints("mine", artifacts, places(notes)) == first
+        assert fingerprints("mine", artifacts, locations(notes)) == first
     picture(notes / "images/000000000107.jpg", (50, 50))
-    second = fingerprints("mine", artifacts, places(notes))
+    second = fingerprints("mine", artifacts, locations(notes))
     assert (second["train"] == first["train"], second["test"] == first["test"]) == (True, False)
     write(notes / "notes/train.json", coco_content(7, 3))
-    assert fingerprints("mine", artifacts, places(notes))["train"] != first["train"]
+    assert fingerprints("mine", artifacts, locations(notes))["train"] != first["train"]

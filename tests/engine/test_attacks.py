@@ -350,13 +350,13 @@ def test_frozen_puts_everything_back() -> None:
 
 def test_the_attacked_classifier_is_the_backbone_and_its_head() -> None:
     """The logits of `Head.scores` on the features of normalised images, and a gradient through all of it."""
-    images = torch.stack([preprocess(image, backbone(Colours()).ticket.transform) for image in pictures(40)])
+    images = torch.stack([preprocess(image, backbone(Colours()).identity.transform) for image in pictures(40)])
     whole = backbone(Colours())
     with torch.no_grad():
-        features = whole.embed(normalise(images, whole.ticket.transform)).numpy()
+        features = whole.embed(normalise(images, whole.identity.transform)).numpy()
     # features far from 0 and of unlike scales, so that a forgotten mean or scale shows
     head = next(path(features, np.arange(40) % 3, 3, [1e-3]))
-    classifier = attackable(whole, whole.ticket.transform, head)
+    classifier = attackable(whole, whole.identity.transform, head)
     np.testing.assert_allclose(logits_of(classifier, images / 255).numpy(), head.scores(features), rtol=0, atol=1e-4)
     found = pgd(classifier, images / 255, torch.arange(40) % 3, EPSILON, steps=1, step_size=EPSILON)
     assert not found.stuck.any()
@@ -364,7 +364,7 @@ def test_the_attacked_classifier_is_the_backbone_and_its_head() -> None:
 
 def test_pixels_are_the_preprocessed_images() -> None:
     """Batches in order, the last one shorter; 0 to 1; channels last."""
-    shown, transform = pictures(5), backbone(Colours()).ticket.transform
+    shown, transform = pictures(5), backbone(Colours()).identity.transform
     batches = list(pixels(split(shown, 5), transform, 2))
     assert [tuple(batch.shape) for batch in batches] == [(2, 3, SIZE, SIZE), (2, 3, SIZE, SIZE), (1, 3, SIZE, SIZE)]
     expected = torch.stack([preprocess(image, transform) for image in shown]) / 255

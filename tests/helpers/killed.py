@@ -20,7 +20,7 @@ module, folder, steps = sys.argv[1:]
 tests = import_module(module)
 step = Trainer._step
 def dying(self, batch):
-    if self.plan.lr == tests.RATES[1] and self.state.steps == int(steps):
+    if self.config.lr == tests.RATES[1] and self.state.steps == int(steps):
         os.kill(os.getpid(), signal.SIGKILL)
     return step(self, batch)
 Trainer._step = dying

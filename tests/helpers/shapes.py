@@ -17,8 +17,8 @@ from bob_gauntlet.datasets.objects import Objects
 from bob_gauntlet.engine.detection.cascade import Heads
 from bob_gauntlet.engine.detection.detector import Design, Detector
 from bob_gauntlet.engine.detection.scenes import Scaling, Scene
-from bob_gauntlet.engine.detection.trained_detector import Course
-from bob_gauntlet.engine.training.config import Plan
+from bob_gauntlet.engine.detection.trained_detector import DetectorConfig
+from bob_gauntlet.engine.training.config import TrainingConfig
 from bob_gauntlet.engine.training.examples import Examples
 from bob_gauntlet.errors import MissingError
 
@@ -59,7 +59,7 @@ def backbone(kind: str = "resnet", *, pretrained: bool = True, **arguments: Any)
     for tensor in found.module.state_dict().values():
         if tensor.is_floating_point():
             tensor.add_(0.01 * torch.rand(tensor.shape, generator=rng))
-    found.ticket = replace(found.ticket, traits=replace(found.ticket.traits, pretrained=pretrained))
+    found.identity = replace(found.identity, traits=replace(found.identity.traits, pretrained=pretrained))
     return found
 
 
@@ -155,19 +155,19 @@ def scene(height: int, width: int, divisor: int = 32, seed: int = 0) -> Scene:
     return Scene(image, corners, torch.tensor([0]), mask, padded, (height, width))
 
 
-def plan(**changes: Any) -> Plan:
+def config(**changes: Any) -> TrainingConfig:
     """Two epochs of AdamW."""
     usual: dict[str, Any] = {
         "lr": 1e-3, "weight_decay": 0.05, "layer_decay": None, "epochs": 2, "warmup_epochs": 0, "warmup_lr": 1e-6,
         "min_lr": 0.0, "per_step": True, "micro_batch": 4, "clip": 10.0, "curve": 0,
     }  # fmt: skip
-    return Plan(**{**usual, **changes})
+    return TrainingConfig(**{**usual, **changes})
 
 
-def course(*plans: Plan, mode: Any = "finetune", **changes: Any) -> Course:
+def detector_config(*configs: TrainingConfig, mode: Any = "finetune", **changes: Any) -> DetectorConfig:
     """Batches of four images."""
     usual: dict[str, Any] = {"design": Design(2, mode, HEADS), "scaling": SCALING, "batch": 4}
-    return Course(plans=plans or (plan(),), **{**usual, **changes})
+    return DetectorConfig(configs=configs or (config(),), **{**usual, **changes})
 
 
 def examples() -> Examples:

@@ -10,10 +10,10 @@ from PIL import Image
 from torch import nn
 
 from bob_gauntlet.backbones.backbone import Backbone
-from bob_gauntlet.backbones.spec import BackboneSpec, InputTransform, Ticket, Traits
+from bob_gauntlet.backbones.spec import BackboneIdentity, BackboneSpec, InputTransform, Traits
 from bob_gauntlet.datasets.dataset import Split
 from bob_gauntlet.runtime.artifacts import Artifacts
-from bob_gauntlet.runtime.context import Run
+from bob_gauntlet.runtime.context import RunContext
 
 SIZE = 16
 
@@ -29,12 +29,12 @@ class Colours(nn.Module):
 def backbone(module: nn.Module, fingerprint: str = "f", **traits: Any) -> Backbone:
     """A backbone around any module, at 16 px, normalised to [-1, 1]."""
     half = (0.5, 0.5, 0.5)
-    ticket = Ticket(
+    identity = BackboneIdentity(
         fingerprint=fingerprint,
         transform=InputTransform(size=SIZE, mean=half, std=half, crop_pct=1.0),
         traits=Traits(**{"family": "conv", "pretrained": False, "features": 12, "params": 0.0, **traits}),
     )
-    return Backbone(BackboneSpec(name="synthetic", text="synthetic", scheme="factory", target="a:b"), module, ticket)
+    return Backbone(BackboneSpec(name="synthetic", text="synthetic", scheme="factory", target="a:b"), module, identity)
 
 
 def pictures(count: int, seed: int = 0, size: tuple[int, int] = (20, 24)) -> list[Image.Image]:
@@ -50,6 +50,6 @@ def split(images: Sequence[Image.Image] | Callable[[int], Image.Image], count: i
     return Split("test", fingerprint, ids, np.zeros(count, np.int64), image, ids)
 
 
-def run_in(folder: Path, **options: Any) -> Run:
+def context_in(folder: Path, **options: Any) -> RunContext:
     """A Run that keeps its artefacts in a folder."""
-    return Run(Artifacts(folder), **options)
+    return RunContext(Artifacts(folder), **options)

@@ -8,23 +8,23 @@ from PIL import Image
 from torch import nn
 
 from bob_gauntlet.backbones.backbone import Backbone
-from bob_gauntlet.backbones.spec import BackboneSpec, InputTransform, Ticket, Traits
+from bob_gauntlet.backbones.spec import BackboneIdentity, BackboneSpec, InputTransform, Traits
 from bob_gauntlet.datasets.dataset import Dataset, Split
 from bob_gauntlet.runtime.artifacts import Artifacts
-from bob_gauntlet.runtime.context import Run
+from bob_gauntlet.runtime.context import RunContext
 
 SIDE = 2
 
 
 def pixels() -> Backbone:
     """Features are the 12 values of 2 x 2 pixels, from -1 to 1."""
-    ticket = Ticket(
+    identity = BackboneIdentity(
         fingerprint="pixels",
         transform=InputTransform(size=SIDE, mean=(0.5,) * 3, std=(0.5,) * 3, crop_pct=1.0),
         traits=Traits(family="conv", pretrained=False, features=12, params=0.125, any_size=False),
     )
     spec = BackboneSpec(name="pixels", text="pixels", scheme="factory", target="a:b")
-    return Backbone(spec, nn.Flatten(), ticket)
+    return Backbone(spec, nn.Flatten(), identity)
 
 
 def split(role: str, images: np.ndarray, targets: np.ndarray, clusters: Sequence[str] | None = None) -> Split:
@@ -58,6 +58,6 @@ def classification(classes: int = 6, noise: float = 40.0) -> tuple[Dataset, Pixe
     return Dataset("synthetic", splits, classes=tuple("abcdef"[:classes])), made
 
 
-def run_in(folder: Path, **options: object) -> Run:
+def context_in(folder: Path, **options: object) -> RunContext:
     """A Run that keeps its artefacts in a folder."""
-    return Run(Artifacts(folder), **options)  # type: ignore[arg-type]
+    return RunContext(Artifacts(folder), **options)  # type: ignore[arg-type]

@@ -10,13 +10,13 @@ from torch import nn
 
 from bob_gauntlet.backbones import loading
 from bob_gauntlet.backbones.backbone import Backbone
-from bob_gauntlet.backbones.spec import BackboneSpec, InputTransform, Ticket, Traits
+from bob_gauntlet.backbones.spec import BackboneIdentity, BackboneSpec, InputTransform, Traits
 from bob_gauntlet.datasets.dataset import Dataset, Split
 from bob_gauntlet.engine.training.classifier import Grid
-from bob_gauntlet.engine.training.config import Plan
+from bob_gauntlet.engine.training.config import TrainingConfig
 from bob_gauntlet.engine.training.examples import Examples
 from bob_gauntlet.engine.training.loop import Trainer
-from bob_gauntlet.engine.training.loss import Labels
+from bob_gauntlet.engine.training.loss import LabelLoss
 from bob_gauntlet.engine.training.network import Network
 from bob_gauntlet.engine.training.stream import Augmentation, labelled
 
@@ -32,8 +32,8 @@ def backbone(*, dropout: float = 0.0, family: Any = "transformer", pretrained: b
         torch.manual_seed(0)
         module = nn.Sequential(nn.Flatten(), nn.Linear(3 * SIDE * SIDE, 16), nn.Tanh(), nn.Dropout(dropout))
     traits = Traits(family=family, pretrained=pretrained, features=16, params=0.0008, any_size=False)
-    ticket = Ticket(fingerprint=f"tiny {dropout}", transform=TRANSFORM, traits=traits)
-    return Backbone(BackboneSpec(name="tiny", text="tiny", scheme="factory", target="a:b"), module, ticket)
+    identity = BackboneIdentity(fingerprint=f"tiny {dropout}", transform=TRANSFORM, traits=traits)
+    return Backbone(BackboneSpec(name="tiny", text="tiny", scheme="factory", target="a:b"), module, identity)
 
 
 def timm_backbone(architecture: str) -> Backbone:
@@ -60,19 +60,19 @@ def dataset(train: int = 48, val: int = 24, test: int = 48) -> Dataset:
     return Dataset("patterns", splits, classes=("a", "b", "c"))
 
 
-def plan(**changes: Any) -> Plan:
+def config(**changes: Any) -> TrainingConfig:
     """Three epochs of AdamW with one epoch of warm-up."""
     usual: dict[str, Any] = {
         "lr": 1e-2, "weight_decay": 0.05, "layer_decay": None, "epochs": 3, "warmup_epochs": 1, "warmup_lr": 1e-4,
         "min_lr": 1e-6, "micro_batch": 16,
     }  # fmt: skip
-    return Plan(**{**usual, **changes})
+    return TrainingConfig(**{**usual, **changes})
 
 
-def grid(*plans: Plan, **changes: Any) -> Grid:
+def grid(*configs: TrainingConfig, **changes: Any) -> Grid:
     """Batches of 16 of three classes."""
     usual: dict[str, Any] = {"augmentation": CROPS, "batch": 16, "transform": TRANSFORM, "classes": 3}
-    return Grid(plans=plans, **{**usual, **changes})
+    return Grid(configs=configs, **{**usual, **changes})
 
 
 def drawn() -> Examples:
@@ -81,14 +81,14 @@ def drawn() -> Examples:
 
 
 def trainer(
-    made: Plan, network: Network | None = None, *, images: int = 48, seed: int = 0, multi_label: bool = False
+    made: TrainingConfig, network: Network | None = None, *, images: int = 48, seed: int = 0, multi_label: bool = False
 ) -> Trainer:
     """A trainer of the tiny network on 48 images, three steps an epoch."""
     if network is None:
         network = Network(backbone(), 3, TRANSFORM)
         network.initialise(seed)
     stream = labelled(split(images), TRANSFORM, CROPS, batch=16, seed=seed)
-    return Trainer(network, made, stream, Labels(made, 3, multi_label=multi_label), seed, "cpu")
+    return Trainer(network, made, stream, LabelLoss(made, 3, multi_label=multi_label), seed, "cpu")
 
 
 def weights(network: nn.Module) -> dict[str, torch.Tensor]:

@@ -15,7 +15,7 @@ from tests.helpers.plugin_suite import SUITE
 
 
 @pytest.fixture
-def bench(pytester: pytest.Pytester) -> pytest.Pytester:
+def workspace(pytester: pytest.Pytester) -> pytest.Pytester:
     """A folder with the quick suite, and files that are no good."""
     pytester.makepyfile(
         test_quick=SUITE,
@@ -51,9 +51,9 @@ class Evil:
         return open, (self.proof, "w")
 
 
-def errors(bench: pytest.Pytester, *options: str) -> tuple[int, list[str]]:
+def errors(workspace: pytest.Pytester, *options: str) -> tuple[int, list[str]]:
     """Exit code and error lines of a run."""
-    result = bench.runpytest_inprocess("--bob-pool=none", *options)
+    result = workspace.runpytest_inprocess("--bob-pool=none", *options)
     lines = [line for line in result.stderr.str().splitlines() if line.strip()]
     return int(result.ret), lines
 
@@ -78,27 +78,27 @@ def errors(bench: pytest.Pytester, *options: str) -> tuple[int, list[str]]:
         ("what is this", "unknown backbone 'what is this'"),
     ],
 )
-def test_one_line_and_exit_code_4(bench: pytest.Pytester, spec: str, message: str) -> None:
+def test_one_line_and_exit_code_4(workspace: pytest.Pytester, spec: str, message: str) -> None:
     """The line says what to mend."""
-    code, lines = errors(bench, f"--backbone={spec}")
+    code, lines = errors(workspace, f"--backbone={spec}")
     assert code == pytest.ExitCode.USAGE_ERROR
     [line] = lines
     assert line.startswith("ERROR: ")
     assert message in line
-    assert not (bench.path / "log.txt").exists(), "nothing has run"
-    assert not (bench.path / "proof").exists(), "nothing was executed"
+    assert not (workspace.path / "log.txt").exists(), "nothing has run"
+    assert not (workspace.path / "proof").exists(), "nothing was executed"
 
 
-def test_a_partial_checkpoint_is_taken_on_request(bench: pytest.Pytester) -> None:
+def test_a_partial_checkpoint_is_taken_on_request(workspace: pytest.Pytester) -> None:
     """With --bob-allow-partial it runs, and is another backbone than the whole one."""
-    result = bench.runpytest_inprocess(
+    result = workspace.runpytest_inprocess(
         "--bob-pool=none", "--backbone=timm:test_resnet@partial.pth", "--bob-allow-partial"
     )
     result.assert_outcomes(passed=6)
 
 
 def test_a_hub_that_cannot_be_reached_is_said_with_the_ways_that_work(
-    bench: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+    workspace: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """No weights are fetched or waited for."""
 
@@ -107,7 +107,7 @@ def test_a_hub_that_cannot_be_reached_is_said_with_the_ways_that_work(
 
     monkeypatch.setattr("socket.create_connection", refuse)
     monkeypatch.setattr("socket.getaddrinfo", refuse)
-    code, lines = errors(bench, "--backbone=resnet18.a1_in1k")
+    code, lines = errors(workspace, "--backbone=resnet18.a1_in1k")
     assert code == pytest.ExitCode.USAGE_ERROR
     assert "cannot be reached" in lines[-1]
     assert "timm:NAME@PATH, random:NAME, or efficientnet_lite0" in lines[-1]

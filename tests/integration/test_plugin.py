@@ -29,7 +29,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def bench(pytester: pytest.Pytester, cache: Path, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
+def workspace(pytester: pytest.Pytester, cache: Path, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
     """An empty folder with the quick suite; every run has its own process."""
     monkeypatch.setenv("COLUMNS", "200")
     pytester.makepyfile(test_quick=SUITE)
@@ -38,121 +38,121 @@ def bench(pytester: pytest.Pytester, cache: Path, monkeypatch: pytest.MonkeyPatc
     return pytester
 
 
-def run(bench: pytest.Pytester, cache: Path, *options: str) -> pytest.RunResult:
+def run(workspace: pytest.Pytester, cache: Path, *options: str) -> pytest.RunResult:
     """Run the quick suite without a pool; in this process, where torch is loaded already, unless workers are needed."""
     pool = [] if any("--bob-pool" in option for option in options) else ["--bob-pool=none"]
-    start = bench.runpytest_subprocess if "-n2" in options else bench.runpytest_inprocess
+    start = workspace.runpytest_subprocess if "-n2" in options else workspace.runpytest_inprocess
     return start(f"--bob-cache={cache}", *pool, *options)
 
 
-def stored(bench: pytest.Pytester) -> list[Score]:
+def stored(workspace: pytest.Pytester) -> list[Score]:
     """What the session's store holds."""
-    return list(Store(bench.path / ".bob/store"))
+    return list(Store(workspace.path / ".bob/store"))
 
 
 @pytest.mark.parametrize("world", WORLDS)
-def test_every_setting_is_measured_stored_and_then_read(bench: pytest.Pytester, cache: Path, world: str) -> None:
+def test_every_setting_is_measured_stored_and_then_read(workspace: pytest.Pytester, cache: Path, world: str) -> None:
     """The first run measures, the second reads, and both pass; the store grows by the first only."""
-    first = run(bench, cache, BACKBONE, *WORLDS[world])
+    first = run(workspace, cache, BACKBONE, *WORLDS[world])
     first.assert_outcomes(passed=len(SETTINGS))
     first.stdout.fnmatch_lines(["*measured 6 settings, 0 were already in the store, 0 skipped, 0 failed*"])
-    assert sorted(s.setting for s in stored(bench)) == sorted(SETTINGS)
-    second = run(bench, cache, BACKBONE, *WORLDS[world])
+    assert sorted(s.setting for s in stored(workspace)) == sorted(SETTINGS)
+    second = run(workspace, cache, BACKBONE, *WORLDS[world])
     second.assert_outcomes(passed=len(SETTINGS))
     second.stdout.fnmatch_lines(["*measured 0 settings, 6 were already in the store, 0 skipped, 0 failed*"])
-    assert len(stored(bench)) == len(SETTINGS)
-    assert len((bench.path / "log.txt").read_text().splitlines()) == len(SETTINGS)
+    assert len(stored(workspace)) == len(SETTINGS)
+    assert len((workspace.path / "log.txt").read_text().splitlines()) == len(SETTINGS)
 
 
 @pytest.mark.parametrize("world", WORLDS)
-def test_failures_and_skips_are_grouped_by_reason(bench: pytest.Pytester, cache: Path, world: str) -> None:
+def test_failures_and_skips_are_grouped_by_reason(workspace: pytest.Pytester, cache: Path, world: str) -> None:
     """One line each, no traceback, and the other settings are measured."""
-    (bench.path / "plan.txt").write_text("knn@photos fail\nknn@digits skip\nlinear-probe@digits skip")
-    result = run(bench, cache, BACKBONE, *WORLDS[world])
+    (workspace.path / "plan.txt").write_text("knn@photos fail\nknn@digits skip\nlinear-probe@digits skip")
+    result = run(workspace, cache, BACKBONE, *WORLDS[world])
     result.assert_outcomes(passed=3, failed=1, skipped=2)
     assert result.ret == pytest.ExitCode.TESTS_FAILED
     result.stdout.fnmatch_lines(["failed: knn@photos of random:test_resnet: it does not work; type something else"])
     assert "digits of random:test_resnet: its data is absent; get it there" in result.stdout.str()
     assert "Traceback" not in result.stdout.str() + result.stderr.str()
-    assert len(stored(bench)) == 3
+    assert len(stored(workspace)) == 3
 
 
 @pytest.mark.parametrize("world", WORLDS)
-def test_a_suite_without_backbone_is_a_usage_error(bench: pytest.Pytester, cache: Path, world: str) -> None:
+def test_a_suite_without_backbone_is_a_usage_error(workspace: pytest.Pytester, cache: Path, world: str) -> None:
     """Exit 4, and what to type next."""
-    result = run(bench, cache, *WORLDS[world])
+    result = run(workspace, cache, *WORLDS[world])
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     assert "no backbone to judge: add --backbone=efficientnet_lite0" in result.stdout.str() + result.stderr.str()
 
 
 @pytest.mark.parametrize("world", WORLDS)
 def test_an_unknown_backbone_stops_the_session_before_it_starts(
-    bench: pytest.Pytester, cache: Path, world: str
+    workspace: pytest.Pytester, cache: Path, world: str
 ) -> None:
     """Exit 4 with the nearest names; nothing has run."""
-    result = run(bench, cache, "--backbone=efficientnet_lite9", *WORLDS[world])
+    result = run(workspace, cache, "--backbone=efficientnet_lite9", *WORLDS[world])
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     assert "did you mean efficientnet_lite4, " in result.stderr.str()
-    assert not (bench.path / "log.txt").exists()
+    assert not (workspace.path / "log.txt").exists()
 
 
-def test_scores_agree_between_the_worlds(bench: pytest.Pytester, cache: Path) -> None:
+def test_scores_agree_between_the_worlds(workspace: pytest.Pytester, cache: Path) -> None:
     """Serial or on two workers: the same records, provenance of the run aside."""
     found = []
     for world in WORLDS.values():
         name = f"{world[0].strip('-')}.json"
-        run(bench, cache, BACKBONE, f"--bob-store=store-{name}", f"--bob-json={name}", *world)
-        records = json.loads((bench.path / name).read_text())
+        run(workspace, cache, BACKBONE, f"--bob-store=store-{name}", f"--bob-json={name}", *world)
+        records = json.loads((workspace.path / name).read_text())
         found.append(sorted((r["setting"], r["metric"], r["value"], r["protocol_hash"]) for r in records))
     assert found[0] == found[1] == found[2]
     assert len(found[0]) == len(SETTINGS)
 
 
-def test_two_workers_share_one_backbone(bench: pytest.Pytester, cache: Path) -> None:
+def test_two_workers_share_one_backbone(workspace: pytest.Pytester, cache: Path) -> None:
     """`-n 2` keeps both busy: each takes a dataset of the same backbone."""
-    (bench.path / "plan.txt").write_text("\n".join(f"{setting} sleep 0.3" for setting in SETTINGS))
-    run(bench, cache, BACKBONE, "-n2").assert_outcomes(passed=len(SETTINGS))
-    lines = (bench.path / "log.txt").read_text().splitlines()
+    (workspace.path / "plan.txt").write_text("\n".join(f"{setting} sleep 0.3" for setting in SETTINGS))
+    run(workspace, cache, BACKBONE, "-n2").assert_outcomes(passed=len(SETTINGS))
+    lines = (workspace.path / "log.txt").read_text().splitlines()
     assert len({line.rpartition(" ")[2] for line in lines}) == 2
 
 
-def test_json_lists_every_score(bench: pytest.Pytester, cache: Path) -> None:
+def test_json_lists_every_score(workspace: pytest.Pytester, cache: Path) -> None:
     """Records that `Score.from_dict` reads, also on a second run that measures nothing."""
     for _ in range(2):
-        run(bench, cache, BACKBONE, "--bob-json=scores.json")
-        records = json.loads((bench.path / "scores.json").read_text())
+        run(workspace, cache, BACKBONE, "--bob-json=scores.json")
+        records = json.loads((workspace.path / "scores.json").read_text())
         assert {r["setting"] for r in records} == set(SETTINGS)
         assert {"setting", "metric", "value", "backbone", "task"} <= set(records[0])
         assert [Score.from_dict(r) for r in records]
 
 
-def test_rerun_measures_again(bench: pytest.Pytester, cache: Path) -> None:
+def test_rerun_measures_again(workspace: pytest.Pytester, cache: Path) -> None:
     """And the newer score counts."""
-    run(bench, cache, BACKBONE)
-    run(bench, cache, BACKBONE, "--bob-rerun").stdout.fnmatch_lines(["*measured 6 settings*"])
-    assert len(stored(bench)) == 2 * len(SETTINGS)
+    run(workspace, cache, BACKBONE)
+    run(workspace, cache, BACKBONE, "--bob-rerun").stdout.fnmatch_lines(["*measured 6 settings*"])
+    assert len(stored(workspace)) == 2 * len(SETTINGS)
 
 
-def test_a_limit_is_another_measurement(bench: pytest.Pytester, cache: Path) -> None:
+def test_a_limit_is_another_measurement(workspace: pytest.Pytester, cache: Path) -> None:
     """A score of the first 8 examples does not answer for all of them, and the other way round."""
-    run(bench, cache, BACKBONE, "--bob-limit=8").stdout.fnmatch_lines(["*measured 6 settings*"])
-    run(bench, cache, BACKBONE).stdout.fnmatch_lines(["*measured 6 settings*"])
-    run(bench, cache, BACKBONE, "--bob-limit=8").stdout.fnmatch_lines(["*measured 0 settings, 6 were already*"])
-    assert {s.limit for s in stored(bench)} == {8, None}
+    run(workspace, cache, BACKBONE, "--bob-limit=8").stdout.fnmatch_lines(["*measured 6 settings*"])
+    run(workspace, cache, BACKBONE).stdout.fnmatch_lines(["*measured 6 settings*"])
+    run(workspace, cache, BACKBONE, "--bob-limit=8").stdout.fnmatch_lines(["*measured 0 settings, 6 were already*"])
+    assert {s.limit for s in stored(workspace)} == {8, None}
 
 
-def test_backbones_are_repeatable_and_each_is_worked_off_at_a_stretch(bench: pytest.Pytester, cache: Path) -> None:
+def test_backbones_are_repeatable_and_each_is_worked_off_at_a_stretch(workspace: pytest.Pytester, cache: Path) -> None:
     """A, A, A, then B, B, B, so that each is loaded once."""
-    run(bench, cache, BACKBONE, "--backbone=random:test_resnet,seed=1").assert_outcomes(passed=2 * len(SETTINGS))
-    names = [line.split(" ")[0] for line in (bench.path / "log.txt").read_text().splitlines()]
+    run(workspace, cache, BACKBONE, "--backbone=random:test_resnet,seed=1").assert_outcomes(passed=2 * len(SETTINGS))
+    names = [line.split(" ")[0] for line in (workspace.path / "log.txt").read_text().splitlines()]
     a, b = "random:test_resnet", "random:test_resnet,seed=1"
     assert names == [a] * 6 + [b] * 6
 
 
 @pytest.mark.parametrize("world", WORLDS)
-def test_each_backbone_is_loaded_once_a_process(bench: pytest.Pytester, cache: Path, world: str) -> None:
+def test_each_backbone_is_loaded_once_a_process(workspace: pytest.Pytester, cache: Path, world: str) -> None:
     """Three factories that say when they are called: never twice by one process."""
-    bench.makepyfile(
+    workspace.makepyfile(
         ours="""
         import os, timm
         def build(name):
@@ -165,16 +165,16 @@ def test_each_backbone_is_loaded_once_a_process(bench: pytest.Pytester, cache: P
         """
     )
     names = [f"--backbone=ours:{name}" for name in "abc"]
-    run(bench, cache, *names, *WORLDS[world]).assert_outcomes(passed=3 * len(SETTINGS))
-    loads = (bench.path / "loads.txt").read_text().splitlines()
+    run(workspace, cache, *names, *WORLDS[world]).assert_outcomes(passed=3 * len(SETTINGS))
+    loads = (workspace.path / "loads.txt").read_text().splitlines()
     assert len(loads) == len(set(loads))
 
 
-def test_what_has_to_be_alone_is_alone(bench: pytest.Pytester, cache: Path) -> None:
+def test_what_has_to_be_alone_is_alone(workspace: pytest.Pytester, cache: Path) -> None:
     """On two workers: while an exclusive setting runs, no other does."""
-    (bench.path / "plan.txt").write_text("\n".join(f"{setting} sleep 0.2" for setting in SETTINGS))
-    run(bench, cache, BACKBONE, "--backbone=random:test_resnet,seed=1", "-n2").assert_outcomes(passed=12)
-    spans = [line.split() for line in (bench.path / "spans.txt").read_text().splitlines()]
+    (workspace.path / "plan.txt").write_text("\n".join(f"{setting} sleep 0.2" for setting in SETTINGS))
+    run(workspace, cache, BACKBONE, "--backbone=random:test_resnet,seed=1", "-n2").assert_outcomes(passed=12)
+    spans = [line.split() for line in (workspace.path / "spans.txt").read_text().splitlines()]
     times = [(setting, float(start), float(end)) for setting, start, end in spans]
     assert len(times) == 12
     for setting, start, end in times:
@@ -182,17 +182,17 @@ def test_what_has_to_be_alone_is_alone(bench: pytest.Pytester, cache: Path) -> N
             assert not [other for other, first, last in times if first < end and start < last and first != start]
 
 
-def test_collecting_needs_no_backbone(bench: pytest.Pytester, cache: Path) -> None:
+def test_collecting_needs_no_backbone(workspace: pytest.Pytester, cache: Path) -> None:
     """--collect-only shows what would run."""
-    result = run(bench, cache, "--collect-only", "-q")
+    result = run(workspace, cache, "--collect-only", "-q")
     assert result.ret == pytest.ExitCode.OK
     assert "test_knn[BACKBONE@photos]" in result.stdout.str()
 
 
-def test_nothing_measured_is_exit_code_5(bench: pytest.Pytester, cache: Path) -> None:
+def test_nothing_measured_is_exit_code_5(workspace: pytest.Pytester, cache: Path) -> None:
     """Skips alone are no success."""
-    (bench.path / "plan.txt").write_text("\n".join(f"{setting} skip" for setting in SETTINGS))
-    result = run(bench, cache, BACKBONE)
+    (workspace.path / "plan.txt").write_text("\n".join(f"{setting} skip" for setting in SETTINGS))
+    result = run(workspace, cache, BACKBONE)
     result.assert_outcomes(skipped=len(SETTINGS))
     assert result.ret == pytest.ExitCode.NO_TESTS_COLLECTED
 
@@ -216,79 +216,79 @@ def test_nothing_measured_is_exit_code_5(bench: pytest.Pytester, cache: Path) ->
     ],
 )
 def test_a_bad_option_is_one_line_and_exit_code_4(
-    bench: pytest.Pytester, cache: Path, option: str, message: str
+    workspace: pytest.Pytester, cache: Path, option: str, message: str
 ) -> None:
     """It says what may stand there."""
-    result = run(bench, cache, BACKBONE, option)
+    result = run(workspace, cache, BACKBONE, option)
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     [line] = [line for line in result.stderr.str().splitlines() if line.startswith("ERROR: ")]
     assert message in line
 
 
 def test_the_cuda_device_is_refused_where_there_is_none(
-    bench: pytest.Pytester, cache: Path, monkeypatch: pytest.MonkeyPatch
+    workspace: pytest.Pytester, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It names what to check."""
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
-    result = run(bench, cache, BACKBONE, "--bob-device=cuda")
+    result = run(workspace, cache, BACKBONE, "--bob-device=cuda")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     assert "no NVIDIA GPU is visible" in result.stderr.str()
 
 
-def test_names_and_folders_of_any_script_work(bench: pytest.Pytester, cache: Path) -> None:
+def test_names_and_folders_of_any_script_work(workspace: pytest.Pytester, cache: Path) -> None:
     """A declared name and a store with spaces and umlauts."""
-    (bench.path / "bob.toml").write_text('[backbones]\n"mein Rückgrat [v2]@home" = "random:test_resnet"\n', "utf-8")
+    (workspace.path / "bob.toml").write_text('[backbones]\n"mein Rückgrat [v2]@home" = "random:test_resnet"\n', "utf-8")
     options = ["--backbone=mein Rückgrat [v2]@home", "--bob-store=mein Ort/störe", "-n2"]
-    result = run(bench, cache, *options)
+    result = run(workspace, cache, *options)
     result.assert_outcomes(passed=len(SETTINGS))
-    assert {s.backbone for s in Store(bench.path / "mein Ort/störe")} == {"mein Rückgrat [v2]@home"}
+    assert {s.backbone for s in Store(workspace.path / "mein Ort/störe")} == {"mein Rückgrat [v2]@home"}
 
 
-def test_the_plugin_leaves_other_peoples_tests_alone(bench: pytest.Pytester) -> None:
+def test_the_plugin_leaves_other_peoples_tests_alone(workspace: pytest.Pytester) -> None:
     """A project that has the package installed and runs its own tests sees nothing of it."""
-    (bench.path / "test_quick.py").unlink()
-    bench.makepyfile(test_own="def test_own(): pass")
-    result = bench.runpytest_subprocess()
+    (workspace.path / "test_quick.py").unlink()
+    workspace.makepyfile(test_own="def test_own(): pass")
+    result = workspace.runpytest_subprocess()
     assert result.ret == pytest.ExitCode.OK
     assert "bob-gauntlet 0" not in result.stdout.str()
-    assert not (bench.path / ".bob").exists()
+    assert not (workspace.path / ".bob").exists()
 
 
-def test_interrupting_keeps_what_is_measured(bench: pytest.Pytester, cache: Path) -> None:
+def test_interrupting_keeps_what_is_measured(workspace: pytest.Pytester, cache: Path) -> None:
     """Ctrl-C in the middle of the third setting: two scores are stored, and the next run measures four."""
-    (bench.path / "plan.txt").write_text("knn@photos interrupt")
+    (workspace.path / "plan.txt").write_text("knn@photos interrupt")
     command = [sys.executable, "-m", "pytest", BACKBONE, f"--bob-cache={cache}", "--bob-pool=none"]
-    result = bench.run(*command)
+    result = workspace.run(*command)
     assert result.ret == pytest.ExitCode.INTERRUPTED
-    assert len(stored(bench)) == 2
-    (bench.path / "plan.txt").unlink()
-    run(bench, cache, BACKBONE).stdout.fnmatch_lines(["*measured 4 settings, 2 were already in the store*"])
+    assert len(stored(workspace)) == 2
+    (workspace.path / "plan.txt").unlink()
+    run(workspace, cache, BACKBONE).stdout.fnmatch_lines(["*measured 4 settings, 2 were already in the store*"])
 
 
-def test_a_session_ranks_against_its_pool(bench: pytest.Pytester, cache: Path) -> None:
+def test_a_session_ranks_against_its_pool(workspace: pytest.Pytester, cache: Path) -> None:
     """--bob-save makes baselines of three backbones; a fourth is ranked among them, and one of them is shown once."""
     own = ["--backbone=random:test_vit", "--backbone=random:test_resnet", "--backbone=random:test_convnext"]
-    run(bench, cache, *own, "--bob-save=ours").assert_outcomes(passed=3 * len(SETTINGS))
-    result = run(bench, cache, "--backbone=random:test_efficientnet", "--bob-pool=ours", "--bob-report=r.md")
+    run(workspace, cache, *own, "--bob-save=ours").assert_outcomes(passed=3 * len(SETTINGS))
+    result = run(workspace, cache, "--backbone=random:test_efficientnet", "--bob-pool=ours", "--bob-report=r.md")
     table = result.stdout.str().partition(" ranking =")[2]
     assert "random:test_efficientnet" in table
     assert "6/6" not in table, "kNN is measured and not ranked"
     assert "4/4" in table
     assert table.rindex("measured 6 settings") > table.rindex("random:test_efficientnet"), "counts come last"
-    page = (bench.path / "r.md").read_text()
+    page = (workspace.path / "r.md").read_text()
     assert "| random:test_efficientnet" in page
     assert "## How they were got" in page
 
 
-def test_a_limited_run_is_not_ranked(bench: pytest.Pytester, cache: Path) -> None:
+def test_a_limited_run_is_not_ranked(workspace: pytest.Pytester, cache: Path) -> None:
     """Unlike things are never compared: the note names the field."""
-    run(bench, cache, BACKBONE, "--bob-save=ours")
-    result = run(bench, cache, BACKBONE, "--bob-pool=ours", "--bob-limit=8")
+    run(workspace, cache, BACKBONE, "--bob-save=ours")
+    result = run(workspace, cache, BACKBONE, "--bob-pool=ours", "--bob-limit=8")
     assert "not ranked, since limit differs from that of pool ours (first 8 examples)" in result.stdout.str()
 
 
 def test_a_failure_of_the_disk_is_no_success(
-    bench: pytest.Pytester, cache: Path, monkeypatch: pytest.MonkeyPatch
+    workspace: pytest.Pytester, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Scores that could not be stored are counted at the end, kept in --bob-json, and the exit code is 1."""
 
@@ -296,25 +296,25 @@ def test_a_failure_of_the_disk_is_no_success(
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr("bob_gauntlet.scores.store._append_whole", full)
-    result = run(bench, cache, BACKBONE, "--bob-json=scores.json")
+    result = run(workspace, cache, BACKBONE, "--bob-json=scores.json")
     assert result.ret == pytest.ExitCode.TESTS_FAILED
     result.stdout.fnmatch_lines(["6 scores are not stored: *No space left on device; free some space and run again*"])
-    assert len(json.loads((bench.path / "scores.json").read_text())) == len(SETTINGS)
+    assert len(json.loads((workspace.path / "scores.json").read_text())) == len(SETTINGS)
 
 
-def test_an_unforeseen_error_fails_with_its_own_message(bench: pytest.Pytester, cache: Path) -> None:
+def test_an_unforeseen_error_fails_with_its_own_message(workspace: pytest.Pytester, cache: Path) -> None:
     """Not with the file where it was raised; the traceback is pytest's, above."""
-    (bench.path / "plan.txt").write_text("knn@photos crash")
-    result = run(bench, cache, BACKBONE)
+    (workspace.path / "plan.txt").write_text("knn@photos crash")
+    result = run(workspace, cache, BACKBONE)
     result.assert_outcomes(passed=5, failed=1)
     result.stdout.fnmatch_lines(["failed: knn@photos of random:test_resnet: *ZeroDivisionError: division by zero"])
 
 
-def test_junit_names_the_reason(bench: pytest.Pytester, cache: Path) -> None:
+def test_junit_names_the_reason(workspace: pytest.Pytester, cache: Path) -> None:
     """What a CI shows of a failed setting is its one line."""
-    (bench.path / "plan.txt").write_text("knn@photos fail")
-    run(bench, cache, BACKBONE, "--junitxml=junit.xml")
-    assert "it does not work; type something else" in (bench.path / "junit.xml").read_text()
+    (workspace.path / "plan.txt").write_text("knn@photos fail")
+    run(workspace, cache, BACKBONE, "--junitxml=junit.xml")
+    assert "it does not work; type something else" in (workspace.path / "junit.xml").read_text()
 
 
 def test_the_readme_lists_every_option() -> None:
@@ -324,19 +324,19 @@ def test_the_readme_lists_every_option() -> None:
     assert listed == [option.name for option in OPTIONS]
 
 
-def test_a_report_says_what_changed_and_what_was_skipped(bench: pytest.Pytester, cache: Path) -> None:
+def test_a_report_says_what_changed_and_what_was_skipped(workspace: pytest.Pytester, cache: Path) -> None:
     """The same name with other weights: compared with those stored before; a skip stands there with its reason."""
-    toml = bench.path / "bob.toml"
+    toml = workspace.path / "bob.toml"
     for seed, name in ((0, "first.html"), (1, "second.html")):
         toml.write_text(f'[backbones]\nmine = "random:test_resnet,seed={seed}"\n')
-        run(bench, cache, "--backbone=mine", f"--bob-report={name}")
-        (bench.path / "plan.txt").write_text(f"{SETTINGS[0]} skip")
-    first, second = ((bench.path / name).read_text() for name in ("first.html", "second.html"))
+        run(workspace, cache, "--backbone=mine", f"--bob-report={name}")
+        (workspace.path / "plan.txt").write_text(f"{SETTINGS[0]} skip")
+    first, second = ((workspace.path / name).read_text() for name in ("first.html", "second.html"))
     assert "the last stored weights of that name" not in first
     assert "the last stored weights of that name" in second
     assert 'id="changes"' in second
     assert 'id="unscored"' in second
     assert 'id="unscored"' not in first
-    run(bench, cache, "--backbone=mine", "--bob-report=third.json")
-    changes = json.loads((bench.path / "third.json").read_text())["changes"]
+    run(workspace, cache, "--backbone=mine", "--bob-report=third.json")
+    changes = json.loads((workspace.path / "third.json").read_text())["changes"]
     assert any(change["delta"] == 0 for change in changes), "the quick suite measures the length of a name"

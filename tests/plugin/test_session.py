@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from bob_gauntlet.backbones.spec import InputTransform, Ticket, Traits
+from bob_gauntlet.backbones.spec import BackboneIdentity, InputTransform, Traits
 from bob_gauntlet.plugin.options import Options
 from bob_gauntlet.plugin.session import alone, check, open_session
 
@@ -28,14 +28,14 @@ def test_an_untagged_name_is_told_what_it_resolved_to(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, resolved: str, said: list[str]
 ) -> None:
     """Said once, before anything runs; a name that resolved to itself is not worth a line."""
-    ticket = Ticket(
+    identity = BackboneIdentity(
         fingerprint="f",
         transform=InputTransform(size=8),
         traits=TRAITS,
         details={"resolved": resolved} if resolved else {},
     )
     session = open_session(options(tmp_path), tmp_path, {}, spreads=False)
-    monkeypatch.setattr(session.bench, "ticket", lambda spec: ticket)
+    monkeypatch.setattr(session.workspace, "ticket", lambda spec: identity)
     lines: list[str] = []
     check(session, lines.append)
     assert lines == said
@@ -43,7 +43,7 @@ def test_an_untagged_name_is_told_what_it_resolved_to(
 
 def test_seeds_are_counted_from_zero(tmp_path: Path) -> None:
     """`--bob-seeds 3` measures with 0, 1 and 2."""
-    assert open_session(replace(options(tmp_path), seeds=3), tmp_path, {}, spreads=False).bench.seeds == (0, 1, 2)
+    assert open_session(replace(options(tmp_path), seeds=3), tmp_path, {}, spreads=False).workspace.seeds == (0, 1, 2)
 
 
 def test_workers_share_the_cores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -51,7 +51,7 @@ def test_workers_share_the_cores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr("bob_gauntlet.runtime.devices.cores", lambda: 8)
     for workers, threads in ((1, 8), (3, 2), (16, 1)):
         session = open_session(options(tmp_path), tmp_path, {"bob_workers": workers}, spreads=False)
-        assert session.bench.threads == threads
+        assert session.workspace.threads == threads
 
 
 def test_a_folder_that_cannot_be_locked_makes_nobody_wait(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from bob_gauntlet.errors import UsageError
 from bob_gauntlet.pools import errata
 from bob_gauntlet.pools.folder import read_scores
 from bob_gauntlet.pools.pool import load_pool
-from bob_gauntlet.ranking.score_table import Standing
+from bob_gauntlet.ranking.score_table import ScoreTable
 from bob_gauntlet.scores.score import Score
 from bob_gauntlet.stats.zscores import reference
 
@@ -81,7 +81,7 @@ def test_another_mode_is_standardised_over_its_own_figures() -> None:
     printed = load_pool("paper", Path("nowhere"), "printed")
     for measure, found in printed.references.items():
         assert found.n == sum(measure in rows for rows in printed.scores.values())
-    assert Standing.of(printed).z.std() != Standing.of(load_pool("paper", Path("nowhere"))).z.std()
+    assert ScoreTable.of(printed).z.std() != ScoreTable.of(load_pool("paper", Path("nowhere"))).z.std()
 
 
 def test_every_erratum_is_listed_with_its_settings() -> None:

@@ -21,7 +21,7 @@ from bob_gauntlet.protocols.adversarial import Adversarial
 from bob_gauntlet.protocols.linear_probe import LinearProbe
 from bob_gauntlet.protocols.recipe import Measured
 from bob_gauntlet.runtime.progress import Progress
-from tests.helpers.synthetic_splits import classification, pixels, run_in
+from tests.helpers.synthetic_splits import classification, context_in, pixels
 
 HEAD = LinearProbe(strengths=(0.1,))
 # the synthetic classes lie some 20/255 apart in each of 12 pixel values
@@ -32,7 +32,7 @@ def measure(
     folder: Path, recipe: Any = RECIPE, dataset: Dataset | None = None, backbone: Backbone | None = None, **options: Any
 ) -> dict[str, Measured]:
     """Metric -> what was measured on the synthetic dataset and backbone."""
-    found = recipe.evaluate(backbone or pixels(), dataset or classification()[0], run_in(folder, **options))
+    found = recipe.evaluate(backbone or pixels(), dataset or classification()[0], context_in(folder, **options))
     return {m.metric: m for m in found}
 
 
@@ -51,7 +51,7 @@ def through(forward: Callable[[torch.Tensor], torch.Tensor]) -> Backbone:
             return forward(self.scale * images.flatten(1))
 
     whole = pixels()
-    return Backbone(whole.spec, Network(), whole.ticket)
+    return Backbone(whole.spec, Network(), whole.identity)
 
 
 def by_the_book(images: np.ndarray, targets: np.ndarray, head: Any, epsilon: float) -> np.ndarray:
@@ -71,11 +71,11 @@ def test_it_is_projected_gradient_descent(tmp_path: Path) -> None:
     """Example by example as in NumPy; the clean ones are the linear probe's own."""
     dataset, made = classification()
     found = measure(tmp_path)
-    probe = HEAD.classifiers(pixels(), dataset, run_in(tmp_path))[0].probe
+    probe = HEAD.classifiers(pixels(), dataset, context_in(tmp_path))[0].probe
     right = by_the_book(*made["test"], probe.head, 6 / 255)
     assert np.mean(found["top1"].values == 100 * right) >= 95 / 96  # one tie may fall otherwise
     assert 10 < found["top1"].value < found["top1_clean"].value - 10
-    clean = next(HEAD.evaluate(pixels(), dataset, run_in(tmp_path)))
+    clean = next(HEAD.evaluate(pixels(), dataset, context_in(tmp_path)))
     assert found["top1_clean"].values == pytest.approx(clean.values)
 
 
@@ -129,7 +129,7 @@ def test_each_seed_s_own_head_is_attacked(tmp_path: Path) -> None:
     recipe = Adversarial(LinearProbe(strengths=(1.0, 0.1, 0.001)), epsilon_255=6)
     dataset, made = classification()
     several = measure(tmp_path, recipe, seeds=(0, 1, 2))["top1"]
-    probes = [c.probe for c in recipe.head.classifiers(pixels(), dataset, run_in(tmp_path, seeds=(0, 1, 2)))]
+    probes = [c.probe for c in recipe.head.classifiers(pixels(), dataset, context_in(tmp_path, seeds=(0, 1, 2)))]
     assert len({probe.head.strength for probe in probes}) > 1
     expected = np.stack([100.0 * by_the_book(*made["test"], probe.head, 6 / 255) for probe in probes])
     assert several.values == pytest.approx(expected.mean(axis=0), abs=1e-3)
@@ -307,7 +307,7 @@ def test_several_labels_are_an_error(tmp_path: Path) -> None:
 def test_the_network_is_as_before(tmp_path: Path) -> None:
     """Parameters, statistics of a BatchNorm that was left in training, and what takes a gradient."""
     whole = pixels()
-    backbone = Backbone(whole.spec, nn.Sequential(nn.BatchNorm2d(3), nn.Flatten()), whole.ticket)
+    backbone = Backbone(whole.spec, nn.Sequential(nn.BatchNorm2d(3), nn.Flatten()), whole.identity)
     measure(tmp_path, backbone=backbone)  # features are kept from here on
     backbone.module.train()
     state = {name: value.clone() for name, value in backbone.module.state_dict().items()}

@@ -13,7 +13,7 @@ from bob_gauntlet.metrics.calibration import cross_entropies, log_softmax, tempe
 from bob_gauntlet.protocols.calibration import Calibration
 from bob_gauntlet.protocols.linear_probe import LinearProbe
 from bob_gauntlet.protocols.recipe import Measured
-from tests.helpers.synthetic_splits import Pixels, classification, features_of, pixels, run_in
+from tests.helpers.synthetic_splits import Pixels, classification, context_in, features_of, pixels
 from tests.protocols.test_evaluate import fitted, multi_label
 
 STRENGTH = 0.01
@@ -22,16 +22,16 @@ STRENGTH = 0.01
 def measure(dataset: Dataset, folder: Path, **options: object) -> dict[str, Measured]:
     """Metric -> what was measured of a probe of one strength."""
     recipe = Calibration(head=LinearProbe(strengths=(STRENGTH,)))
-    return {m.metric: m for m in recipe.evaluate(pixels(), dataset, run_in(folder, **options))}  # type: ignore[arg-type]
+    return {m.metric: m for m in recipe.evaluate(pixels(), dataset, context_in(folder, **options))}  # type: ignore[arg-type]
 
 
-def theirs(made: Pixels, roles: tuple[str, ...], judged: str) -> np.ndarray:
+def theirs(made: Pixels, roles: tuple[str, ...], tested_role: str) -> np.ndarray:
     """Logits of scikit-learn's head at the same strength, fitted on `roles`, on the images of a role."""
     x = np.concatenate([features_of(made[role][0]) for role in roles])
     y = np.concatenate([made[role][1] for role in roles])
     scaler = StandardScaler().fit(x)
     head = LogisticRegression(C=1 / (STRENGTH * len(x)), tol=1e-10, max_iter=10_000).fit(scaler.transform(x), y)
-    return np.asarray(head.decision_function(scaler.transform(features_of(made[judged][0]))))
+    return np.asarray(head.decision_function(scaler.transform(features_of(made[tested_role][0]))))
 
 
 def test_it_is_scikit_learns_head_judged(tmp_path: Path) -> None:
@@ -64,7 +64,7 @@ def test_the_temperature_comes_from_images_that_the_head_has_not_seen(tmp_path: 
 def test_the_head_is_the_probes_and_nothing_is_extracted_twice(tmp_path: Path) -> None:
     """After a linear probe of the same recipe, calibration makes no forward pass."""
     dataset, _ = classification()
-    backbone, run = pixels(), run_in(tmp_path)
+    backbone, run = pixels(), context_in(tmp_path)
     list(LinearProbe().evaluate(backbone, dataset, run))
     forwarded = backbone.images_forwarded
     list(Calibration().evaluate(backbone, dataset, run))

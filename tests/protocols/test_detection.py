@@ -13,7 +13,7 @@ from bob_gauntlet.datasets.dataset import Dataset, Split
 from bob_gauntlet.engine.detection.cascade import configuration
 from bob_gauntlet.engine.detection.detector import Detector
 from bob_gauntlet.engine.detection.scenes import Scaling
-from bob_gauntlet.engine.detection.trained_detector import Detecting
+from bob_gauntlet.engine.detection.trained_detector import TrainedDetector
 from bob_gauntlet.errors import BobError, MissingError
 from bob_gauntlet.metrics.detection import average_precision, federated_average_precision
 from bob_gauntlet.metrics.detections import Detections
@@ -21,7 +21,7 @@ from bob_gauntlet.protocols.detection import CARVED, Detection, OODDetection
 from bob_gauntlet.protocols.recipe import Measured, at_scale, canonical, with_fidelity
 from tests.engine.detection.test_trained_detector import never
 from tests.helpers import shapes
-from tests.helpers.synthetic_splits import run_in
+from tests.helpers.synthetic_splits import context_in
 
 THIN = Detection(
     epochs=2, drops=(1,), warmup_steps=2, batch=4, micro_batch=4, lrs=(1e-3,), augmentation="as tests", short_side=64,
@@ -35,14 +35,14 @@ def measure(
     recipe: Any, folder: Path, dataset: Dataset | None = None, backbone: Backbone | None = None, **options: Any
 ) -> dict[str, Measured]:
     """Metric -> what was measured."""
-    found = recipe.evaluate(backbone or shapes.backbone(), dataset or shapes.dataset(), run_in(folder, **options))
+    found = recipe.evaluate(backbone or shapes.backbone(), dataset or shapes.dataset(), context_in(folder, **options))
     return {each.metric: each for each in found}
 
 
 def heads(kind: str, **changes: Any) -> Detector:
     """The recipe's own on a backbone, thinner."""
     recipe = replace(Detection(channels=16, linear=32, anchors=16, regions=8), **changes)
-    return Detector(shapes.backbone(kind), recipe._course(shapes.backbone(kind), 2).design, 0)
+    return Detector(shapes.backbone(kind), recipe._detector_config(shapes.backbone(kind), 2).design, 0)
 
 
 def shapes_of(detector: Detector) -> dict[str, tuple[int, ...]]:
@@ -56,9 +56,9 @@ def shapes_of(detector: Detector) -> dict[str, tuple[int, ...]]:
 
 def test_every_backbone_has_the_same_heads() -> None:
     """Under fidelity "sound": four convolutions with layer norm and a linear layer in each box head, GIoU."""
-    courses = {kind: Detection()._course(shapes.backbone(kind), 2) for kind in shapes.KINDS}
-    assert len({course.design for course in courses.values()}) == 1
-    own = courses["resnet"].design.heads
+    detector_configs = {kind: Detection()._detector_config(shapes.backbone(kind), 2) for kind in shapes.KINDS}
+    assert len({detector_config.design for detector_config in detector_configs.values()}) == 1
+    own = detector_configs["resnet"].design.heads
     assert (own.norm, own.box_loss, own.proposal_convs, own.box_convs, own.mask_convs) == ("layer", "giou", 1, 4, 4)
     assert (own.channels, own.linear, own.anchors, own.regions, own.proposals) == (256, 1024, 256, 512, (2000, 1000))
     made = {kind: heads(kind) for kind in ("resnet", "swin", "vit 16", "vit 14")}
@@ -88,12 +88,12 @@ def test_the_papers_heads_differ() -> None:
     assert isinstance(several.model.rpn_head.rpn_conv, nn.Conv2d)
     two = [type(m).__name__ for m in one.model.rpn_head.rpn_conv]
     assert two == ["Conv2d", "LayerNorm2d", "ReLU"] * 2
-    assert not Detection()._course(shapes.backbone(), 2).design.imagenet_pixels
+    assert not Detection()._detector_config(shapes.backbone(), 2).design.imagenet_pixels
 
 
 def test_the_cascade_is_the_papers() -> None:
     """Cai and Vasconcelos (CVPR 2018): overlaps of 0.5, 0.6 and 0.7, losses that count 1, 1/2 and 1/4."""
-    made = configuration(Detection()._course(shapes.backbone(), 2).design.heads, 2, (4, 8, 16, 32, 64))
+    made = configuration(Detection()._detector_config(shapes.backbone(), 2).design.heads, 2, (4, 8, 16, 32, 64))
     stages = made["train_cfg"]["rcnn"]
     assert [each["assigner"]["pos_iou_thr"] for each in stages] == [0.5, 0.6, 0.7]
     assert [each["assigner"]["neg_iou_thr"] for each in stages] == [0.5, 0.6, 0.7]
@@ -134,26 +134,37 @@ def test_how_images_are_shown() -> None:
 
 def test_every_field_comes_to_the_trainer() -> None:
     """Of the default, and of one in which all is different."""
-    course = Detection()._course(shapes.backbone(), 7)
-    assert [plan.lr for plan in course.plans] == [8e-5, 1e-4, 2e-4, 3e-4]
-    assert [plan.warmup_lr for plan in course.plans] == pytest.approx([8e-8, 1e-7, 2e-7, 3e-7])
-    plan = course.plans[0]
-    assert (plan.optimiser, plan.weight_decay, plan.epochs, plan.drops) == ("adamw", 0.05, 36, (27, 33))
-    assert (plan.warmup_steps, plan.per_step, plan.micro_batch, plan.clip, plan.amp) == (1000, True, 2, None, True)
-    assert (plan.best_epoch, plan.curve) == (False, 0)
-    assert (course.batch, course.rare_below, course.design.drop_path, course.design.classes) == (16, 0.0, 0.1, 7)
+    detector_config = Detection()._detector_config(shapes.backbone(), 7)
+    assert [config.lr for config in detector_config.configs] == [8e-5, 1e-4, 2e-4, 3e-4]
+    assert [config.warmup_lr for config in detector_config.configs] == pytest.approx([8e-8, 1e-7, 2e-7, 3e-7])
+    config = detector_config.configs[0]
+    assert (config.optimiser, config.weight_decay, config.epochs, config.drops) == ("adamw", 0.05, 36, (27, 33))
+    assert (config.warmup_steps, config.per_step, config.micro_batch, config.clip, config.amp) == (
+        1000,
+        True,
+        2,
+        None,
+        True,
+    )
+    assert (config.best_epoch, config.curve) == (False, 0)
+    assert (
+        detector_config.batch,
+        detector_config.rare_below,
+        detector_config.design.drop_path,
+        detector_config.design.classes,
+    ) == (16, 0.0, 0.1, 7)
     other = Detection(
         mode="scratch", masks=False, epochs=5, drops=(3,), warmup_steps=7, batch=6, micro_batch=3, lrs=(1e-5,),
         weight_decay=0.2, drop_path=0.4, clip=2.0, last_map="simple", channels=24, linear=48, anchors=33, regions=44,
         proposals=(55, 66), detections=77, least_score=0.3, rare_below=0.01, amp=False,
     )  # fmt: skip
-    course = other._course(shapes.backbone("vit 16"), 2)
-    own, design, plan = course.design.heads, course.design, course.plans[0]
+    detector_config = other._detector_config(shapes.backbone("vit 16"), 2)
+    own, design, config = detector_config.design.heads, detector_config.design, detector_config.configs[0]
     assert (design.mode, design.drop_path, design.last_map) == ("scratch", 0.4, "simple")
     assert (own.masks, own.channels, own.linear, own.anchors, own.regions) == (False, 24, 48, 33, 44)
     assert (own.proposals, own.detections, own.least_score) == ((55, 66), 77, 0.3)
-    assert (plan.epochs, plan.drops, plan.warmup_steps, plan.micro_batch, plan.clip) == (5, (3,), 7, 3, 2.0)
-    assert (plan.weight_decay, plan.amp, course.batch, course.rare_below) == (0.2, False, 6, 0.01)
+    assert (config.epochs, config.drops, config.warmup_steps, config.micro_batch, config.clip) == (5, (3,), 7, 3, 2.0)
+    assert (config.weight_decay, config.amp, detector_config.batch, detector_config.rare_below) == (0.2, False, 6, 0.01)
 
 
 def test_canonical_forms() -> None:
@@ -196,10 +207,10 @@ def test_it_is_measured_on_the_test_images(mode: Any, tmp_path: Path) -> None:
     recipe, dataset, backbone = replace(THIN, mode=mode), shapes.dataset(), shapes.backbone()
     found = measure(recipe, tmp_path, dataset, backbone)
     assert list(found) == NAMES
-    [trained] = recipe.detectors(backbone, dataset, run_in(tmp_path), canonical(recipe))
+    [trained] = recipe.detectors(backbone, dataset, context_in(tmp_path), canonical(recipe))
     test = dataset["test"]
     assert test.objects is not None
-    detections = trained.detections(test, run_in(tmp_path))
+    detections = trained.detections(test, context_in(tmp_path))
     for name, each in found.items():
         metric, kind = name.split("_")
         aps = average_precision(detections, test.objects, dataset.classes, kind)  # type: ignore[arg-type]
@@ -241,7 +252,7 @@ def all_but(skipped: int, split: Split) -> Detections:
 
 def test_values_are_means_over_seeds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each seed has its own detector and its own carved images; by image too."""
-    monkeypatch.setattr(Detecting, "detections", lambda self, split, run: all_but(self.seed, split))
+    monkeypatch.setattr(TrainedDetector, "detections", lambda self, split, run: all_but(self.seed, split))
     alone = [measure(BOXES, tmp_path, seeds=(seed,)) for seed in (0, 1)]
     both = measure(BOXES, tmp_path, seeds=(0, 1))
     for name, each in both.items():
@@ -260,10 +271,10 @@ def test_lvis_is_judged_by_its_own_rules(tmp_path: Path) -> None:
     """Where the dataset says how frequent its classes are: AP of rare and frequent ones, absent classes forgiven."""
     dataset = shapes.dataset(frequencies=("r", "f"))
     found = measure(BOXES, tmp_path, dataset)
-    [trained] = BOXES.detectors(shapes.backbone(), dataset, run_in(tmp_path), canonical(BOXES))
+    [trained] = BOXES.detectors(shapes.backbone(), dataset, context_in(tmp_path), canonical(BOXES))
     test = dataset["test"]
     assert test.objects is not None
-    detections = trained.detections(test, run_in(tmp_path))
+    detections = trained.detections(test, context_in(tmp_path))
     aps = federated_average_precision(detections, test.objects, dataset.classes, ("r", "f"), "box")
     assert found["ap_box"].value == aps.ap
     assert {"rare", "frequent"} <= set(found["ap_box"].details)
@@ -330,7 +341,7 @@ def test_test_images_without_an_object(tmp_path: Path) -> None:
 def test_a_backbone_without_maps_is_missing_them(tmp_path: Path) -> None:
     """One line; no image is drawn."""
     backbone = shapes.backbone()
-    backbone.ticket = replace(backbone.ticket, traits=replace(backbone.ticket.traits, strides=()))
+    backbone.identity = replace(backbone.identity, traits=replace(backbone.identity.traits, strides=()))
     with pytest.raises(MissingError, match="resnet gives no feature maps; detection needs them"):
         measure(THIN, tmp_path, backbone=backbone)
 

@@ -17,7 +17,7 @@ from bob_gauntlet.protocols.finetune import FineTune
 from bob_gauntlet.protocols.ood import OOD
 from bob_gauntlet.protocols.recipe import Measured
 from tests.helpers import tiny
-from tests.helpers.synthetic_splits import run_in
+from tests.helpers.synthetic_splits import context_in
 
 # two epochs of three steps with all augmentation
 RECIPE = FineTune(epochs=2, warmup_epochs=1, batch=16, lrs=(1e-2,), weight_decays=(0.05,))
@@ -29,31 +29,31 @@ def measure(
     recipe: Any, folder: Path, dataset: Dataset | None = None, backbone: Backbone | None = None, **options: Any
 ) -> dict[str, Measured]:
     """Metric -> what was measured."""
-    found = recipe.evaluate(backbone or tiny.backbone(), dataset or tiny.dataset(), run_in(folder, **options))
+    found = recipe.evaluate(backbone or tiny.backbone(), dataset or tiny.dataset(), context_in(folder, **options))
     return {m.metric: m for m in found}
 
 
-def plans(recipe: FineTune, **traits: Any) -> list[tuple[str, float, float, float | None]]:
+def configs(recipe: FineTune, **traits: Any) -> list[tuple[str, float, float, float | None]]:
     """Optimiser, rate, weight decay and layer decay of every run of the grid."""
     grid = recipe._grid(tiny.backbone(**traits), 3)
-    return [(plan.optimiser, plan.lr, plan.weight_decay, plan.layer_decay) for plan in grid.plans]
+    return [(config.optimiser, config.lr, config.weight_decay, config.layer_decay) for config in grid.configs]
 
 
 def test_the_grid_is_the_papers() -> None:
     """Table 8: three rates and two weight decays; a random initialisation is tried at two higher rates as well."""
     pretrained = [("adamw", lr, wd, 0.75) for lr in (1e-3, 5e-4, 1e-4) for wd in (5e-2, 1e-3)]
     scratch = [("adamw", lr, wd, 0.75) for lr in (1e-2, 5e-3) for wd in (5e-2, 1e-3)]
-    assert plans(FineTune()) == plans(FineTune(), family="conv") == pretrained
-    assert plans(FineTune(), pretrained=False) == pretrained + scratch
+    assert configs(FineTune()) == configs(FineTune(), family="conv") == pretrained
+    assert configs(FineTune(), pretrained=False) == pretrained + scratch
 
 
 def test_sgd_is_for_convolutional_networks_alone() -> None:
     """Without layer decay, at its own rates, also from a random initialisation."""
     recipe = FineTune(conv_sgd_lrs=(0.1, 0.05), weight_decays=(5e-2,), layer_decays=(0.65, 0.75), lrs=(5e-4,))
     sgd = [("sgd", 0.1, 0.05, None), ("sgd", 0.05, 0.05, None)]
-    assert plans(recipe, family="conv") == plans(recipe, family="conv", pretrained=False) == sgd
+    assert configs(recipe, family="conv") == configs(recipe, family="conv", pretrained=False) == sgd
     for family in ("transformer", "hybrid"):
-        assert plans(recipe, family=family) == [("adamw", 5e-4, 0.05, 0.65), ("adamw", 5e-4, 0.05, 0.75)]
+        assert configs(recipe, family=family) == [("adamw", 5e-4, 0.05, 0.65), ("adamw", 5e-4, 0.05, 0.75)]
 
 
 def test_every_field_comes_to_the_trainer() -> None:
@@ -64,16 +64,16 @@ def test_every_field_comes_to_the_trainer() -> None:
         stop_beaten=True,
     )  # fmt: skip
     grid = recipe._grid(tiny.backbone(), 3)
-    plan = grid.plans[0]
-    assert (plan.epochs, plan.warmup_epochs, plan.min_lr, plan.micro_batch) == (7, 3, 3e-6, 6)
-    assert (plan.mixup, plan.cutmix, plan.smoothing, plan.amp) == (0.3, 0.4, 0.5, False)
-    assert (plan.per_step, plan.best_epoch, plan.max_steps) == (False, False, None)
+    config = grid.configs[0]
+    assert (config.epochs, config.warmup_epochs, config.min_lr, config.micro_batch) == (7, 3, 3e-6, 6)
+    assert (config.mixup, config.cutmix, config.smoothing, config.amp) == (0.3, 0.4, 0.5, False)
+    assert (config.per_step, config.best_epoch, config.max_steps) == (False, False, None)
     # a warm-up goes up
-    assert [p.warmup_lr for p in grid.plans] == [2e-4, 2e-4, 1e-4, 1e-4]
+    assert [p.warmup_lr for p in grid.configs] == [2e-4, 2e-4, 1e-4, 1e-4]
     assert (grid.batch, grid.drop_path, grid.stop_beaten, grid.frozen, grid.classes) == (24, 0.2, True, False, 3)
     own = grid.augmentation
     assert (own.auto_augment, own.erasing, own.smallest_crop, own.interpolation) == ("rand-m1", 0.6, 0.08, "random")
-    assert replace(recipe, fidelity="paper")._grid(tiny.backbone(), 3).plans[0].best_epoch
+    assert replace(recipe, fidelity="paper")._grid(tiny.backbone(), 3).configs[0].best_epoch
 
 
 def test_the_input_size_is_the_recipes_where_the_network_takes_it() -> None:
@@ -88,8 +88,8 @@ def test_the_score_is_that_of_the_networks_logits(tmp_path: Path) -> None:
     """Top-1 of the test images in %, with a value of each; top-5 of three classes says nothing."""
     found = measure(PLAIN, tmp_path)
     dataset = tiny.dataset()
-    [network] = PLAIN.classifiers(tiny.backbone(), dataset, run_in(tmp_path))
-    right = network.scores(dataset["test"], run_in(tmp_path)).argmax(axis=1) == dataset["test"].targets
+    [network] = PLAIN.classifiers(tiny.backbone(), dataset, context_in(tmp_path))
+    right = network.scores(dataset["test"], context_in(tmp_path)).argmax(axis=1) == dataset["test"].targets
     assert list(found) == ["top1"]
     top1 = found["top1"]
     assert top1.values is not None
@@ -169,7 +169,7 @@ def test_an_attack_leaves_the_network_as_it_was(tmp_path: Path) -> None:
     recipe = Adversarial(PLAIN, epsilon_255=4)
     first, second = (measure(recipe, tmp_path)["top1"].values for _ in range(2))
     assert np.array_equal(first, second)  # type: ignore[arg-type]
-    [network] = PLAIN.classifiers(tiny.backbone(), tiny.dataset(), run_in(tmp_path))
+    [network] = PLAIN.classifiers(tiny.backbone(), tiny.dataset(), context_in(tmp_path))
     module, classifier = network.differentiable()
     assert all(p.requires_grad for p in module.parameters())
     images = torch.rand(2, 3, tiny.SIDE, tiny.SIDE, requires_grad=True)
@@ -183,9 +183,9 @@ def test_the_temperature_is_fitted_on_images_that_chose_the_run(tmp_path: Path) 
     from bob_gauntlet.metrics.calibration import temperature
 
     found = measure(Calibration(head=PLAIN), tmp_path)
-    [network] = PLAIN.classifiers(tiny.backbone(), tiny.dataset(), run_in(tmp_path))
+    [network] = PLAIN.classifiers(tiny.backbone(), tiny.dataset(), context_in(tmp_path))
     val = tiny.dataset()["val"]
-    expected = temperature(network.scores(val, run_in(tmp_path)), val.targets)
+    expected = temperature(network.scores(val, context_in(tmp_path)), val.targets)
     assert found["ce_scaled"].details["temperature"] == [pytest.approx(expected)]
     as_paper = measure(Calibration(head=replace(PLAIN, fidelity="paper")), tmp_path)
     assert set(as_paper) == {"top1", "ce", "ece", "ece_adaptive"}
@@ -213,8 +213,8 @@ def test_images_of_several_labels_have_a_mean_auc(tmp_path: Path) -> None:
     splits = {role: replace(split, targets=rows[split.targets]) for role, split in patterns.splits.items()}
     dataset = replace(patterns, splits=splits, multi_label=True)
     found = measure(RECIPE, tmp_path, dataset)
-    [network] = RECIPE.classifiers(tiny.backbone(), dataset, run_in(tmp_path))
-    expected = roc_auc_score(splits["test"].targets, network.scores(dataset["test"], run_in(tmp_path)))
+    [network] = RECIPE.classifiers(tiny.backbone(), dataset, context_in(tmp_path))
+    expected = roc_auc_score(splits["test"].targets, network.scores(dataset["test"], context_in(tmp_path)))
     assert list(found) == ["mean_auc"]
     assert found["mean_auc"].value == pytest.approx(100 * expected)
 

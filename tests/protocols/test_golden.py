@@ -23,7 +23,7 @@ from bob_gauntlet.protocols.ood import OOD
 from bob_gauntlet.protocols.recipe import Measured, at_scale, canonical, protocol_hash
 from bob_gauntlet.protocols.retrieval import Retrieval
 from tests.helpers import tiny
-from tests.helpers.synthetic_splits import classification, pixels, run_in
+from tests.helpers.synthetic_splits import classification, context_in, pixels
 
 MOVED = "the value moved: bump version"
 
@@ -264,7 +264,7 @@ def test_the_defaults_are_those_of_this_version(recipe: Any, defaults: dict[str,
 
 def measure(recipe: Any, dataset: Dataset, folder: Path) -> dict[str, Measured]:
     """Metric -> what was measured on the synthetic backbone."""
-    return {m.metric: m for m in recipe.evaluate(pixels(), dataset, run_in(folder))}
+    return {m.metric: m for m in recipe.evaluate(pixels(), dataset, context_in(folder))}
 
 
 # measured with version 1; test_evaluate.py holds each recipe equal to scikit-learn or to its definition on this data.
@@ -324,6 +324,6 @@ def test_what_is_trained_gives_the_golden_value(recipe: Any, right: int, loss: f
     """Right ones of 96, and the training loss of the last epoch, which every step and image moves."""
     splits = {"train": tiny.split(120, noise=90), "val": tiny.split(24, "val", noise=90)}
     dataset = Dataset("patterns", {**splits, "test": tiny.split(96, "test", noise=90)}, classes=("a", "b", "c"))
-    found = {m.metric: m for m in recipe.evaluate(tiny.backbone(), dataset, run_in(tmp_path))}["top1"]
+    found = {m.metric: m for m in recipe.evaluate(tiny.backbone(), dataset, context_in(tmp_path))}["top1"]
     assert found.value == pytest.approx(100 * right / 96, abs=2.09), MOVED
     assert found.details["curve"]["loss"][-1] == pytest.approx(loss, rel=2e-3), MOVED

@@ -10,9 +10,9 @@ from bob_gauntlet.datasets.dataset import Dataset, Split
 from bob_gauntlet.errors import BobError
 from bob_gauntlet.protocols import heads
 from bob_gauntlet.protocols.finetune import FineTune
-from bob_gauntlet.protocols.heads import judged
-from bob_gauntlet.runtime.context import Run
-from tests.helpers.synthetic_splits import classification, pixels, run_in
+from bob_gauntlet.protocols.heads import classification_metrics
+from bob_gauntlet.runtime.context import RunContext
+from tests.helpers.synthetic_splits import classification, context_in, pixels
 
 TARGETS = np.arange(60) % 8
 IDS = tuple(f"i{i}" for i in range(60))
@@ -27,7 +27,7 @@ def scores(seed: int, classes: int = 8) -> np.ndarray:
 
 def test_top_1_and_top_5_of_one_seed() -> None:
     """scikit-learn's, in %, with a value of every example; no spread."""
-    found = list(judged([scores(0)], TARGETS, IDS, CLUSTERS, {"how": "so"}))
+    found = list(classification_metrics([scores(0)], TARGETS, IDS, CLUSTERS, {"how": "so"}))
     assert [m.metric for m in found] == ["top1", "top5"]
     for measured, k in zip(found, (1, 5), strict=True):
         assert measured.value == pytest.approx(100 * top_k_accuracy_score(TARGETS, scores(0), k=k))
@@ -41,7 +41,7 @@ def test_top_1_and_top_5_of_one_seed() -> None:
 def test_several_seeds_are_averaged() -> None:
     """Values and examples; the spread is the sample's standard deviation."""
     several = [scores(seed) for seed in (0, 1, 2)]
-    top1 = next(judged(several, TARGETS, IDS, CLUSTERS, {}))
+    top1 = next(classification_metrics(several, TARGETS, IDS, CLUSTERS, {}))
     by_seed = [100 * (found.argmax(axis=1) == TARGETS).mean() for found in several]
     assert top1.details["by_seed"] == pytest.approx(by_seed)
     assert top1.details["seed_std"] == pytest.approx(np.std(by_seed, ddof=1))
@@ -54,7 +54,7 @@ def test_several_seeds_are_averaged() -> None:
 @pytest.mark.parametrize(("classes", "metrics"), [(2, ["top1"]), (5, ["top1"]), (6, ["top1", "top5"])])
 def test_top_5_needs_more_than_five_classes(classes: int, metrics: list[str]) -> None:
     """Else all is right."""
-    found = judged([scores(0, classes)], TARGETS % classes, IDS, CLUSTERS, {})
+    found = classification_metrics([scores(0, classes)], TARGETS % classes, IDS, CLUSTERS, {})
     assert [m.metric for m in found] == metrics
 
 
@@ -63,7 +63,7 @@ def test_several_labels_have_a_mean_auc() -> None:
     rows = (np.random.default_rng(3).random((60, 4)) < 0.4).astype(np.int64)
     rows[:, 2] = 0
     several = [np.random.default_rng(seed).normal(size=(60, 4)) + rows for seed in (0, 1)]
-    [found] = judged(several, rows, IDS, CLUSTERS, {"how": "so"})
+    [found] = classification_metrics(several, rows, IDS, CLUSTERS, {"how": "so"})
     by_seed = [100 * roc_auc_score(rows[:, [0, 1, 3]], logits[:, [0, 1, 3]]) for logits in several]
     assert (found.metric, found.value) == ("mean_auc", pytest.approx(np.mean(by_seed)))
     assert found.details["by_seed"] == pytest.approx(by_seed)
@@ -75,9 +75,9 @@ def test_several_labels_have_a_mean_auc() -> None:
 class Told:
     """A recipe whose classifiers give the logits of their seed on any split."""
 
-    def classifiers(self, backbone: Any, dataset: Dataset, run: Run) -> list[Any]:
+    def classifiers(self, backbone: Any, dataset: Dataset, context: RunContext) -> list[Any]:
         """One a seed."""
-        return [type("C", (), {"scores": lambda self, split, run, s=s: told(split, s)})() for s in run.seeds]
+        return [type("C", (), {"scores": lambda self, split, run, s=s: told(split, s)})() for s in context.seeds]
 
     def details(self, classifiers: list[Any], seeds: tuple[int, ...]) -> dict[str, Any]:
         """How many and which."""
@@ -98,7 +98,7 @@ def told(split: Split, seed: int) -> np.ndarray:
 def test_tested_asks_for_the_split_that_is_reported(tmp_path: Any) -> None:
     """Scores of each seed on it, judged against its targets."""
     dataset, _ = classification()
-    top1, _ = heads.tested(Told(), pixels(), dataset, run_in(tmp_path, seeds=(0, 2)))  # type: ignore[arg-type]
+    top1, _ = heads.tested(Told(), pixels(), dataset, context_in(tmp_path, seeds=(0, 2)))  # type: ignore[arg-type]
     assert top1.value == pytest.approx(100 * np.mean([35 / 36, 33 / 36]))
     assert (top1.examples, top1.clusters) == (dataset["val"].ids, dataset["val"].clusters)
     assert {"heads": 2, "seeds": [0, 2]}.items() <= top1.details.items()
@@ -130,7 +130,7 @@ def test_labels_of_one_value_alone_give_no_auc() -> None:
     """Some are left out and counted; all of them are an error."""
     targets = np.zeros((60, 8), np.int64)
     targets[:30, 0] = 1
-    [measured] = judged([scores(0)], targets, IDS, CLUSTERS, {})
+    [measured] = classification_metrics([scores(0)], targets, IDS, CLUSTERS, {})
     assert measured.details["labels_with_one_value"] == 7
     with pytest.raises(BobError, match="none of the 8 labels has both values among 60 images"):
-        list(judged([scores(0)], np.zeros_like(targets), IDS, CLUSTERS, {}))
+        list(classification_metrics([scores(0)], np.zeros_like(targets), IDS, CLUSTERS, {}))

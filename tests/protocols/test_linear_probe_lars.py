@@ -10,7 +10,7 @@ from safetensors.numpy import load
 
 from bob_gauntlet.protocols.linear_probe_lars import LinearProbeLARS
 from tests.helpers import tiny
-from tests.helpers.synthetic_splits import run_in
+from tests.helpers.synthetic_splits import context_in
 from tests.protocols.test_finetune import measure
 
 # twelve steps, each of which moves the weight by rate x 0.001 of its length: too few to learn much
@@ -20,16 +20,16 @@ RECIPE = LinearProbeLARS(epochs=4, warmup_epochs=1, batch=16, base_lr=32.0)
 def test_the_plan_is_maes() -> None:
     """Table 8: LARS without weight decay, rate 0.1 x batch / 256, warm-up from 0 in 10 epochs, cosine by steps."""
     grid = LinearProbeLARS()._grid(tiny.backbone(), 3)
-    [plan] = grid.plans
-    assert (plan.optimiser, plan.weight_decay, plan.layer_decay) == ("lars", 0.0, None)
-    assert (plan.lr, plan.epochs, plan.warmup_epochs) == (pytest.approx(1.6), 90, 10)
-    assert (plan.warmup_lr, plan.min_lr, plan.per_step, plan.best_epoch) == (0.0, 0.0, True, False)
-    assert (plan.mixup, plan.cutmix, plan.smoothing, plan.micro_batch, grid.batch) == (0, 0, 0, 512, 4096)
+    [config] = grid.configs
+    assert (config.optimiser, config.weight_decay, config.layer_decay) == ("lars", 0.0, None)
+    assert (config.lr, config.epochs, config.warmup_epochs) == (pytest.approx(1.6), 90, 10)
+    assert (config.warmup_lr, config.min_lr, config.per_step, config.best_epoch) == (0.0, 0.0, True, False)
+    assert (config.mixup, config.cutmix, config.smoothing, config.micro_batch, grid.batch) == (0, 0, 0, 512, 4096)
     assert (grid.frozen, grid.drop_path) == (True, 0.0)
     own = grid.augmentation
     assert (own.smallest_crop, own.auto_augment, own.erasing, own.interpolation) == (0.08, "", 0.0, "bicubic")
-    assert LinearProbeLARS(fidelity="paper")._grid(tiny.backbone(), 3).plans[0].best_epoch
-    assert LinearProbeLARS(batch=512, base_lr=0.3)._grid(tiny.backbone(), 3).plans[0].lr == pytest.approx(0.6)
+    assert LinearProbeLARS(fidelity="paper")._grid(tiny.backbone(), 3).configs[0].best_epoch
+    assert LinearProbeLARS(batch=512, base_lr=0.3)._grid(tiny.backbone(), 3).configs[0].lr == pytest.approx(0.6)
 
 
 def test_the_head_alone_is_kept(tmp_path: Path) -> None:
@@ -43,8 +43,8 @@ def test_the_head_alone_is_kept(tmp_path: Path) -> None:
         "head.1.bias",
     }  # fmt: skip
     test = dataset["test"]
-    [network] = RECIPE.classifiers(backbone, dataset, run_in(tmp_path))
-    logits = network.scores(test, run_in(tmp_path))
+    [network] = RECIPE.classifiers(backbone, dataset, context_in(tmp_path))
+    logits = network.scores(test, context_in(tmp_path))
     pixels = np.stack([np.asarray(test.image(i).resize((4, 4), resample=3)) for i in range(len(test))])
     with torch.no_grad():
         features = backbone.embed(torch.from_numpy(pixels.transpose(0, 3, 1, 2) / 127.5 - 1).float()).numpy()

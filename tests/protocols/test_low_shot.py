@@ -10,8 +10,8 @@ from bob_gauntlet.protocols.finetune import FineTune
 from bob_gauntlet.protocols.low_shot import LowShot
 from bob_gauntlet.protocols.recipe import at_scale, canonical
 from tests.helpers import tiny
-from tests.helpers.synthetic_splits import run_in
-from tests.protocols.test_finetune import PLAIN, measure, plans
+from tests.helpers.synthetic_splits import context_in
+from tests.protocols.test_finetune import PLAIN, configs, measure
 
 QUARTER = LowShot(fraction=0.25, tuning=PLAIN)
 
@@ -27,8 +27,8 @@ def test_the_papers_grid() -> None:
     for fraction in (0.1, 0.01):
         recipe = LowShot(fraction=fraction).recipe
         expected = [("adamw", lr, 5e-2, ld) for lr in (5e-4, 2.5e-4, 1e-4) for ld in (0.65, 0.75)]
-        assert plans(recipe) == plans(recipe, pretrained=False) == expected
-        assert plans(recipe, family="conv") == [("sgd", 0.1, 5e-2, None), ("sgd", 0.05, 5e-2, None)]
+        assert configs(recipe) == configs(recipe, pretrained=False) == expected
+        assert configs(recipe, family="conv") == [("sgd", 0.1, 5e-2, None), ("sgd", 0.05, 5e-2, None)]
 
 
 def test_a_hundredth_is_not_mixed() -> None:
@@ -51,8 +51,8 @@ def test_it_trains_on_the_fraction_and_chooses_on_all_of_val(tmp_path: Path) -> 
     found = measure(QUARTER, tmp_path)["top1"]
     assert {"fraction": 0.25, "train_images": 12, "validation_images": 24}.items() <= found.details.items()
     assert found.examples == tiny.dataset()["test"].ids
-    [network] = QUARTER.classifiers(tiny.backbone(), tiny.dataset(), run_in(tmp_path))
-    logits = network.scores(tiny.dataset()["test"], run_in(tmp_path))
+    [network] = QUARTER.classifiers(tiny.backbone(), tiny.dataset(), context_in(tmp_path))
+    logits = network.scores(tiny.dataset()["test"], context_in(tmp_path))
     assert found.value == pytest.approx(100 * (logits.argmax(axis=1) == tiny.dataset()["test"].targets).mean())
 
 
@@ -65,7 +65,7 @@ def test_each_fraction_and_each_whole_has_a_network_of_its_own(tmp_path: Path) -
 
 def test_every_seed_draws_its_fraction(tmp_path: Path) -> None:
     """Other images of the same count."""
-    found = QUARTER.classifiers(tiny.backbone(), tiny.dataset(), run_in(tmp_path, seeds=(0, 1)))
+    found = QUARTER.classifiers(tiny.backbone(), tiny.dataset(), context_in(tmp_path, seeds=(0, 1)))
     fits = [network.examples.fit for network in found]
     assert [len(fit) for fit in fits] == [12, 12]
     assert set(fits[0].ids) != set(fits[1].ids)
@@ -75,7 +75,7 @@ def test_the_published_list_is_used(tmp_path: Path) -> None:
     """Where the dataset has one of that fraction."""
     listed = np.array([5, 6, 7, 8])
     dataset = replace(tiny.dataset(), subsets={"25%": listed})
-    [network] = QUARTER.classifiers(tiny.backbone(), dataset, run_in(tmp_path))
+    [network] = QUARTER.classifiers(tiny.backbone(), dataset, context_in(tmp_path))
     assert network.examples.fit.ids == tuple(f"train-{i}" for i in listed)
 
 

@@ -13,8 +13,8 @@ from bob_gauntlet.protocols.linear_probe import LinearProbe
 from bob_gauntlet.protocols.ood import OOD
 from bob_gauntlet.protocols.recipe import Measured
 from bob_gauntlet.runtime.artifacts import Artifacts
-from bob_gauntlet.runtime.context import Run
-from tests.helpers.synthetic_splits import Pixels, classification, pixels, run_in, split
+from bob_gauntlet.runtime.context import RunContext
+from tests.helpers.synthetic_splits import Pixels, classification, context_in, pixels, split
 
 HEAD = LinearProbe(strengths=(1.0, 0.2154, 0.04642))
 
@@ -35,7 +35,7 @@ def darker(images: np.ndarray) -> np.ndarray:
 
 def measure(recipe: Any, dataset: Dataset, folder: Path, **options: Any) -> dict[str, Measured]:
     """Metric -> what was measured on the synthetic backbone."""
-    return {m.metric: m for m in recipe.evaluate(pixels(), dataset, run_in(folder, **options))}
+    return {m.metric: m for m in recipe.evaluate(pixels(), dataset, context_in(folder, **options))}
 
 
 def test_the_shifted_images_have_the_score_and_the_drop_is_against_the_source(tmp_path: Path) -> None:
@@ -97,11 +97,11 @@ def test_restricted_classes_are_sought_among_themselves(tmp_path: Path) -> None:
     test = dataset["test"].take(np.flatnonzero(np.isin(targets, kept)), "of three classes")
     dataset = replace(dataset, splits={**dataset.splits, "test": test}, restricted=kept)
     found = measure(OOD(head=HEAD), dataset, tmp_path)
-    [head] = HEAD.classifiers(pixels(), dataset, run_in(tmp_path))
+    [head] = HEAD.classifiers(pixels(), dataset, context_in(tmp_path))
 
     def by_hand(split: Split) -> tuple[np.ndarray, np.ndarray]:
         """Which images count, and which of these are right."""
-        logits = head.scores(split, run_in(tmp_path))
+        logits = head.scores(split, context_in(tmp_path))
         own = np.isin(split.targets, kept)
         chosen = np.array([kept[int(np.argmax(row[list(kept)]))] for row in logits[own]])
         return own, chosen == split.targets[own]
@@ -178,7 +178,7 @@ def test_after_the_linear_probe_only_the_shifted_images_are_new(tmp_path: Path) 
     """No head is fitted again, and no image of train, val or source goes through the network a second time."""
     dataset, _ = shifted(darker)
     plain, _ = classification()
-    backbone, run = pixels(), Run(Counted(tmp_path))
+    backbone, run = pixels(), RunContext(Counted(tmp_path))
     list(HEAD.evaluate(backbone, plain, run))
     assert run.artifacts.missed == ["features"] * 2 + ["heads", "features"]
     assert backbone.images_forwarded == 120 + 36 + 96
@@ -192,7 +192,7 @@ def test_the_photos_shifts_share_what_photos_made(tmp_path: Path) -> None:
     from bob_gauntlet.datasets.loading import limited, load
 
     photos, sketch = (limited(small(load(name)), 42) for name in ("photos", "photos-sketch"))
-    backbone, run = pixels(), Run(Counted(tmp_path))
+    backbone, run = pixels(), RunContext(Counted(tmp_path))
     list(HEAD.evaluate(backbone, photos, run))
     before, known = backbone.images_forwarded, len(run.artifacts.missed)
     assert before == sum(len(photos[role]) for role in ("train", "val", "test"))
@@ -213,7 +213,7 @@ def small(dataset: Dataset) -> Dataset:
 def test_another_head_setting_is_another_head(tmp_path: Path) -> None:
     """Other strengths share the features, not the fit."""
     dataset, _ = shifted(darker)
-    backbone, run = pixels(), Run(Counted(tmp_path))
+    backbone, run = pixels(), RunContext(Counted(tmp_path))
     list(HEAD.evaluate(backbone, dataset, run))
     del run.artifacts.missed[:]
     list(OOD(head=LinearProbe(strengths=(1.0, 0.5))).evaluate(backbone, dataset, run))
@@ -231,5 +231,5 @@ def test_several_labels_an_image_are_refused(tmp_path: Path) -> None:
     dataset, _ = shifted(darker)
     backbone = pixels()
     with pytest.raises(MissingError, match="synthetic has several labels an image"):
-        list(OOD(head=HEAD).evaluate(backbone, replace(dataset, multi_label=True), run_in(tmp_path)))
+        list(OOD(head=HEAD).evaluate(backbone, replace(dataset, multi_label=True), context_in(tmp_path)))
     assert backbone.images_forwarded == 0

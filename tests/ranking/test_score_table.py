@@ -13,7 +13,7 @@ from bob_gauntlet.errors import UsageError
 from bob_gauntlet.pools.folder import BackboneRow
 from bob_gauntlet.pools.pool import Pool, load_pool
 from bob_gauntlet.ranking.ranking import rank
-from bob_gauntlet.ranking.score_table import Standing, known_row
+from bob_gauntlet.ranking.score_table import ScoreTable, known_row
 from bob_gauntlet.scores.score import Score
 from bob_gauntlet.stats.zscores import reference
 
@@ -90,9 +90,9 @@ def test_missing_cells_pools_of_one_and_equal_values_are_said(rows: list[tuple[f
 def test_coverage_of_all_is_the_mean_over_tasks() -> None:
     """One of two classification measures and the one of retrieval: (1/2 + 1) / 2."""
     made = pool([(10.0, None, 20.0), (20.0, 20.0, 35.0), (35.0, 90.0, 90.0)])
-    standing = Standing.of(made)
-    assert standing.coverage("All").tolist() == [0.75, 1.0, 1.0]
-    assert standing.coverage("Cls").tolist() == [0.5, 1.0, 1.0]
+    score_table = ScoreTable.of(made)
+    assert score_table.coverage("All").tolist() == [0.75, 1.0, 1.0]
+    assert score_table.coverage("Cls").tolist() == [0.5, 1.0, 1.0]
 
 
 def published(name: str = "mine", **fields: Any) -> Score:
@@ -106,10 +106,10 @@ def published(name: str = "mine", **fields: Any) -> Score:
 
 def test_a_run_at_the_papers_fidelity_stands_beside_its_figures() -> None:
     """Printed figures have neither protocol hash nor dataset fingerprint to differ in."""
-    standing = Standing.of(PAPER, {"mine": [published()]})
-    [mine] = [e for e in standing.entrants if e.own]
+    score_table = ScoreTable.of(PAPER, {"mine": [published()]})
+    [mine] = [e for e in score_table.backbones if e.own]
     assert ("finetune@imagenet-1k", "top1") in mine.scores
-    assert standing.indicative == ()
+    assert score_table.indicative == ()
 
 
 def test_a_sound_run_is_indicative() -> None:
@@ -133,8 +133,8 @@ def test_scores_of_another_scale_are_refused_or_left_out() -> None:
     """Mini scores alone cannot stand in the paper's pool; beside paper-scale ones they are simply not of it."""
     mini = published(setting="linear-probe@photos", scale="mini")
     with pytest.raises(UsageError, match="mine was measured at mini scale, and pool paper holds paper-scale scores"):
-        Standing.of(PAPER, {"mine": [mini]})
-    found = Standing.of(PAPER, {"mine": [mini, published()]})
+        ScoreTable.of(PAPER, {"mine": [mini]})
+    found = ScoreTable.of(PAPER, {"mine": [mini, published()]})
     assert not found.notes
 
 

@@ -10,7 +10,7 @@ from bob_gauntlet.pools.folder import Examples, write_examples
 from bob_gauntlet.pools.pool import load_pool
 from bob_gauntlet.ranking.changes import changes
 from bob_gauntlet.ranking.ranking import Order
-from bob_gauntlet.ranking.score_table import Standing
+from bob_gauntlet.ranking.score_table import ScoreTable
 from bob_gauntlet.ranking.versus import versus
 from bob_gauntlet.report.content import gather
 from bob_gauntlet.scores.score import Score
@@ -22,12 +22,14 @@ CLIP = "vit_base_patch16_clip_224.laion2b"
 def test_every_other_backbone_is_met_on_common_measures() -> None:
     """Gap, wins and counts of the paper's CLIP ViT-Base against MAE ViT-Base, worked out plainly."""
     paper = load_pool("paper", Path("nowhere"))
-    standing = Standing.of(paper, highlight=[CLIP])
-    found = versus(Order(standing, None), CLIP)
-    assert len(found) == len(standing.entrants) - 1
+    score_table = ScoreTable.of(paper, highlight=[CLIP])
+    found = versus(Order(score_table, None), CLIP)
+    assert len(found) == len(score_table.backbones) - 1
     [mae] = [v for v in found if v.other == "ViT-Base MAE (IN-1k)"]
-    names = [e.name for e in standing.entrants]
-    mine, other = (standing.z[names.index(n), standing.columns["All"]] for n in (CLIP, "vit_base_patch16_224.mae"))
+    names = [e.name for e in score_table.backbones]
+    mine, other = (
+        score_table.z[names.index(n), score_table.columns["All"]] for n in (CLIP, "vit_base_patch16_224.mae")
+    )
     assert mae.measures == 28
     assert mae.gap == pytest.approx(np.mean(mine - other))
     assert mae.wins == pytest.approx(np.mean(mine > other))
@@ -44,7 +46,7 @@ def test_holm_makes_a_p_value_larger_with_more_opponents(tmp_path: Path) -> None
     folder = tmp_path / "p"
     made = pool(folder, [score(n, CLS, float(v.mean())) for n, v in values.items()])
     write_examples(folder, *CLS, Examples(tuple(map(str, range(300))), tuple(map(str, range(300))), values))
-    found = {v.other: v for v in versus(Order(Standing.of(made, task="Cls"), None), "a")}
+    found = {v.other: v for v in versus(Order(ScoreTable.of(made, task="Cls"), None), "a")}
     # 2 / 1,001 is the least that 1,000 draws can say, times the opponents that are still in
     assert found["b"].p_examples == pytest.approx(3 * 2 / 1001)
     assert found["c"].p_examples == pytest.approx(3 * 2 / 1001)

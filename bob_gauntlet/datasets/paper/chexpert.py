@@ -10,7 +10,7 @@ import numpy as np
 
 from bob_gauntlet.datasets.dataset import Dataset, Split
 from bob_gauntlet.datasets.image_folders import listed, split
-from bob_gauntlet.datasets.locations import Places
+from bob_gauntlet.datasets.locations import DataLocations
 from bob_gauntlet.datasets.paper.layout import present, unpacked
 from bob_gauntlet.errors import BobError
 
@@ -39,13 +39,13 @@ class Row:
     targets: tuple[int, ...]
 
 
-def load_chexpert(places: Places) -> Dataset:
+def load_chexpert(locations: DataLocations) -> Dataset:
     """CheXpert v1.0, small or full: frontal views alone, targets (N, 5); clusters are patients.
 
     As in the paper's code (Yuan et al., ICCV 2021): a blank is 0, uncertain is 1 for edema and atelectasis and 0 for
     the others. `train` is the first tenth of train.csv shuffled with NumPy's seed 123; `test` is valid.csv.
     """
-    root = unpacked(present(NAME, places), "CheXpert-v1.0-small", "CheXpert-v1.0")
+    root = unpacked(present(NAME, locations), "CheXpert-v1.0-small", "CheXpert-v1.0")
     train, valid = (_frontal(root / f"{role}.csv") for role in ("train", "valid"))
     order = np.random.RandomState(SEED).permutation(len(train))[: max(1, int(len(train) * SHARE))]
     splits = {"train": _split("train", root, [train[i] for i in order]), "test": _split("test", root, valid)}

@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw
 
 from bob_gauntlet.datasets.annotated_images import Annotated, annotated_split
 from bob_gauntlet.datasets.dataset import Dataset
-from bob_gauntlet.datasets.locations import Places
+from bob_gauntlet.datasets.locations import DataLocations
 from bob_gauntlet.datasets.objects import Mask, Objects
 from bob_gauntlet.datasets.paper.layout import present
 from bob_gauntlet.datasets.rle import encode
@@ -35,14 +35,14 @@ class Shape(NamedTuple):
     corners: list[tuple[float, float]]
 
 
-def load_cityscapes(places: Places) -> Dataset:
+def load_cityscapes(locations: DataLocations) -> Dataset:
     """Cityscapes, `test` alone: the cars of its validation images; an image without cars stays.
 
     Boxes, areas and masks are of the pixels in which a car is seen, since later polygons hide earlier ones; a car that
     is hidden wholly is none. The same pixels as in the publisher's gtFine_instanceIds.png; the annotations of the paper
     traced these again, and lost single pixels.
     """
-    root = present(NAME, places)
+    root = present(NAME, locations)
     files = sorted((root / "gtFine/val").glob(f"*/*{_ENDING}"))
     if not files:
         raise BobError(f"{NAME}: no CITY/*{_ENDING} in {root / 'gtFine/val'}; `bob data {NAME}` shows the layout")

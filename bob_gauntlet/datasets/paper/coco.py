@@ -6,7 +6,7 @@ from pathlib import Path
 from bob_gauntlet.datasets.annotated_images import annotated_split
 from bob_gauntlet.datasets.coco_format import CocoFile, Record, file_name, read_coco
 from bob_gauntlet.datasets.dataset import Dataset
-from bob_gauntlet.datasets.locations import Places
+from bob_gauntlet.datasets.locations import DataLocations
 from bob_gauntlet.datasets.paper.layout import first_file, present
 from bob_gauntlet.errors import BobError, MissingError
 
@@ -17,9 +17,9 @@ FOLDERS = {"train": "train2017", "test": "val2017"}
 """Role -> COCO's folder of images."""
 
 
-def load_coco_2017(places: Places) -> Dataset:
+def load_coco_2017(locations: DataLocations) -> Dataset:
     """COCO 2017: `train` is train2017, `test` is val2017, as in the paper; class k is the k-th category by id."""
-    root = present(COCO, places)
+    root = present(COCO, locations)
     found = {
         role: read_coco(
             _annotations(COCO, root, f"instances_{folder}.json"),
@@ -31,16 +31,16 @@ def load_coco_2017(places: Places) -> Dataset:
     return _dataset(COCO, found)
 
 
-def load_lvis_v1(places: Places) -> Dataset:
+def load_lvis_v1(locations: DataLocations) -> Dataset:
     """LVIS v1: `train` and `test` are its train and val, on images in the place of `coco-2017`.
 
     An image lies where its coco_url says, val's too: many of those are of train2017. An image is annotated for some
     classes alone; `Objects.negative` and `incomplete` say which, and `frequencies` of each class how common it is.
     """
-    root = present(LVIS, places)
+    root = present(LVIS, locations)
     files = {role: _annotations(LVIS, root, f"lvis_v1_{name}.json") for role, name in _LVIS_FILES.items()}
     try:
-        images = present(COCO, places)
+        images = present(COCO, locations)
     except MissingError as error:
         raise MissingError(f"{LVIS} needs COCO's images too: {error}") from error
     return _dataset(LVIS, {role: read_coco(file, images, partial(_lvis_path, images)) for role, file in files.items()})

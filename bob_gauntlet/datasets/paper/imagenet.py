@@ -10,7 +10,7 @@ from scipy.io.matlab import MatReadError
 
 from bob_gauntlet.datasets.dataset import Dataset
 from bob_gauntlet.datasets.image_folders import Files, class_folders, is_image, listed, split
-from bob_gauntlet.datasets.locations import Places
+from bob_gauntlet.datasets.locations import DataLocations
 from bob_gauntlet.datasets.paper.layout import first_file, lines_of, present, renamed, unpacked
 from bob_gauntlet.errors import BobError, named
 
@@ -29,12 +29,12 @@ LISTS = {"1%": "1percent.txt", "10%": "10percent.txt"}
 """Subset -> the file of SimCLR (github.com/google-research/simclr, imagenet_subsets) that lists its images."""
 
 
-def load_imagenet_1k(places: Places) -> Dataset:
+def load_imagenet_1k(locations: DataLocations) -> Dataset:
     """ImageNet-1k: `train`, and `test`, which is its val; classes are the sorted WordNet ids of train.
 
     A flat val gives the same split as one of class folders. `subsets` are SimCLR's lists where they are there.
     """
-    root = present(NAME, places)
+    root = present(NAME, locations)
     images = unpacked(root, *IMAGES)
     for folder in (images / "train", images / "val"):
         if not folder.is_dir():

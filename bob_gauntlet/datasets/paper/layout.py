@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 
 from bob_gauntlet.datasets.image_folders import Files, absent, filled
-from bob_gauntlet.datasets.locations import Places
+from bob_gauntlet.datasets.locations import DataLocations
 from bob_gauntlet.errors import BobError
 
 
-def present(name: str, places: Places) -> Path:
+def present(name: str, locations: DataLocations) -> Path:
     """The folder of a dataset; MissingError where it is not there or empty."""
-    root = places.of(name)
+    root = locations.of(name)
     if not filled(root):
         raise absent(name, root)
     return root

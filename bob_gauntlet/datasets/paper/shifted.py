@@ -11,7 +11,7 @@ import numpy as np
 
 from bob_gauntlet.datasets.dataset import Dataset
 from bob_gauntlet.datasets.image_folders import Files, class_folders, split
-from bob_gauntlet.datasets.locations import Places
+from bob_gauntlet.datasets.locations import DataLocations
 from bob_gauntlet.datasets.paper.imagenet import load_imagenet_1k
 from bob_gauntlet.datasets.paper.layout import present, renamed, unpacked
 from bob_gauntlet.errors import BobError, MissingError
@@ -20,31 +20,31 @@ CLASSES = {"imagenet-a": 200, "imagenet-r": 200, "imagenet-v2": 1000, "imagenet-
 """Classes that each has."""
 
 
-def load_imagenet_a(places: Places) -> Dataset:
+def load_imagenet_a(locations: DataLocations) -> Dataset:
     """ImageNet-A: natural images that fooled a ResNet-50; logits are restricted to its 200 classes."""
-    return _shifted("imagenet-a", places, restricted=True)
+    return _shifted("imagenet-a", locations, restricted=True)
 
 
-def load_imagenet_r(places: Places) -> Dataset:
+def load_imagenet_r(locations: DataLocations) -> Dataset:
     """ImageNet-R: art, cartoons, toys; logits are restricted to its 200 classes."""
-    return _shifted("imagenet-r", places, restricted=True)
+    return _shifted("imagenet-r", locations, restricted=True)
 
 
-def load_imagenet_v2(places: Places) -> Dataset:
+def load_imagenet_v2(locations: DataLocations) -> Dataset:
     """ImageNetV2: folders are WordNet ids, or numbers of which the k-th is the k-th class of ImageNet-1k, from 0."""
-    return _shifted("imagenet-v2", places, "imagenetv2-matched-frequency-format-val", "imagenetv2-matched-frequency")
+    return _shifted("imagenet-v2", locations, "imagenetv2-matched-frequency-format-val", "imagenetv2-matched-frequency")
 
 
-def load_imagenet_sketch(places: Places) -> Dataset:
+def load_imagenet_sketch(locations: DataLocations) -> Dataset:
     """ImageNet-Sketch: black and white sketches of all classes."""
-    return _shifted("imagenet-sketch", places, "sketch")
+    return _shifted("imagenet-sketch", locations, "sketch")
 
 
-def _shifted(name: str, places: Places, *inner: str, restricted: bool = False) -> Dataset:
+def _shifted(name: str, locations: DataLocations, *inner: str, restricted: bool = False) -> Dataset:
     """ImageNet-1k with another test split; its own becomes `source`."""
-    root = unpacked(present(name, places), name, *inner)
+    root = unpacked(present(name, locations), name, *inner)
     try:
-        imagenet = load_imagenet_1k(places)
+        imagenet = load_imagenet_1k(locations)
     except MissingError as error:
         raise MissingError(f"{name} needs ImageNet-1k too: {error}") from error
     files = _test(class_folders(root, name), name, imagenet.classes)

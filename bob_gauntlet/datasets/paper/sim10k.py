@@ -7,7 +7,7 @@ import numpy as np
 
 from bob_gauntlet.datasets.annotated_images import Annotated, annotated_split, image_size
 from bob_gauntlet.datasets.dataset import Dataset
-from bob_gauntlet.datasets.locations import Places
+from bob_gauntlet.datasets.locations import DataLocations
 from bob_gauntlet.datasets.objects import Objects
 from bob_gauntlet.datasets.paper.cityscapes import load_cityscapes
 from bob_gauntlet.datasets.paper.layout import present, unpacked
@@ -20,22 +20,22 @@ CLASSES = ("car",)
 """What is kept of car, motorbike and person; the paper's code took all three for cars."""
 
 
-def load_sim10k_cityscapes(places: Places) -> Dataset:
+def load_sim10k_cityscapes(locations: DataLocations) -> Dataset:
     """`train` is Sim10k, `test` the validation images of Cityscapes; the one class is car."""
     try:
-        splits = {**load_sim10k(places).splits, **load_cityscapes(places).splits}
+        splits = {**load_sim10k(locations).splits, **load_cityscapes(locations).splits}
     except MissingError as error:
         raise MissingError(f"{BOTH} is made of both: {error}") from error
     return Dataset(BOTH, splits, CLASSES, multi_label=True)
 
 
-def load_sim10k(places: Places) -> Dataset:
+def load_sim10k(locations: DataLocations) -> Dataset:
     """Sim10k, `train` alone: an image for each file of Annotations, boxes of cars without masks.
 
     A box reaches from xmin to xmax, so that its width is their difference, as in the paper's code; PASCAL VOC's own
     convention would make it one pixel wider and start it one pixel before.
     """
-    root = unpacked(present(NAME, places), "VOC2012")
+    root = unpacked(present(NAME, locations), "VOC2012")
     files = sorted(path for path in (root / "Annotations").glob("*.xml") if not path.name.startswith("."))
     if not files:
         raise BobError(f"{NAME}: no *.xml in {root / 'Annotations'}; `bob data {NAME}` shows the layout")

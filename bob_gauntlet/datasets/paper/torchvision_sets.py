@@ -17,7 +17,7 @@ from torchvision.datasets import CIFAR100, EuroSAT, FGVCAircraft, Flowers102
 
 from bob_gauntlet.datasets.dataset import Dataset, Split
 from bob_gauntlet.datasets.image_folders import Files, class_folders, filled, listed, split
-from bob_gauntlet.datasets.locations import Places
+from bob_gauntlet.datasets.locations import DataLocations
 from bob_gauntlet.datasets.paper.layout import first_file, present, shuffled, taken, unpacked
 from bob_gauntlet.errors import BobError
 
@@ -33,9 +33,9 @@ TENTH = 0.1
 """Share of EuroSAT's train split that the paper trains on."""
 
 
-def load_cifar_100(places: Places) -> Dataset:
+def load_cifar_100(locations: DataLocations) -> Dataset:
     """CIFAR-100: 50,000 train and 10,000 test images of 32 x 32 pixels; ids are numbers."""
-    root = _fetched("cifar-100", places, lambda part: CIFAR100(part, download=True))
+    root = _fetched("cifar-100", locations, lambda part: CIFAR100(part, download=True))
     if _by_role(root):
         return _dataset("cifar-100", _roles("cifar-100", root))
     read = _official("cifar-100", root, CIFAR100.base_folder, ("train", "test"), _cifar)
@@ -56,9 +56,9 @@ def _pixels(role: str, images: np.ndarray, labels: np.ndarray) -> Split:
     return Split(role, sha.hexdigest()[:16], ids, labels, lambda i: Image.fromarray(images[i]), ids)
 
 
-def load_flowers_102(places: Places) -> Dataset:
+def load_flowers_102(locations: DataLocations) -> Dataset:
     """Flowers-102: 1,020 train, 1,020 val and 6,149 test images; classes are the publisher's numbers from 1."""
-    root = _fetched("flowers-102", places, lambda part: Flowers102(part, download=True))
+    root = _fetched("flowers-102", locations, lambda part: Flowers102(part, download=True))
     if _by_role(root):
         return _dataset("flowers-102", _roles("flowers-102", root), "val")
     read = _official("flowers-102", root, "flowers-102", ROLES, Flowers102)
@@ -67,9 +67,9 @@ def load_flowers_102(places: Places) -> Dataset:
     return _dataset("flowers-102", {role: _files(role, data, classes) for role, data in read.items()}, "val")
 
 
-def load_fgvc_aircraft(places: Places) -> Dataset:
+def load_fgvc_aircraft(locations: DataLocations) -> Dataset:
     """FGVC-Aircraft by variant: 3,334 train, 3,333 val and 3,333 test images."""
-    root = _fetched("fgvc-aircraft", places, lambda part: FGVCAircraft(part, download=True))
+    root = _fetched("fgvc-aircraft", locations, lambda part: FGVCAircraft(part, download=True))
     if _by_role(root):
         return _dataset("fgvc-aircraft", _roles("fgvc-aircraft", root), "val")
     read = _official("fgvc-aircraft", root, "fgvc-aircraft-2013b", ROLES, FGVCAircraft)
@@ -85,13 +85,13 @@ def _files(role: str, data: Any, classes: Sequence[str]) -> Files:
     return listed(paths[0].parent, f"{role} of {data.root}", [p.name for p in paths], np.array(data._labels), classes)
 
 
-def load_eurosat(places: Places) -> Dataset:
+def load_eurosat(locations: DataLocations) -> Dataset:
     """EuroSAT in RGB, split as in CoOp where its JSON file lies beside the images or above them.
 
     Without it, `random.Random(0)` divides each class, in the order of paths, into 50% train, 20% val and 30% test.
     Of train, as in the paper, each of C classes keeps int(0.1 N / C) images, at least one, drawn by `random.Random(0)`.
     """
-    root = _fetched("eurosat", places, lambda part: EuroSAT(part, download=True))
+    root = _fetched("eurosat", locations, lambda part: EuroSAT(part, download=True))
     if _by_role(root):
         parts = _roles("eurosat", root)
         return _dataset("eurosat", {**parts, "train": _tenth(parts["train"])}, "val")
@@ -177,14 +177,14 @@ def _dataset(name: str, parts: Mapping[str, Files], evaluated: str = "test") -> 
     return Dataset(name, splits, parts["train"].classes, evaluated=evaluated if evaluated in splits else "test")
 
 
-def _fetched(name: str, places: Places, fetch: Callable[[Path], Any]) -> Path:
+def _fetched(name: str, locations: DataLocations, fetch: Callable[[Path], Any]) -> Path:
     """The folder of a dataset; where it is absent it is fetched, if the user allows it.
 
     It is fetched into a folder beside it, which takes its name when it is complete; a second process waits.
     """
-    root = places.of(name)
-    if filled(root) or not places.download:
-        return present(name, places)
+    root = locations.of(name)
+    if filled(root) or not locations.download:
+        return present(name, locations)
     root.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(root.with_name(f".{root.name}.lock")):
         if not filled(root):

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from bob_gauntlet.datasets.dataset import Dataset
 from bob_gauntlet.datasets.image_folders import Files, class_folders, split
-from bob_gauntlet.datasets.locations import Places
+from bob_gauntlet.datasets.locations import DataLocations
 from bob_gauntlet.datasets.paper.layout import lines_of, present, shuffled, taken, unpacked
 from bob_gauntlet.errors import BobError
 
@@ -14,13 +14,13 @@ SOURCE = 0.02
 """Share of the rendered images of each class that is kept from training, to test on what it trains on."""
 
 
-def load_visda_2017(places: Places) -> Dataset:
+def load_visda_2017(locations: DataLocations) -> Dataset:
     """VisDA-2017, syn to real: `train` is rendered, `test` is the validation photos, as in the paper.
 
     The publisher has no split of rendered images to test on: `source` is 2% of them, one a class or more, drawn by
     `random.Random(0)` and left out of train. An image_list.txt that is there has to agree with the folders.
     """
-    root = unpacked(present(NAME, places), "visda-2017", "visda2017", "visda")
+    root = unpacked(present(NAME, locations), "visda-2017", "visda2017", "visda")
     rendered = class_folders(root / "train", f"{NAME} train")
     photos = class_folders(root / "validation", f"{NAME} validation", rendered.classes)
     for files in (rendered, photos):

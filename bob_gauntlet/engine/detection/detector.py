@@ -57,12 +57,12 @@ class Detector(Trainable):
         strides = pyramid_strides(backbone)
         module, drop_path = _body(backbone, design, seed)
         super().__init__(
-            Backbone(backbone.spec, module, backbone.ticket, backbone.device), frozen=design.mode == "frozen"
+            Backbone(backbone.spec, module, backbone.identity, backbone.device), frozen=design.mode == "frozen"
         )
         self.drop_path = drop_path
         self.design = design
-        self.transform = InputTransform(size=0) if design.imagenet_pixels else backbone.ticket.transform
-        self.keeps_statistics = design.mode == "finetune" and backbone.ticket.traits.pretrained
+        self.transform = InputTransform(size=0) if design.imagenet_pixels else backbone.identity.transform
+        self.keeps_statistics = design.mode == "finetune" and backbone.identity.traits.pretrained
         with seeded(seed):
             self.model = _build(self._copy, design, strides)
         # only now, or mmdet would have initialised it
@@ -140,7 +140,7 @@ def pyramid_strides(backbone: Backbone) -> tuple[int, ...]:
 
     MissingError where the backbone has none.
     """
-    found = tuple(stride for stride in backbone.ticket.traits.strides if stride >= 4)
+    found = tuple(stride for stride in backbone.identity.traits.strides if stride >= 4)
     if not found:
         raise MissingError(f"{backbone.name} gives no feature maps; detection needs them")
     if any(after != 2 * before for before, after in pairwise(found)):

@@ -15,7 +15,7 @@ from bob_gauntlet.datasets.objects import Objects
 from bob_gauntlet.engine.detection.scenes import bitmaps
 from bob_gauntlet.engine.transforms import image_or_grey
 from bob_gauntlet.metrics.detections import Detections
-from bob_gauntlet.runtime.context import Run
+from bob_gauntlet.runtime.context import RunContext
 
 COUNT = 6
 """Images of a split."""
@@ -37,10 +37,10 @@ MOST = 20
 
 
 def keep_pictures(
-    detections: Detections, key: Mapping[str, Any], split: Split, classes: Sequence[str], run: Run
+    detections: Detections, key: Mapping[str, Any], split: Split, classes: Sequence[str], context: RunContext
 ) -> dict[str, Any]:
     """Keep the pictures of a split under the key of its detections; gives where they are, for the provenance."""
-    run.artifacts.memo("pictures", key, lambda: pictures(detections, split, classes))
+    context.artifacts.memo("pictures", key, lambda: pictures(detections, split, classes))
     return {"kind": "pictures", "key": dict(key)}
 
 

@@ -13,21 +13,21 @@ from bob_gauntlet.datasets.dataset import Split
 from bob_gauntlet.engine.detection.detector import Design, Detector
 from bob_gauntlet.engine.detection.scenes import Scaling, Scene, repeat_factors, scaled, scenes
 from bob_gauntlet.engine.frozen.features import check_readable, counted, note_unreadable
-from bob_gauntlet.engine.training.config import Plan
+from bob_gauntlet.engine.training.config import TrainingConfig
 from bob_gauntlet.engine.training.examples import Examples
-from bob_gauntlet.engine.training.grid_search import Search, artefact_key, facts_of, trained, weights_of
+from bob_gauntlet.engine.training.grid_search import GridSearch, artefact_key, facts_of, trained, weights_of
 from bob_gauntlet.engine.training.loop import Trainer, half_precision
 from bob_gauntlet.metrics.detection import average_precision
 from bob_gauntlet.metrics.detections import Detections
 from bob_gauntlet.runtime.artifacts import Arrays, digest
-from bob_gauntlet.runtime.context import Run
+from bob_gauntlet.runtime.context import RunContext
 
 
 @dataclass(frozen=True)
-class Course:
+class DetectorConfig:
     """What is trained, and how: all that a detector depends on beside backbone, examples and seed."""
 
-    plans: tuple[Plan, ...]
+    configs: tuple[TrainingConfig, ...]
     design: Design
     scaling: Scaling
     # images of an optimiser step
@@ -37,11 +37,11 @@ class Course:
 
 
 @dataclass
-class Detecting:
+class TrainedDetector:
     """The chosen detector of one seed."""
 
     backbone: Backbone
-    course: Course
+    detector_config: DetectorConfig
     seed: int
     # of the artefact that holds the weights
     key: dict[str, Any]
@@ -56,7 +56,7 @@ class Detecting:
     def detector(self) -> Detector:
         """The trained detector, in evaluation mode; built at the first call."""
         if self._detector is None:
-            detector = Detector(self.backbone, self.course.design, self.seed)
+            detector = Detector(self.backbone, self.detector_config.design, self.seed)
             detector.load_learned(weights_of(self.arrays))
             self._detector = detector.eval()
         return self._detector
@@ -65,22 +65,22 @@ class Detecting:
         """Of the artefact that holds its detections on a split."""
         return {"network": digest(self.key), "split": split.fingerprint}
 
-    def detections(self, split: Split, run: Run) -> Detections:
+    def detections(self, split: Split, context: RunContext) -> Detections:
         """What it finds on every image of a split; kept by detector and split."""
 
         def compute() -> Arrays:
             detector = self.detector()
             before = detector.images_forwarded
-            found, unreadable = detected(detector, split, self.course, run)
+            found, unreadable = detected(detector, split, self.detector_config, context)
             self.backbone.images_forwarded += detector.images_forwarded - before
             return counted(found.to_arrays(), unreadable)
 
-        kept = run.artifacts.get("detections", self.detections_key(split), compute)
-        note_unreadable(kept, split, run)
+        kept = context.artifacts.get("detections", self.detections_key(split), compute)
+        note_unreadable(kept, split, context)
         return Detections.from_arrays(kept)
 
 
-class Objects:
+class DetectorLoss:
     """Objects on images: mmdet's losses."""
 
     def on(self, batch: list[Scene], device: str) -> list[Scene]:
@@ -97,34 +97,50 @@ class Objects:
 
 
 def train_detector(
-    backbone: Backbone, examples: Examples, course: Course, seed: int, run: Run, recipe: dict[str, Any]
-) -> Detecting:
+    backbone: Backbone,
+    examples: Examples,
+    detector_config: DetectorConfig,
+    seed: int,
+    context: RunContext,
+    recipe: dict[str, Any],
+) -> TrainedDetector:
     """The detector that a grid gives, from the artefacts where it was trained before."""
-    key = artefact_key(backbone, backbone.ticket.transform, examples, seed, run, recipe, amp=course.plans[0].amp)
-    return Detecting(
-        backbone, course, seed, key, trained(key, lambda: _search(backbone, examples, course, seed, run), run)
+    key = artefact_key(
+        backbone, backbone.identity.transform, examples, seed, context, recipe, amp=detector_config.configs[0].amp
+    )
+    return TrainedDetector(
+        backbone,
+        detector_config,
+        seed,
+        key,
+        trained(key, lambda: _search(backbone, examples, detector_config, seed, context), context),
     )
 
 
-def _search(backbone: Backbone, examples: Examples, course: Course, seed: int, run: Run) -> Search:
+def _search(
+    backbone: Backbone, examples: Examples, detector_config: DetectorConfig, seed: int, context: RunContext
+) -> GridSearch:
     fit = examples.fit
     stream = scenes(
-        fit, course.scaling, masks=course.design.heads.masks, batch=course.batch, seed=seed, workers=run.loaders,
-        repeats=repeat_factors(fit, course.rare_below) if course.rare_below else None,
+        fit, detector_config.scaling, masks=detector_config.design.heads.masks, batch=detector_config.batch, seed=seed,
+        workers=context.loaders,
+        repeats=repeat_factors(fit, detector_config.rare_below) if detector_config.rare_below else None,
     )  # fmt: skip
 
-    def trainer(plan: Plan) -> Trainer:
-        return Trainer(Detector(backbone, course.design, seed), plan, stream, Objects(), seed, run.device)
+    def trainer(config: TrainingConfig) -> Trainer:
+        return Trainer(
+            Detector(backbone, detector_config.design, seed), config, stream, DetectorLoss(), seed, context.device
+        )
 
-    def judged(detector: Detector) -> tuple[float, float]:
-        found, _ = detected(detector, examples.choose, course, run, masks=False)
+    def validation(detector: Detector) -> tuple[float, float]:
+        found, _ = detected(detector, examples.choose, detector_config, context, masks=False)
         assert examples.choose.objects is not None
-        aps = average_precision(found, examples.choose.objects, class_names(course.design.classes), "box")
+        aps = average_precision(found, examples.choose.objects, class_names(detector_config.design.classes), "box")
         return aps.ap or 0.0, aps.ap50 or 0.0
 
-    return Search(
-        backbone=backbone, plans=course.plans, stream=stream, trainer=trainer, judge=judged, run=run,
-        validation=len(examples.choose),
+    return GridSearch(
+        backbone=backbone, configs=detector_config.configs, stream=stream, trainer=trainer, validate=validation,
+        context=context, validation=len(examples.choose),
     )  # fmt: skip
 
 
@@ -134,18 +150,18 @@ def class_names(count: int) -> tuple[str, ...]:
 
 
 def detected(
-    detector: Detector, split: Split, course: Course, run: Run, *, masks: bool = True
+    detector: Detector, split: Split, detector_config: DetectorConfig, context: RunContext, *, masks: bool = True
 ) -> tuple[Detections, list[str]]:
     """What a detector in evaluation mode finds on a split, and why some images could not be read."""
-    half = half_precision(run.device) if course.plans[0].amp else None
-    size = max(1, run.batch_size // 8)
+    half = half_precision(context.device) if detector_config.configs[0].amp else None
+    size = max(1, context.batch_size // 8)
     found: dict[int, Any] = {}
     unreadable: list[str] = []
     with (
-        run.progress.step(f"{detector._copy.name}: detect on {split.role}", len(split)) as advance,
-        torch.autocast(torch.device(run.device).type, half, enabled=half is not None),
+        context.progress.step(f"{detector._copy.name}: detect on {split.role}", len(split)) as advance,
+        torch.autocast(torch.device(context.device).type, half, enabled=half is not None),
     ):
-        for indices, batch, reasons in scaled(split, course.scaling, size, threads=run.readers):
+        for indices, batch, reasons in scaled(split, detector_config.scaling, size, threads=context.readers):
             unreadable += reasons
             for index, instances in zip(indices, detector.detect(batch, masks=masks), strict=True):
                 found[index] = _plain(instances)

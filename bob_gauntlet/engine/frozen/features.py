@@ -15,13 +15,13 @@ from bob_gauntlet.engine.allocator import keep_pages
 from bob_gauntlet.engine.transforms import image_or_grey, normalise, normalise_on_one_thread, preprocess
 from bob_gauntlet.errors import BobError
 from bob_gauntlet.runtime.artifacts import Arrays
-from bob_gauntlet.runtime.context import Run
+from bob_gauntlet.runtime.context import RunContext
 
 Batch = tuple[torch.Tensor, list[str]]
 """Images, and why some of them are grey: what could not be read."""
 
 
-def features(backbone: Backbone, split: Split, transform: InputTransform, run: Run) -> np.ndarray:
+def features(backbone: Backbone, split: Split, transform: InputTransform, context: RunContext) -> np.ndarray:
     """Pooled pre-logits features of every image of a split: (N, D) float32.
 
     They are kept under backbone fingerprint, input transform, split fingerprint, pooling and numerics, so that a
@@ -29,15 +29,15 @@ def features(backbone: Backbone, split: Split, transform: InputTransform, run: R
     not finite or all the same.
     """
     key = features_key(backbone, split, transform)
-    found = run.artifacts.get("features", key, lambda: _extract(backbone, split, transform, run))
-    note_unreadable(found, split, run)
+    found = context.artifacts.get("features", key, lambda: _extract(backbone, split, transform, context))
+    note_unreadable(found, split, context)
     return found["features"]
 
 
 def features_key(backbone: Backbone, split: Split, transform: InputTransform) -> dict[str, str]:
     """What features depend on: the key of their artefact."""
     return {
-        "backbone": backbone.ticket.fingerprint,
+        "backbone": backbone.identity.fingerprint,
         "transform": transform.canonical,
         "split": split.fingerprint,
         "pooling": "pre-logits",
@@ -45,20 +45,20 @@ def features_key(backbone: Backbone, split: Split, transform: InputTransform) ->
     }
 
 
-def note_unreadable(found: Arrays, split: Split, run: Run) -> None:
+def note_unreadable(found: Arrays, split: Split, context: RunContext) -> None:
     """Tell the run how many images of a split were grey, since they could not be read."""
     if "unreadable" in found:
-        run.unreadable[split.role] = int(found["unreadable"])
+        context.unreadable[split.role] = int(found["unreadable"])
 
 
-def _extract(backbone: Backbone, split: Split, transform: InputTransform, run: Run) -> Arrays:
+def _extract(backbone: Backbone, split: Split, transform: InputTransform, context: RunContext) -> Arrays:
     keep_pages()
     parts: list[np.ndarray] = []
     unreadable: list[str] = []
-    step = run.progress.step(f"{backbone.name}: features of {split.role}", total=len(split))
+    step = context.progress.step(f"{backbone.name}: features of {split.role}", total=len(split))
     with step as advance, torch.inference_mode():
         on_cpu = backbone.device == "cpu"
-        for images, broken in batches(split, transform, run.batch_size, on_cpu=on_cpu, threads=run.readers):
+        for images, broken in batches(split, transform, context.batch_size, on_cpu=on_cpu, threads=context.readers):
             unreadable += broken
             # beyond what may be unreadable the rest is only counted
             if len(unreadable) <= UNREADABLE * len(split):

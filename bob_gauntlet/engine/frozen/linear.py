@@ -16,7 +16,7 @@ from bob_gauntlet.engine.frozen.labelled import labelled
 from bob_gauntlet.engine.frozen.logistic import Head
 from bob_gauntlet.engine.frozen.probe import Probe, held_out
 from bob_gauntlet.engine.transforms import normaliser
-from bob_gauntlet.runtime.context import Run
+from bob_gauntlet.runtime.context import RunContext
 
 
 @dataclass(frozen=True)
@@ -31,19 +31,19 @@ class LinearClassifier:
     # the recipe's canonical form, which names the artefacts
     recipe: dict[str, Any]
 
-    def scores(self, split: Split, run: Run) -> np.ndarray:
+    def scores(self, split: Split, context: RunContext) -> np.ndarray:
         """(N, C) logits; the split's features are extracted once, for every head."""
-        transform = self.backbone.ticket.input_transform(self.input_size)
-        return self.probe.head.scores(features(self.backbone, split, transform, run))
+        transform = self.backbone.identity.input_transform(self.input_size)
+        return self.probe.head.scores(features(self.backbone, split, transform, context))
 
-    def held_out(self, run: Run) -> tuple[np.ndarray, np.ndarray]:
+    def held_out(self, context: RunContext) -> tuple[np.ndarray, np.ndarray]:
         """Logits and targets of the validation images, by a head that is fitted on the others alone."""
-        data = labelled(self.backbone, self.dataset, self.input_size, run)
-        return held_out(data, self.probe, self.seed, run, self.recipe)
+        data = labelled(self.backbone, self.dataset, self.input_size, context)
+        return held_out(data, self.probe, self.seed, context, self.recipe)
 
     def differentiable(self) -> tuple[nn.Module, Callable[[torch.Tensor], torch.Tensor]]:
         """The backbone, and normalisation, backbone and linear layer in one."""
-        transform = self.backbone.ticket.input_transform(self.input_size)
+        transform = self.backbone.identity.input_transform(self.input_size)
         return self.backbone.module, attackable(self.backbone, transform, self.probe.head)
 
 

@@ -12,7 +12,7 @@ from bob_gauntlet.engine.frozen.logistic import Head, path
 from bob_gauntlet.errors import BobError
 from bob_gauntlet.metrics.classification import in_top_k, mean_auc
 from bob_gauntlet.runtime.artifacts import Arrays
-from bob_gauntlet.runtime.context import Run
+from bob_gauntlet.runtime.context import RunContext
 
 
 @dataclass(frozen=True)
@@ -42,15 +42,17 @@ class Probe:
         return self.head.strength in (min(self.strengths), max(self.strengths))
 
 
-def probe(data: Labelled, strengths: Sequence[float], seed: int, run: Run, recipe: dict[str, object]) -> Probe:
+def probe(
+    data: Labelled, strengths: Sequence[float], seed: int, context: RunContext, recipe: dict[str, object]
+) -> Probe:
     """The probe of one seed, from the artefacts where it was fitted before."""
     key = {"recipe": recipe, "features": data.key, "seed": seed}
-    packed = run.artifacts.get("heads", key, lambda: _pack(_fit(data, strengths, seed, run)))
+    packed = context.artifacts.get("heads", key, lambda: _pack(_fit(data, strengths, seed, context)))
     return _unpack(packed)
 
 
 def held_out(
-    data: Labelled, found: Probe, seed: int, run: Run, recipe: dict[str, object]
+    data: Labelled, found: Probe, seed: int, context: RunContext, recipe: dict[str, object]
 ) -> tuple[np.ndarray, np.ndarray]:
     """(V, C) logits and targets of the validation examples, by a head of the chosen strength that never saw them."""
     fit, choose = partition(data.targets, data.train, seed)
@@ -58,33 +60,35 @@ def held_out(
 
     def solve() -> dict[str, np.ndarray]:
         solved = next(
-            path(data.features[fit], data.targets[fit], data.classes, [strength], device=run.device, tolerance=1e-8)
+            path(data.features[fit], data.targets[fit], data.classes, [strength], device=context.device, tolerance=1e-8)
         )
         return {"logits": solved.scores(data.features[choose])}
 
     key = {"recipe": recipe, "features": data.key, "seed": seed, "held out": True}
-    return run.artifacts.get("heads", key, solve)["logits"], data.targets[choose]
+    return context.artifacts.get("heads", key, solve)["logits"], data.targets[choose]
 
 
-def _fit(data: Labelled, strengths: Sequence[float], seed: int, run: Run) -> Probe:
+def _fit(data: Labelled, strengths: Sequence[float], seed: int, context: RunContext) -> Probe:
     fit, choose = partition(data.targets, data.train, seed)
     tried: list[tuple[float, float, Head]] = []
-    with run.progress.step("linear probe: strengths", total=len(strengths) + 1) as advance:
-        found = path(data.features[fit], data.targets[fit], data.classes, strengths, device=run.device, advance=advance)
+    with context.progress.step("linear probe: strengths", total=len(strengths) + 1) as advance:
+        found = path(
+            data.features[fit], data.targets[fit], data.classes, strengths, device=context.device, advance=advance
+        )
         for head in found:
-            tried.append((*judge(head.scores(data.features[choose]), data.targets[choose]), head))
+            tried.append((*validation_score(head.scores(data.features[choose]), data.targets[choose]), head))
         # the best score; of equal ones the lowest validation loss
         best = max(tried, key=lambda entry: entry[:2])[2]
         final = next(
             path(
                 data.features, data.targets, data.classes, [best.strength],
-                device=run.device, tolerance=1e-8, start=best, advance=advance,
+                device=context.device, tolerance=1e-8, start=best, advance=advance,
             )
         )  # fmt: skip
     return Probe(final, tuple(score for score, _, _ in tried), tuple(head.strength for _, _, head in tried))
 
 
-def judge(scores: np.ndarray, targets: np.ndarray) -> tuple[float, float]:
+def validation_score(scores: np.ndarray, targets: np.ndarray) -> tuple[float, float]:
     """Validation score in % and the negative validation loss.
 
     Of several labels an image mean AUC, and 50, which is chance, where no label has both values among a few images.

@@ -12,25 +12,25 @@ from bob_gauntlet.backbones.backbone import Backbone
 from bob_gauntlet.backbones.spec import InputTransform
 from bob_gauntlet.datasets.dataset import Split
 from bob_gauntlet.engine.frozen.features import batches, check_readable, counted, note_unreadable
-from bob_gauntlet.engine.frozen.probe import judge
-from bob_gauntlet.engine.training.config import Plan
+from bob_gauntlet.engine.frozen.probe import validation_score
+from bob_gauntlet.engine.training.config import TrainingConfig
 from bob_gauntlet.engine.training.examples import Examples
-from bob_gauntlet.engine.training.grid_search import Search, artefact_key, facts_of, trained, weights_of
+from bob_gauntlet.engine.training.grid_search import GridSearch, artefact_key, facts_of, trained, weights_of
 from bob_gauntlet.engine.training.loop import Trainer, half_precision
-from bob_gauntlet.engine.training.loss import Labels
+from bob_gauntlet.engine.training.loss import LabelLoss
 from bob_gauntlet.engine.training.network import Network
 from bob_gauntlet.engine.training.stream import Augmentation, labelled
 from bob_gauntlet.engine.transforms import normalise, normaliser
 from bob_gauntlet.errors import BobError
 from bob_gauntlet.runtime.artifacts import Arrays, digest
-from bob_gauntlet.runtime.context import Run
+from bob_gauntlet.runtime.context import RunContext
 
 
 @dataclass(frozen=True)
 class Grid:
     """What is trained, and how: everything that the chosen network depends on beside backbone, examples and seed."""
 
-    plans: tuple[Plan, ...]
+    configs: tuple[TrainingConfig, ...]
     augmentation: Augmentation
     # images of an optimiser step
     batch: int
@@ -44,7 +44,7 @@ class Grid:
 
 
 @dataclass
-class Tuned:
+class TrainedClassifier:
     """The chosen network of one seed (`protocols.heads.Classifier`)."""
 
     backbone: Backbone
@@ -69,29 +69,29 @@ class Tuned:
             self._network = network.eval()
         return self._network
 
-    def scores(self, split: Split, run: Run) -> np.ndarray:
+    def scores(self, split: Split, context: RunContext) -> np.ndarray:
         """(N, C) logits, kept by network and split; BobError where they are not finite."""
         key = {"network": digest(self.key), "split": split.fingerprint}
 
         def compute() -> Arrays:
             network = self.network()
             before = network.images_forwarded
-            found, unreadable = logits_of(network, split, self.grid, run)
+            found, unreadable = logits_of(network, split, self.grid, context)
             self.backbone.images_forwarded += network.images_forwarded - before
             return counted({"logits": found}, unreadable)
 
-        kept = run.artifacts.get("logits", key, compute)
-        note_unreadable(kept, split, run)
+        kept = context.artifacts.get("logits", key, compute)
+        note_unreadable(kept, split, context)
         found = kept["logits"]
         if not np.isfinite(found).all():
             raise BobError(f"{self.backbone.name}: after training, its logits of {split.role} are NaN or infinite")
         return found
 
-    def held_out(self, run: Run) -> tuple[np.ndarray, np.ndarray] | None:
+    def held_out(self, context: RunContext) -> tuple[np.ndarray, np.ndarray] | None:
         """Logits and targets of the images that chose the run; None where they are the reported ones."""
         if self.examples.reported:
             return None
-        return self.scores(self.examples.choose, run), self.examples.choose.targets
+        return self.scores(self.examples.choose, context), self.examples.choose.targets
 
     def differentiable(self) -> tuple[nn.Module, Callable[[torch.Tensor], torch.Tensor]]:
         """The network, and normalisation and network in one."""
@@ -99,45 +99,47 @@ class Tuned:
         return network, lambda images: network(normalised(images)).float()
 
 
-def tune(backbone: Backbone, examples: Examples, grid: Grid, seed: int, run: Run, recipe: dict[str, Any]) -> Tuned:
+def tune(
+    backbone: Backbone, examples: Examples, grid: Grid, seed: int, context: RunContext, recipe: dict[str, Any]
+) -> TrainedClassifier:
     """The network that a grid gives, from the artefacts where it was trained before."""
-    key = artefact_key(backbone, grid.transform, examples, seed, run, recipe, amp=grid.plans[0].amp)
+    key = artefact_key(backbone, grid.transform, examples, seed, context, recipe, amp=grid.configs[0].amp)
 
-    def search() -> Search:
+    def search() -> GridSearch:
         stream = labelled(
             examples.fit, grid.transform, grid.augmentation,
-            batch=grid.batch, seed=seed, workers=run.loaders, pin=run.device != "cpu",
+            batch=grid.batch, seed=seed, workers=context.loaders, pin=context.device != "cpu",
         )  # fmt: skip
 
-        def trainer(plan: Plan) -> Trainer:
+        def trainer(config: TrainingConfig) -> Trainer:
             network = _network(backbone, grid)
             network.initialise(seed)
-            objective = Labels(plan, grid.classes, multi_label=examples.fit.targets.ndim == 2)
-            return Trainer(network, plan, stream, objective, seed, run.device)
+            objective = LabelLoss(config, grid.classes, multi_label=examples.fit.targets.ndim == 2)
+            return Trainer(network, config, stream, objective, seed, context.device)
 
-        def judged(network: Network) -> tuple[float, float]:
-            logits, _ = logits_of(network, examples.choose, grid, run)
-            return judge(logits, examples.choose.targets)
+        def validation(network: Network) -> tuple[float, float]:
+            logits, _ = logits_of(network, examples.choose, grid, context)
+            return validation_score(logits, examples.choose.targets)
 
-        return Search(
-            backbone=backbone, plans=grid.plans, stream=stream, trainer=trainer, judge=judged, run=run,
-            validation=len(examples.choose), stop_beaten=grid.stop_beaten,
+        return GridSearch(
+            backbone=backbone, configs=grid.configs, stream=stream, trainer=trainer, validate=validation,
+            context=context, validation=len(examples.choose), stop_beaten=grid.stop_beaten,
         )  # fmt: skip
 
-    return Tuned(backbone, grid, examples, seed, key, trained(key, search, run))
+    return TrainedClassifier(backbone, grid, examples, seed, key, trained(key, search, context))
 
 
-def logits_of(network: Network, split: Split, grid: Grid, run: Run) -> tuple[np.ndarray, list[str]]:
+def logits_of(network: Network, split: Split, grid: Grid, context: RunContext) -> tuple[np.ndarray, list[str]]:
     """(N, C) float32 logits of a network in evaluation mode, and why some images could not be read."""
-    half = half_precision(run.device) if grid.plans[0].amp else None
+    half = half_precision(context.device) if grid.configs[0].amp else None
     parts: list[np.ndarray] = []
     unreadable: list[str] = []
-    on_cpu = run.device == "cpu"
-    for images, broken in batches(split, grid.transform, run.batch_size, on_cpu=on_cpu, threads=run.readers):
+    on_cpu = context.device == "cpu"
+    for images, broken in batches(split, grid.transform, context.batch_size, on_cpu=on_cpu, threads=context.readers):
         unreadable += broken
         if not on_cpu:
-            images = normalise(images.to(run.device, non_blocking=True), grid.transform)
-        with torch.no_grad(), torch.autocast(torch.device(run.device).type, half, enabled=half is not None):
+            images = normalise(images.to(context.device, non_blocking=True), grid.transform)
+        with torch.no_grad(), torch.autocast(torch.device(context.device).type, half, enabled=half is not None):
             parts.append(network(images).float().cpu().numpy())
     check_readable(unreadable, split)
     return np.concatenate(parts), unreadable

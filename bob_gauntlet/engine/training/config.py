@@ -9,7 +9,7 @@ from torch.optim import Optimizer
 
 
 @dataclass(frozen=True)
-class Plan:
+class TrainingConfig:
     """The hyper-parameters of one run."""
 
     lr: float
@@ -48,28 +48,28 @@ class Plan:
         return f"{self.optimiser} lr {self.lr:g}, weight decay {self.weight_decay:g}{layers}"
 
 
-def schedule(plan: Plan, optimiser: Optimizer, steps: int) -> Any:
+def schedule(config: TrainingConfig, optimiser: Optimizer, steps: int) -> Any:
     """timm's scheduler of the learning rate, for epochs of that many steps: by epochs, or by steps with `per_step`."""
-    unit = steps if plan.per_step else 1
-    warmup = min(plan.warmup_epochs, plan.epochs - 1) * unit
-    if plan.warmup_steps:
-        warmup = min(plan.warmup_steps, plan.epochs * steps // 10)
-    if plan.drops:
+    unit = steps if config.per_step else 1
+    warmup = min(config.warmup_epochs, config.epochs - 1) * unit
+    if config.warmup_steps:
+        warmup = min(config.warmup_steps, config.epochs * steps // 10)
+    if config.drops:
         return MultiStepLRScheduler(
             optimiser,
             # timm drops the rate one step before the one it is told
-            decay_t=[drop * unit + 1 for drop in plan.drops],
+            decay_t=[drop * unit + 1 for drop in config.drops],
             decay_rate=0.1,
             warmup_t=warmup,
             warmup_prefix=False,
-            warmup_lr_init=plan.warmup_lr,
-            t_in_epochs=not plan.per_step,
+            warmup_lr_init=config.warmup_lr,
+            t_in_epochs=not config.per_step,
         )
     return CosineLRScheduler(
         optimiser,
-        t_initial=plan.epochs * unit,
-        lr_min=plan.min_lr,
+        t_initial=config.epochs * unit,
+        lr_min=config.min_lr,
         warmup_t=warmup,
-        warmup_lr_init=plan.warmup_lr,
-        t_in_epochs=not plan.per_step,
+        warmup_lr_init=config.warmup_lr,
+        t_in_epochs=not config.per_step,
     )

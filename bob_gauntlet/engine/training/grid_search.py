@@ -17,39 +17,45 @@ import torch
 from bob_gauntlet.backbones.backbone import Backbone
 from bob_gauntlet.backbones.spec import InputTransform
 from bob_gauntlet.engine.training import loop
-from bob_gauntlet.engine.training.config import Plan
+from bob_gauntlet.engine.training.config import TrainingConfig
 from bob_gauntlet.engine.training.examples import Examples
-from bob_gauntlet.engine.training.loop import Diverged, Judge, State, Trainer, half_precision
+from bob_gauntlet.engine.training.loop import Diverged, State, Trainer, Validate, half_precision
 from bob_gauntlet.engine.training.stream import Stream
 from bob_gauntlet.errors import BobError
 from bob_gauntlet.runtime.artifacts import Arrays, digest
-from bob_gauntlet.runtime.context import Run
+from bob_gauntlet.runtime.context import RunContext
 
 log = logging.getLogger(__name__)
 
 
-def trained(key: dict[str, Any], search: "Callable[[], Search]", run: Run) -> Arrays:
+def trained(key: dict[str, Any], search: "Callable[[], GridSearch]", context: RunContext) -> Arrays:
     """The weights and facts of the run that a search chooses, kept under `key`; made where they are not there."""
-    folder = run.artifacts.root / "checkpoints" / digest(key)
-    arrays = run.artifacts.get("networks", key, lambda: search().result(folder))
+    folder = context.artifacts.root / "checkpoints" / digest(key)
+    arrays = context.artifacts.get("networks", key, lambda: search().result(folder))
     # only now: until the artefact is on disk, the checkpoints are all there is
     shutil.rmtree(folder, ignore_errors=True)
     return arrays
 
 
 def artefact_key(
-    backbone: Backbone, transform: InputTransform, examples: Examples, seed: int, run: Run, recipe: dict[str, Any], *,
+    backbone: Backbone,
+    transform: InputTransform,
+    examples: Examples,
+    seed: int,
+    context: RunContext,
+    recipe: dict[str, Any],
+    *,
     amp: bool,
-) -> dict[str, Any]:  # fmt: skip
+) -> dict[str, Any]:
     """What trained weights hang on: the key of their artefact; `recipe` is the canonical form."""
     return {
         "recipe": recipe,
-        "backbone": backbone.ticket.fingerprint,
+        "backbone": backbone.identity.fingerprint,
         "transform": transform.canonical,
         "examples": examples.key,
         "seed": seed,
-        "numerics": numerics(run.device, amp=amp),
-        "max_steps": run.max_steps,
+        "numerics": numerics(context.device, amp=amp),
+        "max_steps": context.max_steps,
     }
 
 
@@ -71,17 +77,17 @@ def numerics(device: str, *, amp: bool) -> str:
 
 
 @dataclass
-class Search:
+class GridSearch:
     """The runs of one grid, in order, each from where it was left."""
 
     backbone: Backbone
-    plans: tuple[Plan, ...]
+    configs: tuple[TrainingConfig, ...]
     stream: Stream
     # a plan's trainer, at its beginning
-    trainer: Callable[[Plan], Trainer]
+    trainer: Callable[[TrainingConfig], Trainer]
     # validation score in %, and what decides between equal ones
-    judge: Judge
-    run: Run
+    validate: Validate
+    context: RunContext
     # validation images
     validation: int
     # end a run that validation shows to be clearly behind the best one at the same epoch
@@ -97,13 +103,13 @@ class Search:
 
         `folder` holds the checkpoints, until the caller deletes it.
         """
-        self.micro_batch = self.plans[0].micro_batch
+        self.micro_batch = self.configs[0].micro_batch
         self._load(folder)
         images = len(self.stream) * self.stream.batch
-        total = sum(plan.epochs for plan in self.plans) * images
-        with self.run.progress.step(f"{self.backbone.name}: {len(self.plans)} training runs", total) as advance:
-            advance(sum(plan.epochs for plan in self.plans[: len(self.points)]) * images)
-            for number in range(len(self.points), len(self.plans)):
+        total = sum(config.epochs for config in self.configs) * images
+        with self.context.progress.step(f"{self.backbone.name}: {len(self.configs)} training runs", total) as advance:
+            advance(sum(config.epochs for config in self.configs[: len(self.points)]) * images)
+            for number in range(len(self.points), len(self.configs)):
                 self._one(number, folder, advance)
         if not self.weights:
             reasons = "; ".join(point["diverged"] for point in self.points)
@@ -121,11 +127,11 @@ class Search:
 
     def _one(self, number: int, folder: Path, advance: Callable[[int], None]) -> None:
         """Train one run and take note of it."""
-        plan = replace(self.plans[number], micro_batch=self.micro_batch, max_steps=self.run.max_steps)
+        config = replace(self.configs[number], micro_batch=self.micro_batch, max_steps=self.context.max_steps)
         path = folder / f"run-{number}.pt"
-        record: dict[str, Any] = {"run": plan.words}
+        record: dict[str, Any] = {"run": config.words}
         try:
-            trainer = loop.train(lambda: self.trainer(plan), self.judge, path, advance, self._beaten)
+            trainer = loop.train(lambda: self.trainer(config), self.validate, path, advance, self._beaten)
         except Diverged as error:
             log.warning("%s: %s; the other runs go on", self.backbone.name, error)
             record["diverged"] = str(error)
@@ -133,21 +139,21 @@ class Search:
             state = trainer.state
             self.micro_batch = min(self.micro_batch, state.micro_batch)
             record |= {"validation": round(state.judged[0], 4), "epochs": state.epoch, "steps": state.steps}
-            if state.epoch < plan.epochs and self.run.max_steps is None:
+            if state.epoch < config.epochs and self.context.max_steps is None:
                 record["stopped"] = "clearly beaten"
             elif not self.best or state.judged > tuple(self.best["judged"]):
-                self._keep(trainer, plan)
+                self._keep(trainer, config)
             self.backbone.images_forwarded += trainer.network.images_forwarded
         self.points.append(record)
         self._save(folder)
         path.unlink(missing_ok=True)
 
-    def _keep(self, trainer: Trainer, plan: Plan) -> None:
+    def _keep(self, trainer: Trainer, config: TrainingConfig) -> None:
         """The best run so far."""
         state = trainer.state
         self.weights = {name: tensor.detach().cpu().clone() for name, tensor in trainer.network.learned().items()}
         self.best = {
-            "chosen": plan.words,
+            "chosen": config.words,
             "judged": list(state.judged),
             "curve": state.curve,
             "micro_batch": min(state.micro_batch, self.stream.batch),

@@ -21,8 +21,8 @@ from torch import nn
 
 from bob_gauntlet.engine.allocator import keep_pages
 from bob_gauntlet.engine.seeding import seeded
-from bob_gauntlet.engine.training.config import Plan, schedule
-from bob_gauntlet.engine.training.loss import Objective
+from bob_gauntlet.engine.training.config import TrainingConfig, schedule
+from bob_gauntlet.engine.training.loss import Loss
 from bob_gauntlet.engine.training.stream import Stream
 from bob_gauntlet.engine.training.trainable import Trainable
 from bob_gauntlet.errors import BobError
@@ -30,7 +30,7 @@ from bob_gauntlet.runtime.artifacts import write_atomically
 
 log = logging.getLogger(__name__)
 
-Judge = Callable[[Any], tuple[float, float]]
+Validate = Callable[[Any], tuple[float, float]]
 """Validation score in %, and what decides between equal ones (higher is better)."""
 
 SAVED = 600.0
@@ -62,26 +62,26 @@ class Trainer:
     """Trains a network on a stream, step by step."""
 
     def __init__(
-        self, network: Trainable, plan: Plan, stream: Stream, objective: Objective, seed: int, device: str
+        self, network: Trainable, config: TrainingConfig, stream: Stream, objective: Loss, seed: int, device: str
     ) -> None:
-        self.network, self.plan, self.stream, self.seed, self.device = network, plan, stream, seed, device
+        self.network, self.config, self.stream, self.seed, self.device = network, config, stream, seed, device
         self.objective = objective
-        self.state = State(micro_batch=plan.micro_batch)
+        self.state = State(micro_batch=config.micro_batch)
         self.optimiser = create_optimizer_v2(
-            network.parameter_groups(plan.weight_decay, plan.layer_decay),
-            opt=plan.optimiser,
-            lr=plan.lr,
-            weight_decay=plan.weight_decay,
+            network.parameter_groups(config.weight_decay, config.layer_decay),
+            opt=config.optimiser,
+            lr=config.lr,
+            weight_decay=config.weight_decay,
         )
-        self.schedule = schedule(plan, self.optimiser, len(stream))
-        self.half = half_precision(device) if plan.amp else None
+        self.schedule = schedule(config, self.optimiser, len(stream))
+        self.half = half_precision(device) if config.amp else None
         self.scaler = torch.amp.GradScaler(torch.device(device).type, enabled=self.half is torch.float16)
 
     @property
     def over(self) -> bool:
         """Whether the last epoch, or the last step that is allowed, is done."""
-        limit = self.plan.max_steps
-        return self.state.epoch >= self.plan.epochs or (limit is not None and self.state.steps >= limit)
+        limit = self.config.max_steps
+        return self.state.epoch >= self.config.epochs or (limit is not None and self.state.steps >= limit)
 
     def epoch(self, advance: Callable[[int], None], pause: Callable[[], None] = lambda: None) -> float:
         """The rest of an epoch; returns the mean loss of all of it. Diverged where a loss is not finite.
@@ -90,11 +90,11 @@ class Trainer:
         """
         self.network.train()
         state, number = self.state, self.state.epoch
-        if not self.plan.per_step:
+        if not self.config.per_step:
             self.schedule.step(number)
         fresh: list[torch.Tensor] = []
         for batch in self.stream.epoch(number, state.place):
-            if self.plan.per_step:
+            if self.config.per_step:
                 self.schedule.step_update(number * len(self.stream) + state.place)
             step = int(np.random.SeedSequence([self.seed, number, state.place]).generate_state(1)[0])
             torch.manual_seed(step)
@@ -107,7 +107,7 @@ class Trainer:
                 self._take(fresh)
                 pause()
             advance(self.objective.size(batch))
-            if self.plan.max_steps is not None and state.steps >= self.plan.max_steps:
+            if self.config.max_steps is not None and state.steps >= self.config.max_steps:
                 break
         self._take(fresh)
         loss = float(torch.tensor(state.losses).mean())
@@ -127,9 +127,9 @@ class Trainer:
             total += loss.detach()
         if not self.state.steps:
             self.network.check_gradients()
-        if self.plan.clip is not None:
+        if self.config.clip is not None:
             self.scaler.unscale_(self.optimiser)
-            nn.utils.clip_grad_norm_(self.network.parameters(), self.plan.clip)
+            nn.utils.clip_grad_norm_(self.network.parameters(), self.config.clip)
         self.scaler.step(self.optimiser)
         self.scaler.update()
         self.optimiser.zero_grad()
@@ -141,7 +141,7 @@ class Trainer:
         for place, value in enumerate(values):
             if not math.isfinite(value):
                 step = self.state.steps - len(values) + place + 1
-                raise Diverged(f"the loss is not finite at step {step} ({self.plan.words})")
+                raise Diverged(f"the loss is not finite at step {step} ({self.config.words})")
         self.state.losses += values
         fresh.clear()
 
@@ -171,7 +171,7 @@ class Trainer:
 
 def train(
     make: Callable[[], Trainer],
-    judge: Judge,
+    validate: Validate,
     path: Path,
     advance: Callable[[int], None] = lambda count: None,
     beaten: Callable[[State], bool] = lambda state: False,
@@ -187,7 +187,7 @@ def train(
         advance(trainer.state.steps * trainer.stream.batch)
     with seeded(trainer.seed):
         while not (trainer.over or beaten(trainer.state)):
-            if smaller := _one_epoch(trainer, judge, path, advance):
+            if smaller := _one_epoch(trainer, validate, path, advance):
                 # first let go of what fills the memory
                 del trainer
                 torch.cuda.empty_cache()
@@ -200,7 +200,7 @@ def train(
     return trainer
 
 
-def _one_epoch(trainer: Trainer, judge: Judge, path: Path, advance: Callable[[int], None]) -> int:
+def _one_epoch(trainer: Trainer, validate: Validate, path: Path, advance: Callable[[int], None]) -> int:
     """An epoch, its validation and its checkpoint; 0, or the images at once to begin it again with."""
     saved = time.monotonic()
 
@@ -218,13 +218,13 @@ def _one_epoch(trainer: Trainer, judge: Judge, path: Path, advance: Callable[[in
             raise
         log.warning("out of memory: %s images at once from here on, in as many more parts", size)
         return size
-    state, plan = trainer.state, trainer.plan
-    if plan.best_epoch or state.epoch <= plan.curve or trainer.over:
+    state, config = trainer.state, trainer.config
+    if config.best_epoch or state.epoch <= config.curve or trainer.over:
         trainer.network.eval()
-        score, tie = judge(trainer.network)
+        score, tie = validate(trainer.network)
         for name, value in (("epoch", state.epoch), ("validation", round(score, 4)), ("loss", round(loss, 5))):
             state.curve[name].append(value)
-        if not plan.best_epoch:
+        if not config.best_epoch:
             state.judged = score, tie
         elif (score, tie) > state.judged:
             state.judged = score, tie

@@ -6,10 +6,10 @@ import torch
 from timm.data.mixup import Mixup
 from torch.nn import functional
 
-from bob_gauntlet.engine.training.config import Plan
+from bob_gauntlet.engine.training.config import TrainingConfig
 
 
-class Objective(Protocol):
+class Loss(Protocol):
     """How a trainer handles its stream's batches, whose kind it need not know."""
 
     def on(self, batch: Any, device: str) -> Any:
@@ -22,18 +22,18 @@ class Objective(Protocol):
         """Of a network's answer to the examples `part` of a batch: summed over them, differentiable."""
 
 
-class Labels:
+class LabelLoss:
     """Classes of images: cross-entropy, with several labels an image logistic loss; mixup and CutMix where planned."""
 
-    def __init__(self, plan: Plan, classes: int, *, multi_label: bool) -> None:
+    def __init__(self, config: TrainingConfig, classes: int, *, multi_label: bool) -> None:
         self.multi_label = multi_label
-        mixes = plan.mixup > 0 or plan.cutmix > 0
-        self.smoothing = 0.0 if mixes else plan.smoothing
+        mixes = config.mixup > 0 or config.cutmix > 0
+        self.smoothing = 0.0 if mixes else config.smoothing
         self.mixup: Any = (
             Mixup(  # type: ignore[no-untyped-call]
-                plan.mixup,
-                plan.cutmix,
-                label_smoothing=plan.smoothing,
+                config.mixup,
+                config.cutmix,
+                label_smoothing=config.smoothing,
                 num_classes=classes,
                 multi_label=multi_label,
             )

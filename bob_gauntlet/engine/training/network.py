@@ -29,7 +29,7 @@ class Network(Trainable):
         drop_path: float = 0.0,
     ) -> None:
         module = None if frozen or not drop_path else rebuilt(backbone, drop_path_rate=drop_path)
-        copy = Backbone(backbone.spec, module or deepcopy(backbone.module), backbone.ticket, backbone.device)
+        copy = Backbone(backbone.spec, module or deepcopy(backbone.module), backbone.identity, backbone.device)
         super().__init__(copy, frozen=frozen)
         # what the architecture has of the stochastic depth that was asked for
         self.drop_path = 0.0 if module is None else drop_path

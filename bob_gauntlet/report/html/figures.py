@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bob_gauntlet.analysis import figures
-from bob_gauntlet.ranking.score_table import ALL, Standing
+from bob_gauntlet.ranking.score_table import ALL, ScoreTable
 from bob_gauntlet.report.html.words import column
 
 STYLES = ("supervised", "self-supervised", "vision-language", "none")
@@ -36,16 +36,16 @@ class Figures:
         return bool(self.tasks or self.fine_tuning or self.cost)
 
 
-def figures_of(standing: Standing) -> Figures:
+def figures_of(score_table: ScoreTable) -> Figures:
     """Of every member of the pool and the own backbones."""
-    index = {entrant.name: i for i, entrant in enumerate(standing.entrants)}
+    index = {backbone.name: i for i, backbone in enumerate(score_table.backbones)}
     groups = [
         tuple(panel for panel in found if len(panel["points"]) >= FEWEST)
-        for found in (_tasks(standing, index), _fine_tuning(standing, index), _cost(standing, index))
+        for found in (_tasks(score_table, index), _fine_tuning(score_table, index), _cost(score_table, index))
     ]
-    about = [entrant.about for entrant in standing.entrants]
+    about = [backbone.about for backbone in score_table.backbones]
     data = {
-        "backbones": [_backbone(e.name, e.title, e.own, e.about) for e in standing.entrants],
+        "backbones": [_backbone(e.name, e.title, e.own, e.about) for e in score_table.backbones],
         "families": [name for name, _ in Counter(a.family for a in about).most_common()],
         "styles": in_order((a.style for a in about), STYLES),
         "panels": {panel["id"]: panel for group in groups for panel in group},
@@ -81,9 +81,9 @@ def _backbone(name: str, title: str, own: bool, about: Any) -> dict[str, Any]:
     return {"name": name, "title": title, "own": own, "params": number(about.params), **described}
 
 
-def _tasks(standing: Standing, index: Mapping[str, int]) -> Iterator[dict[str, Any]]:
+def _tasks(score_table: ScoreTable, index: Mapping[str, int]) -> Iterator[dict[str, Any]]:
     """The paper's Figure 1, or what comes closest in this pool."""
-    first, *others = [name for name in standing.columns if name != ALL] or [""]
+    first, *others = [name for name in score_table.columns if name != ALL] or [""]
     wanted = [name for name in ("Det", "OOD-Cls") if name in others]
     for other in [*wanted, *(name for name in others if name not in wanted)][:2]:
         yield {
@@ -93,25 +93,25 @@ def _tasks(standing: Standing, index: Mapping[str, int]) -> Iterator[dict[str, A
             "about": f"{column(first)} against {column(other)}",
             "x": {"label": f"{first}, mean z", "short": first},
             "y": {"label": f"{other}, mean z", "short": other},
-            "points": _points(figures.tasks(standing, first, other), index),
+            "points": _points(figures.tasks(score_table, first, other), index),
         }
 
 
-def _fine_tuning(standing: Standing, index: Mapping[str, int]) -> Iterator[dict[str, Any]]:
+def _fine_tuning(score_table: ScoreTable, index: Mapping[str, int]) -> Iterator[dict[str, Any]]:
     """The paper's Figure 2."""
-    for number_of, (title, found) in enumerate(figures.fine_tuning(standing)):
+    for number_of, (title, found) in enumerate(figures.fine_tuning(score_table)):
         points = [
-            {"b": index[d.entrant.name], "x": d.gain, "finetuned": d.finetuned, "frozen": d.frozen} for d in found
+            {"b": index[d.backbone.name], "x": d.gain, "finetuned": d.finetuned, "frozen": d.frozen} for d in found
         ]
         label = "z fine-tuned less z frozen"
         yield {"id": f"tuning-{number_of}", "kind": "strips", "title": title, "x": {"label": label}, "points": points}
 
 
-def _cost(standing: Standing, index: Mapping[str, int]) -> Iterator[dict[str, Any]]:
+def _cost(score_table: ScoreTable, index: Mapping[str, int]) -> Iterator[dict[str, Any]]:
     """Mean z against what a backbone costs."""
-    by_what = next(iter(standing.columns), "")
+    by_what = next(iter(score_table.columns), "")
     for by, label in figures.COSTS.items():
-        points = _points(figures.cost(standing, by, by_what), index)
+        points = _points(figures.cost(score_table, by, by_what), index)
         yield {
             "id": f"cost-{by}",
             "kind": "scatter",
@@ -123,4 +123,4 @@ def _cost(standing: Standing, index: Mapping[str, int]) -> Iterator[dict[str, An
 
 
 def _points(found: Iterable[figures.Point], index: Mapping[str, int]) -> list[dict[str, Any]]:
-    return [{"b": index[p.entrant.name], "x": p.x, "y": p.y, "front": p.front} for p in found]
+    return [{"b": index[p.backbone.name], "x": p.x, "y": p.y, "front": p.front} for p in found]

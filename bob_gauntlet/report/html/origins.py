@@ -112,19 +112,19 @@ def _split(settings: Mapping[str, Facts]) -> tuple[Facts, Mapping[str, Facts]]:
 
 def _z_scores(report: Report) -> dict[tuple[str, str, str], float]:
     """(backbone, setting, metric) -> z, of every measure in the ranking."""
-    if report.standing is None:
+    if report.score_table is None:
         return {}
-    standing = report.standing
+    score_table = report.score_table
     return {
-        (entrant.name, *measure): float(standing.z[i, j])
-        for i, entrant in enumerate(standing.entrants)
-        for j, measure in enumerate(standing.measures)
-        if measure in entrant.scores
+        (backbone.name, *measure): float(score_table.z[i, j])
+        for i, backbone in enumerate(score_table.backbones)
+        for j, measure in enumerate(score_table.measures)
+        if measure in backbone.scores
     }
 
 
 def _titles(report: Report) -> dict[str, str]:
-    return {entrant.name: entrant.title for entrant in report.standing.entrants} if report.standing else {}
+    return {backbone.name: backbone.title for backbone in report.score_table.backbones} if report.score_table else {}
 
 
 def _text(value: Any) -> str:

@@ -70,22 +70,22 @@ def page(report: Report) -> str:
 def _content(report: Report) -> dict[str, Any]:
     """What the template writes; a part that has nothing is None or empty."""
     shown = cards(report)
-    ranking, standing = report.ranking, report.standing
+    ranking, score_table = report.ranking, report.score_table
     told: dict[str, Any] = dict.fromkeys(("ranking", "profile", "heat", "figures", "reading"))
     # a pool that shares no measure with what was measured ranks nothing
-    if ranking is not None and standing is not None and ranking.rows and ranking.measures:
-        drawn = figures_of(standing)
+    if ranking is not None and score_table is not None and ranking.rows and ranking.measures:
+        drawn = figures_of(score_table)
         told = {
-            "ranking": rank_table(ranking, standing),
-            "profile": profile(standing, ranking, shown),
-            "heat": heat(standing, ranking),
+            "ranking": rank_table(ranking, score_table),
+            "profile": profile(score_table, ranking, shown),
+            "heat": heat(score_table, ranking),
             "figures": drawn if drawn.any else None,
             "reading": True,
         }
     return {
         "report": report,
         "pool": ranking,
-        "members": len(standing.pool.members) if standing else 0,
+        "members": len(score_table.pool.members) if score_table else 0,
         "cards": shown,
         "headline": headline(report, shown),
         **told,

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bob_gauntlet.ranking.ranking import Ranking
-from bob_gauntlet.ranking.score_table import ALL, MIN_COVERAGE, Standing
+from bob_gauntlet.ranking.score_table import ALL, MIN_COVERAGE, ScoreTable
 from bob_gauntlet.report.html.headline import Card, place
 from bob_gauntlet.report.html.words import column, ordinal, signed
 
@@ -54,9 +54,9 @@ class Profile:
     marks: tuple[tuple[str, str], ...]
 
 
-def profile(standing: Standing, ranking: Ranking, cards: Sequence[Card]) -> Profile:
+def profile(score_table: ScoreTable, ranking: Ranking, cards: Sequence[Card]) -> Profile:
     """The backbones of the cards against every member of the pool."""
-    columns = {name: _values(standing, name) for name in standing.columns}
+    columns = {name: _values(score_table, name) for name in score_table.columns}
     shown = [z for values in columns.values() for z in values.values()]
     low, high = math.floor(2 * min(shown, default=0)) / 2, math.ceil(2 * max(shown, default=0)) / 2
     axis = (min(low, -0.5), max(high, 0.5))
@@ -64,7 +64,7 @@ def profile(standing: Standing, ranking: Ranking, cards: Sequence[Card]) -> Prof
     ranked = {row.backbone for row in ranking.rows if row.rank is not None or row.apart}
     strips = []
     for name, values in columns.items():
-        dots = [_dot(standing, b, z, axis, marks, ranked) for b, z in values.items()]
+        dots = [_dot(score_table, b, z, axis, marks, ranked) for b, z in values.items()]
         in_front = sorted(dots, key=lambda dot: ("reference", "ranked", "focus").index(dot.kind))
         told = tuple(_told(ranking, card, name, marks[card.name]) for card in cards)
         strips.append(Strip(name, column(name), tuple(in_front), told))
@@ -75,22 +75,22 @@ def profile(standing: Standing, ranking: Ranking, cards: Sequence[Card]) -> Prof
     return Profile(tuple(strips), ticks, named)
 
 
-def _values(standing: Standing, name: str) -> dict[int, float]:
+def _values(score_table: ScoreTable, name: str) -> dict[int, float]:
     """Entrant -> mean z; for All of those only that cover enough of it."""
-    covered = standing.coverage(name) >= (MIN_COVERAGE if name == ALL else 0)
-    found = zip(standing.mean_z(name), covered, strict=True)
+    covered = score_table.coverage(name) >= (MIN_COVERAGE if name == ALL else 0)
+    found = zip(score_table.mean_z(name), covered, strict=True)
     return {b: float(z) for b, (z, enough) in enumerate(found) if enough and math.isfinite(z)}
 
 
 def _dot(
-    standing: Standing, b: int, z: float, axis: tuple[float, float], marks: dict[str, str], ranked: set[str]
+    score_table: ScoreTable, b: int, z: float, axis: tuple[float, float], marks: dict[str, str], ranked: set[str]
 ) -> Dot:
-    entrant = standing.entrants[b]
-    focus = entrant.name in marks
-    kind = "focus" if focus else "ranked" if entrant.name in ranked else "reference"
-    label = (marks[entrant.name] or signed(z)) if focus else ""
-    about = "" if kind != "reference" else f"\nnot ranked: {entrant.about.why or 'a reference of the pool'}"
-    return Dot(b, _at(z, axis), f"{entrant.title}\nmean z {signed(z)}{about}", kind, label)
+    backbone = score_table.backbones[b]
+    focus = backbone.name in marks
+    kind = "focus" if focus else "ranked" if backbone.name in ranked else "reference"
+    label = (marks[backbone.name] or signed(z)) if focus else ""
+    about = "" if kind != "reference" else f"\nnot ranked: {backbone.about.why or 'a reference of the pool'}"
+    return Dot(b, _at(z, axis), f"{backbone.title}\nmean z {signed(z)}{about}", kind, label)
 
 
 def _told(ranking: Ranking, card: Card, name: str, mark: str) -> Told:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from bob_gauntlet.pools.folder import BackboneRow
 from bob_gauntlet.ranking.changes import Change
 from bob_gauntlet.ranking.ranking import Ranking, Row
-from bob_gauntlet.ranking.score_table import Entrant, Standing
+from bob_gauntlet.ranking.score_table import ScoredBackbone, ScoreTable
 from bob_gauntlet.ranking.versus import Versus
 from bob_gauntlet.report.content import Outcome
 from bob_gauntlet.report.html.figures import STYLES, in_order
@@ -67,7 +67,7 @@ class HeatRow:
     """One backbone in the heat map."""
 
     b: int
-    entrant: Entrant
+    backbone: ScoredBackbone
     cells: tuple[Cell, ...]
 
 
@@ -83,9 +83,9 @@ class Heat:
     others: tuple[HeatRow, ...]
 
 
-def rank_table(ranking: Ranking, standing: Standing) -> RankTable:
-    """Of every row of a ranking; `standing` knows what the backbones are."""
-    known = {entrant.name: (i, entrant.about) for i, entrant in enumerate(standing.entrants)}
+def rank_table(ranking: Ranking, score_table: ScoreTable) -> RankTable:
+    """Of every row of a ranking; `score_table` knows what the backbones are."""
+    known = {backbone.name: (i, backbone.about) for i, backbone in enumerate(score_table.backbones)}
     first = next(iter(ranking.columns), "")
     spans = [row.settings_interval for row in ranking.rows if row.settings_interval]
     values = [0.0, *(z for row in ranking.rows if (z := row.z.get(first)) is not None), *(v for s in spans for v in s)]
@@ -121,29 +121,31 @@ def _bar(z: float | None, span: tuple[float, float] | None, low: float, high: fl
     return Bar(at(0), at(min(z, 0)), round(abs(at(z) - at(0)), 2), whisker)
 
 
-def heat(standing: Standing, ranking: Ranking) -> Heat:
+def heat(score_table: ScoreTable, ranking: Ranking) -> Heat:
     """The measures by task; ranked backbones in their order, then the others by name."""
-    order = sorted(range(len(standing.measures)), key=lambda j: list(TASKS).index(standing.tasks[j]))
-    starts = [k for k, j in enumerate(order) if k == 0 or standing.tasks[j] != standing.tasks[order[k - 1]]]
+    order = sorted(range(len(score_table.measures)), key=lambda j: list(TASKS).index(score_table.tasks[j]))
+    starts = [k for k, j in enumerate(order) if k == 0 or score_table.tasks[j] != score_table.tasks[order[k - 1]]]
     firsts = [k in starts for k in range(len(order))]
     places = {row.backbone: place for place, row in enumerate(ranking.rows) if row.rank is not None}
     rows = {
-        entrant.name: HeatRow(
-            b, entrant, tuple(_cell(standing, b, j, first=f) for j, f in zip(order, firsts, strict=True))
+        backbone.name: HeatRow(
+            b, backbone, tuple(_cell(score_table, b, j, first=f) for j, f in zip(order, firsts, strict=True))
         )
-        for b, entrant in enumerate(standing.entrants)
-        if any(measure in entrant.scores for measure in standing.measures)
+        for b, backbone in enumerate(score_table.backbones)
+        if any(measure in backbone.scores for measure in score_table.measures)
     }
-    counts = Counter(standing.tasks)
-    settings = Counter((standing.tasks[j], standing.measures[j][0]) for j in order)
+    counts = Counter(score_table.tasks)
+    settings = Counter((score_table.tasks[j], score_table.measures[j][0]) for j in order)
     return Heat(
         tasks=tuple((task, column(task), counts[task]) for task in TASKS if task in counts),
         columns=tuple(
-            _column(*standing.measures[j], first=f, twice=settings[standing.tasks[j], standing.measures[j][0]] > 1)
+            _column(
+                *score_table.measures[j], first=f, twice=settings[score_table.tasks[j], score_table.measures[j][0]] > 1
+            )
             for j, f in zip(order, firsts, strict=True)
         ),
         ranked=tuple(rows[name] for name in sorted(places, key=lambda n: places[n]) if name in rows),
-        others=tuple(sorted((r for n, r in rows.items() if n not in places), key=lambda r: r.entrant.title)),
+        others=tuple(sorted((r for n, r in rows.items() if n not in places), key=lambda r: r.backbone.title)),
     )
 
 
@@ -152,14 +154,14 @@ def _column(setting: str, metric: str, *, first: bool, twice: bool) -> tuple[str
     return dataset, protocol, metric, first, twice
 
 
-def _cell(standing: Standing, b: int, j: int, *, first: bool) -> Cell:
-    entrant, (setting, metric) = standing.entrants[b], standing.measures[j]
-    score = entrant.scores.get((setting, metric))
+def _cell(score_table: ScoreTable, b: int, j: int, *, first: bool) -> Cell:
+    backbone, (setting, metric) = score_table.backbones[b], score_table.measures[j]
+    score = backbone.scores.get((setting, metric))
     if score is None:
         return Cell(None, "", "", first)
-    z = float(standing.z[b, j])
+    z = float(score_table.z[b, j])
     lines = (
-        entrant.title,
+        backbone.title,
         f"{setting}, {metric} {with_unit(score.value, metric)}",
         f"z {signed(z)}",
         source(score),

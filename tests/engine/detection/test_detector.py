@@ -16,7 +16,7 @@ from bob_gauntlet.backbones.build import anew
 from bob_gauntlet.backbones.spec import InputTransform
 from bob_gauntlet.engine.detection.detector import Detector, pyramid_strides
 from bob_gauntlet.engine.detection.scenes import scenes
-from bob_gauntlet.engine.detection.trained_detector import Objects
+from bob_gauntlet.engine.detection.trained_detector import DetectorLoss
 from bob_gauntlet.engine.training.loop import Trainer
 from bob_gauntlet.errors import MissingError
 from tests.helpers import shapes, tiny
@@ -141,8 +141,8 @@ def stepped(made: Detector, steps: int = 3, lr: float = 1e-2) -> tuple[State, St
     scaling = replace(shapes.SCALING, divisor=42 if made._copy.name == "vit 14" else 32)
     stream = scenes(shapes.split(8), scaling, masks=made.design.heads.masks, batch=4, seed=0)
     before = state(made._copy.module)
-    plan = shapes.plan(lr=lr, epochs=9, max_steps=steps)
-    trainer = Trainer(made, plan, stream, Objects(), 0, "cpu")
+    config = shapes.config(lr=lr, epochs=9, max_steps=steps)
+    trainer = Trainer(made, config, stream, DetectorLoss(), 0, "cpu")
     heads = state(made.model.roi_head)
     while not trainer.over:
         trainer.epoch(lambda count: None)
@@ -281,7 +281,7 @@ def test_an_image_without_objects_has_a_loss() -> None:
 def test_the_input_is_what_the_backbone_was_trained_with() -> None:
     """Normalised by its own mean and deviation, or ImageNet's; beyond an image there is their mean."""
     backbone = shapes.backbone()
-    backbone.ticket = replace(backbone.ticket, transform=InputTransform(size=64, mean=(0.5,) * 3, std=(0.25,) * 3))
+    backbone.identity = replace(backbone.identity, transform=InputTransform(size=64, mean=(0.5,) * 3, std=(0.25,) * 3))
     scene = shapes.scene(50, 40)
     for imagenet in (False, True):
         images, _ = shapes.detector(backbone, imagenet_pixels=imagenet)._inputs([scene, shapes.scene(33, 70)])
@@ -306,7 +306,7 @@ def test_half_precision_leaves_regions_where_they_are() -> None:
 
 def factory(backbone: Backbone) -> Backbone:
     """As if a user's function had made it."""
-    return Backbone(replace(backbone.spec, scheme="factory"), backbone.module, backbone.ticket)
+    return Backbone(replace(backbone.spec, scheme="factory"), backbone.module, backbone.identity)
 
 
 def test_a_network_that_is_not_timms() -> None:
@@ -323,7 +323,7 @@ def test_a_network_that_is_not_timms() -> None:
 def with_strides(*strides: int) -> Backbone:
     """One whose ticket says so."""
     backbone = shapes.backbone("convnext")
-    backbone.ticket = replace(backbone.ticket, traits=replace(backbone.ticket.traits, strides=strides))
+    backbone.identity = replace(backbone.identity, traits=replace(backbone.identity.traits, strides=strides))
     return backbone
 
 

@@ -20,7 +20,7 @@ from bob_gauntlet.engine.detection.pictures import BYTES, COUNT, LEAST_SCORE, MO
 from bob_gauntlet.metrics.detections import Detections
 from bob_gauntlet.protocols import detection
 from bob_gauntlet.runtime.artifacts import Artifacts
-from bob_gauntlet.runtime.context import Run
+from bob_gauntlet.runtime.context import RunContext
 
 CLASSES = ("cat", "dog")
 BOX = (10, 20, 30, 40)
@@ -219,7 +219,7 @@ class Found:
     def detections_key(self, split: Split) -> dict[str, Any]:
         return {"network": f"n{self.seed}", "split": split.fingerprint}
 
-    def detections(self, split: Split, run: Run) -> Detections:
+    def detections(self, split: Split, context: RunContext) -> Detections:
         return self.own
 
 
@@ -234,13 +234,13 @@ class Trained(detection.Detection):
 def test_a_tested_detector_keeps_those_of_its_first_seed(tmp_path: Path) -> None:
     """Under the key of its detections; the setting's first measure alone says where."""
     whole = split(count=2)
-    run = Run(Artifacts(tmp_path), seeds=(0, 1))
-    measured = list(detection.tested(Trained(), None, Dataset("d", {"test": whole}, CLASSES), run, {}))  # type: ignore[arg-type]
+    context = RunContext(Artifacts(tmp_path), seeds=(0, 1))
+    measured = list(detection.tested(Trained(), None, Dataset("d", {"test": whole}, CLASSES), context, {}))  # type: ignore[arg-type]
     assert [each.metric for each in measured] == [
         f"{metric}_{kind}" for kind in ("box", "mask") for metric in ("ap", "ap50", "ap75")
     ]
     where = [each.details.get("pictures") for each in measured]
     assert where == [{"kind": "pictures", "key": {"network": "n0", "split": "s2"}}] + [None] * 5
-    kept = run.artifacts.peek("pictures", measured[0].details["detections"]["key"])
+    kept = context.artifacts.peek("pictures", measured[0].details["detections"]["key"])
     assert kept is not None
     assert json.loads(kept["json"].tobytes()) == pictures(detections((0, 0.9), (1, 0.8)), whole, CLASSES)

@@ -18,9 +18,9 @@ from bob_gauntlet.engine.detection.cascade import Heads
 from bob_gauntlet.engine.detection.detector import Design, Detector
 from bob_gauntlet.engine.detection.scenes import Scaling, repeat_factors, scenes
 from bob_gauntlet.engine.detection.trained_detector import (
-    Course,
-    Detecting,
-    Objects,
+    DetectorConfig,
+    DetectorLoss,
+    TrainedDetector,
     class_names,
     detected,
     train_detector,
@@ -34,14 +34,14 @@ from bob_gauntlet.metrics.detections import Detections
 from bob_gauntlet.protocols.detection import Detection
 from tests.helpers import shapes, tiny
 from tests.helpers.killed import leave_killed
-from tests.helpers.synthetic_images import run_in
+from tests.helpers.synthetic_images import context_in
 
 RATES = (1e-3, 3e-4)
 
 
-def course(*lrs: float, **changes: Any) -> Course:
+def detector_config(*lrs: float, **changes: Any) -> DetectorConfig:
     """Two epochs of two steps for each rate."""
-    return shapes.course(*(shapes.plan(lr=lr) for lr in lrs or RATES[:1]), **changes)
+    return shapes.detector_config(*(shapes.config(lr=lr) for lr in lrs or RATES[:1]), **changes)
 
 
 def test_an_image_smaller_than_any_anchor_is_learned_from() -> None:
@@ -51,10 +51,14 @@ def test_an_image_smaller_than_any_anchor_is_learned_from() -> None:
         assert torch.isfinite(detector.loss([shapes.scene(height, width)]))
 
 
-def trained(folder: Path, how: Course | None = None, backbone: Backbone | None = None, **options: Any) -> Detecting:
+def trained(
+    folder: Path, how: DetectorConfig | None = None, backbone: Backbone | None = None, **options: Any
+) -> TrainedDetector:
     """On eight images, with seed 0."""
     found = backbone or shapes.backbone()
-    return train_detector(found, shapes.examples(), how or course(), 0, run_in(folder, **options), {"id": "r"})
+    return train_detector(
+        found, shapes.examples(), how or detector_config(), 0, context_in(folder, **options), {"id": "r"}
+    )
 
 
 def same(first: Detections, second: Detections) -> bool:
@@ -72,25 +76,25 @@ def test_the_same_again_trains_and_detects_nothing(tmp_path: Path, monkeypatch: 
     """Weights and detections come from the artefacts; no image goes through a network."""
     backbone, test = shapes.backbone(), shapes.split(4, "test")
     first = trained(tmp_path, backbone=backbone)
-    before = first.detections(test, run_in(tmp_path))
+    before = first.detections(test, context_in(tmp_path))
     # two epochs of eight images, four judged after the last, and the test split
     assert backbone.images_forwarded == 2 * 8 + 4 + 4
     assert len(before) > 0
     for owner, name in ((Trainer, "epoch"), (Detector, "detect"), (Detector, "loss"), (Detector, "__init__")):
         monkeypatch.setattr(owner, name, never)
     again = trained(tmp_path, backbone=(fresh := shapes.backbone()))
-    assert same(again.detections(test, run_in(tmp_path)), before)
+    assert same(again.detections(test, context_in(tmp_path)), before)
     assert again.facts == first.facts
     assert fresh.images_forwarded == 0
     # not of another split
     with pytest.raises(AssertionError):
-        again.detections(shapes.split(5, "test"), run_in(tmp_path))
+        again.detections(shapes.split(5, "test"), context_in(tmp_path))
 
 
 def test_weights_that_are_kept_are_those_that_were_trained(tmp_path: Path) -> None:
     """A frozen backbone's are not among them."""
     for mode in ("finetune", "frozen", "scratch"):
-        how = course(mode=mode)
+        how = detector_config(mode=mode)
         first, again = (trained(tmp_path / mode, how) for _ in range(2))
         detector = first.detector()
         assert tiny.same(tiny.weights(detector), tiny.weights(again.detector()))
@@ -104,7 +108,7 @@ def test_weights_that_are_kept_are_those_that_were_trained(tmp_path: Path) -> No
 
 def test_the_facts_of_a_training(tmp_path: Path) -> None:
     """The rate that validation prefers, its box AP and AP50, and the losses."""
-    found = trained(tmp_path, course(*RATES))
+    found = trained(tmp_path, detector_config(*RATES))
     facts = found.facts
     assert [each["run"] for each in facts["runs"]] == [f"adamw lr {lr:g}, weight decay 0.05" for lr in RATES]
     assert [(each["steps"], each["epochs"]) for each in facts["runs"]] == [(4, 2)] * 2
@@ -115,7 +119,7 @@ def test_the_facts_of_a_training(tmp_path: Path) -> None:
     assert expected.items() <= facts.items()
     assert facts["curve"]["epoch"] == [2]
     validation = shapes.split(4, "val")
-    own, unreadable = detected(found.detector(), validation, found.course, run_in(tmp_path), masks=False)
+    own, unreadable = detected(found.detector(), validation, found.detector_config, context_in(tmp_path), masks=False)
     aps = average_precision(own, validation.objects or (), ("0", "1"), "box")
     assert facts["judged"] == [aps.ap, aps.ap50]
     assert (own.masks, unreadable) == ((), [])
@@ -132,18 +136,18 @@ def test_the_rate_that_validation_prefers_is_kept(tmp_path: Path, monkeypatch: p
             self.ap, self.ap50 = next(told)
 
     monkeypatch.setattr(trained_detector, "average_precision", Judged)
-    found = trained(tmp_path / "both", course(*RATES))
+    found = trained(tmp_path / "both", detector_config(*RATES))
     assert found.facts["judged"] == [40.0, 60.0]
     assert "lr 0.0003" in found.facts["chosen"]
     told = iter([(1.0, 1.0)])
-    alone = trained(tmp_path / "one", course(RATES[1]))
+    alone = trained(tmp_path / "one", detector_config(RATES[1]))
     assert tiny.same(tiny.weights(found.detector()), tiny.weights(alone.detector()))
 
 
 def test_an_ap_of_no_objects_is_zero(tmp_path: Path) -> None:
     """Where validation images have none, the loss alone has been seen."""
     shown = replace(shapes.examples(), choose=shapes.split(4, "val", empty=4))
-    found = train_detector(shapes.backbone(), shown, course(), 0, run_in(tmp_path), {"id": "r"})
+    found = train_detector(shapes.backbone(), shown, detector_config(), 0, context_in(tmp_path), {"id": "r"})
     assert found.facts["judged"] == [0.0, 0.0]
 
 
@@ -161,10 +165,10 @@ def test_what_changes_a_detector_changes_its_artefact(tmp_path: Path) -> None:
     """And what does not, does not: processes, images that are tested at once."""
     for changes in ({}, *(make() for make in VARIANTS.values())):
         asked: dict[str, Any] = {
-            "backbone": shapes.backbone(), "examples": shapes.examples(), "course": course(), "seed": 0,
+            "backbone": shapes.backbone(), "examples": shapes.examples(), "detector_config": detector_config(), "seed": 0,
             "recipe": {"id": "r"}, "max_steps": None, **changes,
         }  # fmt: skip
-        asked["run"] = run_in(tmp_path, max_steps=asked.pop("max_steps"))
+        asked["context"] = context_in(tmp_path, max_steps=asked.pop("max_steps"))
         train_detector(**asked)
     assert len(tiny.kept(tmp_path)) == 1 + len(VARIANTS)
     trained(tmp_path, batch_size=8, loaders=1, readers=3)
@@ -180,7 +184,7 @@ def test_processes_that_draw_change_no_weight(tmp_path: Path) -> None:
 
 def test_steps_cut_short(tmp_path: Path) -> None:
     """Every run ends after them and is judged."""
-    found = trained(tmp_path, course(*RATES), max_steps=1)
+    found = trained(tmp_path, detector_config(*RATES), max_steps=1)
     assert [(each["steps"], each["epochs"]) for each in found.facts["runs"]] == [(1, 1)] * 2
     assert "chosen" in found.facts
 
@@ -197,7 +201,7 @@ def test_a_rate_whose_loss_is_no_number_ends_alone(
         return loss(self, given) * (torch.nan if calls[0] == 3 else 1)
 
     monkeypatch.setattr(Detector, "loss", spoilt)
-    found = trained(tmp_path, course(*RATES))
+    found = trained(tmp_path, detector_config(*RATES))
     reason = "the loss is not finite at step 3 (adamw lr 0.001, weight decay 0.05)"
     assert found.facts["runs"][0] == {"run": "adamw lr 0.001, weight decay 0.05", "diverged": reason}
     assert found.facts["runs"][1]["steps"] == 4
@@ -205,7 +209,7 @@ def test_a_rate_whose_loss_is_no_number_ends_alone(
     assert f"resnet: {reason}; the other runs go on" in caplog.text
     calls[0] = 0
     with pytest.raises(BobError, match=r"resnet: no training run ended: .*step 3"):
-        trained(tmp_path / "alone", course(RATES[0]))
+        trained(tmp_path / "alone", detector_config(RATES[0]))
 
 
 @pytest.mark.parametrize("spoilt", [torch.nan, torch.inf])
@@ -214,7 +218,7 @@ def test_a_detector_of_no_numbers_finds_nothing(spoilt: float, tmp_path: Path) -
     detector = shapes.detector().eval()
     for parameter in detector.model.roi_head.parameters():
         parameter.data.fill_(spoilt)
-    found, _ = detected(detector, shapes.split(4), course(), run_in(tmp_path))
+    found, _ = detected(detector, shapes.split(4), detector_config(), context_in(tmp_path))
     assert len(found) == 0
 
 
@@ -229,7 +233,7 @@ def test_too_little_memory_is_a_fact(tmp_path: Path, monkeypatch: pytest.MonkeyP
         return loss(self, given)
 
     monkeypatch.setattr(Detector, "loss", limited)
-    found = trained(tmp_path, course(*RATES))
+    found = trained(tmp_path, detector_config(*RATES))
     assert sizes == [4, 2, *[1] * 32]
     assert (found.facts["micro_batch"], found.facts["effective_batch"]) == (1, 4)
     assert [each["steps"] for each in found.facts["runs"]] == [4, 4]
@@ -246,9 +250,9 @@ def test_the_loss_of_parts_is_that_of_the_batch(monkeypatch: pytest.MonkeyPatch)
     for micro in (1, 2, 3):
         detector = shapes.detector()
         detector.weight = torch.nn.Parameter(torch.ones(()))
-        plan = shapes.plan(micro_batch=micro)
+        config = shapes.config(micro_batch=micro)
         stream = training_stream(3)
-        trainer = Trainer(detector, plan, stream, Objects(), 0, "cpu")
+        trainer = Trainer(detector, config, stream, DetectorLoss(), 0, "cpu")
         monkeypatch.setattr(detector, "check_gradients", lambda: None)
         made.append(float(trainer._step(next(iter(stream.epoch(0))))))
     assert made[0] == pytest.approx(made[1], rel=1e-6)
@@ -263,10 +267,10 @@ def training_stream(batch: int) -> Any:
 
 def test_the_rates_of_the_recipe(monkeypatch: pytest.MonkeyPatch) -> None:
     """Up from a thousandth, a tenth after 27 of 36 epochs, a hundredth after 33 (PROTOCOLS 1.7)."""
-    plan = Detection(warmup_steps=6)._plan(1e-4)
-    assert (plan.optimiser, plan.weight_decay, plan.layer_decay) == ("adamw", 0.05, None)
+    config = Detection(warmup_steps=6)._plan(1e-4)
+    assert (config.optimiser, config.weight_decay, config.layer_decay) == ("adamw", 0.05, None)
     stream = training_stream(3)
-    trainer = Trainer(shapes.detector(), replace(plan, amp=False), stream, Objects(), 0, "cpu")
+    trainer = Trainer(shapes.detector(), replace(config, amp=False), stream, DetectorLoss(), 0, "cpu")
     seen = []
 
     def noted(batch: Any) -> torch.Tensor:
@@ -292,8 +296,8 @@ def test_rare_classes_are_seen_more_often(tmp_path: Path, monkeypatch: pytest.Mo
         return whole(*args, **options)
 
     monkeypatch.setattr(trained_detector, "scenes", noted)
-    trained(tmp_path / "a", course(rare_below=0.9), max_steps=1)
-    trained(tmp_path / "b", course(), max_steps=1)
+    trained(tmp_path / "a", detector_config(rare_below=0.9), max_steps=1)
+    trained(tmp_path / "b", detector_config(), max_steps=1)
     factors = repeat_factors(shapes.split(8), 0.9)
     assert np.array_equal(told[0], factors)
     assert factors.max() > 1
@@ -304,7 +308,10 @@ def test_rare_classes_are_seen_more_often(tmp_path: Path, monkeypatch: pytest.Mo
 def test_what_is_found_does_not_depend_on_the_batch(kind: str, tmp_path: Path) -> None:
     """One image at a time, or four."""
     detector = shapes.detector(shapes.backbone(kind)).eval()
-    found = [detected(detector, shapes.split(9), course(), run_in(tmp_path, batch_size=8 * size))[0] for size in (1, 4)]
+    found = [
+        detected(detector, shapes.split(9), detector_config(), context_in(tmp_path, batch_size=8 * size))[0]
+        for size in (1, 4)
+    ]
     assert len(found[0]) == 9 * shapes.HEADS.detections
     assert np.array_equal(found[0].images, found[1].images)
     assert np.array_equal(found[0].labels, found[1].labels)
@@ -315,10 +322,10 @@ def test_what_is_found_does_not_depend_on_the_batch(kind: str, tmp_path: Path) -
 def test_detections_are_in_the_order_of_the_images(tmp_path: Path) -> None:
     """Though those of one padded size are found together: left, top, width, height, and masks in columns."""
     split, detector = shapes.split(6), shapes.detector().eval()
-    how = course(scaling=Scaling(200, 200, "as tests"))
-    whole, _ = detected(detector, split, how, run_in(tmp_path))
+    how = detector_config(scaling=Scaling(200, 200, "as tests"))
+    whole, _ = detected(detector, split, how, context_in(tmp_path))
     for index in range(6):
-        alone, _ = detected(detector, split.take(np.array([index]), "one"), how, run_in(tmp_path))
+        alone, _ = detected(detector, split.take(np.array([index]), "one"), how, context_in(tmp_path))
         rows = np.flatnonzero(whole.images == index)
         assert whole.boxes[rows] == pytest.approx(alone.boxes, abs=1e-3)
         own = split.objects[index]  # type: ignore[index]
@@ -347,11 +354,11 @@ def test_images_that_cannot_be_read_are_counted(tmp_path: Path) -> None:
 
     found = trained(tmp_path)
     for _ in range(2):
-        run = run_in(tmp_path)
-        found.detections(broken(101), run)
-        assert run.unreadable == {"test": 1}
+        context = context_in(tmp_path)
+        found.detections(broken(101), context)
+        assert context.unreadable == {"test": 1}
     with pytest.raises(BobError, match=r"one.jpg \(truncated\)"):
-        found.detections(broken(20), run_in(tmp_path))
+        found.detections(broken(20), context_in(tmp_path))
 
 
 def test_class_names_are_as_many() -> None:
@@ -359,9 +366,9 @@ def test_class_names_are_as_many() -> None:
     assert class_names(3) == ("0", "1", "2")
 
 
-def interrupted(folder: Path) -> Detecting:
+def interrupted(folder: Path) -> TrainedDetector:
     """The grid that is killed, and started again: stochastic depth, crops and sampled regions are all drawn."""
-    how = course(*RATES, scaling=Scaling(64, 96, "jitter"))
+    how = detector_config(*RATES, scaling=Scaling(64, 96, "jitter"))
     return trained(folder, replace(how, design=replace(how.design, drop_path=0.2)), shapes.backbone("convnext"))
 
 
@@ -374,7 +381,7 @@ def test_a_killed_process_goes_on_to_the_same_bytes(tmp_path: Path, monkeypatch:
     step = Trainer._step
 
     def counted(self: Trainer, batch: Any) -> torch.Tensor:
-        steps.append(self.plan.lr)
+        steps.append(self.config.lr)
         return step(self, batch)
 
     monkeypatch.setattr(Trainer, "_step", counted)
@@ -414,12 +421,12 @@ def test_it_learns(tmp_path: Path) -> None:
     heads = Heads(
         channels=32, linear=64, box_convs=1, mask_convs=1, anchors=64, regions=32, proposals=(100, 50), detections=10
     )  # fmt: skip
-    plan = shapes.plan(lr=2e-3, epochs=9, drops=(8,), warmup_steps=3, micro_batch=8)
-    how = Course((plan,), Design(2, "scratch", heads), Scaling(64, 80, "as tests"), 8)
+    config = shapes.config(lr=2e-3, epochs=9, drops=(8,), warmup_steps=3, micro_batch=8)
+    how = DetectorConfig((config,), Design(2, "scratch", heads), Scaling(64, 80, "as tests"), 8)
     shown = Examples(shapes.split(24), shapes.split(4, "val"))
-    found = train_detector(shapes.backbone(pretrained=False), shown, how, 0, run_in(tmp_path), {"id": "r"})
+    found = train_detector(shapes.backbone(pretrained=False), shown, how, 0, context_in(tmp_path), {"id": "r"})
     test = shapes.split(16, "test")
-    detections = found.detections(test, run_in(tmp_path))
+    detections = found.detections(test, context_in(tmp_path))
     assert test.objects is not None
     own, wrong = (
         average_precision(detections, objects, shapes.CLASSES, "box").ap50 or 0.0

@@ -8,10 +8,10 @@ import pytest
 
 from bob_gauntlet.engine.frozen import probe as module
 from bob_gauntlet.engine.frozen.logistic import path
-from bob_gauntlet.engine.frozen.probe import Labelled, judge, probe
+from bob_gauntlet.engine.frozen.probe import Labelled, probe, validation_score
 from bob_gauntlet.errors import BobError
 from bob_gauntlet.runtime.artifacts import Artifacts
-from bob_gauntlet.runtime.context import Run
+from bob_gauntlet.runtime.context import RunContext
 from tests.engine.frozen.test_logistic import problem
 
 STRENGTHS = (10.0, 1.0, 1e-1, 1e-2, 1e-3)
@@ -25,14 +25,14 @@ def data() -> Labelled:
 
 
 @pytest.fixture
-def run(tmp_path: Path) -> Run:
+def run(tmp_path: Path) -> RunContext:
     """A run with a cache of its own."""
-    return Run(Artifacts(tmp_path))
+    return RunContext(Artifacts(tmp_path))
 
 
-def test_the_best_on_validation_is_refitted_on_everything(data: Labelled, run: Run) -> None:
+def test_the_best_on_validation_is_refitted_on_everything(data: Labelled, context: RunContext) -> None:
     """The strength has the best validation accuracy of the path; the head is that of all 200 examples."""
-    found = probe(data, STRENGTHS, 0, run, {"id": "x"})
+    found = probe(data, STRENGTHS, 0, context, {"id": "x"})
     assert len(found.validation) == len(STRENGTHS)
     accuracies = [
         100 * (h.scores(data.features[150:]).argmax(axis=1) == data.targets[150:]).mean()
@@ -44,24 +44,24 @@ def test_the_best_on_validation_is_refitted_on_everything(data: Labelled, run: R
     np.testing.assert_allclose(found.head.scores(data.features), refit.scores(data.features), atol=5e-2)
 
 
-def test_a_second_probe_is_read(data: Labelled, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_second_probe_is_read(data: Labelled, context: RunContext, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is computed twice; another recipe, seed or set of features is another head."""
-    first = probe(data, STRENGTHS, 0, run, {"id": "x"})
+    first = probe(data, STRENGTHS, 0, context, {"id": "x"})
     fits: list[int] = []
     real = module._fit
     monkeypatch.setattr(module, "_fit", lambda *args: fits.append(1) or real(*args))
-    second = probe(data, STRENGTHS, 0, run, {"id": "x"})
+    second = probe(data, STRENGTHS, 0, context, {"id": "x"})
     assert (second.head.weight == first.head.weight).all()
     assert second.validation == first.validation
     assert fits == []
-    probe(data, STRENGTHS, 1, run, {"id": "x"})
-    probe(data, STRENGTHS, 0, run, {"id": "y"})
+    probe(data, STRENGTHS, 1, context, {"id": "x"})
+    probe(data, STRENGTHS, 0, context, {"id": "y"})
     assert len(fits) == 2
 
 
-def test_the_edge_of_the_path_is_noticed(data: Labelled, run: Run) -> None:
+def test_the_edge_of_the_path_is_noticed(data: Labelled, context: RunContext) -> None:
     """A chosen strength at the end says that the path was too short."""
-    found = probe(data, STRENGTHS, 0, run, {"id": "x"})
+    found = probe(data, STRENGTHS, 0, context, {"id": "x"})
     for chosen, edge in ((10.0, True), (1e-3, True), (1e-1, False)):
         assert replace(found, head=replace(found.head, strength=chosen)).at_edge == edge
 
@@ -69,7 +69,7 @@ def test_the_edge_of_the_path_is_noticed(data: Labelled, run: Run) -> None:
 def test_a_few_images_of_several_labels_are_judged_all_the_same() -> None:
     """Where no label has both values mean AUC is chance, never NaN; without an image nothing can be chosen."""
     one = np.array([[1, 0]])
-    assert judge(np.array([[0.2, 0.1]]), one) == (50.0, 0.0)
-    assert judge(np.array([[0.2, 0.1], [0.1, 0.1]]), np.array([[1, 0], [0, 0]])) == (100.0, 0.0)
+    assert validation_score(np.array([[0.2, 0.1]]), one) == (50.0, 0.0)
+    assert validation_score(np.array([[0.2, 0.1], [0.1, 0.1]]), np.array([[1, 0], [0, 0]])) == (100.0, 0.0)
     with pytest.raises(BobError, match="no training image can be spared to choose hyper-parameters on"):
-        judge(np.zeros((0, 2)), np.zeros(0, np.int64))
+        validation_score(np.zeros((0, 2)), np.zeros(0, np.int64))

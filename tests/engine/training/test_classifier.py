@@ -13,9 +13,9 @@ from PIL import Image
 
 from bob_gauntlet.backbones.backbone import Backbone
 from bob_gauntlet.datasets.images import UnreadableImage
-from bob_gauntlet.engine.frozen.probe import judge
+from bob_gauntlet.engine.frozen.probe import validation_score
 from bob_gauntlet.engine.training import classifier, grid_search, loop
-from bob_gauntlet.engine.training.classifier import Grid, Tuned, tune
+from bob_gauntlet.engine.training.classifier import Grid, TrainedClassifier, tune
 from bob_gauntlet.engine.training.examples import Examples, examples
 from bob_gauntlet.engine.training.loop import Trainer
 from bob_gauntlet.engine.training.network import Network
@@ -23,19 +23,19 @@ from bob_gauntlet.errors import BobError
 from bob_gauntlet.runtime.progress import Progress
 from tests.helpers import tiny
 from tests.helpers.killed import leave_killed
-from tests.helpers.synthetic_images import run_in
+from tests.helpers.synthetic_images import context_in
 
 RATES = (1e-2, 3e-3, 1e-3)
 
 
 def rates(*lrs: float, **changes: Any) -> Grid:
     """A plan of two epochs for each learning rate."""
-    return tiny.grid(*(tiny.plan(lr=lr, epochs=2) for lr in lrs), **changes)
+    return tiny.grid(*(tiny.config(lr=lr, epochs=2) for lr in lrs), **changes)
 
 
-def tuned(folder: Path, grid: Grid, backbone: Backbone | None = None, **options: Any) -> Tuned:
+def tuned(folder: Path, grid: Grid, backbone: Backbone | None = None, **options: Any) -> TrainedClassifier:
     """What the grid gives on 48 images, with seed 0."""
-    return tune(backbone or tiny.backbone(), tiny.drawn(), grid, 0, run_in(folder, **options), {"id": "r"})
+    return tune(backbone or tiny.backbone(), tiny.drawn(), grid, 0, context_in(folder, **options), {"id": "r"})
 
 
 @pytest.fixture
@@ -45,7 +45,7 @@ def epochs(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     epoch = Trainer.epoch
 
     def counted(self: Trainer, *told: Any) -> float:
-        found.append(self.plan.lr)
+        found.append(self.config.lr)
         return epoch(self, *told)
 
     monkeypatch.setattr(Trainer, "epoch", counted)
@@ -55,7 +55,7 @@ def epochs(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 def judged(monkeypatch: pytest.MonkeyPatch, *scores: tuple[float, float]) -> None:
     """Validation says these, one after the other."""
     told = iter(scores)
-    monkeypatch.setattr(classifier, "judge", lambda *args: next(told))
+    monkeypatch.setattr(classifier, "validation_score", lambda *args: next(told))
 
 
 @pytest.mark.parametrize(
@@ -75,7 +75,7 @@ def test_the_run_that_validation_prefers_is_kept(
     # after the first epoch of each run validation says the opposite
     judged(monkeypatch, *(told for score in scores for told in ((100 - score[0], 0.0), score)))
     found = tuned(tmp_path / "all", rates(*RATES))
-    monkeypatch.setattr(classifier, "judge", judge)
+    monkeypatch.setattr(classifier, "validation_score", validation_score)
     alone = tuned(tmp_path / "one", rates(RATES[best]))
     assert tiny.same(tiny.weights(found.network()), tiny.weights(alone.network()))
     assert found.facts["chosen"] == f"adamw lr {RATES[best]:g}, weight decay 0.05"
@@ -92,7 +92,7 @@ def test_the_run_that_validation_prefers_is_kept(
 def test_validation_is_that_of_the_chosen_network(tmp_path: Path) -> None:
     """Accuracy and negative loss of its logits on the images that chose it."""
     found = tuned(tmp_path, rates(*RATES))
-    held_out = found.held_out(run_in(tmp_path))
+    held_out = found.held_out(context_in(tmp_path))
     assert held_out is not None
     logits, targets = held_out
     log_likelihood = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
@@ -110,7 +110,7 @@ def test_a_clearly_beaten_run_ends_early(
 ) -> None:
     """After the second epoch at the earliest, by two standard errors at the same epoch, where that was asked for."""
     judged(monkeypatch, *((score, 0.0) for score in (10, 90, 60, 40, 1, own, 99, 99)))
-    grid = tiny.grid(*(tiny.plan(lr=lr, epochs=4) for lr in RATES[:2]), stop_beaten=stop_beaten)
+    grid = tiny.grid(*(tiny.config(lr=lr, epochs=4) for lr in RATES[:2]), stop_beaten=stop_beaten)
     found = tuned(tmp_path, grid)
     last = found.facts["runs"][1]
     if stopped and stop_beaten:
@@ -127,7 +127,7 @@ def test_the_same_again_trains_nothing(tmp_path: Path, monkeypatch: pytest.Monke
     """Network and logits come from the artefacts; no image goes through the backbone."""
     backbone, test = tiny.backbone(), tiny.split(30, "test")
     first = tuned(tmp_path, rates(*RATES), backbone)
-    before = first.scores(test, run_in(tmp_path))
+    before = first.scores(test, context_in(tmp_path))
     # 3 runs of 2 epochs of 48 images, 24 validated after each, and the test split
     assert backbone.images_forwarded == 3 * 2 * (48 + 24) + 30
 
@@ -137,7 +137,7 @@ def test_the_same_again_trains_nothing(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr(Trainer, "epoch", never)
     monkeypatch.setattr(Network, "forward", never)
     again = tuned(tmp_path, rates(*RATES), fresh := tiny.backbone())
-    assert np.array_equal(again.scores(test, run_in(tmp_path)), before)
+    assert np.array_equal(again.scores(test, context_in(tmp_path)), before)
     assert again.facts == first.facts
     assert tiny.same(tiny.weights(first.network()), tiny.weights(again.network()))
     assert fresh.images_forwarded == 0
@@ -152,29 +152,29 @@ def test_the_logits_are_the_networks(tmp_path: Path) -> None:
         expected = found.network()(torch.from_numpy(raw.astype(np.float32)) / 127.5 - 1)
         attacked = found.differentiable()[1](torch.from_numpy(raw.astype(np.float32)) / 255)
     assert not found.network().training
-    assert found.scores(test, run_in(tmp_path)) == pytest.approx(expected.numpy(), abs=1e-5)
+    assert found.scores(test, context_in(tmp_path)) == pytest.approx(expected.numpy(), abs=1e-5)
     assert attacked.numpy() == pytest.approx(expected.numpy(), abs=1e-5)
-    assert found.scores(test, run_in(tmp_path / "b", batch_size=7)) == pytest.approx(expected.numpy(), abs=1e-5)
+    assert found.scores(test, context_in(tmp_path / "b", batch_size=7)) == pytest.approx(expected.numpy(), abs=1e-5)
     assert found.differentiable()[0] is found.network()
 
 
 def test_nothing_is_held_out_where_the_reported_images_chose(tmp_path: Path) -> None:
     """`fidelity="paper"`."""
-    run = run_in(tmp_path)
+    context = context_in(tmp_path)
     shown = Examples(tiny.split(48), tiny.split(24, "test"), reported=True)
-    assert tune(tiny.backbone(), shown, rates(1e-2), 0, run, {"id": "r"}).held_out(run) is None
+    assert tune(tiny.backbone(), shown, rates(1e-2), 0, context, {"id": "r"}).held_out(context) is None
 
 
 def test_checkpoints_go_once_the_artefact_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Not before it is written."""
     seen: list[list[str]] = []
-    write = type(run_in(tmp_path).artifacts)._write
+    write = type(context_in(tmp_path).artifacts)._write
 
     def noted(self: Any, path: Path, content: bytes) -> None:
         seen.append(sorted(p.name for p in (tmp_path / "checkpoints").rglob("*.pt")))
         write(self, path, content)
 
-    monkeypatch.setattr(type(run_in(tmp_path).artifacts), "_write", noted)
+    monkeypatch.setattr(type(context_in(tmp_path).artifacts), "_write", noted)
     tuned(tmp_path, rates(*RATES))
     assert seen == [["finished.pt"]]
     assert list((tmp_path / "checkpoints").iterdir()) == []
@@ -200,7 +200,7 @@ def test_what_changes_the_network_changes_its_artefact(tmp_path: Path) -> None:
             "backbone": tiny.backbone(), "examples": tiny.drawn(), "grid": rates(1e-2), "seed": 0,
             "recipe": {"id": "r"}, "max_steps": None, **changes,
         }  # fmt: skip
-        asked["run"] = run_in(tmp_path, max_steps=asked.pop("max_steps"))
+        asked["context"] = context_in(tmp_path, max_steps=asked.pop("max_steps"))
         tune(**asked)
     assert len(tiny.kept(tmp_path)) == 8
     tuned(tmp_path, rates(1e-2), batch_size=3, loaders=1)
@@ -219,7 +219,7 @@ def diverging(monkeypatch: pytest.MonkeyPatch, *lrs: float) -> None:
     step = Trainer._step
 
     def spoilt(self: Trainer, batch: Any) -> torch.Tensor:
-        return step(self, batch) * (torch.nan if self.plan.lr in lrs and self.state.steps == 3 else 1)
+        return step(self, batch) * (torch.nan if self.config.lr in lrs and self.state.steps == 3 else 1)
 
     monkeypatch.setattr(Trainer, "_step", spoilt)
 
@@ -249,7 +249,7 @@ def test_logits_that_are_no_numbers_are_an_error(tmp_path: Path, monkeypatch: py
     found = tuned(tmp_path, rates(1e-2))
     monkeypatch.setattr(Network, "forward", lambda self, images: torch.full((len(images), 3), torch.nan))
     with pytest.raises(BobError, match="tiny: after training, its logits of test are NaN or infinite"):
-        found.scores(tiny.split(6, "test"), run_in(tmp_path))
+        found.scores(tiny.split(6, "test"), context_in(tmp_path))
 
 
 def test_too_little_memory_is_a_fact_of_the_grid(
@@ -281,7 +281,7 @@ def undisturbed(tmp_path: Path) -> dict[str, bytes]:
     return tiny.kept(tmp_path / "undisturbed")
 
 
-def interrupted(folder: Path, **options: Any) -> Tuned:
+def interrupted(folder: Path, **options: Any) -> TrainedClassifier:
     """The grid that is killed, and started again."""
     return tuned(folder, rates(*RATES, stop_beaten=True), tiny.backbone(dropout=0.3), **options)
 
@@ -326,9 +326,9 @@ def dies(monkeypatch: pytest.MonkeyPatch, owner: Any, name: str, call: int, *, a
         (Trainer, "save", 1, False, 6),
         (Trainer, "save", 1, True, 5),
         (Trainer, "save", 4, True, 2),
-        (grid_search.Search, "_save", 2, True, 2),
-        (grid_search.Search, "_save", 3, True, 0),
-        (grid_search.Search, "result", 1, True, 0),
+        (grid_search.GridSearch, "_save", 2, True, 2),
+        (grid_search.GridSearch, "_save", 3, True, 0),
+        (grid_search.GridSearch, "result", 1, True, 0),
     ],
 )
 def test_wherever_a_run_is_killed_the_artefact_is_the_same(
@@ -350,7 +350,7 @@ def test_a_beaten_run_that_is_killed_stays_beaten(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, epochs: list[float]
 ) -> None:
     """Between its last checkpoint and its record."""
-    grid = tiny.grid(*(tiny.plan(lr=lr, epochs=3) for lr in RATES[:2]), stop_beaten=True)
+    grid = tiny.grid(*(tiny.config(lr=lr, epochs=3) for lr in RATES[:2]), stop_beaten=True)
     scores = [(90.0, 0.0)] * 3 + [(10.0, 0.0)] * 2
     judged(monkeypatch, *scores)
     with monkeypatch.context() as patch:
@@ -376,8 +376,8 @@ def spoilt() -> Examples:
 
 def unreadable(folder: Path) -> int:
     """The count of a grid of two runs, each of which meets all images."""
-    grid = tiny.grid(*(tiny.plan(lr=lr, epochs=1) for lr in RATES[:2]), batch=50)
-    found: int = tune(tiny.backbone(), spoilt(), grid, 0, run_in(folder), {"id": "r"}).facts["unreadable_images"]
+    grid = tiny.grid(*(tiny.config(lr=lr, epochs=1) for lr in RATES[:2]), batch=50)
+    found: int = tune(tiny.backbone(), spoilt(), grid, 0, context_in(folder), {"id": "r"}).facts["unreadable_images"]
     return found
 
 
@@ -389,7 +389,7 @@ def test_unreadable_images_are_counted_once(tmp_path: Path) -> None:
 def test_unreadable_images_are_counted_after_a_kill_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Though the images are not met again."""
     with monkeypatch.context() as patch:
-        dies(patch, grid_search.Search, "_save", 2, after=True)
+        dies(patch, grid_search.GridSearch, "_save", 2, after=True)
         with pytest.raises(Killed):
             unreadable(tmp_path)
     assert unreadable(tmp_path) == 1
@@ -399,8 +399,8 @@ def test_images_of_several_labels(tmp_path: Path) -> None:
     """They are judged by their mean AUC, and learned."""
     rows = np.eye(3, dtype=np.int64)
     sides = [replace(split, targets=rows[split.targets]) for split in (tiny.split(48), tiny.split(24, "val"))]
-    grid = tiny.grid(tiny.plan(epochs=6))
-    found = tune(tiny.backbone(), Examples(*sides), grid, 0, run_in(tmp_path), {"id": "r"})
+    grid = tiny.grid(tiny.config(epochs=6))
+    found = tune(tiny.backbone(), Examples(*sides), grid, 0, context_in(tmp_path), {"id": "r"})
     assert found.facts["judged"][0] > 80
     assert found.facts["curve"]["loss"][-1] < 0.75 * found.facts["curve"]["loss"][0] < 0.75
 
@@ -428,9 +428,11 @@ def test_progress_comes_to_its_total(tmp_path: Path) -> None:
 
 def test_each_seed_is_a_network_of_its_own(tmp_path: Path) -> None:
     """By its order, its draws, its head, and the images that were dealt to it."""
-    run = run_in(tmp_path)
+    context = context_in(tmp_path)
     patterns = tiny.dataset()
-    found = [tune(tiny.backbone(), examples(patterns, seed), rates(1e-2), seed, run, {"id": "r"}) for seed in (0, 1, 0)]
+    found = [
+        tune(tiny.backbone(), examples(patterns, seed), rates(1e-2), seed, context, {"id": "r"}) for seed in (0, 1, 0)
+    ]
     assert not tiny.same(tiny.weights(found[0].network()), tiny.weights(found[1].network()))
     assert tiny.same(tiny.weights(found[0].network()), tiny.weights(found[2].network()))
     assert len(tiny.kept(tmp_path)) == 2

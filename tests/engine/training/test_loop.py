@@ -14,9 +14,9 @@ import torch
 from torch import nn
 
 from bob_gauntlet.engine.training import loop
-from bob_gauntlet.engine.training.config import Plan
+from bob_gauntlet.engine.training.config import TrainingConfig
 from bob_gauntlet.engine.training.loop import Diverged, State, Trainer
-from bob_gauntlet.engine.training.loss import Labels
+from bob_gauntlet.engine.training.loss import LabelLoss
 from bob_gauntlet.engine.training.network import Network
 from bob_gauntlet.engine.training.stream import labelled
 from tests.helpers import tiny
@@ -25,18 +25,18 @@ RESTLESS: dict[str, Any] = {"mixup": 0.8, "cutmix": 1.0, "smoothing": 0.1, "laye
 """All that is drawn in a step, or depends on its number."""
 
 
-def maker(plan: Plan, *, frozen: bool = False, seed: int = 0) -> Callable[[], Trainer]:
+def maker(config: TrainingConfig, *, frozen: bool = False, seed: int = 0) -> Callable[[], Trainer]:
     """Trainers of a network with dropout, from the same start each time."""
 
     def make() -> Trainer:
         network = Network(tiny.backbone(dropout=0.3), 3, tiny.TRANSFORM, frozen=frozen)
         network.initialise(seed)
-        return tiny.trainer(plan, network, seed=seed)
+        return tiny.trainer(config, network, seed=seed)
 
     return make
 
 
-def judge(network: Network) -> tuple[float, float]:
+def validate(network: Network) -> tuple[float, float]:
     """Something that depends on the weights."""
     with torch.no_grad():
         total = float(network(torch.ones(1, 3, tiny.SIDE, tiny.SIDE)).square().sum())
@@ -44,10 +44,10 @@ def judge(network: Network) -> tuple[float, float]:
 
 
 PLANS = {
-    "adamw": tiny.plan(**RESTLESS),
-    "sgd": tiny.plan(**{**RESTLESS, "layer_decay": None}, optimiser="sgd"),
-    "lars": tiny.plan(optimiser="lars", per_step=True, weight_decay=0.0, warmup_lr=0.0, min_lr=0.0, epochs=4),
-    "best epoch": tiny.plan(**RESTLESS, best_epoch=True),
+    "adamw": tiny.config(**RESTLESS),
+    "sgd": tiny.config(**{**RESTLESS, "layer_decay": None}, optimiser="sgd"),
+    "lars": tiny.config(optimiser="lars", per_step=True, weight_decay=0.0, warmup_lr=0.0, min_lr=0.0, epochs=4),
+    "best epoch": tiny.config(**RESTLESS, best_epoch=True),
 }
 
 
@@ -56,11 +56,11 @@ PLANS = {
 def test_a_run_goes_on_from_any_checkpoint_to_the_same_weights(name: str, done: int, tmp_path: Path) -> None:
     """Weights, curve and what validation said, bit for bit; only the epochs that were left are trained."""
     make = maker(PLANS[name], frozen=name == "lars")
-    whole = loop.train(make, judge, tmp_path / "whole.pt")
+    whole = loop.train(make, validate, tmp_path / "whole.pt")
     path = tmp_path / "broken.pt"
-    loop.train(make, judge, path, beaten=lambda state: state.epoch == done)
+    loop.train(make, validate, path, beaten=lambda state: state.epoch == done)
     counted: list[int] = []
-    resumed = loop.train(make, judge, path, counted.append)
+    resumed = loop.train(make, validate, path, counted.append)
     assert tiny.same(tiny.weights(whole.network), tiny.weights(resumed.network))
     assert vars(whole.state).keys() == vars(resumed.state).keys()
     assert (whole.state.curve, whole.state.judged) == (resumed.state.curve, resumed.state.judged)
@@ -73,7 +73,7 @@ def test_a_run_goes_on_from_any_checkpoint_to_the_same_weights(name: str, done: 
 def test_a_run_goes_on_from_the_middle_of_an_epoch(steps: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Saved after every step and killed after some: weights and curve, with the mean loss, bit for bit."""
     make = maker(PLANS["adamw"])
-    whole = loop.train(make, judge, tmp_path / "whole.pt")
+    whole = loop.train(make, validate, tmp_path / "whole.pt")
     monkeypatch.setattr(loop, "SAVED", 0.0)
     counted: list[int] = []
 
@@ -83,8 +83,8 @@ def test_a_run_goes_on_from_the_middle_of_an_epoch(steps: int, tmp_path: Path, m
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        loop.train(make, judge, tmp_path / "broken.pt", dying)
-    resumed = loop.train(make, judge, tmp_path / "broken.pt", counted.append)
+        loop.train(make, validate, tmp_path / "broken.pt", dying)
+    resumed = loop.train(make, validate, tmp_path / "broken.pt", counted.append)
     assert tiny.same(tiny.weights(whole.network), tiny.weights(resumed.network))
     assert vars(whole.state) == vars(resumed.state)
     # what was done before comes at once, then every batch
@@ -93,16 +93,16 @@ def test_a_run_goes_on_from_the_middle_of_an_epoch(steps: int, tmp_path: Path, m
 
 def test_the_rate_falls_to_a_tenth_at_each_drop() -> None:
     """Up in 3 of 30 steps from 0, a tenth from the first step of epoch 5 on, a hundredth from epoch 8 on."""
-    plan = tiny.plan(lr=1.0, epochs=10, drops=(5, 8), warmup_steps=1000, warmup_lr=0.0, per_step=True)
+    config = tiny.config(lr=1.0, epochs=10, drops=(5, 8), warmup_steps=1000, warmup_lr=0.0, per_step=True)
     expected = [0, 1 / 3, 2 / 3, *[1.0] * 12, *[0.1] * 9, *[0.01] * 6]
-    assert [values[0] for values in rates(tiny.trainer(plan))] == pytest.approx(expected, rel=1e-9)
+    assert [values[0] for values in rates(tiny.trainer(config))] == pytest.approx(expected, rel=1e-9)
 
 
 def test_gradients_are_cut_to_a_norm() -> None:
     """A step of plain SGD with rate 1 moves the weights by the gradient: at most by `clip`."""
     moved, clip = [], 0.01
     for most in (None, clip):
-        made = tiny.trainer(tiny.plan(optimiser="sgd", lr=1.0, warmup_epochs=0, weight_decay=0.0, clip=most))
+        made = tiny.trainer(tiny.config(optimiser="sgd", lr=1.0, warmup_epochs=0, weight_decay=0.0, clip=most))
         for group in made.optimiser.param_groups:
             group.update(momentum=0.0, nesterov=False)
         before = tiny.weights(made.network)
@@ -117,7 +117,7 @@ def test_seeds_and_plans_give_other_weights() -> None:
     """Dropout, mixup, the order: all of it is the seed's."""
     asked = [(0, {}), (1, {}), (0, {"mixup": 0.8}), (0, {"weight_decay": 0.5}), (0, {"lr": 1e-3})]
     found = [
-        tiny.weights(loop.train(maker(tiny.plan(**changes), seed=seed), judge, Path(f"{number}.pt")).network)
+        tiny.weights(loop.train(maker(tiny.config(**changes), seed=seed), validate, Path(f"{number}.pt")).network)
         for number, (seed, changes) in enumerate(asked)
     ]
     assert not any(tiny.same(a, b) for i, a in enumerate(found) for b in found[:i])
@@ -133,7 +133,7 @@ def test_every_step_draws_anew() -> None:
     """torch and NumPy are seeded by seed, epoch and place: 18 steps of two seeds, no two alike."""
     found = []
     for seed in (0, 1):
-        made = maker(tiny.plan(), seed=seed)()
+        made = maker(tiny.config(), seed=seed)()
         step = made._step
 
         def noted(batch: Any, step: Any = step) -> torch.Tensor:
@@ -141,7 +141,7 @@ def test_every_step_draws_anew() -> None:
             return step(batch)
 
         made._step = noted  # type: ignore[method-assign]
-        loop.train(lambda made=made: made, judge, Path(f"{seed}.pt"))  # type: ignore[misc]
+        loop.train(lambda made=made: made, validate, Path(f"{seed}.pt"))  # type: ignore[misc]
     assert len({torchs for torchs, _ in found}) == len({numpys for _, numpys in found}) == len(found) == 18
 
 
@@ -154,7 +154,7 @@ def test_the_callers_random_state_stays_and_does_not_matter(tmp_path: Path) -> N
         torch.manual_seed(seed)
         made = maker(PLANS["adamw"])()
         before = random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist()
-        trained = loop.train(lambda made=made: made, judge, tmp_path / f"{seed}.pt")  # type: ignore[misc]
+        trained = loop.train(lambda made=made: made, validate, tmp_path / f"{seed}.pt")  # type: ignore[misc]
         assert (random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist()) == before
         found.append(tiny.weights(trained.network))
     assert tiny.same(*found)
@@ -172,7 +172,7 @@ def test_the_last_epoch_counts_or_the_best() -> None:
 
     for best_epoch, expected in ((False, 3), (True, 2)):
         by_epoch.clear()
-        made = loop.train(maker(tiny.plan(epochs=4, best_epoch=best_epoch)), told, Path(f"{best_epoch}.pt"))
+        made = loop.train(maker(tiny.config(epochs=4, best_epoch=best_epoch)), told, Path(f"{best_epoch}.pt"))
         assert made.state.judged == scores[expected]
         assert tiny.same(tiny.weights(made.network), by_epoch[expected])
         assert made.state.curve["validation"] == [10, 30, 30, 20]
@@ -182,29 +182,29 @@ def test_the_last_epoch_counts_or_the_best() -> None:
 @pytest.mark.parametrize(("best_epoch", "scored"), [(False, [*range(1, 11), 13]), (True, list(range(1, 14)))])
 def test_validation_is_scored_in_ten_epochs_and_the_last(best_epoch: bool, scored: list[int]) -> None:
     """Or in all, where the best one is sought; the loss stands beside it."""
-    made = loop.train(maker(tiny.plan(epochs=13, best_epoch=best_epoch)), judge, Path("run.pt"))
+    made = loop.train(maker(tiny.config(epochs=13, best_epoch=best_epoch)), validate, Path("run.pt"))
     assert made.state.curve["epoch"] == scored
     assert len(made.state.curve["validation"]) == len(made.state.curve["loss"]) == len(scored)
 
 
 def test_training_teaches(tmp_path: Path) -> None:
     """The loss falls below half of where it began, which is that of guessing."""
-    curve = loop.train(maker(tiny.plan(epochs=10)), judge, tmp_path / "run.pt").state.curve["loss"]
+    curve = loop.train(maker(tiny.config(epochs=10)), validate, tmp_path / "run.pt").state.curve["loss"]
     assert curve[0] == pytest.approx(math.log(3), abs=0.5)
     assert curve[-1] < curve[0] / 2
 
 
 def test_max_steps_end_the_run() -> None:
     """Five steps of four epochs of three: the second epoch is cut short, and validated."""
-    made = maker(tiny.plan(epochs=4, max_steps=5))
-    trained = loop.train(made, judge, Path("run.pt"))
+    made = maker(tiny.config(epochs=4, max_steps=5))
+    trained = loop.train(made, validate, Path("run.pt"))
     assert (trained.state.steps, trained.state.epoch, trained.state.curve["epoch"]) == (5, 2, [1, 2])
-    assert loop.train(made, judge, Path("run.pt")).state.steps == 5
+    assert loop.train(made, validate, Path("run.pt")).state.steps == 5
     # the schedule and the batches are those of the whole run
     whole = made()
     whole.epoch(lambda count: None)
     first = made()
-    first.plan = tiny.plan(epochs=4)
+    first.config = tiny.config(epochs=4)
     first.epoch(lambda count: None)
     assert tiny.same(tiny.weights(whole.network), tiny.weights(first.network))
 
@@ -217,7 +217,7 @@ def test_beaten_ends_the_run() -> None:
         asked.append(state.epoch)
         return state.epoch == 2
 
-    made = loop.train(maker(tiny.plan(epochs=4)), judge, Path("run.pt"), beaten=beaten)
+    made = loop.train(maker(tiny.config(epochs=4)), validate, Path("run.pt"), beaten=beaten)
     assert (asked, made.state.epoch) == ([0, 1, 2], 2)
     assert Path("run.pt").is_file()
 
@@ -225,13 +225,13 @@ def test_beaten_ends_the_run() -> None:
 def test_a_damaged_checkpoint_starts_anew(caplog: pytest.LogCaptureFixture) -> None:
     """With a warning, and to the same end; a file that would execute something is one."""
     path = Path("run.pt")
-    whole = tiny.weights(loop.train(maker(tiny.plan()), judge, path).network)
+    whole = tiny.weights(loop.train(maker(tiny.config()), validate, path).network)
     content = path.read_bytes()
     for damaged in (content[: len(content) // 2], b"", b"\x80\x04cos\nsystem\n."):
         path.write_bytes(damaged)
         caplog.clear()
         counted: list[int] = []
-        again = loop.train(maker(tiny.plan()), judge, path, counted.append)
+        again = loop.train(maker(tiny.config()), validate, path, counted.append)
         assert len(counted) == 9
         assert tiny.same(whole, tiny.weights(again.network))
         [record] = caplog.records
@@ -242,7 +242,7 @@ def test_a_damaged_checkpoint_starts_anew(caplog: pytest.LogCaptureFixture) -> N
 def test_a_folder_that_cannot_be_written_costs_the_checkpoint_alone(caplog: pytest.LogCaptureFixture) -> None:
     """A file stands where the folder should be."""
     Path("taken").write_text("")
-    made = loop.train(maker(tiny.plan()), judge, Path("taken") / "run.pt")
+    made = loop.train(maker(tiny.config()), validate, Path("taken") / "run.pt")
     assert made.state.epoch == 3
     assert len(caplog.records) == 3
     assert "run.pt is not written" in caplog.text
@@ -266,16 +266,16 @@ def short_of_memory(monkeypatch: pytest.MonkeyPatch, most: int) -> list[int]:
 
 def plain(**changes: Any) -> Callable[[], Trainer]:
     """Trainers of a network without dropout."""
-    return lambda: tiny.trainer(tiny.plan(**changes))
+    return lambda: tiny.trainer(tiny.config(**changes))
 
 
 def test_too_little_memory_halves_what_goes_through_at_once(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """16, 8, then 4 images; the step is of 16 all the same, and its result that of 16 at once."""
-    whole = loop.train(plain(smoothing=0.1, mixup=0.8), judge, Path("whole.pt"))
+    whole = loop.train(plain(smoothing=0.1, mixup=0.8), validate, Path("whole.pt"))
     asked = short_of_memory(monkeypatch, 4)
-    parts = loop.train(plain(smoothing=0.1, mixup=0.8, micro_batch=128), judge, Path("parts.pt"))
+    parts = loop.train(plain(smoothing=0.1, mixup=0.8, micro_batch=128), validate, Path("parts.pt"))
     assert asked == [16, 8, *[4] * 36]
     assert parts.state.micro_batch == 4
     assert parts.state.steps == 9
@@ -307,16 +307,16 @@ def test_memory_of_the_step_that_failed_is_free_before_the_next_network_is_made(
         return plain(epochs=1)()
 
     monkeypatch.setattr(Network, "forward", limited)
-    loop.train(make, judge, Path("run.pt"))
+    loop.train(make, validate, Path("run.pt"))
     assert alive == [False, False]
 
 
 def test_memory_that_runs_out_later_costs_one_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
     """The epochs before it are read from the checkpoint, and the parts stay small."""
     make = plain()
-    loop.train(make, judge, Path("run.pt"), beaten=lambda state: state.epoch == 2)
+    loop.train(make, validate, Path("run.pt"), beaten=lambda state: state.epoch == 2)
     asked = short_of_memory(monkeypatch, 8)
-    made = loop.train(make, judge, Path("run.pt"))
+    made = loop.train(make, validate, Path("run.pt"))
     assert asked == [16, *[8] * 6]
     assert loop.read(Path("run.pt"), "cpu")["state"]["micro_batch"] == made.state.micro_batch == 8  # type: ignore[index]
 
@@ -325,7 +325,7 @@ def test_too_little_memory_for_one_image_is_an_error(monkeypatch: pytest.MonkeyP
     """After 16, 8, 4, 2 and 1."""
     asked = short_of_memory(monkeypatch, 0)
     with pytest.raises(torch.OutOfMemoryError):
-        loop.train(plain(), judge, Path("run.pt"))
+        loop.train(plain(), validate, Path("run.pt"))
     assert asked == [16, 8, 4, 2, 1]
 
 
@@ -334,7 +334,7 @@ def test_accumulated_gradients_are_those_of_the_whole_batch(parts: int) -> None:
     """After a step of SGD, to 1e-6; the parts need not divide the batch."""
     found = []
     for micro_batch in (16, parts):
-        made = tiny.trainer(tiny.plan(optimiser="sgd", lr=1.0, smoothing=0.1, micro_batch=micro_batch))
+        made = tiny.trainer(tiny.config(optimiser="sgd", lr=1.0, smoothing=0.1, micro_batch=micro_batch))
         images, targets = next(iter(made.stream.epoch(0)))
         loss = made._step((images, targets))
         found.append((float(loss), tiny.weights(made.network)))
@@ -362,7 +362,7 @@ def logits_of(made: Trainer, images: torch.Tensor) -> np.ndarray:
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
 def test_the_loss_is_smoothed_cross_entropy(smoothing: float) -> None:
     """Each class has smoothing / 3 of the target, the true one the rest: the mean over the images."""
-    made = tiny.trainer(tiny.plan(smoothing=smoothing))
+    made = tiny.trainer(tiny.config(smoothing=smoothing))
     images, targets, hot = a_batch(made)
     soft = hot * (1 - smoothing) + smoothing / 3
     expected = -(soft * log_softmax(logits_of(made, images))).sum(axis=1).mean()
@@ -371,7 +371,7 @@ def test_the_loss_is_smoothed_cross_entropy(smoothing: float) -> None:
 
 def test_the_loss_of_mixed_images() -> None:
     """x <- l x + (1 - l) x upside down, targets likewise after smoothing; l from Beta(0.8, 0.8), one a batch."""
-    made = tiny.trainer(tiny.plan(mixup=0.8, smoothing=0.1))
+    made = tiny.trainer(tiny.config(mixup=0.8, smoothing=0.1))
     images, targets, hot = a_batch(made)
     np.random.seed(5)
     np.random.rand()  # whether to mix at all: always
@@ -387,7 +387,7 @@ def test_the_loss_of_mixed_images() -> None:
 
 def test_cutmix_pastes_a_rectangle() -> None:
     """The pixels of a mixed batch are of the image or of its partner, the targets of both by their shares."""
-    made = tiny.trainer(tiny.plan(cutmix=1.0))
+    made = tiny.trainer(tiny.config(cutmix=1.0))
     images, targets, hot = a_batch(made)
     np.random.seed(0)
     mixed, soft = made.objective.on((images.clone(), targets), "cpu")
@@ -401,7 +401,7 @@ def test_cutmix_pastes_a_rectangle() -> None:
 @pytest.mark.parametrize("mixup", [0.0, 0.8])
 def test_the_loss_of_several_labels_is_logistic(mixup: float) -> None:
     """The mean over images and labels of -log p where the label is set, -log(1 - p) where not."""
-    made = tiny.trainer(tiny.plan(mixup=mixup, smoothing=0.0), multi_label=True)
+    made = tiny.trainer(tiny.config(mixup=mixup, smoothing=0.0), multi_label=True)
     images = next(iter(made.stream.epoch(0)))[0]
     rows = (np.arange(48).reshape(16, 3) % 5 < 2).astype(np.int64)
     labels, mixed = rows.astype(float), images
@@ -439,10 +439,10 @@ def cosine(t: float, whole: float, top: float, low: float) -> float:
 def test_the_rate_by_epochs() -> None:
     """Up from 1e-4 in two epochs, then on the cosine of six, whose first two are left out; times the layer's scale."""
     backbone = tiny.timm_backbone("test_vit")
-    network = Network(backbone, 3, backbone.ticket.transform)
-    stream = labelled(tiny.split(4), backbone.ticket.transform, tiny.CROPS, batch=2, seed=0)
-    plan = tiny.plan(lr=1e-2, epochs=6, warmup_epochs=2, warmup_lr=1e-4, min_lr=1e-6, layer_decay=0.5)
-    found = rates(Trainer(network, plan, stream, Labels(plan, 3, multi_label=False), 0, "cpu"))
+    network = Network(backbone, 3, backbone.identity.transform)
+    stream = labelled(tiny.split(4), backbone.identity.transform, tiny.CROPS, batch=2, seed=0)
+    config = tiny.config(lr=1e-2, epochs=6, warmup_epochs=2, warmup_lr=1e-4, min_lr=1e-6, layer_decay=0.5)
+    found = rates(Trainer(network, config, stream, LabelLoss(config, 3, multi_label=False), 0, "cpu"))
     expected = [1e-4, 1e-4 + (1e-2 - 1e-4) / 2, *[cosine(epoch, 6, 1e-2, 1e-6) for epoch in (2, 3, 4, 5)]]
     scales = [group.get("lr_scale", 1.0) for group in network.parameter_groups(0.05, 0.5)]
     assert len(set(scales)) == 7
@@ -453,14 +453,14 @@ def test_the_rate_by_epochs() -> None:
 
 def test_the_rate_by_steps() -> None:
     """Up from 0 in the 3 steps of an epoch, then on the cosine of 9."""
-    plan = tiny.plan(lr=0.4, warmup_lr=0.0, min_lr=0.0, per_step=True)
+    config = tiny.config(lr=0.4, warmup_lr=0.0, min_lr=0.0, per_step=True)
     expected = [0.0, 0.4 / 3, 0.8 / 3, *[cosine(step, 9, 0.4, 0.0) for step in range(3, 9)]]
-    assert [values[0] for values in rates(tiny.trainer(plan))] == pytest.approx(expected, rel=1e-9)
+    assert [values[0] for values in rates(tiny.trainer(config))] == pytest.approx(expected, rel=1e-9)
 
 
 def test_a_run_of_one_epoch_has_no_warm_up() -> None:
     """It would be nothing else."""
-    assert rates(tiny.trainer(tiny.plan(epochs=1, warmup_epochs=5)))[0] == pytest.approx([1e-2] * 4)
+    assert rates(tiny.trainer(tiny.config(epochs=1, warmup_epochs=5)))[0] == pytest.approx([1e-2] * 4)
 
 
 GRADIENTS = np.random.default_rng(0).normal(size=(3, 3, 16)), np.random.default_rng(1).normal(size=(3, 3))
@@ -471,7 +471,7 @@ def by_lars(rate: float) -> tuple[np.ndarray, np.ndarray]:
     """A frozen network's linear layer after three steps of the trainer's optimiser with GRADIENTS."""
     network = Network(tiny.backbone(), 3, tiny.TRANSFORM, frozen=True)
     network.initialise(0)
-    made = tiny.trainer(tiny.plan(lr=rate, optimiser="lars", weight_decay=0.0, warmup_epochs=0), network)
+    made = tiny.trainer(tiny.config(lr=rate, optimiser="lars", weight_decay=0.0, warmup_epochs=0), network)
     linear = network.head[-1]
     assert isinstance(linear, nn.Linear)
     with torch.no_grad():
@@ -508,7 +508,7 @@ def test_lars_leaves_the_rate_of_the_bias() -> None:
 def test_sgd_has_nesterovs_momentum() -> None:
     """v <- 0.9 v + g, w <- w - rate (g + 0.9 v), of a bias, which does not decay."""
     network = Network(tiny.backbone(), 3, tiny.TRANSFORM)
-    made = tiny.trainer(tiny.plan(lr=0.4, optimiser="sgd", warmup_epochs=0), network)
+    made = tiny.trainer(tiny.config(lr=0.4, optimiser="sgd", warmup_epochs=0), network)
     linear = network.head[-1]
     assert isinstance(linear, nn.Linear)
     w, v = linear.bias.detach().numpy().astype(float), np.zeros(3)
@@ -522,22 +522,22 @@ def test_sgd_has_nesterovs_momentum() -> None:
 
 def test_a_loss_that_is_no_number_ends_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
     """At the fifth step, which the message names beside the plan; the checkpoint of the first epoch stays."""
-    loss, asked = Labels.loss, []
+    loss, asked = LabelLoss.loss, []
 
-    def spoilt(self: Labels, network: Any, batch: Any, part: slice) -> torch.Tensor:
+    def spoilt(self: LabelLoss, network: Any, batch: Any, part: slice) -> torch.Tensor:
         asked.append(part)
         return loss(self, network, batch, part) * (math.inf if len(asked) == 5 else 1)
 
-    monkeypatch.setattr(Labels, "loss", spoilt)
+    monkeypatch.setattr(LabelLoss, "loss", spoilt)
     expected = r"^the loss is not finite at step 5 \(adamw lr 0.01, weight decay 0.05, layer decay 0.75\)$"
     with pytest.raises(Diverged, match=expected):
-        loop.train(plain(layer_decay=0.75), judge, Path("run.pt"))
+        loop.train(plain(layer_decay=0.75), validate, Path("run.pt"))
     assert loop.read(Path("run.pt"), "cpu")["state"]["steps"] == 3  # type: ignore[index]
 
 
 def test_half_precision_is_a_gpus() -> None:
     """None on a CPU, whatever was asked for."""
     assert loop.half_precision("cpu") is None
-    made = tiny.trainer(tiny.plan(amp=True))
+    made = tiny.trainer(tiny.config(amp=True))
     assert made.half is None
     assert not made.scaler.is_enabled()

@@ -187,7 +187,7 @@ def test_drop_path_changes_nothing_in_evaluation() -> None:
 def test_an_architecture_without_drop_path_says_so() -> None:
     """0 of a timm network that takes no such argument, of a module of a user's own, and of a frozen network."""
     for backbone in (tiny.timm_backbone("dla46_c"), tiny.backbone()):
-        transform = backbone.ticket.transform
+        transform = backbone.identity.transform
         made = Network(backbone, 3, transform, drop_path=0.1)
         assert made.drop_path == 0
         zeros = torch.zeros(2, 3, transform.size, transform.size)
@@ -214,7 +214,7 @@ def test_the_head_is_drawn_from_the_seed_as_in_the_papers_scripts() -> None:
 def test_the_width_is_found_by_asking() -> None:
     """Whatever the ticket says, and no image is counted for it."""
     backbone = tiny.backbone()
-    backbone.ticket = replace(backbone.ticket, traits=replace(backbone.ticket.traits, features=0))
+    backbone.identity = replace(backbone.identity, traits=replace(backbone.identity.traits, features=0))
     made = Network(backbone, 5, tiny.TRANSFORM)
     assert made(torch.zeros(3, 3, tiny.SIDE, tiny.SIDE)).shape == (3, 5)
     assert made.images_forwarded == 3

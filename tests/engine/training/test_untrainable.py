@@ -11,7 +11,7 @@ from bob_gauntlet.backbones.backbone import Backbone
 from bob_gauntlet.errors import BobError
 from bob_gauntlet.protocols.finetune import FineTune
 from bob_gauntlet.runtime.artifacts import Artifacts
-from bob_gauntlet.runtime.context import Run
+from bob_gauntlet.runtime.context import RunContext
 from tests.helpers import tiny
 
 
@@ -54,16 +54,16 @@ def test_a_backbone_without_a_differentiable_path_is_said(
 ) -> None:
     """One line that names the backbone and the remedy."""
     good = tiny.backbone()
-    bad = Backbone(good.spec, Wrapped(spoil), good.ticket)
+    bad = Backbone(good.spec, Wrapped(spoil), good.identity)
     recipe = FineTune(epochs=1, batch=8, lrs=(1e-3,), weight_decays=(0.05,))
     with pytest.raises(BobError, match="tiny cannot be trained: no gradient of the loss reaches its weights") as caught:
-        list(recipe.evaluate(bad, tiny.dataset(), Run(Artifacts(tmp_path))))
+        list(recipe.evaluate(bad, tiny.dataset(), RunContext(Artifacts(tmp_path))))
     assert "\n" not in str(caught.value)
 
 
 def test_one_with_a_path_is_trained(tmp_path: Path) -> None:
     """The same layer, unspoilt."""
     good = tiny.backbone()
-    fine = Backbone(good.spec, Wrapped(lambda features: features), good.ticket)
+    fine = Backbone(good.spec, Wrapped(lambda features: features), good.identity)
     recipe = FineTune(epochs=1, batch=8, lrs=(1e-3,), weight_decays=(0.05,))
-    assert list(recipe.evaluate(fine, tiny.dataset(), Run(Artifacts(tmp_path))))
+    assert list(recipe.evaluate(fine, tiny.dataset(), RunContext(Artifacts(tmp_path))))

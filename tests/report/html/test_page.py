@@ -241,7 +241,7 @@ def test_a_backbone_without_a_score(mini: Pool) -> None:
     parsed = Parsed(page(report))
     assert "Where mine stands" in parsed.text("h1")
     assert "no score that this pool ranks" in parsed.text("article")
-    [line] = rank_table(report.ranking, report.standing).without  # type: ignore[arg-type]
+    [line] = rank_table(report.ranking, report.score_table).without  # type: ignore[arg-type]
     assert line.row.backbone == "mine"
 
 
@@ -312,7 +312,7 @@ def test_mini_scale_is_no_verdict(mini: Pool, paper: Pool) -> None:
 def test_ranked_apart_and_without_a_score_are_kept_apart(paper: Pool) -> None:
     """Each under its own heading, and filters only where there is a choice."""
     report = gather(paper, {"mine": []})
-    table = rank_table(report.ranking, report.standing)  # type: ignore[arg-type]
+    table = rank_table(report.ranking, report.score_table)  # type: ignore[arg-type]
     assert [line.row.rank for line in table.ranked] == list(range(1, len(table.ranked) + 1))
     assert all(line.row.apart for line in table.apart)
     assert set(table.filters) == {"Family", "Style", "Pretraining data"}
@@ -324,7 +324,7 @@ def test_ranked_apart_and_without_a_score_are_kept_apart(paper: Pool) -> None:
 def test_a_bar_and_its_whisker_lie_inside_the_cell(paper: Pool) -> None:
     """From zero to the mean; the whisker holds the mean."""
     report = gather(paper, {})
-    for line in rank_table(report.ranking, report.standing).ranked:  # type: ignore[arg-type]
+    for line in rank_table(report.ranking, report.score_table).ranked:  # type: ignore[arg-type]
         assert line.bar is not None
         z = line.row.z["All"] or 0
         end = line.bar.left if z < 0 else line.bar.left + line.bar.width
@@ -337,8 +337,8 @@ def test_the_profile_places_every_member(four: Pool) -> None:
     """Axis from below the worst to above the best; one's own is labelled, a reference is hollow."""
     report = gather(four, {}, highlight=["c"])
     assert report.ranking is not None
-    assert report.standing is not None
-    found = profile(report.standing, report.ranking, cards(report))
+    assert report.score_table is not None
+    found = profile(report.score_table, report.ranking, cards(report))
     strips = {strip.column: strip for strip in found.strips}
     assert list(strips) == ["All", "Cls", "Ret"]
     [focus] = [dot for dot in strips["Cls"].dots if dot.kind == "focus"]
@@ -353,11 +353,11 @@ def test_the_heat_map_has_the_rankings_order_and_every_measure(four: Pool) -> No
     """References last; a cell tells backbone, setting, value with unit, z and source."""
     lacking = replace(score("mine", CLS, 25.0), source="table16:17:instre")
     report = gather(four, {"mine": [lacking]})
-    found = heat(report.standing, report.ranking)  # type: ignore[arg-type]
+    found = heat(report.score_table, report.ranking)  # type: ignore[arg-type]
     order = [row.backbone for row in rank(four, {"mine": [lacking]}).rows if row.rank]
-    assert [row.entrant.name for row in found.ranked] == order
-    assert [row.entrant.name for row in found.others] == ["r"]
-    own = next(row for row in found.ranked if row.entrant.own)
+    assert [row.backbone.name for row in found.ranked] == order
+    assert [row.backbone.name for row in found.others] == ["r"]
+    own = next(row for row in found.ranked if row.backbone.own)
     assert [cell.tint for cell in own.cells] == ["p2", ""]
     assert own.cells[0].tip == f"mine\n{CLS[0]}, top1 25%\nz +0.89\nTable 16, row 17, column instre"
     assert found.tasks == (("Cls", "image classification", 1), ("Ret", "image retrieval", 1))
