@@ -16,8 +16,8 @@ from bob_gauntlet.datasets.mini.classification import DIGITS, role_region
 from bob_gauntlet.datasets.mini.fonts import coarse_digit, typefaces
 from bob_gauntlet.datasets.mini.scenes import ink, present
 from bob_gauntlet.datasets.mini.sources import read_digits, read_photos
-from bob_gauntlet.datasets.objects import Objects
-from bob_gauntlet.datasets.rle import encode
+from bob_gauntlet.datasets.objects import ImageObjects
+from bob_gauntlet.datasets.rle import encode_mask
 
 COUNTS = {"train": 240, "val": 60, "test": 120}
 """Role -> scenes."""
@@ -86,15 +86,15 @@ class Scene:
             self.sizes.append(int(new.sum()))
 
     @property
-    def objects(self) -> Objects:
+    def objects(self) -> ImageObjects:
         """What is visible, as annotations."""
-        return Objects(
+        return ImageObjects(
             *self.image.size,
             boxes=np.array([bounds(mask) for mask in self.masks], np.float64).reshape(-1, 4),
             labels=np.array(self.labels, np.int64),
             areas=np.array([mask.sum() for mask in self.masks], np.float64),
             crowd=np.zeros(len(self.masks), bool),
-            masks=tuple(encode(mask) for mask in self.masks),
+            masks=tuple(encode_mask(mask) for mask in self.masks),
         )
 
     def example(self, name: str, cluster: str, classes: int) -> Example:
