@@ -1,11 +1,11 @@
-"""COCO's twelve numbers of 500 images x 30 detections x 80 classes, boxes and masks: ours beside pycocotools.
+"""Compute COCO's twelve numbers of 500 images x 30 detections x 80 classes, boxes and masks: ours against pycocotools.
 
     python benchmarks/coco_evaluation.py [--repeats 5] [--large]
 
-Each side starts from what it is given in memory (ours from objects and arrays, pycocotools from the same as COCO's
-dictionaries), loads it, evaluates it and gives the twelve numbers; ours also finds the matches of every image. The bar
-is twice as fast at numbers equal to 1e-6. `--large` takes the time and memory of 5,000 images with 36,000 objects and
-250,000 boxes instead, with its standard error.
+Each side starts from data in memory (ours from objects and arrays, pycocotools from the same data as COCO's
+dictionaries), loads it, evaluates it and returns the twelve numbers; ours also finds the matches of every image. The
+target is twice the speed, with numbers that are equal to 1e-6. `--large` instead measures time and memory of 5,000 images
+with 36,000 objects and 250,000 boxes, with the standard error.
 """
 
 import argparse
@@ -26,7 +26,7 @@ from pycocotools.cocoeval import COCOeval
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from benchmarks.paired import in_turn, load, ratios, spread, timed
+from benchmarks.paired import describe_load, format_spread, ratios, run_in_turn, time_call
 from bob_gauntlet.datasets.objects import ImageObjects
 from bob_gauntlet.metrics.coco import Kind
 from bob_gauntlet.metrics.detection import AREAS, average_precision
@@ -35,7 +35,7 @@ from bob_gauntlet.metrics.jackknife import jackknife
 
 IMAGES, DETECTIONS, CLASSES = 500, 30, 80
 WIDTH, HEIGHT = 640, 480
-BAR, EQUAL = 2.0, 1e-6
+TARGET, TOLERANCE = 2.0, 1e-6
 
 
 def data(images: int, detections: int, *, masks: bool) -> tuple[Detections, list[ImageObjects]]:
