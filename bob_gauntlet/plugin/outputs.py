@@ -39,7 +39,7 @@ def _report(session: Session, path: Path) -> None:
     from bob_gauntlet.report.writing import write
 
     own = session.scores_by_backbone
-    before = selection.before(session.store, own)
+    before = selection.select_previous(session.store, own)
     started = max((str(score.provenance.get("started", "")) for score in before), default="")
     report = gather(
         session.pool,

@@ -129,7 +129,7 @@ def changed_lines(session: Session) -> Iterator[str]:
     found: dict[str, list[str]] = {}
     for entry in session.entries.values():
         old = (
-            selection.of_other_data(session.workspace.stored.values(), entry.scores)
+            selection.find_score_on_other_data(session.workspace.stored.values(), entry.scores)
             if entry.outcome == "measured"
             else None
         )

@@ -8,10 +8,10 @@ from importlib.metadata import version
 from typing import Any
 
 from bob_gauntlet.pools.pool import Pool
-from bob_gauntlet.ranking.changes import Change, changes
-from bob_gauntlet.ranking.ranking import Order, Ranking
+from bob_gauntlet.ranking.changes import Change, list_changes
+from bob_gauntlet.ranking.comparison import Comparison, compare_with_others
+from bob_gauntlet.ranking.ranking import Ranking, RankingStatistics
 from bob_gauntlet.ranking.score_table import MIN_COVERAGE, ScoreTable
-from bob_gauntlet.ranking.versus import Versus, versus
 from bob_gauntlet.runtime.artifacts import Artifacts
 from bob_gauntlet.scores.score import Score
 
@@ -39,7 +39,7 @@ class Report:
     # every score of theirs, ranked or not
     scores: tuple[Score, ...]
     # own backbone -> against each other one
-    versus: Mapping[str, Sequence[Versus]]
+    versus: Mapping[str, Sequence[Comparison]]
     changes: tuple[Change, ...] = ()
     # what the changes are since, as the user named it
     since: str = ""
@@ -68,21 +68,23 @@ def gather(
     names = (*own, *highlight)
     scores = [score for found in own.values() for score in found]
     ranking = score_table = None
-    against: dict[str, list[Versus]] = {}
+    against: dict[str, list[Comparison]] = {}
     if pool is not None:
         scores += [score for name in highlight for score in pool.scores.get(name, {}).values()]
-        score_table = ScoreTable.of(pool, own, members=True, only_measured=only_measured, highlight=highlight)
-        narrow = ScoreTable.of(pool, own, only_measured=only_measured, highlight=highlight)
-        order = Order(narrow, artifacts, min_coverage)
-        ranking = order.ranked_table()
-        against = {name: versus(order, name) for name in names if order.ranking}
+        score_table = ScoreTable.from_pool(
+            pool, own, members=True, only_measured=only_measured, highlighted_members=highlight
+        )
+        narrow = ScoreTable.from_pool(pool, own, only_measured=only_measured, highlighted_members=highlight)
+        statistics = RankingStatistics(narrow, artifacts, min_coverage)
+        ranking = statistics.build_ranking()
+        against = {name: compare_with_others(statistics, name) for name in names if statistics.measure_indices}
     return Report(
         ranking=ranking,
         score_table=score_table,
         own=names,
         scores=tuple(scores),
         versus=against,
-        changes=tuple(changes(before, scores)) if since else (),
+        changes=tuple(list_changes(before, scores)) if since else (),
         since=since,
         outcomes=tuple(outcomes),
         created=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
