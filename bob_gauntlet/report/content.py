@@ -57,7 +57,7 @@ def gather(
     *,
     highlight: Sequence[str] = (),
     only_measured: bool = False,
-    statistics: RankingStatistics | None = None,
+    statistics: RankingStatistics | None = None,  # of the same backbones in the same pool; saves a second bootstrap
     min_coverage: float = MIN_COVERAGE,
     before: Sequence[Score] = (),
     since: str = "",
@@ -65,20 +65,15 @@ def gather(
     command: str = "",
     artifacts: Artifacts | None = None,
 ) -> Report:
-    """Gather the content of a report on the backbones of `own_scores` and on `highlight`, members of the pool.
-
-    `statistics`: those of the same backbones in the same pool, if they exist already; this saves a second bootstrap.
-    """
+    """Gather the content of a report on the backbones of `own_scores` and on `highlight`, members of the pool."""
     names = (*own_scores, *highlight)
     scores = [score for scores_of_one in own_scores.values() for score in scores_of_one]
     score_table = None
     if pool is not None:
         scores += [score for name in highlight for score in pool.scores.get(name, {}).values()]
-        table_of = partial(
-            ScoreTable.from_pool, pool, own_scores, only_measured=only_measured, highlighted_members=highlight
-        )
-        score_table = table_of(members=True)
-        statistics = statistics or RankingStatistics(table_of(), artifacts, min_coverage)
+        build = partial(ScoreTable.from_pool, pool, own_scores, only_measured=only_measured)
+        score_table = build(members=True, highlighted_members=highlight)
+        statistics = statistics or RankingStatistics(build(highlighted_members=highlight), artifacts, min_coverage)
     return Report(
         ranking=statistics.build_ranking() if statistics else None,
         score_table=score_table,
