@@ -14,7 +14,7 @@ from torchvision.transforms import v2
 
 from bob_gauntlet.datasets.dataset import Split
 from bob_gauntlet.datasets.objects import Objects
-from bob_gauntlet.engine.training.stream import Stream
+from bob_gauntlet.engine.training.data_loader import AugmentedLoader
 from bob_gauntlet.engine.transforms import grey, image_or_grey
 from bob_gauntlet.errors import BobError
 
@@ -113,8 +113,8 @@ class Drawn:
         return _scene(found, self.scaling, (objects.height, objects.width)), bool(reason)
 
 
-def scenes(split: Split, scaling: Scaling, *, masks: bool, batch: int, seed: int, **options: Any) -> Stream:
-    """A stream of training scenes, those without an object to learn from left out; `options` as for Stream.
+def scenes(split: Split, scaling: Scaling, *, masks: bool, batch: int, seed: int, **options: Any) -> AugmentedLoader:
+    """A loader of training scenes, those without an object to learn from left out; `options` as for AugmentedLoader.
 
     BobError where none is left.
     """
@@ -124,8 +124,8 @@ def scenes(split: Split, scaling: Scaling, *, masks: bool, batch: int, seed: int
         raise BobError(f"none of the {len(split)} images of {split.role} has an object to learn from; check its boxes")
     repeats = options.pop("repeats", None)
     whole = split if len(kept) == len(split) else split.take(kept, "with objects")
-    return Stream(
-        Drawn(whole, scaling, masks=masks), whole.ids, batch=min(batch, len(whole)), seed=seed, collate=list,
+    return AugmentedLoader(
+        Drawn(whole, scaling, masks=masks), whole.ids, batch_size=min(batch, len(whole)), seed=seed, collate=list,
         repeats=None if repeats is None else repeats[kept], **options,
     )  # fmt: skip
 

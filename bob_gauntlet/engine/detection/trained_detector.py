@@ -14,8 +14,8 @@ from bob_gauntlet.engine.detection.detector import Design, Detector
 from bob_gauntlet.engine.detection.scenes import Scaling, Scene, repeat_factors, scaled, scenes
 from bob_gauntlet.engine.frozen.features import check_readable, counted, note_unreadable
 from bob_gauntlet.engine.training.config import TrainingConfig
-from bob_gauntlet.engine.training.examples import Examples
-from bob_gauntlet.engine.training.grid_search import GridSearch, artefact_key, facts_of, trained, weights_of
+from bob_gauntlet.engine.training.examples import TrainingExamples
+from bob_gauntlet.engine.training.grid_search import GridSearch, artefact_key, facts_of, load_or_train, weights_of
 from bob_gauntlet.engine.training.loop import Trainer, half_precision
 from bob_gauntlet.metrics.detection import average_precision
 from bob_gauntlet.metrics.detections import Detections
@@ -57,7 +57,7 @@ class TrainedDetector:
         """The trained detector, in evaluation mode; built at the first call."""
         if self._detector is None:
             detector = Detector(self.backbone, self.detector_config.design, self.seed)
-            detector.load_learned(weights_of(self.arrays))
+            detector.load_learned_state(weights_of(self.arrays))
             self._detector = detector.eval()
         return self._detector
 
@@ -83,7 +83,7 @@ class TrainedDetector:
 class DetectorLoss:
     """Objects on images: mmdet's losses."""
 
-    def on(self, batch: list[Scene], device: str) -> list[Scene]:
+    def to_device(self, batch: list[Scene], device: str) -> list[Scene]:
         """As they are: the detector moves them, a few at once."""
         return batch
 
@@ -98,7 +98,7 @@ class DetectorLoss:
 
 def train_detector(
     backbone: Backbone,
-    examples: Examples,
+    examples: TrainingExamples,
     detector_config: DetectorConfig,
     seed: int,
     context: RunContext,
@@ -113,34 +113,34 @@ def train_detector(
         detector_config,
         seed,
         key,
-        trained(key, lambda: _search(backbone, examples, detector_config, seed, context), context),
+        load_or_train(key, lambda: _search(backbone, examples, detector_config, seed, context), context),
     )
 
 
 def _search(
-    backbone: Backbone, examples: Examples, detector_config: DetectorConfig, seed: int, context: RunContext
+    backbone: Backbone, examples: TrainingExamples, detector_config: DetectorConfig, seed: int, context: RunContext
 ) -> GridSearch:
-    fit = examples.fit
-    stream = scenes(
+    fit = examples.train
+    loader = scenes(
         fit, detector_config.scaling, masks=detector_config.design.heads.masks, batch=detector_config.batch, seed=seed,
         workers=context.loaders,
         repeats=repeat_factors(fit, detector_config.rare_below) if detector_config.rare_below else None,
     )  # fmt: skip
 
-    def trainer(config: TrainingConfig) -> Trainer:
+    def make_trainer(config: TrainingConfig) -> Trainer:
         return Trainer(
-            Detector(backbone, detector_config.design, seed), config, stream, DetectorLoss(), seed, context.device
+            Detector(backbone, detector_config.design, seed), config, loader, DetectorLoss(), seed, context.device
         )
 
-    def validation(detector: Detector) -> tuple[float, float]:
-        found, _ = detected(detector, examples.choose, detector_config, context, masks=False)
-        assert examples.choose.objects is not None
-        aps = average_precision(found, examples.choose.objects, class_names(detector_config.design.classes), "box")
+    def validate(detector: Detector) -> tuple[float, float]:
+        found, _ = detected(detector, examples.validation, detector_config, context, masks=False)
+        assert examples.validation.objects is not None
+        aps = average_precision(found, examples.validation.objects, class_names(detector_config.design.classes), "box")
         return aps.ap or 0.0, aps.ap50 or 0.0
 
     return GridSearch(
-        backbone=backbone, configs=detector_config.configs, stream=stream, trainer=trainer, validate=validation,
-        context=context, validation=len(examples.choose),
+        backbone=backbone, configs=detector_config.configs, loader=loader, make_trainer=make_trainer, validate=validate,
+        context=context, validation_images=len(examples.validation),
     )  # fmt: skip
 
 
@@ -158,7 +158,7 @@ def detected(
     found: dict[int, Any] = {}
     unreadable: list[str] = []
     with (
-        context.progress.step(f"{detector._copy.name}: detect on {split.role}", len(split)) as advance,
+        context.progress.step(f"{detector.backbone_copy.name}: detect on {split.role}", len(split)) as advance,
         torch.autocast(torch.device(context.device).type, half, enabled=half is not None),
     ):
         for indices, batch, reasons in scaled(split, detector_config.scaling, size, threads=context.readers):
