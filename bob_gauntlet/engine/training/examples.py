@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from bob_gauntlet.datasets.dataset import Dataset, Split
-from bob_gauntlet.datasets.partition import NOTHING_TO_CHOOSE_ON, partition
+from bob_gauntlet.datasets.partition import NO_VALIDATION_EXAMPLES, partition
 from bob_gauntlet.errors import BobError
 
 CARVED_SHARE = 0.1
@@ -37,13 +37,13 @@ def training_examples(
     """
     train = dataset["train"]
     if paper:
-        return TrainingExamples(train, dataset[dataset.reported("paper")], validation_is_reported=True)
+        return TrainingExamples(train, dataset[dataset.reported_role("paper")], validation_is_reported=True)
     if "val" in dataset.splits and seed == 0:
         return TrainingExamples(train, dataset["val"])
     whole = concatenate_splits([dataset[role] for role in ("train", "val") if role in dataset.splits])
     fit, choose = partition(whole.targets, len(train), seed, _carved(whole, max_carved))
     if not len(choose):
-        raise BobError(NOTHING_TO_CHOOSE_ON)
+        raise BobError(NO_VALIDATION_EXAMPLES)
     return TrainingExamples(whole.take(fit, f"fit, seed {seed}"), whole.take(choose, f"choose, seed {seed}"))
 
 
