@@ -81,10 +81,10 @@ def test_what_is_carved_has_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_original_trains_on_all_of_train_and_chooses_on_what_it_reports() -> None:
     """`fidelity="paper"`: the split that the paper names, else test; for every seed."""
     patterns = tiny.dataset()
-    for evaluated, seed in (("test", 0), ("val", 0), ("elsewhere", 0), ("val", 1)):
-        found = training_examples(replace(patterns, evaluated=evaluated), seed, paper=True)
+    for paper_role, seed in (("test", 0), ("val", 0), ("elsewhere", 0), ("val", 1)):
+        found = training_examples(replace(patterns, paper_role=paper_role), seed, paper=True)
         assert found.train is patterns["train"]
-        assert found.validation is patterns["test" if evaluated == "elsewhere" else evaluated]
+        assert found.validation is patterns["test" if paper_role == "elsewhere" else paper_role]
         assert found.validation_is_reported
 
 
