@@ -28,7 +28,7 @@ from bob_gauntlet.backbones.loading import load as load_backbone
 from bob_gauntlet.backbones.resolve import resolve
 from bob_gauntlet.config import UserConfig
 from bob_gauntlet.datasets.mini.build import generator, random_crop, render
-from bob_gauntlet.datasets.mini.sources import photos
+from bob_gauntlet.datasets.mini.sources import read_photos
 from bob_gauntlet.engine.frozen.logistic import Head, regularisation_path
 from bob_gauntlet.engine.transforms import normalise, preprocess
 from bob_gauntlet.protocols.linear_probe import LinearProbe
@@ -143,7 +143,7 @@ def extract() -> dict[str, np.ndarray]:
     backbone = load_backbone(resolve("efficientnet_lite0", UserConfig(Path())), "cpu")
     transform = backbone.identity.input_transform(96)
     images, targets = [], []
-    for photo in list(photos().items())[: CLASSES // 5]:
+    for photo in list(read_photos().items())[: CLASSES // 5]:
         for strip in range(5):
             for crop in crops(*photo, strip):
                 images.append(preprocess(crop, transform))

@@ -35,7 +35,7 @@ def test_an_untagged_name_is_told_what_it_resolved_to(
         details={"resolved": resolved} if resolved else {},
     )
     session = open_session(options(tmp_path), tmp_path, {}, spreads=False)
-    monkeypatch.setattr(session.workspace, "ticket", lambda spec: identity)
+    monkeypatch.setattr(session.workspace, "identity", lambda spec: identity)
     lines: list[str] = []
     check(session, lines.append)
     assert lines == said

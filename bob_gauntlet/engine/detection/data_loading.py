@@ -13,7 +13,7 @@ from torchvision import tv_tensors
 from torchvision.transforms import v2
 
 from bob_gauntlet.datasets.dataset import Split
-from bob_gauntlet.datasets.objects import Objects
+from bob_gauntlet.datasets.objects import ImageObjects
 from bob_gauntlet.engine.training.stream import Stream
 from bob_gauntlet.engine.transforms import grey, image_or_grey
 from bob_gauntlet.errors import BobError
@@ -165,7 +165,7 @@ def load_test_batches(
             yield found
 
 
-def read_annotated_image(split: Split, index: int) -> tuple[Image.Image, Objects, str]:
+def read_annotated_image(split: Split, index: int) -> tuple[Image.Image, ImageObjects, str]:
     """An image, its objects, and why it is grey, if it is: unreadable, or of another size than is annotated."""
     assert split.objects is not None, split.role
     objects = split.objects[index]
@@ -196,7 +196,7 @@ def repeat_factors(split: Split, threshold: float) -> np.ndarray:
     return found
 
 
-def decode_masks(objects: Objects, kept: np.ndarray) -> np.ndarray:
+def decode_masks(objects: ImageObjects, kept: np.ndarray) -> np.ndarray:
     """(n, height, width) uint8 {0, 1} masks of the objects at `kept`."""
     from faster_coco_eval.core import mask as coco
 
@@ -212,7 +212,7 @@ def decode_masks(objects: Objects, kept: np.ndarray) -> np.ndarray:
     return found
 
 
-def _sample(image: Image.Image, objects: Objects, *, masks: bool) -> dict[str, Any]:
+def _sample(image: Image.Image, objects: ImageObjects, *, masks: bool) -> dict[str, Any]:
     """What torchvision's transforms change together."""
     kept = np.flatnonzero(objects.learnable)
     corners = objects.boxes[kept].astype(np.float32)

@@ -13,7 +13,7 @@ from torch import nn
 from torch.nn import functional
 
 from bob_gauntlet.backbones.backbone import Backbone
-from bob_gauntlet.backbones.build import anew, rebuilt
+from bob_gauntlet.backbones.build import create_untrained, rebuild
 from bob_gauntlet.backbones.spec import InputTransform
 from bob_gauntlet.engine.detection import mmdet_ops
 from bob_gauntlet.engine.detection.cascade import Heads, mmdet_config
@@ -151,7 +151,7 @@ def pyramid_strides(backbone: Backbone) -> tuple[int, ...]:
 def _body(backbone: Backbone, design: Design, seed: int) -> tuple[nn.Module, float]:
     """The network that the detector stands on, taking images of any size, and its stochastic depth."""
     scratch = design.mode == "scratch"
-    build = partial(anew, replace(backbone.spec, seed=seed)) if scratch else partial(rebuilt, backbone)
+    build = partial(create_untrained, replace(backbone.spec, seed=seed)) if scratch else partial(rebuild, backbone)
     drop = {"drop_path_rate": design.drop_path} if design.drop_path and design.mode != "frozen" else {}
     # windowed transformers take it, and then pad each map to whole windows
     sizes = {"strict_img_size": False}

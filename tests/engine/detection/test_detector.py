@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from bob_gauntlet.backbones.backbone import Backbone
-from bob_gauntlet.backbones.build import anew
+from bob_gauntlet.backbones.build import create_untrained
 from bob_gauntlet.backbones.spec import InputTransform
 from bob_gauntlet.engine.detection.data_loading import build_training_loader
 from bob_gauntlet.engine.detection.detector import Detector, pyramid_strides
@@ -75,7 +75,7 @@ def test_scratch_is_a_network_of_its_seed(kind: str) -> None:
     weights = [name for name, tensor in backbone.module.named_parameters() if tensor.ndim > 1]
     assert set(weights) <= moved(state(backbone.module), own)
     assert {name for name in moved(first, other) if name.startswith(place)}
-    timms = anew(replace(backbone.spec, seed=0))
+    timms = create_untrained(replace(backbone.spec, seed=0))
     assert timms is not None
     assert moved(state(timms), own) == set()
 
@@ -321,7 +321,7 @@ def test_a_network_that_is_not_timms() -> None:
 
 
 def with_strides(*strides: int) -> Backbone:
-    """One whose ticket says so."""
+    """Return a ConvNeXt whose identity states these strides."""
     backbone = shapes.backbone("convnext")
     backbone.identity = replace(backbone.identity, traits=replace(backbone.identity.traits, strides=strides))
     return backbone
