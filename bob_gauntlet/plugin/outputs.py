@@ -35,7 +35,7 @@ def _json(session: Session, path: Path) -> None:
 
 
 def _report(session: Session, path: Path) -> None:
-    from bob_gauntlet.report.content import Outcome, gather
+    from bob_gauntlet.report.content import SettingOutcome, gather
     from bob_gauntlet.report.writing import write
 
     own = session.scores_by_backbone
@@ -45,9 +45,10 @@ def _report(session: Session, path: Path) -> None:
         session.pool,
         own,
         only_measured=True,
+        order=session.order,
         before=before,
         since=f"the last stored weights of that name, measured {started}" if before else "",
-        outcomes=[Outcome(e.backbone, e.setting, e.outcome, e.reason) for e in session.entries.values()],
+        outcomes=[SettingOutcome(e.backbone, e.setting, e.outcome, e.reason) for e in session.entries.values()],
         command=session.workspace.command,
         artifacts=session.workspace.artifacts,
     )

@@ -8,7 +8,7 @@ from typing import Any
 
 from bob_gauntlet.analysis import figures
 from bob_gauntlet.ranking.score_table import ALL, ScoreTable
-from bob_gauntlet.report.html.words import column
+from bob_gauntlet.report.html.formatting import column
 
 STYLES = ("supervised", "self-supervised", "vision-language", "none")
 """In the order of their colours."""
