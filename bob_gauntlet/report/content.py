@@ -47,7 +47,8 @@ class Report:
     # UTC, ISO 8601
     created: str = ""
     command: str = ""
-    # (backbone, setting) -> test images with what is on them and what a detector found, as `engine.pictures` kept them
+    # (backbone, setting) -> test images with what is on them and what a detector found, as
+    # `engine.detection.example_images` stored them
     pictures: Mapping[tuple[str, str], Mapping[str, Any]] = field(default_factory=dict)
 
 
