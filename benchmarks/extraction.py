@@ -4,8 +4,8 @@
 
 The plain loop is the obvious implementation: timm's transform, batches of 32, NCHW, no inference mode. Each side runs
 in its own process, since the allocator's thresholds apply to a whole process. Both processes stay alive and take turns,
-so that other load on the machine slows both. The targets: ours is at least 2.5 times as fast, spends at least 95% of its
-time inside the network, and makes no forward pass in a second call.
+so that other load on the machine slows both. The targets: ours is at least 2.5 times as fast, spends at least 95% of
+its time inside the network, and makes no forward pass in a second call.
 """
 
 import argparse

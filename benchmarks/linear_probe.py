@@ -1,15 +1,15 @@
 """Time the linear probe and two alternatives in one run: `python benchmarks/linear_probe.py`.
 
-10,000 x 768 features of 100 classes, and 4,000 more for testing: real features (regions of the mini photos, extracted with
-EfficientNet-Lite0), and Gaussian classes.
+10,000 x 768 features of 100 classes, and 4,000 more for testing: real features (regions of the mini photos, extracted
+with EfficientNet-Lite0), and Gaussian classes.
 
 - ours: the whole path of 21 L2 strengths; the best is chosen on a fifth of the training rows, then refitted;
 - one fit of scikit-learn's LogisticRegression (lbfgs) with its default C=1, on the same rows;
 - 20 trainings of 10 epochs, one for each weight decay, in batches of 64 from a DataLoader, AdamW at 0.1 with cosine
   decay: what the linear probes of CLIP's evaluation tools run.
 
-Targets: ours takes at most 3 times as long as the one fit, is at least 4 times faster than the trainings and as accurate,
-and reaches the same objective to 1e-4.
+Targets: ours takes at most 3 times as long as the one fit, is at least 4 times faster than the trainings and as
+accurate, and reaches the same objective to 1e-4.
 """
 
 import argparse
@@ -30,7 +30,7 @@ from bob_gauntlet.backbones.resolve import resolve
 from bob_gauntlet.config import UserConfig
 from bob_gauntlet.datasets.mini.build import generator, random_crop, render
 from bob_gauntlet.datasets.mini.sources import read_photos
-from bob_gauntlet.engine.frozen.logistic import Head, path
+from bob_gauntlet.engine.frozen.logistic import Head, regularisation_path
 from bob_gauntlet.engine.transforms import normalise, preprocess
 from bob_gauntlet.protocols.linear_probe import LinearProbe
 from bob_gauntlet.runtime.artifacts import Artifacts
@@ -65,7 +65,7 @@ def compare(train: tuple[np.ndarray, np.ndarray], test: tuple[np.ndarray, np.nda
         ratios.append(seconds / one_fit)
     twenty, accuracies = time_call(lambda: [train_by_epochs(*scaled[0], *scaled[1], i) for i in range(20)])
     scikit_objective = objective(*scaled[0], model.coef_.T, model.intercept_, SCIKIT_STRENGTH)
-    [our_fit] = path(*train, CLASSES, [SCIKIT_STRENGTH], tolerance=1e-7)
+    [our_fit] = regularisation_path(*train, CLASSES, [SCIKIT_STRENGTH], tolerance=1e-7)
     strengths = len(LinearProbe().strengths)
     print(f"ours, {strengths} strengths and a refit  {format_spread(our_seconds)} s, {evaluations} evaluations")
     print(f"scikit-learn, one fit, C=1           {format_spread(fit_seconds)} s, {int(model.n_iter_[0])} iterations")
@@ -74,16 +74,17 @@ def compare(train: tuple[np.ndarray, np.ndarray], test: tuple[np.ndarray, np.nda
     print(f"20 trainings / ours  {twenty / np.median(our_seconds):.1f}   (target: at least 4)")
     print(f"test accuracy: ours {accuracy(head, *test):.2%} at strength {head.strength}, scikit-learn "
           f"{model.score(*scaled[1]):.2%}, best of the 20 {max(accuracies):.2%}")  # fmt: skip
-    print(f"objective at strength {SCIKIT_STRENGTH}: ours {our_fit.objective:.7f}, scikit-learn {scikit_objective:.7f}, "
-          f"ours - scikit-learn = {our_fit.objective - scikit_objective:+.1e}")  # fmt: skip
+    difference = our_fit.objective - scikit_objective
+    print(f"objective at strength {SCIKIT_STRENGTH}: ours {our_fit.objective:.7f}, "
+          f"scikit-learn {scikit_objective:.7f}, ours - scikit-learn = {difference:+.1e}")  # fmt: skip
 
 
 def fit_ours(features: np.ndarray, targets: np.ndarray) -> tuple[Head, int]:
     """Fit the path, choose a strength and refit, as the protocol does; return the head and the gradient evaluations."""
     fit, choose = slice(0, TRAIN * 4 // 5), slice(TRAIN * 4 // 5, None)
-    heads = list(path(features[fit], targets[fit], CLASSES, LinearProbe().strengths))
+    heads = list(regularisation_path(features[fit], targets[fit], CLASSES, LinearProbe().strengths))
     best = max(heads, key=lambda head: accuracy(head, features[choose], targets[choose]))
-    final = next(path(features, targets, CLASSES, [best.strength], tolerance=1e-8, start=best))
+    final = next(regularisation_path(features, targets, CLASSES, [best.strength], tolerance=1e-8, start=best))
     return final, sum(head.evaluations for head in heads) + final.evaluations
 
 
@@ -125,7 +126,7 @@ def objective(x: np.ndarray, y: np.ndarray, weight: np.ndarray, bias: np.ndarray
 
 def accuracy(head: Head, features: np.ndarray, targets: np.ndarray) -> float:
     """Compute the share of correct predictions."""
-    return float((head.scores(features).argmax(axis=1) == targets).mean())
+    return float((head.logits(features).argmax(axis=1) == targets).mean())
 
 
 def load_real_data() -> tuple[np.ndarray, np.ndarray]:

@@ -1,8 +1,8 @@
 """Time the mini settings of classification, shifts, attacks and calibration: `python benchmarks/mini.py`.
 
-Runs one pytest session for EfficientNet-Lite0 with an empty store and cache, and prints the seconds of each setting, each
-task and the whole process. The first setting that uses a shared artefact (a trained network, features) pays for it. The
-target: 6 minutes on 2 cores. Further arguments are passed to pytest: `python benchmarks/mini.py -k photos`.
+Runs one pytest session for EfficientNet-Lite0 with an empty store and cache, and prints the seconds of each setting,
+each task and the whole process. The first setting that uses a shared artefact (a trained network, features) pays for
+it. The target: 6 minutes on 2 cores. Further arguments are passed to pytest: `python benchmarks/mini.py -k photos`.
 """
 
 import argparse

@@ -23,9 +23,7 @@ def run_in_turn(calls: Mapping[str, Callable[[], T]], repeats: int, warm_up: int
     return {side: [results[side] for results in rounds] for side in calls}
 
 
-def run_in_processes(
-    script: str, sides: Iterable[str], arguments: Sequence[str], repeats: int
-) -> dict[str, list[Any]]:
+def run_in_processes(script: str, sides: Iterable[str], arguments: Sequence[str], repeats: int) -> dict[str, list[Any]]:
     """Run each side in its own process, in turn, and return the results by side.
 
     Settings of a whole process, such as the allocator's thresholds, then affect one side only. Each process is

@@ -3,11 +3,11 @@
     pip install --no-deps --target /tmp/torchattacks torchattacks
     PYTHONPATH=/tmp/torchattacks python benchmarks/pgd.py [--repeats 7] [--threads 2]
 
-Both sides attack the same pixels, labels and linear head from the same start, with epsilon 1/255 and steps of a fifth of
-it, and evaluate the last iterate. torchattacks gets the network as its users wrap it: a module from pixels to logits.
-A third side is torchattacks with our memory layout, channels last: twenty steps along signs magnify the rounding
-differences between layouts, so only equal layouts give equal images. Each side runs in its own process, since the
-allocator's thresholds apply to a whole process. All processes stay alive and take turns, so that other load on the
+Both sides attack the same pixels, labels and linear head from the same start, with epsilon 1/255 and steps of a fifth
+of it, and evaluate the last iterate. torchattacks gets the network as its users wrap it: a module from pixels to
+logits. A third side is torchattacks with our memory layout, channels last: twenty steps along signs magnify the
+rounding differences between layouts, so only equal layouts give equal images. Each side runs in its own process, since
+the allocator's thresholds apply to a whole process. All processes stay alive and take turns, so that other load on the
 machine slows all of them. The target: ours is at least 1.5 times as fast as torchattacks, and its images equal those of
 torchattacks in channels last.
 """
@@ -35,8 +35,8 @@ from bob_gauntlet.backbones.resolve import resolve
 from bob_gauntlet.backbones.spec import InputTransform
 from bob_gauntlet.config import UserConfig
 from bob_gauntlet.datasets.loading import load as load_dataset
-from bob_gauntlet.engine.attacks import frozen, pgd, pixels
-from bob_gauntlet.engine.frozen.linear import attackable
+from bob_gauntlet.engine.attacks import frozen_module, pgd, pixel_batches
+from bob_gauntlet.engine.frozen.linear import pixels_to_logits
 from bob_gauntlet.engine.frozen.logistic import Head
 from bob_gauntlet.protocols.linear_probe import LinearProbe
 from bob_gauntlet.runtime.artifacts import Artifacts
@@ -76,8 +76,10 @@ def attack_ours(inputs: Inputs) -> Attacked:
     """Attack with `pgd`."""
     backbone, transform, head, images, labels = inputs
     start = time.perf_counter()
-    with frozen(backbone.module):
-        result = pgd(attackable(backbone, transform, head), images, labels, EPSILON, steps=STEPS, step_size=EPSILON / 5)
+    with frozen_module(backbone.module):
+        result = pgd(
+            pixels_to_logits(backbone, transform, head), images, labels, EPSILON, steps=STEPS, step_size=EPSILON / 5
+        )
     return time.perf_counter() - start, result.images, result.logits
 
 
@@ -114,7 +116,7 @@ def load_inputs() -> Inputs:
             .probe.head
         )
     test = dataset["test"].take(np.arange(0, 13 * IMAGES, 13), "benchmark")
-    return backbone, transform, head, next(pixels(test, transform, IMAGES)), torch.from_numpy(test.targets)
+    return backbone, transform, head, next(pixel_batches(test, transform, IMAGES)), torch.from_numpy(test.targets)
 
 
 def prepare(side: str, folder: Path) -> Callable[[], float]:
@@ -146,16 +148,16 @@ def main() -> None:
         seconds_by_side = run_in_processes(__file__, SIDES, common, options.repeats)
         outputs = {side: dict(np.load(Path(folder) / f"{side}.npz")) for side in SIDES}
     print(f"{IMAGES} images at {SIZE} px, {STEPS} steps, {options.threads} threads, {describe_load()}")
-    ours = outputs["ours"]
+    our_output = outputs["ours"]
     times_faster, equal_images = {}, {}
     for side, seconds in seconds_by_side.items():
         times_faster[side] = ratios(seconds, seconds_by_side["ours"])
-        equal_images[side] = np.array_equal(outputs[side]["images"], ours["images"])
+        equal_images[side] = np.array_equal(outputs[side]["images"], our_output["images"])
         predicted = outputs[side]["logits"].argmax(1)
         print(
             f"{side:28}{format_spread(seconds)} s, {format_spread(times_faster[side])} times ours; "
             f"{(predicted == outputs[side]['labels']).sum()} correct, predictions equal to ours "
-            f"{(predicted == ours['logits'].argmax(1)).sum()} of {IMAGES}, images equal to ours: {equal_images[side]}"
+            f"{(predicted == our_output['logits'].argmax(1)).sum()} of {IMAGES}, images equal to ours: {equal_images[side]}"
         )
     met = statistics.median(times_faster["torchattacks"]) >= TARGET and equal_images["torchattacks, channels last"]
     print("target met" if met else "target MISSED")

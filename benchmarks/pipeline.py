@@ -2,11 +2,11 @@
 
     python benchmarks/pipeline.py [--images 4000] [--repeats 3] [--device cuda]
 
-ViT-B/16 with random weights at 224 px processes JPEG files of 500 x 375 pixels. Measured in turn: `features` with an empty
-cache; reading and preparing the files without a network; and the network alone on a batch that is already on the device,
-as the package runs it (torch's default settings) and in strict float32. The target: extraction reaches 90% of the speed
-of the network as the package runs it. `--device cpu` tries the script on 64 images with a small network, without a
-target.
+ViT-B/16 with random weights at 224 px processes JPEG files of 500 x 375 pixels. Measured in turn: `features` with an
+empty cache; reading and preparing the files without a network; and the network alone on a batch that is already on the
+device, as the package runs it (torch's default settings) and in strict float32. The target: extraction reaches 90% of
+the speed of the network as the package runs it. `--device cpu` tries the script on 64 images with a small network,
+without a target.
 """
 
 import argparse
@@ -30,7 +30,7 @@ from bob_gauntlet.backbones.loading import load as load_backbone
 from bob_gauntlet.backbones.resolve import resolve
 from bob_gauntlet.config import UserConfig
 from bob_gauntlet.datasets.dataset import Split
-from bob_gauntlet.engine.frozen.features import batches, features
+from bob_gauntlet.engine.frozen.features import features, load_batches
 from bob_gauntlet.runtime.artifacts import Artifacts
 from bob_gauntlet.runtime.context import RunContext
 from bob_gauntlet.runtime.devices import cores
@@ -50,7 +50,7 @@ def run_extraction(backbone: Backbone, images: Split, batch: int) -> None:
 
 def run_reading(backbone: Backbone, images: Split, batch: int) -> None:
     """Read and prepare batches of images in the same way as the extraction."""
-    for _ in batches(images, backbone.identity.transform, batch, on_cpu=backbone.device == "cpu"):
+    for _ in load_batches(images, backbone.identity.transform, batch, on_cpu=backbone.device == "cpu"):
         pass
 
 
@@ -116,8 +116,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         images = write_photo_files(Path(folder), options.images or IMAGES[options.device])
         rates = measure_rates(backbone, images, options.batch, options.repeats)
-    name = torch.cuda.get_device_name() if options.device == "cuda" else "CPU"
-    print(f"{backbone.name}, {len(images):,} JPEG files, batch {options.batch}, {name}, {cores()} cores, {describe_load()}")
+    device = torch.cuda.get_device_name() if options.device == "cuda" else "CPU"
+    print(f"{backbone.name}, {len(images):,} JPEG files, batch {options.batch}")
+    print(f"{device}, {cores()} cores, {describe_load()}")
     for side, per_second in rates.items():
         print(f"{side:32}{format_spread(per_second, 0)} images/s")
     shares = ratios(rates["extraction"], rates["network alone"])

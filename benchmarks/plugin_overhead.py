@@ -48,10 +48,15 @@ def print_overhead_per_test(folder: Path) -> None:
         (folder / f"test_quick_{copy}.py").write_text(SUITE)
         (folder / f"test_empty_{copy}.py").write_text("\n".join(f"def test_{i}(): pass" for i in range(len(SETTINGS))))
     extra = (COPIES - 1) * len(SETTINGS)
-    stored = [time_pytest(folder, *options, *test_files(folder)) - time_pytest(folder, *options, "test_quick.py")
-              for _ in range(3)]
-    empty = [time_pytest(folder, *options, *test_files(folder, "empty")) - time_pytest(folder, "test_empty_0.py")
-             for _ in range(3)]  # fmt: skip
+    stored = [
+        time_pytest(folder, *options, *list_test_files(folder, "quick"))
+        - time_pytest(folder, *options, "test_quick.py")
+        for _ in range(3)
+    ]
+    empty = [
+        time_pytest(folder, *options, *list_test_files(folder, "empty")) - time_pytest(folder, "test_empty_0.py")
+        for _ in range(3)
+    ]
     stored_ms, empty_ms = (statistics.median(seconds) / extra * 1e3 for seconds in (stored, empty))
     print(
         f"a test with a stored score {stored_ms:.1f} ms, an empty test {empty_ms:.1f} ms; "
@@ -59,7 +64,7 @@ def print_overhead_per_test(folder: Path) -> None:
     )
 
 
-def test_files(folder: Path, kind: str = "quick") -> list[str]:
+def list_test_files(folder: Path, kind: str) -> list[str]:
     """Return the names of the test files of one kind."""
     return sorted(path.name for path in folder.glob(f"test_{kind}*.py"))
 

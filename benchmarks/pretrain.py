@@ -2,9 +2,9 @@
 
     python benchmarks/pretrain.py [--out FOLDER] [--only NAME ...]
 
-For each network it writes FOLDER/NAME.safetensors, the weights without the classifier, and FOLDER/NAME.json, the recipe.
-Networks that are already there are skipped. `backbone_spec("resnet-supervised")` returns the value for `--backbone`.
-The networks show that bob-gauntlet can tell pretrained backbones apart; they serve no other purpose.
+For each network it writes FOLDER/NAME.safetensors, the weights without the classifier, and FOLDER/NAME.json, the
+recipe. Networks that are already there are skipped. `backbone_spec("resnet-supervised")` returns the value for
+`--backbone`. The networks show that bob-gauntlet can tell pretrained backbones apart; they serve no other purpose.
 """
 
 import argparse
@@ -75,7 +75,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "--out", type=Path, default=DEFAULT, metavar="FOLDER", help=f"Folder to write to (default {DEFAULT})."
     )
     names = [network.name for network in NETWORKS]
-    parser.add_argument("--only", action="append", choices=names, metavar="NAME", help=f"Pretrain only this network: one of {', '.join(names)}. Can be repeated.")
+    parser.add_argument(
+        "--only",
+        action="append",
+        choices=names,
+        metavar="NAME",
+        help=f"Pretrain only this network: one of {', '.join(names)}. Can be repeated.",
+    )
     options = parser.parse_args(arguments)
     wanted = [network for network in NETWORKS if not options.only or network.name in options.only]
     missing = [network for network in wanted if not is_done(network, options.out)]

@@ -21,7 +21,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from benchmarks.paired import format_spread, run_in_turn, time_call
 from bob_gauntlet.pools.folder import BackboneRow
 from bob_gauntlet.pools.pool import Pool
-from bob_gauntlet.ranking.ranking import Order
+from bob_gauntlet.ranking.ranking import RankingStatistics
 from bob_gauntlet.ranking.score_table import ScoredBackbone, ScoreTable
 from bob_gauntlet.scores.score import Score
 from bob_gauntlet.stats.zscores import reference
@@ -68,18 +68,19 @@ def main() -> None:
 def compare_large() -> None:
     """Time a large pool, ours and the plain loop in turn."""
     calls = {"ours, the whole ranking": time_ours, "a plain loop, rank intervals only": time_plain}
-    ours, plain = run_in_turn(calls, REPEATS).values()
-    seconds_by_name = dict(zip(calls, (ours, [seconds * DRAWS / PLAIN_DRAWS for seconds in plain]), strict=True))
+    our_seconds, plain_seconds = run_in_turn(calls, REPEATS).values()
+    scaled_seconds = [seconds * DRAWS / PLAIN_DRAWS for seconds in plain_seconds]
+    seconds_by_name = dict(zip(calls, (our_seconds, scaled_seconds), strict=True))
     print(f"{BACKBONES} backbones x {SETTINGS} settings, {DRAWS} draws:")
     for name, seconds in seconds_by_name.items():
-        ratio = statistics.median(seconds) / statistics.median(ours)
+        ratio = statistics.median(seconds) / statistics.median(our_seconds)
         print(f"  {name:34} {format_spread(seconds)} s, {ratio:.1f} x ours")
 
 
 def time_ours() -> float:
     """Time the whole ranking: ranks, intervals over examples and datasets, groups, wins, medians, top stability."""
     score_table = make_score_table()
-    return time_call(lambda: Order(score_table, None).ranked_table())[0]
+    return time_call(lambda: RankingStatistics(score_table, None).build_ranking())[0]
 
 
 def time_plain() -> float:

@@ -2,9 +2,9 @@
 
     python benchmarks/reuse.py [--max-steps N]
 
-The settings are fine-tuning on `photos`, its four shifts, its calibration and both attacks, at mini scale; once with one
-cache for all, and once with an empty cache for each. Images are counted where they enter the backbone, including the two
-images of zeros from which a new head gets its width. Counts do not depend on the load of the machine.
+The settings are fine-tuning on `photos`, its four shifts, its calibration and both attacks, at mini scale; once with
+one cache for all, and once with an empty cache for each. Images are counted where they enter the backbone, including
+the two images of zeros from which a new head gets its width. Counts do not depend on the load of the machine.
 """
 
 import argparse

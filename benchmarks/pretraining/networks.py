@@ -9,7 +9,7 @@ DEFAULT = Path(".bob/pretrained")
 
 @dataclass(frozen=True)
 class NetworkConfig:
-    """Name, timm architecture and recipe of one network; the architecture is what a SPEC has between `timm:` and `@`."""
+    """Name, timm architecture and recipe of a network; the architecture is what a SPEC has between `timm:` and `@`."""
 
     name: str
     architecture: str

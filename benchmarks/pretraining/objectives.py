@@ -63,8 +63,8 @@ class SimCLR(Objective):
 class Rotation(Objective):
     """Predict which of four rotations was applied, together with SimCLR on the rotated images.
 
-    The combination is that of Tack et al., NeurIPS 2020. Rotation alone (Gidaris et al., ICLR 2018) learns nothing here,
-    because half of the photos are textures that look the same in every rotation.
+    The combination is that of Tack et al., NeurIPS 2020. Rotation alone (Gidaris et al., ICLR 2018) learns nothing
+    here, because half of the photos are textures that look the same in every rotation.
     """
 
     def build_heads(self, width: int, classes: int) -> None:

@@ -13,8 +13,8 @@ _YIQ = torch.tensor([[0.299, 0.587, 0.114], [0.5959, -0.2746, -0.3213], [0.2115,
 def random_view(batch: Batch, size: int, smallest: float = 0.5, largest: float = 1.0) -> torch.Tensor:
     """Return random crops, flipped, with random colours and blur: (B, 3, size, size) in 0..1.
 
-    The side of a crop is `smallest` to `largest` of the image's side. Digits are not flipped, and at least 0.85 of their
-    side is kept.
+    The side of a crop is `smallest` to `largest` of the image's side. Digits are not flipped, and at least 0.85 of
+    their side is kept.
     """
     least = torch.where(batch.is_photo, smallest, 0.85)
     most = torch.where(batch.is_photo, largest, 1.1)

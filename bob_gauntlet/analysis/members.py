@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 
 from bob_gauntlet.analysis.result import AnalysisOptions
-from bob_gauntlet.pools.folder import RANDOM, BackboneRow
+from bob_gauntlet.pools.folder import RANDOM_INIT, BackboneRow
 from bob_gauntlet.pools.pool import MeasureKey
 from bob_gauntlet.ranking.score_table import ALL, MIN_COVERAGE, ScoredBackbone, ScoreTable
 from bob_gauntlet.scores.score import Score, difference
@@ -35,15 +35,17 @@ def keep_backbones(score_table: ScoreTable, keep: Iterable[bool]) -> ScoreTable:
 
 
 def candidates(score_table: ScoreTable) -> ScoreTable:
-    """Return the score table with the ranked backbones only: the pool's candidates and the user's own."""
+    """Return the score table with candidates of the pool and highlighted backbones (own, or named by the user)."""
     return keep_backbones(
-        score_table, (b.own or b.member in score_table.pool.candidates for b in score_table.backbones)
+        score_table, (b.highlighted or b.member in score_table.pool.candidates for b in score_table.backbones)
     )
 
 
 def pretrained(score_table: ScoreTable) -> ScoreTable:
-    """Return the score table without random initialisations; those that the user named stay."""
-    return keep_backbones(score_table, (b.own or b.about.method != RANDOM["method"] for b in score_table.backbones))
+    """Return the score table without random initialisations; highlighted ones stay."""
+    return keep_backbones(
+        score_table, (b.highlighted or b.about.method != RANDOM_INIT["method"] for b in score_table.backbones)
+    )
 
 
 def sort_by_mean_z(score_table: ScoreTable, column: str) -> list[tuple[ScoredBackbone, float]]:
@@ -75,7 +77,7 @@ def pretraining_style(about: BackboneRow) -> str:
     Return "" for random initialisations, depth estimation (MiDaS), and an unknown method. The method decides for rows
     without a style, such as those of baselines/mini.
     """
-    if about.method in ("", RANDOM["method"], "MiDaS"):
+    if about.method in ("", RANDOM_INIT["method"], "MiDaS"):
         return ""
     if about.style:
         return "supervised" if about.style == "supervised" else SELF_SUPERVISED
@@ -102,7 +104,7 @@ def comparable_score(
     """
     if measure in backbone.scores:
         return backbone.scores[measure]
-    example = score_table.pool.example_of(measure)
+    example = score_table.pool.comparable_score(measure)
     for name in (backbone.name, backbone.member):
         for score in options.own_scores.get(name, ()):
             fits = score.scale == score_table.pool.scale if example is None else difference(score, example) is None

@@ -13,7 +13,7 @@ from bob_gauntlet.analysis.supervision import published_supervision, supervision
 from bob_gauntlet.analysis.winners import published_small, published_winners, small, winners
 from bob_gauntlet.config import bundled
 from bob_gauntlet.errors import UsageError, nearest
-from bob_gauntlet.pools.errata import Errata
+from bob_gauntlet.pools.errata import ErrataMode
 from bob_gauntlet.pools.pool import Pool
 from bob_gauntlet.ranking.score_table import ScoreTable
 
@@ -140,11 +140,11 @@ def analyse(name: str, score_table: ScoreTable, options: AnalysisOptions | None 
         published=tuple(_published_figures(definition, score_table.pool, options)),
         notes=finding.notes or (() if tables else nothing),
         pool=score_table.pool.name,
-        own_titles=tuple(backbone.title for backbone in score_table.backbones if backbone.own),
+        highlighted_titles=tuple(backbone.title for backbone in score_table.backbones if backbone.highlighted),
     )
 
 
-ERRATA: Mapping[Errata, str] = {
+ERRATA: Mapping[ErrataMode, str] = {
     "applied": "confirmed errata of the paper's tables are applied",
     "printed": "figures are as printed, no errata are applied; the paper's conclusions need `--errata applied`",
     "all": "confirmed and suspected errata are applied; the paper's conclusions need `--errata applied`",
@@ -161,7 +161,7 @@ def header_lines(score_table: ScoreTable, options: AnalysisOptions) -> list[str]
         lines.append("mini scale: shows that everything works and can gate changes; it does not judge backbones")
     if pool.errata:
         lines.append(f"{ERRATA[options.errata]} (`bob rank --pool {pool.name} --errata {options.errata}` lists them)")
-    if any(backbone.own for backbone in score_table.backbones) and _is_papers_pool(pool):
+    if any(backbone.highlighted for backbone in score_table.backbones) and _is_papers_pool(pool):
         lines.append("published: the paper's figures are compared with the pool alone, without your own backbones")
     for name in dict.fromkeys(entry.backbone for entry in score_table.indicative):
         settings = len({entry.score.setting for entry in score_table.indicative if entry.backbone == name})
@@ -178,7 +178,7 @@ def _published_figures(
 ) -> Iterator[PublishedFigure]:
     """Yield the comparisons with the paper, for the bundled pools of the paper with confirmed errata applied."""
     if _is_papers_pool(pool) and pool.name in definition.pools and options.errata == "applied" and definition.published:
-        yield from definition.published(ScoreTable.of(pool, members=True))
+        yield from definition.published(ScoreTable.from_pool(pool, members=True))
 
 
 def _is_papers_pool(pool: Pool) -> bool:

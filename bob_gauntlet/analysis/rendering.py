@@ -10,7 +10,7 @@ from bob_gauntlet.analysis.result import Analysis, Cell, PublishedFigure, Table
 
 Format = Literal["table", "json", "csv"]
 MARK = "►"
-"""Stands before the user's own backbones in text."""
+"""Marks highlighted backbones in text."""
 
 
 def render(analyses: Sequence[Analysis], form: Format, header: Sequence[str] = ()) -> str:
@@ -27,7 +27,7 @@ def _text(analysis: Analysis) -> Iterator[str]:
     heading = f"{analysis.name}: {analysis.title}"
     yield from (heading, "=" * len(heading), analysis.about)
     for table in analysis.tables:
-        yield from ("", f"{table.title}:", "", _text_table(table, analysis.own_titles))
+        yield from ("", f"{table.title}:", "", _text_table(table, analysis.highlighted_titles))
     if analysis.published:
         yield ""
         previous_reasons = ["", *(figure.why for figure in analysis.published)]
@@ -37,7 +37,7 @@ def _text(analysis: Analysis) -> Iterator[str]:
         yield from analysis.notes
 
 
-def _text_table(table: Table, own_titles: Sequence[str]) -> str:
+def _text_table(table: Table, highlighted_titles: Sequence[str]) -> str:
     """Lay out a table for a terminal."""
     from tabulate import tabulate
 
@@ -45,7 +45,7 @@ def _text_table(table: Table, own_titles: Sequence[str]) -> str:
     previous: Sequence[Cell] = ()
     for row in table.rows:
         # the first key column is shown only where it changes, like a heading
-        cells = [_cell_text(cell, form, own_titles) for cell, form in zip(row, table.formats, strict=True)]
+        cells = [_cell_text(cell, form, highlighted_titles) for cell, form in zip(row, table.formats, strict=True)]
         repeated = row[:1] == previous
         previous = row[:1]
         rows.append(["", *cells[1:]] if repeated else cells)
@@ -54,12 +54,12 @@ def _text_table(table: Table, own_titles: Sequence[str]) -> str:
     return tabulate(rows, headers=list(table.columns), tablefmt="simple", disable_numparse=True, colalign=align)
 
 
-def _cell_text(cell: Cell, form: str, own_titles: Sequence[str]) -> str:
-    """Format a cell; own backbones are marked."""
+def _cell_text(cell: Cell, form: str, highlighted_titles: Sequence[str]) -> str:
+    """Format a cell; highlighted backbones are marked."""
     if cell is None:
         return "–"
     if isinstance(cell, str):
-        return f"{MARK} {cell}" if cell in own_titles else cell
+        return f"{MARK} {cell}" if cell in highlighted_titles else cell
     return format(cell, form)
 
 
@@ -77,7 +77,7 @@ def _json_record(analysis: Analysis) -> dict[str, Any]:
         "title": analysis.title,
         "about": analysis.about,
         "pool": analysis.pool,
-        "own": list(analysis.own_titles),
+        "own": list(analysis.highlighted_titles),
         "tables": [{"title": t.title, "columns": list(t.columns), "rows": t.records()} for t in analysis.tables],
         "published": [vars(figure) for figure in analysis.published],
         "notes": list(analysis.notes),

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from bob_gauntlet.pools.errata import Errata
+from bob_gauntlet.pools.errata import ErrataMode
 from bob_gauntlet.scores.score import Score
 
 Cell = str | int | float | bool | None
@@ -26,7 +26,7 @@ class AnalysisOptions:
     # all scores of the user's backbones by backbone, including scores that no ranking uses
     own_scores: Mapping[str, Sequence[Score]] = field(default_factory=dict)
     # how the pool was loaded
-    errata: Errata = "applied"
+    errata: ErrataMode = "applied"
 
 
 @dataclass(frozen=True)
@@ -78,8 +78,8 @@ class Analysis:
     published: tuple[PublishedFigure, ...]
     notes: tuple[str, ...]
     pool: str = ""
-    # titles of the user's own backbones
-    own_titles: tuple[str, ...] = ()
+    # titles of the user's own backbones and of the pool members that the user named
+    highlighted_titles: tuple[str, ...] = ()
 
 
 def table(title: str, columns: Mapping[str, str], rows: Iterable[Sequence[Any]], keys: int = 1) -> Table:

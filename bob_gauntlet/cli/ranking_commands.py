@@ -10,7 +10,7 @@ import click
 
 from bob_gauntlet.config import bob_folder
 from bob_gauntlet.errors import BobError, UsageError
-from bob_gauntlet.pools.errata import Errata
+from bob_gauntlet.pools.errata import ErrataMode
 from bob_gauntlet.scores.settings import TASKS
 from bob_gauntlet.scores.store import Store
 
@@ -70,7 +70,7 @@ def rank(
     members: bool,
     names: tuple[str, ...],
     form: "Format",
-    errata: Errata,
+    errata: ErrataMode,
     min_coverage: float,
     store: Path | None,
 ) -> None:
@@ -88,7 +88,7 @@ def rank(
         inputs.own_scores,
         task=task,
         members=members,
-        highlight=inputs.highlight,
+        highlighted_members=inputs.highlighted_members,
         min_coverage=min_coverage,
         artifacts=inputs.artifacts,
     )
@@ -121,7 +121,7 @@ def analyse(
     pool: str,
     names: tuple[str, ...],
     without: tuple[str, ...],
-    errata: Errata,
+    errata: ErrataMode,
     form: "rendering.Format",
     store: Path | None,
 ) -> None:
@@ -139,7 +139,9 @@ def analyse(
         return
     wanted = registry.resolve_names(name, without)
     inputs = _RankingInputs(pool, names, errata, store)
-    score_table = ScoreTable.of(inputs.pool, inputs.own_scores, members=True, highlight=inputs.highlight)
+    score_table = ScoreTable.from_pool(
+        inputs.pool, inputs.own_scores, members=True, highlighted_members=inputs.highlighted_members
+    )
     options = AnalysisOptions(without=without or None, own_scores=inputs.own_scores, errata=errata)
     analyses = [registry.analyse(each, score_table, options) for each in wanted]
     click.echo(rendering.render(analyses, form, registry.header_lines(score_table, options)))
@@ -169,7 +171,7 @@ def report(
     names: tuple[str, ...],
     output: Path,
     compare: str | None,
-    errata: Errata,
+    errata: ErrataMode,
     min_coverage: float,
     store: Path | None,
 ) -> None:
@@ -189,9 +191,9 @@ def report(
     content = gather(
         inputs.pool,
         inputs.own_scores,
-        highlight=inputs.highlight,
+        highlight=inputs.highlighted_members,
         min_coverage=min_coverage,
-        before=selection.reference(compare, inputs.home / "baselines", names) if compare else (),
+        before=selection.load_comparison_scores(compare, inputs.home / "baselines", names) if compare else (),
         since=compare or "",
         command=shlex.join(["bob", *sys.argv[1:]]),
         artifacts=inputs.artifacts,
@@ -254,7 +256,7 @@ def freeze(name: str, max_params: float | None) -> None:
 class _RankingInputs:
     """What the options of a command select: a pool, the scores of own backbones, and pool members to highlight."""
 
-    def __init__(self, pool: str, names: Sequence[str], errata: Errata, store: Path | None) -> None:
+    def __init__(self, pool: str, names: Sequence[str], errata: ErrataMode, store: Path | None) -> None:
         from bob_gauntlet.pools.pool import load_pool
         from bob_gauntlet.ranking import selection
         from bob_gauntlet.runtime.artifacts import Artifacts
@@ -262,7 +264,7 @@ class _RankingInputs:
         self.home = bob_folder(Path.cwd())
         self.artifacts = Artifacts(self.home / "artifacts")
         self.pool = load_pool(pool, self.home / "baselines", errata)
-        self.own_scores, self.highlight = selection.of_backbones(
+        self.own_scores, self.highlighted_members = selection.select_backbones(
             Store(store or self.home / "store"), list(dict.fromkeys(names)), self.pool.members
         )
 

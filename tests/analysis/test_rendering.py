@@ -29,7 +29,7 @@ SAMPLE = Analysis(
     ),
     notes=("a note",),
     pool="p",
-    own_titles=("mine",),
+    highlighted_titles=("mine",),
 )
 
 TEXT = """\
