@@ -153,11 +153,12 @@ def main() -> None:
     for side, seconds in seconds_by_side.items():
         times_faster[side] = ratios(seconds, seconds_by_side["ours"])
         equal_images[side] = np.array_equal(outputs[side]["images"], our_output["images"])
-        predicted = outputs[side]["logits"].argmax(1)
+        predicted, labels = outputs[side]["logits"].argmax(1), outputs[side]["labels"]
+        same = (predicted == our_output["logits"].argmax(1)).sum()
         print(
             f"{side:28}{format_spread(seconds)} s, {format_spread(times_faster[side])} times ours; "
-            f"{(predicted == outputs[side]['labels']).sum()} correct, predictions equal to ours "
-            f"{(predicted == our_output['logits'].argmax(1)).sum()} of {IMAGES}, images equal to ours: {equal_images[side]}"
+            f"{(predicted == labels).sum()} correct, {same} of {IMAGES} predictions equal to ours, "
+            f"images equal to ours: {equal_images[side]}"
         )
     met = statistics.median(times_faster["torchattacks"]) >= TARGET and equal_images["torchattacks, channels last"]
     print("target met" if met else "target MISSED")
