@@ -44,8 +44,9 @@ from bob_gauntlet.datasets.dataset import Split
 from bob_gauntlet.datasets.loading import load as load_dataset
 from bob_gauntlet.engine.allocator import keep_pages
 from bob_gauntlet.engine.detection import mmdet_ops
-from bob_gauntlet.engine.detection.data_loading import DetectionSample, Scaling, build_training_loader
+from bob_gauntlet.engine.detection.data_loading import DetectionSample, build_training_loader
 from bob_gauntlet.engine.detection.detector import Detector, Mode
+from bob_gauntlet.engine.detection.resizing import Scaling
 from bob_gauntlet.engine.detection.trained_detector import DetectorConfig, DetectorLoss, detect_split
 from bob_gauntlet.engine.training.loop import Trainer
 from bob_gauntlet.protocols.detection import Detection

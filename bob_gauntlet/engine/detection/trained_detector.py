@@ -12,12 +12,12 @@ from bob_gauntlet.backbones.backbone import Backbone
 from bob_gauntlet.datasets.dataset import Split
 from bob_gauntlet.engine.detection.data_loading import (
     DetectionSample,
-    Scaling,
     build_training_loader,
     load_test_batches,
     repeat_factors,
 )
 from bob_gauntlet.engine.detection.detector import Design, Detector
+from bob_gauntlet.engine.detection.resizing import Scaling
 from bob_gauntlet.engine.frozen.features import check_readable, note_unreadable, with_unreadable_count
 from bob_gauntlet.engine.training.config import TrainingConfig
 from bob_gauntlet.engine.training.examples import Examples

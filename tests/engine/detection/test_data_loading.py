@@ -17,12 +17,11 @@ from bob_gauntlet.engine.detection import data_loading, mmdet_ops
 from bob_gauntlet.engine.detection.data_loading import (
     AugmentedSamples,
     DetectionSample,
-    ResizeMode,
-    Scaling,
     build_training_loader,
     load_test_batches,
     repeat_factors,
 )
+from bob_gauntlet.engine.detection.resizing import ResizeMode, Scaling
 from bob_gauntlet.engine.seeding import seeded
 from bob_gauntlet.engine.training.stream import Stream
 from bob_gauntlet.errors import BobError
@@ -163,8 +162,8 @@ def test_jitter_is_a_tenth_to_twice() -> None:
     drawn = AugmentedSamples(split, full, masks=False)
     for seed in range(150):
         with seeded(seed):
-            scene = drawn.change.transforms[1](
-                data_loading._sample(*data_loading.read_annotated_image(split, 0)[:2], masks=False)
+            scene = drawn.augment.transforms[1](
+                data_loading._to_torchvision(*data_loading.read_annotated_image(split, 0)[:2], masks=False)
             )
         scales.append(scene["image"].shape[1] / 100)
     assert 0.1 <= min(scales) < 0.29

@@ -15,8 +15,9 @@ from bob_gauntlet.backbones.backbone import Backbone
 from bob_gauntlet.datasets.images import UnreadableImage
 from bob_gauntlet.engine.detection import trained_detector
 from bob_gauntlet.engine.detection.cascade import Heads
-from bob_gauntlet.engine.detection.data_loading import Scaling, build_training_loader, repeat_factors
+from bob_gauntlet.engine.detection.data_loading import build_training_loader, repeat_factors
 from bob_gauntlet.engine.detection.detector import Design, Detector
+from bob_gauntlet.engine.detection.resizing import Scaling
 from bob_gauntlet.engine.detection.trained_detector import (
     DetectorConfig,
     DetectorLoss,
