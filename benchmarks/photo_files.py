@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from bob_gauntlet.datasets.dataset import Split
-from bob_gauntlet.datasets.image_folders import class_folders, split
+from bob_gauntlet.datasets.image_folders import images_in_class_folders, labelled_split
 from bob_gauntlet.datasets.mini.sources import read_photos
 
 SIZE = 500, 375
@@ -25,4 +25,4 @@ def photo_files(folder: Path, count: int) -> Split:
         file = folder / f"class{number % CLASSES}" / f"{number:06d}.jpg"
         file.parent.mkdir(parents=True, exist_ok=True)
         photo.resize(SIZE, box=(left, top, left + width, top + height)).save(file, quality=90)
-    return split("train", class_folders(folder, "the benchmark's photos"))
+    return labelled_split("train", images_in_class_folders(folder, "the benchmark's photos"))

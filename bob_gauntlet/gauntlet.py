@@ -119,7 +119,7 @@ class Workspace:
         """The loaded dataset, cut to the session's limit."""
         if self._dataset is None or self._dataset.name != name:
             whole = datasets.load(name, self.locations)
-            self._dataset = whole if self.limit is None else datasets.limited(whole, self.limit)
+            self._dataset = whole if self.limit is None else datasets.limit_dataset(whole, self.limit)
         return self._dataset
 
     def fingerprints(self, name: str) -> dict[str, str]:
@@ -145,7 +145,7 @@ class Gauntlet:
         recipe = at_scale(recipe, self.workspace.scale, locations.spec(dataset).overrides)
         if self.workspace.fidelity == "paper":
             recipe = with_fidelity(recipe, "paper")
-        kind = locations.own[dataset]["kind"] if dataset in locations.own else None
+        kind = locations.user_datasets[dataset].kind if dataset in locations.user_datasets else None
         own = settings.of_user(recipe.id, dataset, kind) if kind else None
         setting = own or settings.find(f"{recipe.id}@{dataset}")
         if setting.planned:

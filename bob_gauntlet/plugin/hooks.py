@@ -109,7 +109,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     specs = own.specs if own is not None else list(options.backbones) or [NOBODY]
     chosen = options.datasets
     locations = own.workspace.locations if own is not None else None
-    kinds = {name: str(locations.own[name]["kind"]) for name in chosen if name in locations.own} if locations else {}
+    user_datasets = locations.user_datasets if locations is not None else {}
+    kinds = {name: user_datasets[name].kind for name in chosen if name in user_datasets}
     found = [s.dataset for s in of_protocol(mark.args[0], options.scale, kinds)]
     pairs = [(spec, dataset) for spec in specs for dataset in found if not chosen or dataset in chosen]
     ids = [bracket(getattr(spec, "name", str(spec)), dataset) for spec, dataset in pairs]

@@ -203,7 +203,7 @@ def units_of(collection: Sequence[str]) -> list[list[str]]:
     for name in collection:
         backbone, dataset = of_node(name)
         spec = CATALOG.get(dataset)
-        trained_on = spec.trained_on if spec else dataset
+        trained_on = spec.training_dataset if spec else dataset
         protocol = name.partition("[")[0]
         tuned = "finetune" if "finetune" in protocol else ""
         alone = not dataset or "detection" in protocol.partition("::")[2]

@@ -228,7 +228,7 @@ def tested(
     # needs what `detectors` has asked for
     from bob_gauntlet.engine.detection.pictures import keep_pictures
 
-    split = dataset[dataset.reported(recipe.fidelity)]
+    split = dataset[dataset.reported_role(recipe.fidelity)]
     detections = [each.detections(split, context) for each in found]
     selection = "on the reported images, as in the original" if recipe.fidelity == "paper" else "on validation images"
     details = details_of(found, context.seeds, f"highest box AP {selection} after the last epoch")

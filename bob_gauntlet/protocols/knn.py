@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from bob_gauntlet.datasets.partition import NOTHING_TO_CHOOSE_ON, partition
+from bob_gauntlet.datasets.partition import NO_VALIDATION_EXAMPLES, partition
 from bob_gauntlet.errors import BobError
 from bob_gauntlet.protocols.heads import classification_metrics
 from bob_gauntlet.protocols.recipe import Measured
@@ -54,7 +54,7 @@ class KNN:
 
         fit, choose = partition(data.targets, data.train, seed)
         if not len(choose):
-            raise BobError(NOTHING_TO_CHOOSE_ON)
+            raise BobError(NO_VALIDATION_EXAMPLES)
         found = self._votes(data.features[choose], data.features[fit], data.targets[fit], data.classes, device)
         return max(self.ks, key=lambda k: (validation_score(found[k], data.targets[choose])[0], -k))
 

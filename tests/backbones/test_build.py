@@ -17,7 +17,7 @@ from torch import nn
 
 from bob_gauntlet.backbones import checkpoints
 from bob_gauntlet.backbones.backbone import Backbone
-from bob_gauntlet.backbones.build import _connection_target, _connection_problem
+from bob_gauntlet.backbones.build import _connection_problem, _connection_target
 from bob_gauntlet.backbones.loading import load
 from bob_gauntlet.backbones.resolve import resolve
 from bob_gauntlet.backbones.spec import BackboneSpec

@@ -238,7 +238,7 @@ def test_an_archive_of_something_else_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "w.pth"
     np.savez(tmp_path / "w.npz", x=np.zeros(3))
     (tmp_path / "w.npz").rename(path)
-    assert "no torch checkpoint" in refusal(path)
+    assert "is a zip archive, but not a checkpoint" in refusal(path)
 
 
 @pytest.mark.parametrize("prefix", ["", "module.", "backbone.", "module.backbone.", "encoder_q."])

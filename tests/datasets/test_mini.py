@@ -12,7 +12,7 @@ from PIL import Image
 
 from bob_gauntlet.datasets.loading import load
 from bob_gauntlet.datasets.mini import sources
-from bob_gauntlet.datasets.mini.build import Box, Example, generator, random_crop, render, build_split
+from bob_gauntlet.datasets.mini.build import Box, Example, build_split, generator, random_crop, render
 from bob_gauntlet.datasets.mini.classification import DIGIT_RANGES, ROLE_SHARES, crop_boxes, role_region
 from bob_gauntlet.datasets.mini.sources import read_digits, read_photos
 from bob_gauntlet.errors import MissingError

@@ -12,12 +12,12 @@ from bob_gauntlet.datasets import loading
 from bob_gauntlet.datasets.catalog import CATALOG
 from bob_gauntlet.datasets.dataset import Split
 from bob_gauntlet.datasets.mini import detection, fonts
-from bob_gauntlet.datasets.mini.build import Box, Example, generator, build_split
+from bob_gauntlet.datasets.mini.build import Box, Example, build_split, generator
 from bob_gauntlet.datasets.mini.classification import role_region
-from bob_gauntlet.datasets.mini.detection import Paint, ComposedImage
+from bob_gauntlet.datasets.mini.detection import ComposedImage, Paint
 from bob_gauntlet.datasets.mini.sources import read_digits, read_photos
-from bob_gauntlet.datasets.objects import Objects
-from bob_gauntlet.datasets.rle import decode
+from bob_gauntlet.datasets.objects import ImageObjects
+from bob_gauntlet.datasets.rle import decode_mask
 
 load = cache(loading.load)
 """Made once for all tests that do not change how."""
@@ -36,17 +36,17 @@ BEHIND = sorted(set(read_photos()) - {"brick", "chelsea", "coins", "ihc", "retin
 RANGES = {"train": range(1000), "val": range(1000, 1300), "test": range(1300, 1797)}
 
 
-def annotated(found: Split) -> tuple[Objects, ...]:
+def annotated(found: Split) -> tuple[ImageObjects, ...]:
     """The objects of each image."""
     assert found.objects is not None
     assert len(found.objects) == len(found)
     return found.objects
 
 
-def covered(objects: Objects) -> np.ndarray:
+def covered(objects: ImageObjects) -> np.ndarray:
     """(n, height, width) bool masks."""
     shape = (len(objects), objects.height, objects.width)
-    return np.array([decode(mask) for mask in objects.masks], bool).reshape(shape)
+    return np.array([decode_mask(mask) for mask in objects.masks], bool).reshape(shape)
 
 
 @pytest.mark.parametrize("name", PINNED)
@@ -286,7 +286,9 @@ def test_pieces_come_from_the_middle_of_a_photo() -> None:
                 assert image[mask].mean(axis=0)[0] > 120
 
 
-BASE = Objects(4, 4, np.array([[0, 0, 2.0, 2]]), np.array([0]), np.array([4.0]), np.array([False]), ({"size": [4, 4]},))
+BASE = ImageObjects(
+    4, 4, np.array([[0, 0, 2.0, 2]]), np.array([0]), np.array([4.0]), np.array([False]), ({"size": [4, 4]},)
+)
 
 
 @pytest.mark.parametrize(
@@ -300,7 +302,7 @@ BASE = Objects(4, 4, np.array([[0, 0, 2.0, 2]]), np.array([0]), np.array([4.0]),
     ],
     ids=["box", "label", "area", "crowd", "mask"],
 )
-def test_a_fingerprint_covers_every_object(other: Objects) -> None:
+def test_a_fingerprint_covers_every_object(other: ImageObjects) -> None:
     """Whatever is said of one."""
     one, changed = (Example("a", (1,), "photo", Image.new("RGB", (4, 4)), objects) for objects in (BASE, other))
     assert build_split("train", [one]).fingerprint != build_split("train", [changed]).fingerprint

@@ -9,9 +9,9 @@ from PIL import Image
 
 from bob_gauntlet.datasets import loading
 from bob_gauntlet.datasets.catalog import CATALOG
-from bob_gauntlet.datasets.loading import limited
+from bob_gauntlet.datasets.loading import limit_dataset
 from bob_gauntlet.datasets.mini import scenes
-from bob_gauntlet.datasets.mini.build import Example, generator, build_split
+from bob_gauntlet.datasets.mini.build import Example, build_split, generator
 from bob_gauntlet.datasets.mini.classification import role_region
 from bob_gauntlet.datasets.mini.scenes import SIDE, draw_in_quarter
 from bob_gauntlet.datasets.mini.sources import read_digits, read_photos
@@ -137,7 +137,7 @@ def test_a_fingerprint_covers_every_label() -> None:
 
 def test_a_limit_keeps_the_first() -> None:
     """Whatever their labels."""
-    whole, cut = load("digit-scenes"), limited(load("digit-scenes"), 30)
+    whole, cut = load("digit-scenes"), limit_dataset(load("digit-scenes"), 30)
     for role, found in cut.splits.items():
         assert found.ids == whole[role].ids[:30]
         np.testing.assert_array_equal(found.targets, whole[role].targets[:30])

@@ -14,11 +14,19 @@ from scipy.optimize import linear_sum_assignment
 from bob_gauntlet.datasets import loading
 from bob_gauntlet.datasets.catalog import CATALOG
 from bob_gauntlet.datasets.dataset import Split
-from bob_gauntlet.datasets.loading import limited
+from bob_gauntlet.datasets.loading import limit_dataset
 from bob_gauntlet.datasets.mini import fonts, shifts
 from bob_gauntlet.datasets.mini.build import generator
 from bob_gauntlet.datasets.mini.classification import role_region
-from bob_gauntlet.datasets.mini.shifts import OVERSAMPLING, SIDE, random_corners, hue_rotation, draw_sketch, brush_strokes, warp
+from bob_gauntlet.datasets.mini.shifts import (
+    OVERSAMPLING,
+    SIDE,
+    brush_strokes,
+    draw_sketch,
+    hue_rotation,
+    random_corners,
+    warp,
+)
 from bob_gauntlet.datasets.mini.sources import read_photos
 from bob_gauntlet.errors import MissingError
 
@@ -54,7 +62,7 @@ def test_only_the_test_split_is_new(name: str) -> None:
 @pytest.mark.parametrize("name", SHIFTED)
 def test_a_limit_leaves_them_equal(name: str) -> None:
     """Cut short, they are still those of `photos` cut short."""
-    known, found = (limited(load(n), 30).fingerprints for n in ("photos", name))
+    known, found = (limit_dataset(load(n), 30).fingerprints for n in ("photos", name))
     assert (found["train"], found["val"], found["source"]) == (known["train"], known["val"], known["test"])
 
 

@@ -13,7 +13,7 @@ from bob_gauntlet.backbones.backbone import Backbone
 from bob_gauntlet.backbones.build import build
 from bob_gauntlet.backbones.spec import BackboneSpec
 from bob_gauntlet.datasets.dataset import Dataset, Split
-from bob_gauntlet.datasets.objects import Objects
+from bob_gauntlet.datasets.objects import ImageObjects
 from bob_gauntlet.engine.detection.cascade import Heads
 from bob_gauntlet.engine.detection.detector import Design, Detector
 from bob_gauntlet.engine.detection.scenes import Scaling, Scene
@@ -77,7 +77,7 @@ def taken() -> Iterator[None]:
         raise AssertionError(str(error)) from error
 
 
-def objects(height: int, width: int, boxes: Any, labels: Any, **more: Any) -> Objects:
+def objects(height: int, width: int, boxes: Any, labels: Any, **more: Any) -> ImageObjects:
     """Squares that are full, with polygons, and discs (label 1), with run lengths."""
     from faster_coco_eval.core import mask as coco
 
@@ -90,7 +90,7 @@ def objects(height: int, width: int, boxes: Any, labels: Any, **more: Any) -> Ob
             made.append(coco.encode(np.asfortranarray(disc(height, width, (left, top, wide, high)).astype(np.uint8))))
     boxes = np.array(boxes, np.float64).reshape(-1, 4)
     usual = {"areas": boxes[:, 2] * boxes[:, 3], "crowd": np.zeros(len(boxes), bool), "masks": tuple(made)}
-    return Objects(width, height, boxes, np.array(labels, np.int64), **{**usual, **more})
+    return ImageObjects(width, height, boxes, np.array(labels, np.int64), **{**usual, **more})
 
 
 def disc(height: int, width: int, box: Any) -> np.ndarray:

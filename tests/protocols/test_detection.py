@@ -283,7 +283,7 @@ def test_lvis_is_judged_by_its_own_rules(tmp_path: Path) -> None:
 
 def test_paper_chooses_on_the_reported_images(tmp_path: Path) -> None:
     """As the original; it says so, and trains on all of train."""
-    dataset = replace(shapes.dataset(), evaluated="val")
+    dataset = replace(shapes.dataset(), paper_role="val")
     recipe = replace(BOXES, fidelity="paper")
     found = measure(recipe, tmp_path, dataset)["ap_box"]
     assert found.examples == dataset["val"].ids

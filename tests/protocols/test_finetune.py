@@ -193,7 +193,7 @@ def test_the_temperature_is_fitted_on_images_that_chose_the_run(tmp_path: Path) 
 
 def test_the_original_s_way(tmp_path: Path) -> None:
     """The split that the paper reports, and its best epoch chosen on it: no lower than the last epoch's score."""
-    dataset = replace(tiny.dataset(), evaluated="val")
+    dataset = replace(tiny.dataset(), paper_role="val")
     recipe = replace(PLAIN, fidelity="paper")
     found = measure(recipe, tmp_path, dataset)["top1"]
     assert found.examples == dataset["val"].ids

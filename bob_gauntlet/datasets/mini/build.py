@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from bob_gauntlet.datasets.dataset import Split
-from bob_gauntlet.datasets.objects import Objects
+from bob_gauntlet.datasets.objects import ImageObjects
 
 Box = tuple[int, int, int, int]
 """Left, top, right and bottom in pixels of the photo."""
@@ -27,7 +27,7 @@ class Example:
     target: int | tuple[int, ...]
     cluster: str
     image: Image.Image
-    objects: Objects | None = None
+    objects: ImageObjects | None = None
 
 
 def build_split(role: str, examples: Sequence[Example]) -> Split:

@@ -16,8 +16,8 @@ from bob_gauntlet.datasets.mini.classification import DIGIT_RANGES, role_region
 from bob_gauntlet.datasets.mini.fonts import draw_coarse_digit, typefaces
 from bob_gauntlet.datasets.mini.scenes import draw_ink, multi_hot
 from bob_gauntlet.datasets.mini.sources import read_digits, read_photos
-from bob_gauntlet.datasets.objects import Objects
-from bob_gauntlet.datasets.rle import encode
+from bob_gauntlet.datasets.objects import ImageObjects
+from bob_gauntlet.datasets.rle import encode_mask
 
 COUNTS = {"train": 240, "val": 60, "test": 120}
 """Role -> number of images."""
@@ -87,9 +87,7 @@ class ComposedImage:
             VISIBLE_ONE_IN * int(visible.sum()) >= size for visible, size in zip(remaining, self.sizes, strict=True)
         )
         covered = sum(
-            int((new & old).sum())
-            for old, old_label in zip(self.masks, self.labels, strict=True)
-            if old_label == label
+            int((new & old).sum()) for old, old_label in zip(self.masks, self.labels, strict=True) if old_label == label
         )
         if all_visible and COVERED_ONE_IN * covered <= int(new.sum()):
             self.image, self.masks = painted, [*remaining, new]
@@ -97,15 +95,15 @@ class ComposedImage:
             self.sizes.append(int(new.sum()))
 
     @property
-    def objects(self) -> Objects:
+    def objects(self) -> ImageObjects:
         """Annotations of the visible pixels of all objects."""
-        return Objects(
+        return ImageObjects(
             *self.image.size,
             boxes=np.array([bounding_box(mask) for mask in self.masks], np.float64).reshape(-1, 4),
             labels=np.array(self.labels, np.int64),
             areas=np.array([mask.sum() for mask in self.masks], np.float64),
             crowd=np.zeros(len(self.masks), bool),
-            masks=tuple(encode(mask) for mask in self.masks),
+            masks=tuple(encode_mask(mask) for mask in self.masks),
         )
 
     def example(self, name: str, cluster: str, classes: int) -> Example:

@@ -11,7 +11,7 @@ from faster_coco_eval.core import mask as coco
 from PIL import Image
 
 from bob_gauntlet.datasets.dataset import Split
-from bob_gauntlet.datasets.objects import Objects
+from bob_gauntlet.datasets.objects import ImageObjects
 from bob_gauntlet.engine.detection.scenes import bitmaps
 from bob_gauntlet.engine.transforms import image_or_grey
 from bob_gauntlet.metrics.detections import Detections
@@ -90,7 +90,7 @@ def _picture(detections: Detections, split: Split, classes: Sequence[str], index
     }
 
 
-def _true(objects: Objects, classes: Sequence[str], scale: float, *, masks: bool) -> list[dict[str, Any]]:
+def _true(objects: ImageObjects, classes: Sequence[str], scale: float, *, masks: bool) -> list[dict[str, Any]]:
     """The largest objects; with their outlines only where detections have them too."""
     rows = np.argsort(-objects.areas, kind="stable")[:MOST]
     pixels = bitmaps(objects, rows) if masks else [None] * len(rows)
@@ -100,7 +100,7 @@ def _true(objects: Objects, classes: Sequence[str], scale: float, *, masks: bool
     ]
 
 
-def _found(found: Detections, objects: Objects, classes: Sequence[str], scale: float) -> list[dict[str, Any]]:
+def _found(found: Detections, objects: ImageObjects, classes: Sequence[str], scale: float) -> list[dict[str, Any]]:
     """The detections with the highest scores, best first."""
     rows = np.argsort(-found.scores, kind="stable")[:MOST]
     size = [objects.height, objects.width]

@@ -13,7 +13,7 @@ from torchvision import tv_tensors
 from torchvision.transforms import v2
 
 from bob_gauntlet.datasets.dataset import Split
-from bob_gauntlet.datasets.objects import Objects
+from bob_gauntlet.datasets.objects import ImageObjects
 from bob_gauntlet.engine.training.stream import Stream
 from bob_gauntlet.engine.transforms import grey, image_or_grey
 from bob_gauntlet.errors import BobError
@@ -163,7 +163,7 @@ def scaled(
             yield found
 
 
-def annotated(split: Split, index: int) -> tuple[Image.Image, Objects, str]:
+def annotated(split: Split, index: int) -> tuple[Image.Image, ImageObjects, str]:
     """An image, its objects, and why it is grey, if it is: unreadable, or of another size than is annotated."""
     assert split.objects is not None, split.role
     objects = split.objects[index]
@@ -194,7 +194,7 @@ def repeat_factors(split: Split, threshold: float) -> np.ndarray:
     return found
 
 
-def bitmaps(objects: Objects, kept: np.ndarray) -> np.ndarray:
+def bitmaps(objects: ImageObjects, kept: np.ndarray) -> np.ndarray:
     """(n, height, width) uint8 {0, 1} masks of the objects at `kept`."""
     from faster_coco_eval.core import mask as coco
 
@@ -210,7 +210,7 @@ def bitmaps(objects: Objects, kept: np.ndarray) -> np.ndarray:
     return found
 
 
-def _sample(image: Image.Image, objects: Objects, *, masks: bool) -> dict[str, Any]:
+def _sample(image: Image.Image, objects: ImageObjects, *, masks: bool) -> dict[str, Any]:
     """What torchvision's transforms change together."""
     kept = np.flatnonzero(objects.learnable)
     corners = objects.boxes[kept].astype(np.float32)

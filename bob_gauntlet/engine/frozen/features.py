@@ -10,7 +10,7 @@ import torch
 from bob_gauntlet.backbones.backbone import Backbone
 from bob_gauntlet.backbones.spec import InputTransform
 from bob_gauntlet.datasets.dataset import Split
-from bob_gauntlet.datasets.images import UNREADABLE
+from bob_gauntlet.datasets.images import MAX_UNREADABLE_SHARE
 from bob_gauntlet.engine.allocator import keep_pages
 from bob_gauntlet.engine.transforms import image_or_grey, normalise, normalise_on_one_thread, preprocess
 from bob_gauntlet.errors import BobError
@@ -61,7 +61,7 @@ def _extract(backbone: Backbone, split: Split, transform: InputTransform, contex
         for images, broken in batches(split, transform, context.batch_size, on_cpu=on_cpu, threads=context.readers):
             unreadable += broken
             # beyond what may be unreadable the rest is only counted
-            if len(unreadable) <= UNREADABLE * len(split):
+            if len(unreadable) <= MAX_UNREADABLE_SHARE * len(split):
                 if not on_cpu:
                     images = normalise(images.to(backbone.device, non_blocking=True), transform)
                 parts.append(backbone.embed(images).float().cpu().numpy())
@@ -72,7 +72,7 @@ def _extract(backbone: Backbone, split: Split, transform: InputTransform, contex
 
 def check_readable(unreadable: Sequence[str], split: Split) -> None:
     """BobError where more than 1% of a split's images cannot be read; the first are named."""
-    if len(unreadable) > UNREADABLE * len(split):
+    if len(unreadable) > MAX_UNREADABLE_SHARE * len(split):
         shown = ", ".join(unreadable[:3]) + (", ..." if len(unreadable) > 3 else "")
         count = f"{len(unreadable)} of {len(split)} images of {split.role}"
         raise BobError(f"{count} cannot be read, more than 1%: {shown}; mend or remove them")

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from bob_gauntlet.datasets.partition import NOTHING_TO_CHOOSE_ON, partition
+from bob_gauntlet.datasets.partition import NO_VALIDATION_EXAMPLES, partition
 from bob_gauntlet.engine.frozen.logistic import Head, path
 from bob_gauntlet.errors import BobError
 from bob_gauntlet.metrics.classification import in_top_k, mean_auc
@@ -95,7 +95,7 @@ def validation_score(scores: np.ndarray, targets: np.ndarray) -> tuple[float, fl
     BobError where there is no image.
     """
     if not len(targets):
-        raise BobError(NOTHING_TO_CHOOSE_ON)
+        raise BobError(NO_VALIDATION_EXAMPLES)
     if targets.ndim == 2:
         found = mean_auc(scores, targets)
         return 50.0 if np.isnan(found) else found, 0.0
