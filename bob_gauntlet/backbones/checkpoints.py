@@ -28,7 +28,7 @@ _EXTENSIONS = (".safetensors", ".pth", ".pt", ".bin", ".ckpt")
 def check_file(path: Path) -> None:
     """Raise UsageError where a file is not a readable checkpoint; only its name and header are looked at."""
     if path.suffix not in _EXTENSIONS:
-        raise UsageError(f"{path} has no file extension of a checkpoint; known are {', '.join(_EXTENSIONS)}")
+        raise UsageError(f"{path} is not named like a checkpoint; known extensions are {', '.join(_EXTENSIONS)}")
     if path.suffix == ".safetensors":
         _safetensors_names(path)
     elif (names := _archive_names(path)) is not None:
@@ -100,7 +100,9 @@ def _unpickle(path: Path) -> Any:
     except pickle.UnpicklingError as error:
         match = re.search(r"GLOBAL (\S+)", str(error))
         reason = f"it asks for {match[1]}" if match else "its pickle is damaged, or holds more than weights"
-        raise UsageError(f"{path} is refused: {reason}; no code is run, save model.state_dict() alone") from error
+        raise UsageError(
+            f"{path} is refused: {reason}; checkpoints are never executed, save model.state_dict()"
+        ) from error
     except Exception as error:  # damaged bytes raise anything: struct.error, IndexError, AssertionError, ...
         reason = first_line(error)
         raise UsageError(f"{path} is truncated, or not a torch checkpoint ({reason}); copy it again") from error

@@ -62,7 +62,7 @@ def test_labels_are_the_digits_that_were_drawn(monkeypatch: pytest.MonkeyPatch) 
     assert len(at) == len(images)
     drawn: list[tuple[int, int]] = []
     monkeypatch.setattr(
-        scenes, "write", lambda scene, digit, quarter, rng: drawn.append((at[digit.tobytes()], quarter))
+        scenes, "draw_in_quarter", lambda scene, digit, quarter, rng: drawn.append((at[digit.tobytes()], quarter))
     )
     counts = Counter[int]()
     for role, wanted in RANGES.items():
