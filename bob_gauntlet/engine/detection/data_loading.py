@@ -14,7 +14,7 @@ from bob_gauntlet.datasets.dataset import Split
 from bob_gauntlet.datasets.objects import ImageObjects
 from bob_gauntlet.engine.detection.resizing import Scaling, resize_transforms
 from bob_gauntlet.engine.prefetch import prefetch
-from bob_gauntlet.engine.training.stream import Stream
+from bob_gauntlet.engine.training.data_loader import AugmentedLoader
 from bob_gauntlet.engine.transforms import grey, image_or_grey
 from bob_gauntlet.errors import BobError
 
@@ -76,12 +76,12 @@ class AugmentedSamples:
         return _to_sample(augmented, self.scaling, (objects.height, objects.width)), bool(reason)
 
 
-def build_training_loader(
-    split: Split, scaling: Scaling, *, masks: bool, batch: int, seed: int, **options: Any
-) -> Stream:
+def create_detection_loader(
+    split: Split, scaling: Scaling, *, masks: bool, batch_size: int, seed: int, **options: Any
+) -> AugmentedLoader:
     """Return a data loader of training samples, without the images that have no object to learn from.
 
-    `options` are those of Stream. Raises BobError where no image is left.
+    `options` are those of AugmentedLoader. Raises BobError where no image is left.
     """
     assert split.objects is not None, split.role
     kept = np.array([index for index, objects in enumerate(split.objects) if objects.learnable.any()], np.int64)
@@ -89,8 +89,8 @@ def build_training_loader(
         raise BobError(f"none of the {len(split)} images of {split.role} has an object to learn from; check its boxes")
     repeats = options.pop("repeats", None)
     kept_split = split if len(kept) == len(split) else split.take(kept, "with objects")
-    return Stream(
-        AugmentedSamples(kept_split, scaling, masks=masks), kept_split.ids, batch=min(batch, len(kept_split)),
+    return AugmentedLoader(
+        AugmentedSamples(kept_split, scaling, masks=masks), kept_split.ids, batch_size=min(batch_size, len(kept_split)),
         seed=seed, collate=list, repeats=None if repeats is None else repeats[kept], **options,
     )  # fmt: skip
 
