@@ -74,7 +74,7 @@ def test_the_original_trains_on_all_of_train_and_chooses_on_what_it_reports() ->
     """`fidelity="paper"`: the split that the paper names, else test; for every seed."""
     patterns = tiny.dataset()
     for evaluated, seed in (("test", 0), ("val", 0), ("elsewhere", 0), ("val", 1)):
-        found = examples(replace(patterns, evaluated=evaluated), seed, paper=True)
+        found = examples(replace(patterns, paper_role=evaluated), seed, paper=True)
         assert found.fit is patterns["train"]
         assert found.choose is patterns["test" if evaluated == "elsewhere" else evaluated]
         assert found.reported
@@ -202,7 +202,7 @@ def test_images_come_with_their_targets() -> None:
 def test_one_image_of_each_class_can_spare_none() -> None:
     """An error in one line; a published list that leaves no class two is not used."""
     lone = tiny.dataset(train=3, val=0)
-    with pytest.raises(BobError, match="no training image can be spared to choose hyper-parameters on"):
+    with pytest.raises(BobError, match="no training image is left to choose hyper-parameters on"):
         examples(lone, 0)
     six = replace(tiny.dataset(train=6, val=0), subsets={"10%": np.arange(3)})
     assert low_shot(six, 0.1, 0).fit.fingerprint == low_shot(replace(six, subsets={}), 0.1, 0).fit.fingerprint
