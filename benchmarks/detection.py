@@ -44,9 +44,9 @@ from bob_gauntlet.datasets.dataset import Split
 from bob_gauntlet.datasets.loading import load as load_dataset
 from bob_gauntlet.engine.allocator import keep_pages
 from bob_gauntlet.engine.detection import mmdet_ops
+from bob_gauntlet.engine.detection.data_loading import DetectionSample, Scaling, build_training_loader
 from bob_gauntlet.engine.detection.detector import Detector, Mode
-from bob_gauntlet.engine.detection.scenes import Scaling, Scene, scenes
-from bob_gauntlet.engine.detection.trained_detector import DetectorConfig, DetectorLoss, detected
+from bob_gauntlet.engine.detection.trained_detector import DetectorConfig, DetectorLoss, detect_split
 from bob_gauntlet.engine.training.loop import Trainer
 from bob_gauntlet.protocols.detection import Detection
 from bob_gauntlet.runtime.artifacts import Artifacts
@@ -79,12 +79,14 @@ class Workspace:
             mode=mode, short_side=self.size, long_side=self.size * 5 // 3, augmentation="as tests",
             regions=self.regions, lrs=(1e-4,), batch=BATCH, micro_batch=BATCH, **self.thinner,
         )  # fmt: skip
-        return recipe._course(self.backbone, int(self.split.targets.shape[1]))
+        return recipe._detector_config(self.backbone, int(self.split.targets.shape[1]))
 
     def trainer(self, mode: Mode = "finetune", workers: int = 0) -> Trainer:
         """A training as the package begins it."""
         detector_config = self.detector_config(mode)
-        stream = scenes(self.split, detector_config.scaling, masks=True, batch=BATCH, seed=0, workers=workers)
+        stream = build_training_loader(
+            self.split, detector_config.scaling, masks=True, batch=BATCH, seed=0, workers=workers
+        )
         detector = Detector(self.backbone, detector_config.design, 0)
         detector.train()
         return Trainer(detector, detector_config.configs[0], stream, DetectorLoss(), 0, self.device)
@@ -136,7 +138,7 @@ def counted(on: Workspace, trainer: Trainer, seconds: list[float]) -> Iterator[N
 def share(on: Workspace, steps: int) -> tuple[float, float]:
     """Of the wall time of so many steps after a first one, that of mmdet's model and the optimiser; and steps/s."""
     trainer = on.trainer(workers=1)
-    batches = (batch for number in count() for batch in trainer.stream.epoch(number))
+    batches = (batch for number in count() for batch in trainer.loader.epoch(number))
     trainer._step(next(batches))
     seconds: list[float] = []
     with counted(on, trainer, seconds):
@@ -154,7 +156,7 @@ def step(options: argparse.Namespace) -> bool:
 def rates(on: Workspace, scaling: Scaling, images: int, repeats: int) -> list[float]:
     """Scenes/s of one loader's process, each time over `images` of them."""
     part = on.split.take(np.arange(images) % len(on.split), "benchmark")
-    stream = scenes(part, scaling, masks=True, batch=BATCH, seed=0, workers=1)
+    stream = build_training_loader(part, scaling, masks=True, batch=BATCH, seed=0, workers=1)
     taken = [timed(lambda e=epoch: sum(map(len, stream.epoch(e)))) for epoch in range(repeats + 1)][1:]  # type: ignore[misc]
     return [made / seconds for seconds, made in taken]
 
@@ -163,7 +165,7 @@ def loader(options: argparse.Namespace) -> bool:
     """What one process prepares, and how many the step wants."""
     on = workspace(options)
     trainer = on.trainer()
-    ready = list(islice(trainer.stream.epoch(0), 2))
+    ready = list(islice(trainer.loader.epoch(0), 2))
     trainer._step(ready[0])
     steps = [BATCH / on.timed(lambda: trainer._step(ready[1])) for _ in range(options.repeats)]
     print(f"training step alone, scenes/s at {on.size} px    {spread(steps)}")
@@ -177,7 +179,7 @@ def loader(options: argparse.Namespace) -> bool:
 def paces(on: Workspace, repeats: int) -> dict[str, list[float]]:
     """Seconds of a step of the same batch, frozen and fine-tuning in turn."""
     trainers = {mode: on.trainer(mode) for mode in MODES[:2]}
-    batch = next(iter(trainers["frozen"].stream.epoch(0)))
+    batch = next(iter(trainers["frozen"].loader.epoch(0)))
     calls = {mode: lambda t=trainer: on.timed(lambda: t._step(batch)) for mode, trainer in trainers.items()}  # type: ignore[misc]
     return in_turn(calls, repeats, warm_up=1)
 
@@ -204,7 +206,7 @@ def modes(options: argparse.Namespace) -> bool:
 def peak(on: Workspace, mode: Mode) -> float:
     """MB that one step needs at most beyond what the process had before it."""
     trainer = on.trainer(mode)
-    batch = next(iter(trainer.stream.epoch(0)))
+    batch = next(iter(trainer.loader.epoch(0)))
     if on.device != "cpu":
         torch.cuda.reset_peak_memory_stats()
         before = torch.cuda.memory_allocated()
@@ -223,7 +225,7 @@ def resident(which: str) -> float:
     return int(line.split()[1]) / 2**10
 
 
-def runners_step(on: Workspace, batch: Sequence[Scene]) -> Callable[[], object]:
+def runners_step(on: Workspace, batch: Sequence[DetectionSample]) -> Callable[[], object]:
     """One step as mmengine's Runner makes it, of the same detector: its images and samples are there before."""
     from mmdet.models import DetDataPreprocessor
     from mmengine.optim import AmpOptimWrapper, OptimWrapper
@@ -238,12 +240,12 @@ def runners_step(on: Workspace, batch: Sequence[Scene]) -> Callable[[], object]:
         pad_size_divisor=on.detector_config().scaling.divisor,
     )
     detector.model.data_preprocessor = preprocessor.to(on.device)
-    wrapper = (OptimWrapper if trainer.half is None else AmpOptimWrapper)(
-        optimizer=trainer.optimiser, **({} if trainer.half is None else {"dtype": trainer.half})
+    wrapper = (OptimWrapper if trainer.half_dtype is None else AmpOptimWrapper)(
+        optimizer=trainer.optimiser, **({} if trainer.half_dtype is None else {"dtype": trainer.half_dtype})
     )
 
     def call() -> object:
-        samples = [scene.sample((scene.image.shape[1], scene.image.shape[2]), on.device) for scene in batch]
+        samples = [scene.to_mmdet((scene.image.shape[1], scene.image.shape[2]), on.device) for scene in batch]
         data = {"inputs": [scene.image for scene in batch], "data_samples": samples}
         start = perf_counter()
         detector.model.train_step(data, wrapper)
@@ -256,7 +258,7 @@ def runners_step(on: Workspace, batch: Sequence[Scene]) -> Callable[[], object]:
 def beside_mmdet(on: Workspace, repeats: int) -> dict[str, list[float]]:
     """Seconds of a step of the same batch, ours and theirs in turn."""
     trainer = on.trainer()
-    batch = next(iter(trainer.stream.epoch(0)))
+    batch = next(iter(trainer.loader.epoch(0)))
     theirs: Any = runners_step(on, batch)
     return in_turn({"ours": lambda: on.timed(lambda: trainer._step(batch)), "mmdet": theirs}, repeats, warm_up=1)
 
@@ -277,7 +279,7 @@ def evaluated(on: Workspace, images: int, repeats: int) -> dict[str, list[float]
     def rate(batch: int) -> float:
         with tempfile.TemporaryDirectory() as folder:
             context = RunContext(Artifacts(Path(folder)), on.device, batch_size=8 * batch)
-            return images / on.timed(lambda: detected(detector, part, detector_config, context))
+            return images / on.timed(lambda: detect_split(detector, part, detector_config, context))
 
     return in_turn({"four": lambda: rate(4), "one": lambda: rate(1)}, repeats, warm_up=1)
 

@@ -35,19 +35,20 @@ def _json(session: Session, path: Path) -> None:
 
 
 def _report(session: Session, path: Path) -> None:
-    from bob_gauntlet.report.content import Outcome, gather
+    from bob_gauntlet.report.content import SettingOutcome, gather
     from bob_gauntlet.report.writing import write
 
     own = session.scores_by_backbone
-    before = selection.before(session.store, own)
+    before = selection.select_previous(session.store, own)
     started = max((str(score.provenance.get("started", "")) for score in before), default="")
     report = gather(
         session.pool,
         own,
         only_measured=True,
+        statistics=session.ranking_statistics,
         before=before,
         since=f"the last stored weights of that name, measured {started}" if before else "",
-        outcomes=[Outcome(e.backbone, e.setting, e.outcome, e.reason) for e in session.entries.values()],
+        outcomes=[SettingOutcome(e.backbone, e.setting, e.outcome, e.reason) for e in session.entries.values()],
         command=session.workspace.command,
         artifacts=session.workspace.artifacts,
     )

@@ -9,7 +9,7 @@ from bob_gauntlet.errors import named
 from bob_gauntlet.plugin.progress_bar import duration
 from bob_gauntlet.plugin.session import Entry, Session
 from bob_gauntlet.ranking import selection
-from bob_gauntlet.ranking.ranking import Ranking, rank
+from bob_gauntlet.ranking.ranking import Ranking
 from bob_gauntlet.scores.score import METRICS, Score
 
 Section = tuple[str, list[str]]
@@ -40,13 +40,6 @@ def summary(session: Session) -> Iterator[Section]:
     if session.scores:
         yield "scores", list(score_lines(session))
     yield "ranking", [*ranking_lines(session), *count_lines(session)]
-
-
-def ranking_of(session: Session) -> Ranking | None:
-    """The session's backbones in its pool, over the measures that they have; None where nothing can be ranked."""
-    if session.pool is None or not session.scores:
-        return None
-    return rank(session.pool, session.scores_by_backbone, only_measured=True, artifacts=session.workspace.artifacts)
 
 
 def score_lines(session: Session) -> Iterator[str]:
@@ -86,9 +79,9 @@ def near_chance(score: Score) -> bool:
 
 def ranking_lines(session: Session) -> list[str]:
     """The table, or why there is none."""
-    ranking = ranking_of(session)
-    if ranking is None:
+    if session.ranking_statistics is None:
         return ["no ranking: nothing was measured" if session.pool else "no ranking: --bob-pool=none"]
+    ranking = session.ranking_statistics.build_ranking()
     if not ranking.measures:
         return _unranked(ranking)
     from bob_gauntlet.report.layout import render
@@ -100,9 +93,9 @@ def _unranked(ranking: Ranking) -> list[str]:
     """Why nothing is ranked, and what stands beside the pool all the same."""
     lines = [f"no ranking: nothing that was measured is ranked in pool {ranking.pool}", *ranking.notes]
     if ranking.indicative:
-        from bob_gauntlet.report.layout import indicative
+        from bob_gauntlet.report.layout import render_indicative
 
-        lines += ["", *indicative(ranking, "table").splitlines()]
+        lines += ["", *render_indicative(ranking, "table").splitlines()]
     return lines
 
 
@@ -129,7 +122,7 @@ def changed_lines(session: Session) -> Iterator[str]:
     found: dict[str, list[str]] = {}
     for entry in session.entries.values():
         old = (
-            selection.of_other_data(session.workspace.stored.values(), entry.scores)
+            selection.find_score_on_other_data(session.workspace.stored.values(), entry.scores)
             if entry.outcome == "measured"
             else None
         )

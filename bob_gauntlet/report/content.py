@@ -4,20 +4,20 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from importlib.metadata import version
+from functools import partial
 from typing import Any
 
 from bob_gauntlet.pools.pool import Pool
-from bob_gauntlet.ranking.changes import Change, changes
-from bob_gauntlet.ranking.ranking import Order, Ranking
+from bob_gauntlet.ranking.changes import Change, list_changes
+from bob_gauntlet.ranking.comparison import Comparison, compare_with_others
+from bob_gauntlet.ranking.ranking import Ranking, RankingStatistics
 from bob_gauntlet.ranking.score_table import MIN_COVERAGE, ScoreTable
-from bob_gauntlet.ranking.versus import Versus, versus
 from bob_gauntlet.runtime.artifacts import Artifacts
 from bob_gauntlet.scores.score import Score
 
 
 @dataclass(frozen=True)
-class Outcome:
+class SettingOutcome:
     """What became of a setting of a session: measured, read from the store, skipped or failed, and why."""
 
     backbone: str
@@ -39,50 +39,51 @@ class Report:
     # every score of theirs, ranked or not
     scores: tuple[Score, ...]
     # own backbone -> against each other one
-    versus: Mapping[str, Sequence[Versus]]
+    versus: Mapping[str, Sequence[Comparison]]
     changes: tuple[Change, ...] = ()
     # what the changes are since, as the user named it
     since: str = ""
-    outcomes: tuple[Outcome, ...] = ()
+    outcomes: tuple[SettingOutcome, ...] = ()
     # UTC, ISO 8601
     created: str = ""
     command: str = ""
-    # (backbone, setting) -> test images with what is on them and what a detector found, as `engine.pictures` kept them
+    # (backbone, setting) -> test images with what is on them and what a detector found, as
+    # `engine.detection.example_images` stored them
     pictures: Mapping[tuple[str, str], Mapping[str, Any]] = field(default_factory=dict)
 
 
 def gather(
     pool: Pool | None,
-    own: Mapping[str, Sequence[Score]],
+    own_scores: Mapping[str, Sequence[Score]],
     *,
     highlight: Sequence[str] = (),
     only_measured: bool = False,
+    statistics: RankingStatistics | None = None,  # of the same backbones in the same pool; saves a second bootstrap
     min_coverage: float = MIN_COVERAGE,
     before: Sequence[Score] = (),
     since: str = "",
-    outcomes: Sequence[Outcome] = (),
+    outcomes: Sequence[SettingOutcome] = (),
     command: str = "",
     artifacts: Artifacts | None = None,
 ) -> Report:
-    """The content of a report on the backbones `own` (measured) and `highlight` (members of the pool)."""
-    names = (*own, *highlight)
-    scores = [score for found in own.values() for score in found]
-    ranking = score_table = None
-    against: dict[str, list[Versus]] = {}
+    """Gather the content of a report on the backbones of `own_scores` and on `highlight`, members of the pool."""
+    names = (*own_scores, *highlight)
+    scores = [score for scores_of_one in own_scores.values() for score in scores_of_one]
+    score_table = None
     if pool is not None:
         scores += [score for name in highlight for score in pool.scores.get(name, {}).values()]
-        score_table = ScoreTable.of(pool, own, members=True, only_measured=only_measured, highlight=highlight)
-        narrow = ScoreTable.of(pool, own, only_measured=only_measured, highlight=highlight)
-        order = Order(narrow, artifacts, min_coverage)
-        ranking = order.ranked_table()
-        against = {name: versus(order, name) for name in names if order.ranking}
+        build = partial(ScoreTable.from_pool, pool, own_scores, only_measured=only_measured)
+        score_table = build(members=True, highlighted_members=highlight)
+        statistics = statistics or RankingStatistics(build(highlighted_members=highlight), artifacts, min_coverage)
     return Report(
-        ranking=ranking,
+        ranking=statistics.build_ranking() if statistics else None,
         score_table=score_table,
         own=names,
         scores=tuple(scores),
-        versus=against,
-        changes=tuple(changes(before, scores)) if since else (),
+        versus={name: compare_with_others(statistics, name) for name in names if statistics.measure_indices}
+        if statistics
+        else {},
+        changes=tuple(list_changes(before, scores)) if since else (),
         since=since,
         outcomes=tuple(outcomes),
         created=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
@@ -100,8 +101,3 @@ def _pictures(scores: Sequence[Score], artifacts: Artifacts) -> dict[tuple[str, 
         if kept is not None:
             found[score.backbone, score.setting] = json.loads(kept["json"].tobytes())
     return found
-
-
-def versions() -> dict[str, str]:
-    """Of the packages that a score may hang on."""
-    return {name: version(name) for name in ("bob-gauntlet", "torch", "timm")}

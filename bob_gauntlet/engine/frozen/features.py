@@ -58,7 +58,9 @@ def _extract(backbone: Backbone, split: Split, transform: InputTransform, contex
     step = context.progress.step(f"{backbone.name}: features of {split.role}", total=len(split))
     with step as advance, torch.inference_mode():
         on_cpu = backbone.device == "cpu"
-        for images, broken in batches(split, transform, context.batch_size, on_cpu=on_cpu, threads=context.readers):
+        for images, broken in load_batches(
+            split, transform, context.batch_size, on_cpu=on_cpu, threads=context.readers
+        ):
             unreadable += broken
             # beyond what may be unreadable the rest is only counted
             if len(unreadable) <= MAX_UNREADABLE_SHARE * len(split):
@@ -67,7 +69,7 @@ def _extract(backbone: Backbone, split: Split, transform: InputTransform, contex
                 parts.append(backbone.embed(images).float().cpu().numpy())
             advance(len(images))
     check_readable(unreadable, split)
-    return counted({"features": _checked(np.concatenate(parts), backbone, split)}, unreadable)
+    return with_unreadable_count({"features": _checked(np.concatenate(parts), backbone, split)}, unreadable)
 
 
 def check_readable(unreadable: Sequence[str], split: Split) -> None:
@@ -78,12 +80,12 @@ def check_readable(unreadable: Sequence[str], split: Split) -> None:
         raise BobError(f"{count} cannot be read, more than 1%: {shown}; mend or remove them")
 
 
-def counted(arrays: dict[str, np.ndarray], unreadable: Sequence[str]) -> Arrays:
+def with_unreadable_count(arrays: dict[str, np.ndarray], unreadable: Sequence[str]) -> Arrays:
     """Arrays that are to be kept, with the number of images that could not be read, if there are any."""
     return {**arrays, "unreadable": np.array(len(unreadable))} if unreadable else arrays
 
 
-def batches(
+def load_batches(
     split: Split, transform: InputTransform, size: int, *, on_cpu: bool = True, threads: int = 2
 ) -> Iterator[Batch]:
     """Batches in order, prepared by threads while the network runs: PIL works outside Python's lock.

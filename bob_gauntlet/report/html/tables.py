@@ -6,12 +6,12 @@ from dataclasses import dataclass
 
 from bob_gauntlet.pools.folder import BackboneRow
 from bob_gauntlet.ranking.changes import Change
-from bob_gauntlet.ranking.ranking import Ranking, Row
+from bob_gauntlet.ranking.comparison import Comparison
+from bob_gauntlet.ranking.ranking import Ranking, RankingRow
 from bob_gauntlet.ranking.score_table import ScoredBackbone, ScoreTable
-from bob_gauntlet.ranking.versus import Versus
-from bob_gauntlet.report.content import Outcome
+from bob_gauntlet.report.content import SettingOutcome
 from bob_gauntlet.report.html.figures import STYLES, in_order
-from bob_gauntlet.report.html.words import column, p_value, signed, source, tint, with_unit
+from bob_gauntlet.report.html.formatting import column, p_value, signed, source, tint, with_unit
 from bob_gauntlet.scores.settings import TASKS
 from bob_gauntlet.stats.resampling import FEWEST_CLUSTERS
 
@@ -30,7 +30,7 @@ class Bar:
 class RankLine:
     """A row of the ranking with what it is filtered by."""
 
-    row: Row
+    row: RankingRow
     about: BackboneRow
     # position among the figures' backbones
     b: int
@@ -90,7 +90,7 @@ def rank_table(ranking: Ranking, score_table: ScoreTable) -> RankTable:
     spans = [row.settings_interval for row in ranking.rows if row.settings_interval]
     values = [0.0, *(z for row in ranking.rows if (z := row.z.get(first)) is not None), *(v for s in spans for v in s)]
     lines = []
-    shown = [row for row in ranking.rows if row.measured or row.own]
+    shown = [row for row in ranking.rows if row.measured or row.highlighted]
     for row in shown:
         b, about = known.get(row.backbone, (-1, BackboneRow(row.backbone, "candidate", "")))
         words = (row.title, row.backbone, about.family, about.style, about.method, about.data, about.model)
@@ -102,8 +102,8 @@ def rank_table(ranking: Ranking, score_table: ScoreTable) -> RankTable:
     }
     return RankTable(
         ranked=tuple(line for line in lines if line.row.rank is not None),
-        apart=tuple(line for line in lines if line.row.apart),
-        without=tuple(line for line in lines if line.row.rank is None and not line.row.apart),
+        apart=tuple(line for line in lines if line.row.below_min_coverage),
+        without=tuple(line for line in lines if line.row.rank is None and not line.row.below_min_coverage),
         empty=len(ranking.rows) - len(shown),
         filters={label: found for label, found in choices.items() if len(found[1]) > 1},
     )
@@ -169,7 +169,7 @@ def _cell(score_table: ScoreTable, b: int, j: int, *, first: bool) -> Cell:
     return Cell(z, tint(z), "\n".join(lines), first)
 
 
-def over_datasets(found: Versus) -> str:
+def over_datasets(found: Comparison) -> str:
     """The p-value over datasets, where there are enough for one."""
     few = found.p_datasets is None or found.datasets < FEWEST_CLUSTERS
     return "too few datasets" if few else p_value(found.p_datasets)
@@ -202,7 +202,7 @@ class Unscored:
     count: int
 
 
-def unscored(outcomes: Sequence[Outcome]) -> list[Unscored]:
+def unscored(outcomes: Sequence[SettingOutcome]) -> list[Unscored]:
     """Skipped and failed settings by reason: failures first, then the most frequent."""
     found: dict[tuple[str, str], dict[str, list[str]]] = {}
     for one in outcomes:
@@ -212,7 +212,7 @@ def unscored(outcomes: Sequence[Outcome]) -> list[Unscored]:
     return sorted(groups, key=lambda group: (group.outcome != "failed", -group.count))
 
 
-def tally(outcomes: Sequence[Outcome]) -> str:
+def tally(outcomes: Sequence[SettingOutcome]) -> str:
     """How many of each outcome: "12 measured, 3 read from the store, 1 failed"."""
     words = {"measured": "measured", "store": "read from the store", "skipped": "skipped", "failed": "failed"}
     found = Counter(one.outcome for one in outcomes)

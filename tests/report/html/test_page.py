@@ -16,13 +16,13 @@ import pytest
 
 from bob_gauntlet.errors import UsageError
 from bob_gauntlet.pools.pool import Pool, load_pool
+from bob_gauntlet.ranking.comparison import Comparison
 from bob_gauntlet.ranking.ranking import rank
-from bob_gauntlet.ranking.versus import Versus
-from bob_gauntlet.report.content import Outcome, Report, gather
+from bob_gauntlet.report.content import Report, SettingOutcome, gather
 from bob_gauntlet.report.html.headline import cards
-from bob_gauntlet.report.html.origins import origins
 from bob_gauntlet.report.html.page import SECTIONS, page
 from bob_gauntlet.report.html.profile import profile
+from bob_gauntlet.report.html.provenance import origins
 from bob_gauntlet.report.html.tables import heat, over_datasets, rank_table, unscored, verdicts
 from bob_gauntlet.scores.score import Score
 from tests.ranking.test_ranking import CLS, LATENCY, RET, pool, score
@@ -107,7 +107,10 @@ def whole(mini: Pool) -> Report:
             backbone_fingerprint="fp-mine", provenance={"curve": curve},
         )
     )  # fmt: skip
-    outcomes = [Outcome("mine", "knn@photos", "measured"), Outcome("mine", "finetune@eurosat", "skipped", "planned")]
+    outcomes = [
+        SettingOutcome("mine", "knn@photos", "measured"),
+        SettingOutcome("mine", "finetune@eurosat", "skipped", "planned"),
+    ]
     found = gather(mini, {"mine": scores}, before=before, since="main", outcomes=outcomes, command="pytest suites")
     return replace(found, pictures={("mine", "detection-frozen@photo-scenes"): kept(picture())})
 
@@ -178,7 +181,7 @@ def test_names_are_text_wherever_they_stand(mini: Pool) -> None:
         {EVIL: scores, image: mine(mini, image)},
         before=scores,
         since=EVIL,
-        outcomes=[Outcome(EVIL, EVIL, "failed", EVIL)],
+        outcomes=[SettingOutcome(EVIL, EVIL, "failed", EVIL)],
         command=EVIL,
     )
     text = page(report)
@@ -256,7 +259,7 @@ def test_the_figures_data_is_plain_json(whole: Report, paper: Pool) -> None:
     assert data["styles"] == ["supervised", "self-supervised", "vision-language", "none"]
     assert "cost-latency" not in data["panels"], "nobody printed a latency"
     [point] = [p for p in data["panels"]["tasks-cls-det"]["points"] if data["backbones"][p["b"]]["own"]]
-    [row] = [row for row in report.ranking.rows if row.own]  # type: ignore[union-attr]
+    [row] = [row for row in report.ranking.rows if row.highlighted]  # type: ignore[union-attr]
     assert (point["x"], point["y"]) == (row.z["Cls"], row.z["Det"])
 
 
@@ -314,7 +317,7 @@ def test_ranked_apart_and_without_a_score_are_kept_apart(paper: Pool) -> None:
     report = gather(paper, {"mine": []})
     table = rank_table(report.ranking, report.score_table)  # type: ignore[arg-type]
     assert [line.row.rank for line in table.ranked] == list(range(1, len(table.ranked) + 1))
-    assert all(line.row.apart for line in table.apart)
+    assert all(line.row.below_min_coverage for line in table.apart)
     assert set(table.filters) == {"Family", "Style", "Pretraining data"}
     assert len(table.filters["Style"][1]) > 1
     text = Parsed(page(report)).text("tbody")
@@ -357,7 +360,7 @@ def test_the_heat_map_has_the_rankings_order_and_every_measure(four: Pool) -> No
     order = [row.backbone for row in rank(four, {"mine": [lacking]}).rows if row.rank]
     assert [row.backbone.name for row in found.ranked] == order
     assert [row.backbone.name for row in found.others] == ["r"]
-    own = next(row for row in found.ranked if row.backbone.own)
+    own = next(row for row in found.ranked if row.backbone.highlighted)
     assert [cell.tint for cell in own.cells] == ["p2", ""]
     assert own.cells[0].tip == f"mine\n{CLS[0]}, top1 25%\nz +0.89\nTable 16, row 17, column instre"
     assert found.tasks == (("Cls", "image classification", 1), ("Ret", "image retrieval", 1))
@@ -365,7 +368,7 @@ def test_the_heat_map_has_the_rankings_order_and_every_measure(four: Pool) -> No
 
 def test_few_datasets_give_no_p_value() -> None:
     """Below four there is nothing to draw."""
-    duel = Versus("b", measures=4, datasets=4, gap=0.1, wins=0.5, p_datasets=0.0123, p_examples=None)
+    duel = Comparison("b", measures=4, datasets=4, gap=0.1, wins=0.5, p_datasets=0.0123, p_examples=None)
     assert over_datasets(duel) == "0.012"
     assert over_datasets(replace(duel, datasets=3)) == "too few datasets"
     assert over_datasets(replace(duel, p_datasets=None)) == "too few datasets"
@@ -387,10 +390,10 @@ def test_changes_are_counted_and_told_in_words(four: Pool) -> None:
 def test_settings_without_a_score_are_grouped_by_reason(four: Pool) -> None:
     """Failures first, then what is most frequent."""
     outcomes = [
-        Outcome("a", "one", "skipped", "rare"),
-        *(Outcome("a", name, "skipped", "frequent") for name in ("two", "three")),
-        Outcome("a", "four", "failed", "boom"),
-        Outcome("a", "five", "measured"),
+        SettingOutcome("a", "one", "skipped", "rare"),
+        *(SettingOutcome("a", name, "skipped", "frequent") for name in ("two", "three")),
+        SettingOutcome("a", "four", "failed", "boom"),
+        SettingOutcome("a", "five", "measured"),
     ]
     assert [(g.outcome, g.reason, g.count) for g in unscored(outcomes)] == [
         ("failed", "boom", 1),
