@@ -53,8 +53,9 @@ from bob_gauntlet.datasets.dataset import Split
 from bob_gauntlet.datasets.loading import load as load_dataset
 from bob_gauntlet.engine.allocator import keep_pages
 from bob_gauntlet.engine.detection import mmdet_ops
-from bob_gauntlet.engine.detection.data_loading import DetectionSample, Scaling, build_training_loader
+from bob_gauntlet.engine.detection.data_loading import DetectionSample, create_detection_loader
 from bob_gauntlet.engine.detection.detector import Detector, Mode
+from bob_gauntlet.engine.detection.resizing import Scaling
 from bob_gauntlet.engine.detection.trained_detector import DetectorConfig, DetectorLoss, detect_split
 from bob_gauntlet.engine.training.loop import Trainer
 from bob_gauntlet.protocols.detection import Detection
@@ -94,8 +95,8 @@ class DetectionSetup:
     def create_trainer(self, mode: Mode = "finetune", workers: int = 0) -> Trainer:
         """Create a trainer as the package does."""
         detector_config = self.detector_config(mode)
-        loader = build_training_loader(
-            self.split, detector_config.scaling, masks=True, batch=BATCH, seed=0, workers=workers
+        loader = create_detection_loader(
+            self.split, detector_config.scaling, masks=True, batch_size=BATCH, seed=0, workers=workers
         )
         detector = Detector(self.backbone, detector_config.design, 0)
         detector.train()
@@ -169,7 +170,7 @@ def compare_step(options: argparse.Namespace) -> bool:
 def measure_loader_rates(setup: DetectionSetup, scaling: Scaling, images: int, repeats: int) -> list[float]:
     """Measure the images/s of one loader process, `repeats` times over `images` images."""
     part = setup.split.take(np.arange(images) % len(setup.split), "benchmark")
-    loader = build_training_loader(part, scaling, masks=True, batch=BATCH, seed=0, workers=1)
+    loader = create_detection_loader(part, scaling, masks=True, batch_size=BATCH, seed=0, workers=1)
     results = [time_call(lambda e=epoch: sum(map(len, loader.epoch(e)))) for epoch in range(repeats + 1)][1:]  # type: ignore[misc]
     return [loaded / seconds for seconds, loaded in results]
 
