@@ -39,13 +39,13 @@ def _report(session: Session, path: Path) -> None:
     from bob_gauntlet.report.writing import write
 
     own = session.scores_by_backbone
-    before = selection.before(session.store, own)
+    before = selection.select_previous(session.store, own)
     started = max((str(score.provenance.get("started", "")) for score in before), default="")
     report = gather(
         session.pool,
         own,
         only_measured=True,
-        order=session.order,
+        statistics=session.ranking_statistics,
         before=before,
         since=f"the last stored weights of that name, measured {started}" if before else "",
         outcomes=[SettingOutcome(e.backbone, e.setting, e.outcome, e.reason) for e in session.entries.values()],

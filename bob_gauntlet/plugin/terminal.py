@@ -79,9 +79,9 @@ def near_chance(score: Score) -> bool:
 
 def ranking_lines(session: Session) -> list[str]:
     """The table, or why there is none."""
-    if session.order is None:
+    if session.ranking_statistics is None:
         return ["no ranking: nothing was measured" if session.pool else "no ranking: --bob-pool=none"]
-    ranking = session.order.ranked_table()
+    ranking = session.ranking_statistics.build_ranking()
     if not ranking.measures:
         return _unranked(ranking)
     from bob_gauntlet.report.layout import render
@@ -122,7 +122,7 @@ def changed_lines(session: Session) -> Iterator[str]:
     found: dict[str, list[str]] = {}
     for entry in session.entries.values():
         old = (
-            selection.of_other_data(session.workspace.stored.values(), entry.scores)
+            selection.find_score_on_other_data(session.workspace.stored.values(), entry.scores)
             if entry.outcome == "measured"
             else None
         )

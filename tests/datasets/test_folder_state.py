@@ -36,7 +36,7 @@ def root(tmp_path: Path) -> Path:
 @pytest.mark.parametrize("change", CHANGES)
 def test_a_change_is_seen(root: Path, change: str, files: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """In a set of many files, too, whose folders are known by their times."""
-    monkeypatch.setattr(module, "FILES", files)
+    monkeypatch.setattr(module, "MAX_FILES", files)
     before = folder_digest(root)
     assert folder_digest(root) == before
     CHANGES[change](root)
@@ -52,7 +52,7 @@ def test_a_small_set_is_watched_file_by_file(root: Path) -> None:
 
 def test_large_folders_are_not_read_to_their_end(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Beyond so many files none is looked at; a change in place is not seen there."""
-    monkeypatch.setattr(module, "FILES", 2)
+    monkeypatch.setattr(module, "MAX_FILES", 2)
     before = folder_digest(root)
     seen: list[str] = []
 
@@ -71,7 +71,7 @@ def test_large_folders_are_not_read_to_their_end(root: Path, monkeypatch: pytest
 def test_only_so_many_folders_are_looked_at(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The upper ones first: a loop of links ends."""
     (root / "loop").symlink_to(root)
-    monkeypatch.setattr(module, "FOLDERS", 3)
+    monkeypatch.setattr(module, "MAX_FOLDERS", 3)
     before = folder_digest(root)
     noise(root / "train/new/x.jpg")
     assert folder_digest(root) != before

@@ -41,7 +41,7 @@ def test_every_mini_dataset_is_read_by_its_name(name: str) -> None:
 
 def test_a_dataset_without_a_reader_is_missing_not_unknown() -> None:
     """The setting is skipped with a reason; a misspelt name is an error."""
-    with pytest.raises(MissingError, match="`bob data objectnet` says what it is"):
+    with pytest.raises(MissingError, match="`bob data objectnet` describes it"):
         load("objectnet")
     with pytest.raises(UsageError, match="did you mean objectnet"):
         load("objectnett")
