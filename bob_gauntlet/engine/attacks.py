@@ -21,7 +21,7 @@ LogitsFunction = Callable[[torch.Tensor], torch.Tensor]
 """From (B, 3, H, W) images in [0, 1] to (B, C) logits."""
 
 SuccessRule = Literal["last", "any"]
-"""Which images of an attack count: those of the last step, or of the first step that is misclassified."""
+"""Which image an attack returns: that of the last step, or the first that is misclassified, where its attack ends."""
 
 
 class NoGradientError(Exception):
@@ -54,17 +54,15 @@ def pgd(
 ) -> AttackResult:
     """Attack (B, 3, H, W) images in [0, 1] with (B,) labels by untargeted l-infinity PGD on the cross-entropy.
 
-    Each step adds `step_size` x sign(gradient), then clips to within `epsilon` of the original and to [0, 1]. With
-    success="any" an image's attack ends where it is first misclassified. `advance` gets the image count in each step.
-    Raises NoGradientError where the gradient does not exist or is NaN.
+    Each step adds `step_size` x sign(gradient) and clips to the original +- `epsilon` and to [0, 1]; `advance` gets the
+    number of images in it. Raises NoGradientError where the gradient does not exist or is NaN.
 
     >>> against_grey = lambda x: torch.stack([x.mean((1, 2, 3)), 0 * x.mean((1, 2, 3)) + 0.5], dim=1)
     >>> pgd(against_grey, torch.full((1, 3, 2, 2), 0.52), torch.tensor([0]), 0.04, steps=5, step_size=0.01).images.max()
     tensor(0.4800)
     """
     keep_pages()
-    # the attack of the images `active` goes on: the rows of attacked, clean, truth and gradient belong to them
-    active, finished = torch.arange(len(images), device=images.device), []
+    active, finished = torch.arange(len(images), device=images.device), []  # `active`: the images still under attack
     zero_gradient = torch.zeros_like(active, dtype=torch.bool)
     attacked, clean, truth = _starting_images(images, epsilon, random_start, generator), images, labels
     for _ in range(steps):
