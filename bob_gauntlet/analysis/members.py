@@ -10,7 +10,7 @@ from bob_gauntlet.pools.folder import RANDOM, BackboneRow
 from bob_gauntlet.pools.pool import MeasureKey
 from bob_gauntlet.ranking.score_table import ALL, MIN_COVERAGE, ScoredBackbone, ScoreTable
 from bob_gauntlet.scores.score import Score, difference
-from bob_gauntlet.scores.settings import find
+from bob_gauntlet.scores.settings import find_setting
 
 KINDS = {
     "ViT": "transformer",
@@ -110,7 +110,7 @@ def value(score_table: ScoreTable, backbone: ScoredBackbone, measure: MeasureKey
 
 def lacking(score_table: ScoreTable, measures: Iterable[MeasureKey]) -> list[str]:
     """A line that names those of the measures that nobody can have here; nothing where all are there."""
-    ranked = {m: find(m[0]).measure(m[1]).ranked for m in measures}
+    ranked = {m: find_setting(m[0]).measure(m[1]).ranked for m in measures}
     missing = [m for m in ranked if m not in (score_table.measures if ranked[m] else score_table.pool.references)]
     names = ", ".join(f"{setting} {metric}" for setting, metric in missing)
     return [f"pool {score_table.pool.name} has no {names}"] if missing else []

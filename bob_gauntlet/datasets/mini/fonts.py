@@ -67,7 +67,7 @@ def typefaces() -> tuple[Path, ...]:
     spec = find_spec("matplotlib")
     folders = spec.submodule_search_locations if spec else None
     files = [file for folder in folders or () for file in Path(folder, "mpl-data/fonts/ttf").glob("*.ttf")]
-    found = [file for file in files if file.name.startswith(TYPEFACES) and "Display" not in file.name]
+    found = [file for file in files if file.name.startswith(TYPEFACES) and "ProgressDisplay" not in file.name]
     if not found:
         raise MissingError('digits drawn in fonts need the fonts inside matplotlib: pip install "bob-gauntlet[mini]"')
     return tuple(sorted(found, key=lambda file: file.name))

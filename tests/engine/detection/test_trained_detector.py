@@ -165,8 +165,8 @@ def test_what_changes_a_detector_changes_its_artefact(tmp_path: Path) -> None:
     """And what does not, does not: processes, images that are tested at once."""
     for changes in ({}, *(make() for make in VARIANTS.values())):
         asked: dict[str, Any] = {
-            "backbone": shapes.backbone(), "examples": shapes.examples(), "detector_config": detector_config(), "seed": 0,
-            "recipe": {"id": "r"}, "max_steps": None, **changes,
+            "backbone": shapes.backbone(), "examples": shapes.examples(), "detector_config": detector_config(),
+            "seed": 0, "recipe": {"id": "r"}, "max_steps": None, **changes,
         }  # fmt: skip
         asked["context"] = context_in(tmp_path, max_steps=asked.pop("max_steps"))
         train_detector(**asked)
