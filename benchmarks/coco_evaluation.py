@@ -27,7 +27,7 @@ from pycocotools.cocoeval import COCOeval
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from benchmarks.paired import in_turn, load, ratios, spread, timed
-from bob_gauntlet.datasets.objects import Objects
+from bob_gauntlet.datasets.objects import ImageObjects
 from bob_gauntlet.metrics.coco import Kind
 from bob_gauntlet.metrics.detection import AREAS, average_precision
 from bob_gauntlet.metrics.detections import Detections
@@ -38,7 +38,7 @@ WIDTH, HEIGHT = 640, 480
 BAR, EQUAL = 2.0, 1e-6
 
 
-def data(images: int, detections: int, *, masks: bool) -> tuple[Detections, list[Objects]]:
+def data(images: int, detections: int, *, masks: bool) -> tuple[Detections, list[ImageObjects]]:
     """7.2 objects an image of sizes and classes as skew as COCO's; most detections lie near one."""
     rng = np.random.default_rng(0)
     shares = 1 / np.arange(1, CLASSES + 1)
@@ -49,7 +49,7 @@ def data(images: int, detections: int, *, masks: bool) -> tuple[Detections, list
         boxes, labels = _boxes(count, rng), drawn(count)
         shapes = tuple([_polygon(box, 12)] for box in boxes) if masks else ()
         areas = boxes[:, 2] * boxes[:, 3] * 0.7
-        objects.append(Objects(WIDTH, HEIGHT, boxes, labels, areas, rng.random(count) < 0.01, shapes))
+        objects.append(ImageObjects(WIDTH, HEIGHT, boxes, labels, areas, rng.random(count) < 0.01, shapes))
         found, guessed = _boxes(detections, rng), drawn(detections)
         if count:
             near = rng.integers(0, count, detections)
@@ -76,7 +76,7 @@ def _polygon(box: np.ndarray, corners: int) -> list[float]:
     return [float(value) for value in (box[:2] + points * box[2:]).ravel()]
 
 
-def ours(detections: Detections, objects: list[Objects], kind: Kind) -> list[float]:
+def ours(detections: Detections, objects: list[ImageObjects], kind: Kind) -> list[float]:
     """The twelve numbers, with the matches."""
     found = average_precision(detections, objects, [str(label) for label in range(CLASSES)], kind)
     every = [found.ap, found.ap50, found.ap75, found.small, found.medium, found.large]
@@ -85,7 +85,7 @@ def ours(detections: Detections, objects: list[Objects], kind: Kind) -> list[flo
 
 
 def as_coco(
-    detections: Detections, objects: list[Objects], kind: Kind
+    detections: Detections, objects: list[ImageObjects], kind: Kind
 ) -> tuple[dict[str, Any], list[dict[str, Any]], str]:
     """The same as COCO's dictionaries: the annotation file, the results, and the kind."""
     annotations = [

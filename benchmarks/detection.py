@@ -44,9 +44,9 @@ from bob_gauntlet.datasets.dataset import Split
 from bob_gauntlet.datasets.loading import load as load_dataset
 from bob_gauntlet.engine.allocator import keep_pages
 from bob_gauntlet.engine.detection import mmdet_ops
+from bob_gauntlet.engine.detection.data_loading import DetectionSample, Scaling, build_training_loader
 from bob_gauntlet.engine.detection.detector import Detector, Mode
-from bob_gauntlet.engine.detection.scenes import Scaling, Scene, scenes
-from bob_gauntlet.engine.detection.trained_detector import DetectorConfig, DetectorLoss, detected
+from bob_gauntlet.engine.detection.trained_detector import DetectorConfig, DetectorLoss, detect_split
 from bob_gauntlet.engine.training.loop import Trainer
 from bob_gauntlet.protocols.detection import Detection
 from bob_gauntlet.runtime.artifacts import Artifacts
@@ -84,7 +84,9 @@ class Workspace:
     def trainer(self, mode: Mode = "finetune", workers: int = 0) -> Trainer:
         """A training as the package begins it."""
         detector_config = self.detector_config(mode)
-        stream = scenes(self.split, detector_config.scaling, masks=True, batch=BATCH, seed=0, workers=workers)
+        stream = build_training_loader(
+            self.split, detector_config.scaling, masks=True, batch=BATCH, seed=0, workers=workers
+        )
         detector = Detector(self.backbone, detector_config.design, 0)
         detector.train()
         return Trainer(detector, detector_config.configs[0], stream, DetectorLoss(), 0, self.device)
@@ -154,7 +156,7 @@ def step(options: argparse.Namespace) -> bool:
 def rates(on: Workspace, scaling: Scaling, images: int, repeats: int) -> list[float]:
     """Scenes/s of one loader's process, each time over `images` of them."""
     part = on.split.take(np.arange(images) % len(on.split), "benchmark")
-    stream = scenes(part, scaling, masks=True, batch=BATCH, seed=0, workers=1)
+    stream = build_training_loader(part, scaling, masks=True, batch=BATCH, seed=0, workers=1)
     taken = [timed(lambda e=epoch: sum(map(len, stream.epoch(e)))) for epoch in range(repeats + 1)][1:]  # type: ignore[misc]
     return [made / seconds for seconds, made in taken]
 
@@ -223,7 +225,7 @@ def resident(which: str) -> float:
     return int(line.split()[1]) / 2**10
 
 
-def runners_step(on: Workspace, batch: Sequence[Scene]) -> Callable[[], object]:
+def runners_step(on: Workspace, batch: Sequence[DetectionSample]) -> Callable[[], object]:
     """One step as mmengine's Runner makes it, of the same detector: its images and samples are there before."""
     from mmdet.models import DetDataPreprocessor
     from mmengine.optim import AmpOptimWrapper, OptimWrapper
@@ -243,7 +245,7 @@ def runners_step(on: Workspace, batch: Sequence[Scene]) -> Callable[[], object]:
     )
 
     def call() -> object:
-        samples = [scene.sample((scene.image.shape[1], scene.image.shape[2]), on.device) for scene in batch]
+        samples = [scene.to_mmdet((scene.image.shape[1], scene.image.shape[2]), on.device) for scene in batch]
         data = {"inputs": [scene.image for scene in batch], "data_samples": samples}
         start = perf_counter()
         detector.model.train_step(data, wrapper)
@@ -277,7 +279,7 @@ def evaluated(on: Workspace, images: int, repeats: int) -> dict[str, list[float]
     def rate(batch: int) -> float:
         with tempfile.TemporaryDirectory() as folder:
             context = RunContext(Artifacts(Path(folder)), on.device, batch_size=8 * batch)
-            return images / on.timed(lambda: detected(detector, part, detector_config, context))
+            return images / on.timed(lambda: detect_split(detector, part, detector_config, context))
 
     return in_turn({"four": lambda: rate(4), "one": lambda: rate(1)}, repeats, warm_up=1)
 

@@ -38,7 +38,7 @@ from bob_gauntlet.backbones.loading import load as load_backbone
 from bob_gauntlet.backbones.resolve import resolve
 from bob_gauntlet.config import UserConfig
 from bob_gauntlet.datasets.dataset import Split
-from bob_gauntlet.datasets.image_folders import class_folders, split
+from bob_gauntlet.datasets.image_folders import images_in_class_folders, labelled_split
 from bob_gauntlet.datasets.loading import load as load_dataset
 from bob_gauntlet.engine.allocator import keep_pages
 from bob_gauntlet.engine.training import stream
@@ -217,7 +217,7 @@ def epochs_of(name: str, folder: Path, size: int) -> Callable[[], float]:
         layout = torch.channels_last if "channels last" in name else torch.contiguous_format
         return plain(backbone, folder, recipe, layout, CLASSES)
     keep_pages()
-    training = trainer(backbone, split("train", class_folders(folder, "photos")), recipe, 1)
+    training = trainer(backbone, labelled_split("train", images_in_class_folders(folder, "photos")), recipe, 1)
     return lambda: timed(lambda: training.epoch(lambda count: None))[0]
 
 

@@ -28,8 +28,8 @@ from bob_gauntlet.backbones.loading import load as load_backbone
 from bob_gauntlet.backbones.resolve import resolve
 from bob_gauntlet.config import UserConfig
 from bob_gauntlet.datasets.mini.build import generator, random_crop, render
-from bob_gauntlet.datasets.mini.sources import photos
-from bob_gauntlet.engine.frozen.logistic import Head, path
+from bob_gauntlet.datasets.mini.sources import read_photos
+from bob_gauntlet.engine.frozen.logistic import Head, regularisation_path
 from bob_gauntlet.engine.transforms import normalise, preprocess
 from bob_gauntlet.protocols.linear_probe import LinearProbe
 from bob_gauntlet.runtime.artifacts import Artifacts
@@ -64,7 +64,7 @@ def compare(train: tuple[np.ndarray, np.ndarray], test: tuple[np.ndarray, np.nda
         ratios.append(seconds / single)
     twenty, accuracies = timed(lambda: [epochs(*scaled[0], *scaled[1], i) for i in range(20)])
     theirs = objective(*scaled[0], model.coef_.T, model.intercept_, SCIKIT_STRENGTH)
-    [same] = path(*train, CLASSES, [SCIKIT_STRENGTH], tolerance=1e-7)
+    [same] = regularisation_path(*train, CLASSES, [SCIKIT_STRENGTH], tolerance=1e-7)
     print(f"ours, {len(LinearProbe().strengths)} strengths and a refit  {spread(ours)} s, {evaluations} evaluations")
     print(f"scikit-learn, one fit, C=1           {spread(one)} s, {int(model.n_iter_[0])} iterations")
     print(f"20 trainings of {EPOCHS} epochs            {twenty:.1f} s")
@@ -79,9 +79,9 @@ def compare(train: tuple[np.ndarray, np.ndarray], test: tuple[np.ndarray, np.nda
 def whole_path(features: np.ndarray, targets: np.ndarray) -> tuple[Head, int]:
     """Path, choice and refit, as the protocol does it; the head and the number of gradient evaluations."""
     fit, choose = slice(0, TRAIN * 4 // 5), slice(TRAIN * 4 // 5, None)
-    heads = list(path(features[fit], targets[fit], CLASSES, LinearProbe().strengths))
+    heads = list(regularisation_path(features[fit], targets[fit], CLASSES, LinearProbe().strengths))
     best = max(heads, key=lambda head: accuracy(head, features[choose], targets[choose]))
-    final = next(path(features, targets, CLASSES, [best.strength], tolerance=1e-8, start=best))
+    final = next(regularisation_path(features, targets, CLASSES, [best.strength], tolerance=1e-8, start=best))
     return final, sum(head.evaluations for head in heads) + final.evaluations
 
 
@@ -120,7 +120,7 @@ def objective(x: np.ndarray, y: np.ndarray, weight: np.ndarray, bias: np.ndarray
 
 def accuracy(head: Head, features: np.ndarray, targets: np.ndarray) -> float:
     """Share of right answers."""
-    return float((head.scores(features).argmax(axis=1) == targets).mean())
+    return float((head.logits(features).argmax(axis=1) == targets).mean())
 
 
 def data() -> tuple[np.ndarray, np.ndarray]:
@@ -143,7 +143,7 @@ def extract() -> dict[str, np.ndarray]:
     backbone = load_backbone(resolve("efficientnet_lite0", UserConfig(Path())), "cpu")
     transform = backbone.identity.input_transform(96)
     images, targets = [], []
-    for photo in list(photos().items())[: CLASSES // 5]:
+    for photo in list(read_photos().items())[: CLASSES // 5]:
         for strip in range(5):
             for crop in crops(*photo, strip):
                 images.append(preprocess(crop, transform))

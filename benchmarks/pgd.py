@@ -35,7 +35,7 @@ from bob_gauntlet.backbones.spec import InputTransform
 from bob_gauntlet.config import UserConfig
 from bob_gauntlet.datasets.loading import load as load_dataset
 from bob_gauntlet.engine.attacks import frozen, pgd, pixels
-from bob_gauntlet.engine.frozen.linear import attackable
+from bob_gauntlet.engine.frozen.linear import pixels_to_logits
 from bob_gauntlet.engine.frozen.logistic import Head
 from bob_gauntlet.protocols.linear_probe import LinearProbe
 from bob_gauntlet.runtime.artifacts import Artifacts
@@ -73,7 +73,9 @@ def ours(given: Given) -> Found:
     backbone, transform, head, images, labels = given
     start = time.perf_counter()
     with frozen(backbone.module):
-        found = pgd(attackable(backbone, transform, head), images, labels, EPSILON, steps=STEPS, step_size=EPSILON / 5)
+        found = pgd(
+            pixels_to_logits(backbone, transform, head), images, labels, EPSILON, steps=STEPS, step_size=EPSILON / 5
+        )
     return time.perf_counter() - start, found.images, found.logits
 
 

@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 
 from bob_gauntlet.datasets.dataset import Split
-from bob_gauntlet.datasets.image_folders import class_folders, split
-from bob_gauntlet.datasets.mini.sources import photos
+from bob_gauntlet.datasets.image_folders import images_in_class_folders, labelled_split
+from bob_gauntlet.datasets.mini.sources import read_photos
 
 SIZE = 500, 375
 CLASSES = 8
@@ -15,7 +15,7 @@ CLASSES = 8
 def photo_files(folder: Path, count: int) -> Split:
     """`count` files of CLASSES classes in a new folder, as a split that decodes them when they are asked for."""
     rng = np.random.default_rng(0)
-    sources = list(photos().values())
+    sources = list(read_photos().values())
     for number in range(max(count, CLASSES)):
         photo = sources[number % len(sources)]
         # a share of the photo in the files' proportions, somewhere in it
@@ -25,4 +25,4 @@ def photo_files(folder: Path, count: int) -> Split:
         file = folder / f"class{number % CLASSES}" / f"{number:06d}.jpg"
         file.parent.mkdir(parents=True, exist_ok=True)
         photo.resize(SIZE, box=(left, top, left + width, top + height)).save(file, quality=90)
-    return split("train", class_folders(folder, "the benchmark's photos"))
+    return labelled_split("train", images_in_class_folders(folder, "the benchmark's photos"))

@@ -28,7 +28,7 @@ from bob_gauntlet.backbones.loading import load as load_backbone
 from bob_gauntlet.backbones.resolve import resolve
 from bob_gauntlet.config import UserConfig
 from bob_gauntlet.datasets.dataset import Split
-from bob_gauntlet.engine.frozen.features import batches, features
+from bob_gauntlet.engine.frozen.features import features, load_batches
 from bob_gauntlet.runtime.artifacts import Artifacts
 from bob_gauntlet.runtime.context import RunContext
 from bob_gauntlet.runtime.devices import cores
@@ -48,7 +48,7 @@ def extraction(backbone: Backbone, images: Split, batch: int) -> None:
 
 def reading(backbone: Backbone, images: Split, batch: int) -> None:
     """Files to batches, as extraction does it."""
-    for _ in batches(images, backbone.identity.transform, batch, on_cpu=backbone.device == "cpu"):
+    for _ in load_batches(images, backbone.identity.transform, batch, on_cpu=backbone.device == "cpu"):
         pass
 
 

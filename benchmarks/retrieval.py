@@ -19,7 +19,7 @@ import torch
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from benchmarks.paired import in_turn, load, ratios, timed
-from bob_gauntlet.metrics.retrieval import Relevance, average_precision, ranks_of_relevant, relevance_of
+from bob_gauntlet.metrics.retrieval import Relevance, average_precision, ranks_of_relevant, relevance_from_targets
 
 QUERIES, GALLERY, WIDTH, CLASSES = 1_000, 20_000, 768, 400
 BAR = 2.2
@@ -31,7 +31,7 @@ def data() -> tuple[np.ndarray, np.ndarray, Relevance]:
     centres = rng.normal(size=(CLASSES, WIDTH))
     targets = [np.arange(count) % CLASSES for count in (QUERIES, GALLERY)]
     queries, gallery = (_unit(centres[t] + 3 * rng.normal(size=(len(t), WIDTH))) for t in targets)
-    return queries, gallery, relevance_of(targets[0], targets[1])
+    return queries, gallery, relevance_from_targets(targets[0], targets[1])
 
 
 def _unit(vectors: np.ndarray) -> np.ndarray:

@@ -101,7 +101,7 @@ class Workspace:
         """Return the loaded dataset, cut to the configured limit."""
         if self._dataset is None or self._dataset.name != name:
             whole, limit = datasets.load(name, self.locations), self.config.limit
-            self._dataset = whole if limit is None else datasets.limited(whole, limit)
+            self._dataset = whole if limit is None else datasets.limit_dataset(whole, limit)
         return self._dataset
 
     def fingerprints(self, name: str) -> dict[str, str]:
@@ -110,8 +110,8 @@ class Workspace:
 
     def setting(self, protocol: str, dataset: str) -> Setting:
         """Return a protocol on a dataset of the catalog or of the user's own. Raises UsageError for an unknown one."""
-        kind = self.locations.own[dataset]["kind"] if dataset in self.locations.own else None
-        on_user_dataset = setting_on_user_dataset(protocol, dataset, kind) if kind else None
+        user_dataset = self.locations.user_datasets.get(dataset)
+        on_user_dataset = setting_on_user_dataset(protocol, dataset, user_dataset.kind) if user_dataset else None
         return on_user_dataset or find_setting(f"{protocol}@{dataset}")
 
 

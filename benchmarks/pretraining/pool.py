@@ -14,8 +14,8 @@ from PIL import Image, ImageDraw, ImageFont
 
 from bob_gauntlet.datasets.loading import load
 from bob_gauntlet.datasets.mini.build import generator, random_crop, render
-from bob_gauntlet.datasets.mini.classification import part
-from bob_gauntlet.datasets.mini.sources import photos
+from bob_gauntlet.datasets.mini.classification import role_region
+from bob_gauntlet.datasets.mini.sources import read_photos
 
 SIDE = 128
 """Of the stored images; networks see crops of them at `Pool.size`."""
@@ -62,8 +62,8 @@ Labelled = Iterator[tuple[int, Image.Image]]
 
 
 def build(crops: int = 200, glyphs: int = 150) -> Pool:
-    """`crops` of each photo's training part, the training digits, and `glyphs` renderings of each digit."""
-    first_digit = len(photos())
+    """`crops` of each photo's training region, the training digits, and `glyphs` renderings of each digit."""
+    first_digit = len(read_photos())
     sources = {
         "photos": list(_photo_crops(crops)),
         "handwritten": [(first_digit + digit, image) for digit, image in _handwritten()],
@@ -87,10 +87,10 @@ def build(crops: int = 200, glyphs: int = 150) -> Pool:
 
 def _photo_crops(count: int) -> Labelled:
     """Squares of 0.3 to 1 of the training part's short side."""
-    for target, (name, photo) in enumerate(photos().items()):
+    for target, (name, photo) in enumerate(read_photos().items()):
         rng = generator("pretrain", 1, "photos", name)
         for _ in range(count):
-            yield target, render(photo, random_crop(rng, part(photo.size, "train"), 0.3, 1.0), SIDE)
+            yield target, render(photo, random_crop(rng, role_region(photo.size, "train"), 0.3, 1.0), SIDE)
 
 
 def _handwritten() -> Labelled:

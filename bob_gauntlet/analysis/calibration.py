@@ -7,7 +7,7 @@ import numpy as np
 from bob_gauntlet.analysis.association import pearson, spearman
 from bob_gauntlet.analysis.members import SELF_SUPERVISED, candidates, lacking, pretrained, style, value
 from bob_gauntlet.analysis.pairing import differences
-from bob_gauntlet.analysis.result import UNEXPLAINED, Found, Options, Published, Table, compare, table
+from bob_gauntlet.analysis.result import UNEXPLAINED, AnalysisOptions, Finding, Published, Table, compare, table
 from bob_gauntlet.ranking.score_table import ScoreTable
 
 PAPER = "calibration-finetune@imagenet-1k"
@@ -22,14 +22,14 @@ PRINTED = {"CE": "-0.8278", "ECE": "-0.4876"}
 """Correlation with accuracy, section 5; both with a p-value under .05."""
 
 
-def calibration(score_table: ScoreTable, options: Options) -> Found:
+def calibration(score_table: ScoreTable, options: AnalysisOptions) -> Finding:
     """Accuracy, cross-entropy and ECE of classifiers, and how they go together."""
     members = pretrained(score_table)
     setting = setting_of(score_table)
     values = three(members, options)
     order = [i for i in np.argsort(values[:, 2], kind="stable") if np.isfinite(values[i]).all()]
     if not order:
-        return Found((), (*lacking(score_table, [(setting, metric) for metric in METRICS]),))
+        return Finding((), (*lacking(score_table, [(setting, metric) for metric in METRICS]),))
     rows = []
     for column, name in enumerate(PRINTED, 1):
         r, rho = (how(values[:, 0], values[:, column]) for how in (pearson, spearman))
@@ -38,7 +38,7 @@ def calibration(score_table: ScoreTable, options: Options) -> Found:
     each = [(members.backbones[i].title, *values[i]) for i in order]
     tables = (table("Correlation", columns, rows), table("Best calibrated first", {"backbone": ""} | COLUMNS, each))
     note = () if setting == PAPER else (f"over {setting}, which is not the paper's",)
-    return Found((*tables, *_by_pretraining(candidates(score_table), options)), note)
+    return Finding((*tables, *_by_pretraining(candidates(score_table), options)), note)
 
 
 def setting_of(score_table: ScoreTable) -> str:
@@ -47,7 +47,7 @@ def setting_of(score_table: ScoreTable) -> str:
     return PAPER if PAPER in found or not found else min(found, key=lambda setting: "finetune" not in setting)
 
 
-def three(score_table: ScoreTable, options: Options) -> np.ndarray:
+def three(score_table: ScoreTable, options: AnalysisOptions) -> np.ndarray:
     """(B, 3) of accuracy (%), cross-entropy (nats) and ECE; NaN where missing."""
     measures = [(setting_of(score_table), metric) for metric in METRICS]
     rows = [[value(score_table, e, measure, options) for measure in measures] for e in score_table.backbones]
@@ -56,7 +56,7 @@ def three(score_table: ScoreTable, options: Options) -> np.ndarray:
 
 def published_calibration(score_table: ScoreTable) -> Iterator[Published]:
     """The two Pearson coefficients and their p-values."""
-    values = three(pretrained(score_table), Options())
+    values = three(pretrained(score_table), AnalysisOptions())
     for column, (name, paper) in enumerate(PRINTED.items(), 1):
         found = pearson(values[:, 0], values[:, column])
         yield compare(f"Pearson's r of accuracy and {name}", "section 5", paper, found.r)
@@ -64,7 +64,7 @@ def published_calibration(score_table: ScoreTable) -> Iterator[Published]:
         yield Published(f"p of accuracy and {name}", "section 5", "under 0.05", f"{found.p:.2g}", why)
 
 
-def _by_pretraining(score_table: ScoreTable, options: Options) -> Iterator[Table]:
+def _by_pretraining(score_table: ScoreTable, options: AnalysisOptions) -> Iterator[Table]:
     """Means of self-supervised and supervised backbones, and pairs of one architecture."""
     values = three(score_table, options)
     rows = []

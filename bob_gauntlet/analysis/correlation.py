@@ -6,7 +6,7 @@ from itertools import combinations
 from bob_gauntlet.analysis import figures
 from bob_gauntlet.analysis.association import Association, spearman
 from bob_gauntlet.analysis.members import pretrained, restricted
-from bob_gauntlet.analysis.result import Found, Options, Published, Table, compare, compare_axis, table
+from bob_gauntlet.analysis.result import AnalysisOptions, Finding, Published, Table, compare, compare_axis, table
 from bob_gauntlet.errors import UsageError, nearest
 from bob_gauntlet.ranking.score_table import ALL, ScoredBackbone, ScoreTable
 from bob_gauntlet.scores.settings import IN_ALL
@@ -20,7 +20,7 @@ PANELS = (("Cls", "Det"), ("Cls", "OOD-Cls"))
 Matrix = dict[tuple[str, str], Association]
 
 
-def correlation(score_table: ScoreTable, options: Options) -> Found:
+def correlation(score_table: ScoreTable, options: AnalysisOptions) -> Finding:
     """Spearman's rho of every two tasks, with n and p, and once more without some backbones."""
     members = pretrained(score_table)
     names = [name for name in members.columns if name != ALL]
@@ -38,7 +38,7 @@ def correlation(score_table: ScoreTable, options: Options) -> Found:
         for pair in combinations(names, 2)
     ]
     notes = ["p is of each pair alone, not corrected for their number"] if rows else []
-    return Found((*squares, table("Pairs of tasks", columns, rows, keys=2)), tuple(notes))
+    return Finding((*squares, table("Pairs of tasks", columns, rows, keys=2)), tuple(notes))
 
 
 def matrix(score_table: ScoreTable, names: Sequence[str]) -> Matrix:
@@ -81,12 +81,12 @@ def published_correlation(score_table: ScoreTable) -> Iterator[Published]:
     )
 
 
-def tasks(score_table: ScoreTable, options: Options) -> Found:
+def tasks(score_table: ScoreTable, options: AnalysisOptions) -> Finding:
     """The points of Figure 1, mean z in one task against another, with Spearman's rho."""
     tables: list[Table] = []
     rows, notes = [], []
     for x, y in PANELS:
-        points = figures.tasks(score_table, x, y)
+        points = figures.task_points(score_table, x, y)
         if not points:
             notes.append(
                 f"pool {score_table.pool.name} has no {' and '.join(t for t in (x, y) if t not in score_table.columns)}"
@@ -101,13 +101,13 @@ def tasks(score_table: ScoreTable, options: Options) -> Found:
     if rows:
         columns = {"tasks": "", "backbones": "", "rho": ".2f", "n": "", "p": ".2g"}
         tables.insert(0, table("Spearman's rho", columns, rows, keys=2))
-    return Found(tuple(tables), tuple(dict.fromkeys(notes)))
+    return Finding(tuple(tables), tuple(dict.fromkeys(notes)))
 
 
 def published_tasks(score_table: ScoreTable) -> Iterator[Published]:
     """The axes of Figure 1; its points have no printed values."""
-    left = figures.tasks(score_table, "Cls", "Det")
-    right = figures.tasks(pretrained(score_table), "Cls", "OOD-Cls")
+    left = figures.task_points(score_table, "Cls", "Det")
+    right = figures.task_points(pretrained(score_table), "Cls", "OOD-Cls")
     e1 = (
         "with erratum E1 not applied, supervised ImageNet figures in seven Random Init rows, values are -2.28 to 1.22, "
         "which fit"

@@ -8,7 +8,7 @@ import numpy as np
 from bob_gauntlet.analysis import figures
 from bob_gauntlet.analysis.association import Association, spearman
 from bob_gauntlet.analysis.members import KINDS, candidates, overall, restricted, score_of, value
-from bob_gauntlet.analysis.result import Found, Options, Published, Table, compare, table
+from bob_gauntlet.analysis.result import AnalysisOptions, Finding, Published, Table, compare, table
 from bob_gauntlet.pools.folder import BackboneRow
 from bob_gauntlet.ranking.score_table import ALL, ScoreTable
 
@@ -28,7 +28,7 @@ TABLE = {("ViT", "params"): "0.58", ("CNN", "params"): "0.35", ("ViT", "images")
 """Spearman's rho of section 5, "ViTs benefit more from scale than CNNs"."""
 
 
-def scale(score_table: ScoreTable, options: Options) -> Found:
+def scale(score_table: ScoreTable, options: AnalysisOptions) -> Finding:
     """Spearman's rho of mean z (All) with size and with data, for vanilla ViTs, all transformers, and CNNs."""
     ranked = candidates(score_table)
     rows = [
@@ -43,7 +43,7 @@ def scale(score_table: ScoreTable, options: Options) -> Found:
     notes = [f"no line of pool {score_table.pool.name} gives {SIZES[s]}" for s in SIZES if not _sizes(ranked, s).any()]
     outside = [e.title for e in ranked.backbones if e.about.family not in KINDS]
     notes += [f"neither a transformer nor a CNN that is known as one: {', '.join(outside)}"] if outside else []
-    return Found((table("Spearman's rho of mean z", columns, rows, keys=3),), tuple(notes))
+    return Finding((table("Spearman's rho of mean z", columns, rows, keys=3),), tuple(notes))
 
 
 def with_size(score_table: ScoreTable, group: str, size: str, *, covered: bool) -> Association:
@@ -72,7 +72,7 @@ def published_scale(score_table: ScoreTable) -> Iterator[Published]:
         yield compare(f"rho of mean z with {SIZES[size]}, {group}", "section 5", paper, found, why)
 
 
-def speed(score_table: ScoreTable, options: Options) -> Found:
+def speed(score_table: ScoreTable, options: AnalysisOptions) -> Finding:
     """Mean z (All) against throughput; and against GFLOPs, which is another quantity, as a stand-in."""
     ranked = candidates(score_table)
     z = overall(ranked)
@@ -93,13 +93,13 @@ def speed(score_table: ScoreTable, options: Options) -> Found:
     columns = {"mean z with": "", "rho": "+.2f", "n": "", "p": ".2g"}
     if not np.isfinite(throughput + z).any():
         notes.append(_no_throughput(score_table))
-    return Found((table("Spearman's rho", columns, rows), *tables) if rows else (), tuple(notes))
+    return Finding((table("Spearman's rho", columns, rows), *tables) if rows else (), tuple(notes))
 
 
 def published_speed(score_table: ScoreTable) -> Iterator[Published]:
     """The rho of section 5, "Performance vs. Speed"."""
     ranked = candidates(score_table)
-    found = spearman(overall(ranked), gflops(ranked, Options()))
+    found = spearman(overall(ranked), gflops(ranked, AnalysisOptions()))
     yield Published(
         "rho of mean z with throughput on an RTX A5000",
         "section 5",
@@ -109,20 +109,20 @@ def published_speed(score_table: ScoreTable) -> Iterator[Published]:
     )
 
 
-def budget(score_table: ScoreTable, options: Options) -> Found:
+def budget(score_table: ScoreTable, options: AnalysisOptions) -> Finding:
     """The best of each budget: those that no other backbone beats at no higher cost, for All and each task."""
     ranked = candidates(score_table)
     tables, missing = [], []
     for by, title in figures.COSTS.items():
-        fronts = {c: [p for p in figures.cost(ranked, by, c) if p.front] for c in ranked.columns if c != "Eff"}
+        fronts = {c: [p for p in figures.cost_points(ranked, by, c) if p.front] for c in ranked.columns if c != "Eff"}
         if any(fronts.values()):
             tables.append(_fronts(title, fronts))
         else:
             missing.append(f"{title}: nobody in pool {score_table.pool.name} has it")
-    return Found(tuple(tables), tuple(missing))
+    return Finding(tuple(tables), tuple(missing))
 
 
-def gflops(score_table: ScoreTable, options: Options) -> np.ndarray:
+def gflops(score_table: ScoreTable, options: AnalysisOptions) -> np.ndarray:
     """(B,) GFLOPs of one image, as measured or as known; NaN where neither is."""
     known = np.array([float(e.about.gflops or "nan") for e in score_table.backbones])
     measured = np.array([value(score_table, e, FLOPS, options) for e in score_table.backbones])
@@ -141,7 +141,7 @@ def _fronts(title: str, fronts: dict[str, list[figures.Point]]) -> Table:
     return table(f"Best for the {title}", columns, rows)
 
 
-def _throughput(score_table: ScoreTable, options: Options) -> tuple[np.ndarray, list[str]]:
+def _throughput(score_table: ScoreTable, options: AnalysisOptions) -> tuple[np.ndarray, list[str]]:
     """(B,) images/s, NaN where missing; of several devices the one with the most backbones, which a note names."""
     scores = [score_of(score_table, e, THROUGHPUT, options) for e in score_table.backbones]
     devices = Counter(score.device for score in scores if score)

@@ -1,4 +1,4 @@
-"""The points behind the paper's figures, for any pool: tasks against each other, fine-tuned less frozen, cost."""
+"""Data points of the paper's figures for any pool: task against task, gains of fine-tuning, z against cost."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -7,16 +7,16 @@ import numpy as np
 
 from bob_gauntlet.ranking.score_table import MIN_COVERAGE, ScoredBackbone, ScoreTable
 
-MODES = (
+FINETUNED_AND_FROZEN = (
     ("detection-finetune", "detection-frozen"),
     ("ood-detection-finetune", "ood-detection-frozen"),
     ("finetune", "linear-probe-lars"),
     ("finetune", "linear-probe"),
 )
-"""Protocols that train the whole backbone, and those that train a head on the frozen one."""
+"""Pairs of protocols: the first trains the whole backbone, the second trains a head on the frozen backbone."""
 
 COSTS = {"params": "parameters (M)", "gflops": "GFLOPs of one image", "latency": "latency of one image (ms)"}
-"""What a backbone costs, with the unit."""
+"""Costs of a backbone, with their units."""
 
 METRIC_OF = {"params": "params", "gflops": "flops", "latency": "latency"}
 """The efficiency metric of each cost."""
@@ -29,13 +29,13 @@ class Point:
     backbone: ScoredBackbone
     x: float
     y: float
-    # no other backbone is better at no higher cost
+    # True if no other backbone has a higher y at the same or a lower x
     front: bool = False
 
 
 @dataclass(frozen=True)
-class Difference:
-    """One backbone's z fine-tuned less its z frozen, on one measure."""
+class FineTuningGain:
+    """The z-scores of one backbone on one dataset and metric, fine-tuned and frozen."""
 
     backbone: ScoredBackbone
     finetuned: float
@@ -43,35 +43,39 @@ class Difference:
 
     @property
     def gain(self) -> float:
-        """In standard deviations, each over its own measure's members (paper, Figure 2)."""
+        """The fine-tuned z minus the frozen z; each z uses the mean and std of its own measure (paper, Figure 2)."""
         return self.finetuned - self.frozen
 
 
-def tasks(score_table: ScoreTable, x: str, y: str) -> list[Point]:
-    """Mean z in one task against another's (paper, Figure 1), of those that have both."""
+def task_points(score_table: ScoreTable, x: str, y: str) -> list[Point]:
+    """Return the mean z in task `x` and in task `y` of every backbone that has both (paper, Figure 1)."""
     if x not in score_table.columns or y not in score_table.columns:
         return []
     return _points(score_table, score_table.mean_z(x), score_table.mean_z(y))
 
 
-def fine_tuning(score_table: ScoreTable) -> Iterator[tuple[str, list[Difference]]]:
-    """Name of a panel ("Det, coco-2017") and its differences: paper, Figure 2. Panels without a pair are left out."""
+def fine_tuning_gains(score_table: ScoreTable) -> Iterator[tuple[str, list[FineTuningGain]]]:
+    """Yield the panels of the paper's Figure 2: name ("Det, coco-2017") and gains, largest gain first.
+
+    Panels without a backbone that has both z-scores are left out.
+    """
     index = {measure: i for i, measure in enumerate(score_table.measures)}
     for (setting, metric), i in index.items():
         protocol, _, dataset = setting.partition("@")
-        for whole, head in MODES:
-            j = index.get((f"{head}@{dataset}", metric))
-            if protocol == whole and j is not None:
-                pairs = zip(score_table.backbones, score_table.z[:, i], score_table.z[:, j], strict=True)
-                found = [Difference(e, float(a), float(b)) for e, a, b in pairs if np.isfinite(a - b)]
-                if found:
-                    yield f"{score_table.tasks[i]}, {dataset}", sorted(found, key=lambda d: -d.gain)
+        for finetuned, frozen in FINETUNED_AND_FROZEN:
+            j = index.get((f"{frozen}@{dataset}", metric))
+            if protocol == finetuned and j is not None:
+                z = zip(score_table.backbones, score_table.z[:, i], score_table.z[:, j], strict=True)
+                gains = [FineTuningGain(backbone, float(a), float(b)) for backbone, a, b in z if np.isfinite(a - b)]
+                if gains:
+                    yield f"{score_table.tasks[i]}, {dataset}", sorted(gains, key=lambda gain: -gain.gain)
 
 
-def cost(score_table: ScoreTable, by: str, column: str) -> list[Point]:
-    """Mean z of a task or of all against a cost of COSTS, with the Pareto front.
+def cost_points(score_table: ScoreTable, by: str, column: str) -> list[Point]:
+    """Return the cost (x) and the mean z (y) of every backbone, and mark those on the Pareto front.
 
-    Backbones without the cost, or that cover too little of the column, are left out.
+    `by` is a key of COSTS, `column` a task or All. Backbones whose cost is unknown, or that cover less than
+    MIN_COVERAGE of the column, are left out.
     """
     if column not in score_table.columns:
         return []
@@ -82,17 +86,18 @@ def cost(score_table: ScoreTable, by: str, column: str) -> list[Point]:
 
 
 def _points(score_table: ScoreTable, x: np.ndarray, y: np.ndarray) -> list[Point]:
-    found = zip(score_table.backbones, x, y, strict=True)
-    return [Point(backbone, float(a), float(b)) for backbone, a, b in found if np.isfinite(a + b)]
+    """Return a point for every backbone that has both values."""
+    coordinates = zip(score_table.backbones, x, y, strict=True)
+    return [Point(backbone, float(a), float(b)) for backbone, a, b in coordinates if np.isfinite(a + b)]
 
 
 def _on_front(point: Point, points: Sequence[Point]) -> bool:
-    """Whether no other is at least as good in both and better in one."""
+    """Check that no other point is at least as good in both coordinates and better in one."""
     return not any(p.x <= point.x and p.y >= point.y and (p.x < point.x or p.y > point.y) for p in points)
 
 
 def _cost(backbone: ScoredBackbone, by: str) -> float:
-    """As known of the backbone, else as measured; NaN where neither is."""
+    """Return the known cost of a backbone, else its measured cost; NaN if there is neither."""
     if text := getattr(backbone.about, by, ""):
         return float(text)
     score = backbone.scores.get(("efficiency@noise", METRIC_OF[by]))

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from bob_gauntlet.analysis.result import Options
+from bob_gauntlet.analysis.result import AnalysisOptions
 from bob_gauntlet.pools.folder import RANDOM, BackboneRow
 from bob_gauntlet.pools.pool import MeasureKey
 from bob_gauntlet.ranking.score_table import ALL, MIN_COVERAGE, ScoredBackbone, ScoreTable
@@ -86,7 +86,9 @@ def group(about: BackboneRow) -> str:
     return f"supervised ({about.data.split(',')[0]})" if found == "supervised" else found
 
 
-def score_of(score_table: ScoreTable, backbone: ScoredBackbone, measure: MeasureKey, options: Options) -> Score | None:
+def score_of(
+    score_table: ScoreTable, backbone: ScoredBackbone, measure: MeasureKey, options: AnalysisOptions
+) -> Score | None:
     """A score that need not be a ranked one; None where there is none that may stand beside the pool's.
 
     Where the pool has no such measure, own scores of its members are taken too: they compare with each other.
@@ -102,7 +104,7 @@ def score_of(score_table: ScoreTable, backbone: ScoredBackbone, measure: Measure
     return None
 
 
-def value(score_table: ScoreTable, backbone: ScoredBackbone, measure: MeasureKey, options: Options) -> float:
+def value(score_table: ScoreTable, backbone: ScoredBackbone, measure: MeasureKey, options: AnalysisOptions) -> float:
     """The value of such a score; NaN where there is none."""
     score = score_of(score_table, backbone, measure, options)
     return float("nan") if score is None else score.value

@@ -7,7 +7,7 @@ from bob_gauntlet.analysis import costs
 from bob_gauntlet.analysis.calibration import calibration, published_calibration
 from bob_gauntlet.analysis.correlation import correlation, published_correlation, published_tasks, tasks
 from bob_gauntlet.analysis.finetuning import fine_tuning, published_fine_tuning
-from bob_gauntlet.analysis.result import Analysis, Found, Options, Published
+from bob_gauntlet.analysis.result import Analysis, AnalysisOptions, Finding, Published
 from bob_gauntlet.analysis.robustness import published_robustness, robustness
 from bob_gauntlet.analysis.supervision import published_supervision, supervision
 from bob_gauntlet.analysis.winners import published_small, published_winners, small, winners
@@ -21,80 +21,80 @@ EVERY = "all"
 
 
 @dataclass(frozen=True)
-class Recipe:
+class AnalysisDefinition:
     """One analysis: what it asks, who is in it, the function, and the paper's figures for it."""
 
     title: str
     about: str
-    make: Callable[[ScoreTable, Options], Found]
+    make: Callable[[ScoreTable, AnalysisOptions], Finding]
     published: Callable[[ScoreTable], Iterator[Published]] | None = None
     # pools that the paper's figures are about
     pools: tuple[str, ...] = ("paper",)
 
 
-ANALYSES: Mapping[str, Recipe] = {
-    "winners": Recipe(
+ANALYSES: Mapping[str, AnalysisDefinition] = {
+    "winners": AnalysisDefinition(
         "Which backbone should I choose?",
         "mean z of a task and of All, candidates that cover at least a third of its measures (paper, Tables 2 and 3)",
         winners,
         published_winners,
     ),
-    "small": Recipe(
+    "small": AnalysisDefinition(
         "Which small backbone should I choose?",
         "candidates of fewer than 30 million parameters (paper, section 5)",
         small,
         published_small,
         ("paper", "paper-small"),
     ),
-    "correlation": Recipe(
+    "correlation": AnalysisDefinition(
         "Does a backbone that is good at one task do well at another?",
         "Spearman's rho of mean z; members that have both tasks, random initialisations left out (paper, section 5)",
         correlation,
         published_correlation,
     ),
-    "tasks": Recipe(
+    "tasks": AnalysisDefinition(
         "Classification against detection, in and out of distribution",
         "mean z of every member that has both tasks (paper, Figure 1)",
         tasks,
         published_tasks,
     ),
-    "scale": Recipe(
+    "scale": AnalysisDefinition(
         "Who gains more from size and data, transformers or CNNs?",
         "Spearman's rho of mean z over All; candidates (paper, section 5)",
         costs.scale,
         costs.published_scale,
     ),
-    "supervision": Recipe(
+    "supervision": AnalysisDefinition(
         "Supervised or not?",
         "mean z of candidates; self-supervised includes vision-language, as in the paper (section 5, Table 20)",
         supervision,
         published_supervision,
     ),
-    "fine-tuning": Recipe(
+    "fine-tuning": AnalysisDefinition(
         "What does end-to-end fine-tuning add to a frozen backbone?",
         "z fine-tuned less z frozen, each of its own measure; random initialisations left out (paper, Figure 2)",
         fine_tuning,
         published_fine_tuning,
     ),
-    "speed": Recipe(
+    "speed": AnalysisDefinition(
         "Does performance cost speed?",
         "mean z over All of candidates that cover at least a third, against throughput (paper, section 5)",
         costs.speed,
         costs.published_speed,
     ),
-    "calibration": Recipe(
+    "calibration": AnalysisDefinition(
         "Is a more accurate backbone better calibrated?",
         "in the paper fine-tuned on ImageNet-1k; random initialisations left out (Table 10 and section 5)",
         calibration,
         published_calibration,
     ),
-    "robustness": Recipe(
+    "robustness": AnalysisDefinition(
         "Who withstands adversarial attacks?",
         "in the paper fine-tuned on ImageNet-1k; random initialisations left out (Table 19 and section 5)",
         robustness,
         published_robustness,
     ),
-    "budget": Recipe(
+    "budget": AnalysisDefinition(
         "What is the best backbone of each budget?",
         "candidates whose mean z no other reaches at the same or a lower cost; a figure stands where that holds",
         costs.budget,
@@ -116,12 +116,12 @@ def find(name: str, without: Sequence[str] = ()) -> list[str]:
     return list(ANALYSES) if name == EVERY else [name]
 
 
-def analyse(name: str, score_table: ScoreTable, options: Options | None = None) -> Analysis:
+def analyse(name: str, score_table: ScoreTable, options: AnalysisOptions | None = None) -> Analysis:
     """Run one analysis over a standing that was made with `members=True`; `name` is one of ANALYSES.
 
     The paper's figures stand beside what its pool gives by itself: own backbones and options do not move them.
     """
-    recipe, options = ANALYSES[name], options or Options()
+    recipe, options = ANALYSES[name], options or AnalysisOptions()
     found = recipe.make(score_table, options)
     tables = tuple(t for t in found.tables if t.rows)
     nothing = (f"pool {score_table.pool.name} has no scores for this",) if not tables and not found.notes else ()
@@ -145,7 +145,7 @@ ERRATA: Mapping[Errata, str] = {
 """What each choice means for a reader."""
 
 
-def head(score_table: ScoreTable, options: Options) -> list[str]:
+def head(score_table: ScoreTable, options: AnalysisOptions) -> list[str]:
     """What a reader has to know before any of it: the pool, what z is, and what of his own is left out."""
     pool, count = score_table.pool, len(score_table.measures)
     lines = [f"pool {pool.name} ({pool.hash[:8]}), {pool.scale} scale, {count} ranked measures"]
@@ -165,7 +165,7 @@ def head(score_table: ScoreTable, options: Options) -> list[str]:
     return [*lines, *score_table.notes]
 
 
-def _published(recipe: Recipe, pool: Pool, options: Options) -> Iterator[Published]:
+def _published(recipe: AnalysisDefinition, pool: Pool, options: AnalysisOptions) -> Iterator[Published]:
     """Comparisons for the pools that the paper's tables are in, with certain errata applied."""
     if _of_paper(pool) and pool.name in recipe.pools and options.errata == "applied" and recipe.published:
         yield from recipe.published(ScoreTable.of(pool, members=True))

@@ -18,7 +18,7 @@ UNEXPLAINED = "not explained: is this the folder baselines/paper that came with 
 
 
 @dataclass(frozen=True)
-class Options:
+class AnalysisOptions:
     """What a user may choose."""
 
     # `correlation` once more without these: backbones, or pretraining methods; None: what the paper left out
@@ -60,7 +60,7 @@ class Published:
 
 
 @dataclass(frozen=True)
-class Found:
+class Finding:
     """What one analysis works out of a standing."""
 
     tables: tuple[Table, ...]

@@ -7,7 +7,7 @@ import numpy as np
 
 from bob_gauntlet.analysis.members import candidates, kind, lacking, pretrained, value
 from bob_gauntlet.analysis.pairing import differences, pairs
-from bob_gauntlet.analysis.result import UNEXPLAINED, Found, Options, Published, compare, table
+from bob_gauntlet.analysis.result import UNEXPLAINED, AnalysisOptions, Finding, Published, compare, table
 from bob_gauntlet.pools import paper_tables
 from bob_gauntlet.pools.pool import MeasureKey
 from bob_gauntlet.ranking.score_table import ScoreTable
@@ -20,11 +20,11 @@ ATTACKED = tuple((f"adversarial-finetune-eps{epsilon}@imagenet-1k", "top1") for 
 MINUS = "the printed minus sign is lost: both accuracies lie below their means (erratum E4)"
 
 
-def robustness(score_table: ScoreTable, options: Options) -> Found:
+def robustness(score_table: ScoreTable, options: AnalysisOptions) -> Finding:
     """Top-1 (%) clean and under PGD of two radii, and the mean of the two z-scores under attack."""
     attacked = measures_of(score_table)
     if missing := lacking(score_table, attacked):
-        return Found((), tuple(missing))
+        return Finding((), tuple(missing))
     clean = CLEAN if attacked == ATTACKED else (attacked[0][0], "top1_clean")
     members, ranked = pretrained(score_table), candidates(score_table)
     z = _z(members)
@@ -35,7 +35,7 @@ def robustness(score_table: ScoreTable, options: Options) -> Found:
     ]
     columns = {"backbone": "", "clean (%)": ".2f", "eps 1/255 (%)": ".2f", "eps 2/255 (%)": ".2f", "mean z": "+.2f"}
     means = [(which, *by_kind(ranked, which)) for which in ("CNN", "transformer")]
-    return Found(
+    return Finding(
         (
             table("Top-1 under attack", columns, sorted(rows, key=lambda row: -row[-1])),
             table("Means by architecture", {"kind": "", "mean z": "+.2f", "n": ""}, means),

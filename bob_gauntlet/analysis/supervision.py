@@ -7,7 +7,7 @@ import numpy as np
 
 from bob_gauntlet.analysis.members import SELF_SUPERVISED, best, candidates, group
 from bob_gauntlet.analysis.pairing import Pair, pairs
-from bob_gauntlet.analysis.result import Found, Options, Published, Table, compare, table
+from bob_gauntlet.analysis.result import AnalysisOptions, Finding, Published, Table, compare, table
 from bob_gauntlet.ranking.score_table import ALL, ScoreTable
 from bob_gauntlet.stats import pairwise, zscores
 
@@ -21,7 +21,7 @@ COLUMNS = {
 """Columns of tables/table20.csv."""
 
 
-def supervision(score_table: ScoreTable, options: Options) -> Found:
+def supervision(score_table: ScoreTable, options: AnalysisOptions) -> Finding:
     """Mean of the top three per task and group, and z differences of pairs of one architecture."""
     ranked = candidates(score_table)
     groups = sorted({group(e.about) for e in ranked.backbones} - {""}, key=lambda g: (g != SELF_SUPERVISED, g))
@@ -38,7 +38,7 @@ def supervision(score_table: ScoreTable, options: Options) -> Found:
         notes.append("no architecture is there self-supervised and supervised on the same data")
     if others := [pair for pair in everyone if pair.data != "equal"]:
         tables.append(_pairs(ranked, "Same architecture, other data", others))
-    return Found(tuple(tables), tuple(notes))
+    return Finding(tuple(tables), tuple(notes))
 
 
 def top_mean(score_table: ScoreTable, column: str, which: str) -> tuple[float, int]:

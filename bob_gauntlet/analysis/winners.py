@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from bob_gauntlet.analysis.members import best, candidates, restricted
-from bob_gauntlet.analysis.result import Found, Options, Published, compare_order, table
+from bob_gauntlet.analysis.result import AnalysisOptions, Finding, Published, compare_order, table
 from bob_gauntlet.ranking.score_table import ALL, ScoredBackbone, ScoreTable
 from bob_gauntlet.scores.settings import IN_ALL
 
@@ -39,7 +39,7 @@ SMALL_ORDER = (_NEXT_TINY, "swinv2_tiny_window8_256.ms_in1k", "vit_small_patch16
 """Section 5, "Battle of the small backbones"."""
 
 
-def winners(score_table: ScoreTable, options: Options) -> Found:
+def winners(score_table: ScoreTable, options: AnalysisOptions) -> Finding:
     """The top three by mean z, with the measures that each has."""
     ranked = candidates(score_table)
     rows = [row for column in ranked.columns for row in _top(ranked, column, column)]
@@ -47,7 +47,7 @@ def winners(score_table: ScoreTable, options: Options) -> Found:
     if len(whole.backbones) < len(ranked.backbones) and whole.backbones:
         rows += _top(whole, ALL, "All, with every task")
     columns = {"task": "", "place": "", "backbone": "", "mean z": "+.2f", "measures": "", "of": ""}
-    return Found((table("Top three", columns, rows, keys=2),))
+    return Finding((table("Top three", columns, rows, keys=2),))
 
 
 def published_winners(score_table: ScoreTable) -> Iterator[Published]:
@@ -62,11 +62,11 @@ def published_winners(score_table: ScoreTable) -> Iterator[Published]:
         yield Published(f"tiny backbones, {columns}", "Table 3", " > ".join(order), "–", reason)
 
 
-def small(score_table: ScoreTable, options: Options) -> Found:
+def small(score_table: ScoreTable, options: AnalysisOptions) -> Finding:
     """Backbones under 30 million parameters by mean z; those that cover too little are named in a note."""
     found, unknown = _small(candidates(score_table))
     if not found.columns:
-        return Found((), (f"pool {score_table.pool.name} has no ranked measures",))
+        return Finding((), (f"pool {score_table.pool.name} has no ranked measures",))
     column = next(iter(found.columns))
     ranked = best(found, column)
     index = {backbone.name: i for i, backbone in enumerate(found.backbones)}
@@ -79,7 +79,7 @@ def small(score_table: ScoreTable, options: Options) -> Found:
     left = [e for e in found.backbones if e not in [r for r, _ in ranked] and np.isfinite(z[column][index[e.name]])]
     notes = [f"covers too little to be ranked: {e.title}, {column} {z[column][index[e.name]]:+.2f}" for e in left]
     notes += [f"number of parameters unknown: {e.title}" for e in unknown]
-    return Found((table(f"Under {SMALL:g} million parameters, by {column}", columns, rows),), tuple(notes))
+    return Finding((table(f"Under {SMALL:g} million parameters, by {column}", columns, rows),), tuple(notes))
 
 
 def published_small(score_table: ScoreTable) -> Iterator[Published]:

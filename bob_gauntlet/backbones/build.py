@@ -78,19 +78,19 @@ def _create(spec: BackboneSpec, *, pretrained: bool) -> tuple[nn.Module, dict[st
     raise UsageError(f"--backbone {spec.text}: timm cannot build it with {own}")
 
 
-def rebuilt(backbone: Backbone, **arguments: Any) -> nn.Module | None:
+def rebuild(backbone: Backbone, **arguments: Any) -> nn.Module | None:
     """The same timm network with other constructor arguments; None where its architecture does not take them.
 
     None, too, where it is no timm network. Weights are those of the backbone.
     """
-    module = anew(backbone.spec, **arguments)
+    module = create_untrained(backbone.spec, **arguments)
     if module is not None:
         module.load_state_dict(backbone.module.state_dict())
     return module
 
 
-def anew(spec: BackboneSpec, **arguments: Any) -> nn.Module | None:
-    """The timm network of a spec before any training, with other constructor arguments; None as for `rebuilt`."""
+def create_untrained(spec: BackboneSpec, **arguments: Any) -> nn.Module | None:
+    """The timm network of a spec before any training, with other constructor arguments; None as for `rebuild`."""
     if spec.scheme == "factory":
         return None
     with torch.random.fork_rng(devices=[]):

@@ -97,7 +97,7 @@ def analyse(
 ) -> None:
     """The paper's analysis NAME, or all of them, over a pool and your own backbones. Without NAME: which there are."""
     from bob_gauntlet.analysis import registry, rendering
-    from bob_gauntlet.analysis.result import Options
+    from bob_gauntlet.analysis.result import AnalysisOptions
     from bob_gauntlet.ranking.score_table import ScoreTable
 
     if name is None:
@@ -107,7 +107,7 @@ def analyse(
     wanted = registry.find(name, without)
     asked = _Asked(pool, names, errata, store)
     score_table = ScoreTable.of(asked.pool, asked.own, members=True, highlight=asked.highlight)
-    options = Options(without=without or None, own=asked.own, errata=errata)
+    options = AnalysisOptions(without=without or None, own=asked.own, errata=errata)
     analyses = [registry.analyse(each, score_table, options) for each in wanted]
     click.echo(rendering.render(analyses, form, registry.head(score_table, options)))
 

@@ -11,25 +11,25 @@ import numpy as np
 from PIL import Image
 
 from bob_gauntlet.datasets.dataset import Split
-from bob_gauntlet.datasets.image_folders import SMALL
-from bob_gauntlet.datasets.images import UNREADABLE, read_image
-from bob_gauntlet.datasets.objects import Mask, Objects
+from bob_gauntlet.datasets.image_folders import MAX_HASHED_FILES
+from bob_gauntlet.datasets.images import MAX_UNREADABLE_SHARE, read_image
+from bob_gauntlet.datasets.objects import ImageObjects, Mask
 from bob_gauntlet.errors import BobError, named
 
 _ORIENTATION = 0x0112
 
 
 @dataclass(frozen=True)
-class Annotated:
+class AnnotatedImages:
     """Image files below a folder, `paths` relative to it and with slashes, and what is annotated on each."""
 
     root: Path
     paths: tuple[str, ...]
-    objects: tuple[Objects, ...]
+    objects: tuple[ImageObjects, ...]
 
 
 @dataclass(frozen=True)
-class Images:
+class ImageReader:
     """What a split of annotated images reads: image i of `paths`; those of `missing` have no file.
 
     `sizes` are (width, height) as annotated.
@@ -45,12 +45,13 @@ class Images:
         return read_image(self.root / self.paths[index], self.sizes[index])
 
 
-def annotated_split(role: str, what: str, found: Annotated, classes: Sequence[str]) -> Split:
-    """A split of these images in the order of their paths, which are its ids; targets (N, C) uint8 {0, 1}.
+def annotated_split(role: str, what: str, found: AnnotatedImages, classes: Sequence[str]) -> Split:
+    """Return the split of these images, sorted by path; the paths are its ids, its targets are (N, C) uint8 {0, 1}.
 
-    The fingerprint covers paths, sizes of files, objects and classes, and of at most SMALL images their content; the
-    folder that they lie in does not matter. A missing file is one that cannot be read: BobError, in which `what` names
-    the images to the user, where more than UNREADABLE of them are missing, where there are none, or one is twice there.
+    The fingerprint covers paths, file sizes, objects and classes; with at most MAX_HASHED_FILES images it also covers
+    their content. It does not depend on the folder in which they lie. An image whose file is missing stays in the split
+    and cannot be read. Raises BobError, in which `what` names the images to the user, where more than the share
+    MAX_UNREADABLE_SHARE of them is missing, where there are no images, or where a path is listed twice.
     """
     order = sorted(range(len(found.paths)), key=found.paths.__getitem__)
     paths = tuple(found.paths[i] for i in order)
@@ -62,17 +63,19 @@ def annotated_split(role: str, what: str, found: Annotated, classes: Sequence[st
             raise BobError(f"{what}: {one} is listed twice; keep one of the two")
     sizes = [_size(found.root / path) for path in paths]
     missing = tuple(path for path, size in zip(paths, sizes, strict=True) if size < 0)
-    if len(missing) > UNREADABLE * len(paths):
+    if len(missing) > MAX_UNREADABLE_SHARE * len(paths):
         raise BobError(
             f"{what}: {len(missing):,} of {len(paths):,} images are not in {found.root}: {named(missing)}; "
-            f"at most {UNREADABLE:.0%} may be missing: put them there"
+            f"at most {MAX_UNREADABLE_SHARE:.0%} may be missing: put them there"
         )
-    images = Images(found.root, paths, missing, tuple((one.width, one.height) for one in objects))
+    images = ImageReader(found.root, paths, missing, tuple((one.width, one.height) for one in objects))
     fingerprint = _fingerprint(images, sizes, objects, classes)
-    return Split(role, fingerprint, paths, present(objects, len(classes)), images, clusters=paths, objects=objects)
+    return Split(
+        role, fingerprint, paths, multi_hot_targets(objects, len(classes)), images, clusters=paths, objects=objects
+    )
 
 
-def present(objects: Sequence[Objects], classes: int) -> np.ndarray:
+def multi_hot_targets(objects: Sequence[ImageObjects], classes: int) -> np.ndarray:
     """(N, C) uint8 {0, 1}: which classes are annotated on each image."""
     targets = np.zeros((len(objects), classes), np.uint8)
     for row, one in zip(targets, objects, strict=True):
@@ -101,20 +104,22 @@ def _size(path: Path) -> int:
         return -1
 
 
-def _fingerprint(images: Images, sizes: Sequence[int], objects: Sequence[Objects], classes: Sequence[str]) -> str:
+def _fingerprint(
+    images: ImageReader, sizes: Sequence[int], objects: Sequence[ImageObjects], classes: Sequence[str]
+) -> str:
     """16 hex digits."""
     sha = hashlib.sha256("\n".join(classes).encode())
     sha.update("\n".join(f"{path}\t{size}" for path, size in zip(images.paths, sizes, strict=True)).encode())
     for one in objects:
         sha.update(_bytes(one))
-    if len(images.paths) <= SMALL:
+    if len(images.paths) <= MAX_HASHED_FILES:
         for path, size in zip(images.paths, sizes, strict=True):
             if size >= 0:
                 sha.update(_content(images.root / path))
     return sha.hexdigest()[:16]
 
 
-def _bytes(objects: Objects) -> bytes:
+def _bytes(objects: ImageObjects) -> bytes:
     """All that is annotated on an image; lengths first, so that no two annotations have the same bytes."""
     federated = (objects.negative, objects.incomplete)
     counts = [objects.width, objects.height, len(objects), len(objects.masks), *map(len, federated)]

@@ -11,7 +11,7 @@ CATALOG: Mapping[str, DatasetSpec] = {spec.name: spec for spec in (*MINI, *PAPER
 """Dataset name -> what it is."""
 
 
-def find(name: str) -> DatasetSpec:
+def find_dataset(name: str) -> DatasetSpec:
     """The dataset of that name; UsageError with the nearest names where there is none."""
     if name not in CATALOG:
         raise UsageError(f"unknown dataset {name!r}{nearest(name, CATALOG)}")

@@ -5,22 +5,22 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
-from bob_gauntlet.datasets.annotated_images import Images
+from bob_gauntlet.datasets.annotated_images import ImageReader
 from bob_gauntlet.datasets.catalog import CATALOG
 from bob_gauntlet.datasets.dataset import Dataset, Split
-from bob_gauntlet.datasets.image_folders import filled
-from bob_gauntlet.datasets.images import UNREADABLE, UnreadableImage
+from bob_gauntlet.datasets.image_folders import is_nonempty_folder
+from bob_gauntlet.datasets.images import MAX_UNREADABLE_SHARE, UnreadableImage
 from bob_gauntlet.datasets.locations import DataLocations
-from bob_gauntlet.datasets.objects import Objects
+from bob_gauntlet.datasets.objects import ImageObjects
 from bob_gauntlet.datasets.spec import DatasetSpec
 from bob_gauntlet.errors import BobError, named
 
 _CHUNK = 1_000
 
 
-def overview(locations: DataLocations) -> list[list[str]]:
+def overview_rows(locations: DataLocations) -> list[list[str]]:
     """A row a dataset, the user's own last: name, scale, whether it is there, place, images, classes, licence."""
-    return [_row(locations.spec(name), locations) for name in (*CATALOG, *locations.own)]
+    return [_row(locations.spec(name), locations) for name in (*CATALOG, *locations.user_datasets)]
 
 
 def _row(spec: DatasetSpec, locations: DataLocations) -> list[str]:
@@ -30,16 +30,16 @@ def _row(spec: DatasetSpec, locations: DataLocations) -> list[str]:
     elif not roots:
         there = "with packages"
     else:
-        there = "yes" if all(path.is_file() or filled(path) for path in roots) else "no"
+        there = "yes" if all(path.is_file() or is_nonempty_folder(path) for path in roots) else "no"
     where = str(roots[0]) if roots else ""
     return [spec.name, spec.scale, there, where, spec.size, spec.classes, spec.licence]
 
 
-def looked_for(spec: DatasetSpec, locations: DataLocations) -> str:
+def describe_locations(spec: DatasetSpec, locations: DataLocations) -> str:
     """Where a dataset is looked for, and how to change that; empty where nothing is looked for."""
     roots = locations.roots(spec.name) if spec.loader else {}
     lines = [f"{one}: {path}" if len(roots) > 1 else str(path) for one, path in roots.items()]
-    if roots and spec.name not in locations.own:
+    if roots and spec.name not in locations.user_datasets:
         names = list(roots) if spec.combined else [spec.name]
         paths = " and ".join(f'{name} = "PATH"' for name in names)
         folders = f"folders {' and '.join(names)}" if len(names) > 1 else f"a folder {spec.name}"
@@ -50,7 +50,7 @@ def looked_for(spec: DatasetSpec, locations: DataLocations) -> str:
     return "\n".join(f"{'looked for' if i == 0 else '':14} {line}" for i, line in enumerate(lines))
 
 
-def found(dataset: Dataset) -> list[list[str]]:
+def role_rows(dataset: Dataset) -> list[list[str]]:
     """A row a role of a loaded dataset: role, images, classes that occur, fingerprint."""
     return [
         [role, f"{len(split):,}", f"{_occurring(split):,} of {len(dataset.classes):,}", split.fingerprint]
@@ -63,7 +63,7 @@ def _occurring(split: Split) -> int:
     return len(np.unique(targets)) if targets.ndim == 1 else int(targets.any(axis=0).sum())
 
 
-def annotated(dataset: Dataset) -> list[str]:
+def object_lines(dataset: Dataset) -> list[str]:
     """A line a role of a dataset for detection: how many objects, and what is odd about them and their images."""
     return [
         f"objects of {role}: {sum(map(len, split.objects)):,}; {_oddities(split, split.objects)}"
@@ -72,7 +72,7 @@ def annotated(dataset: Dataset) -> list[str]:
     ]
 
 
-def _oddities(split: Split, objects: Sequence[Objects]) -> str:
+def _oddities(split: Split, objects: Sequence[ImageObjects]) -> str:
     """Counts of what a detector's training or evaluation passes by."""
     boxes = np.concatenate([one.boxes for one in objects])
     sides = np.concatenate([np.tile((one.width, one.height), (len(one), 1)) for one in objects])
@@ -83,36 +83,36 @@ def _oddities(split: Split, objects: Sequence[Objects]) -> str:
         "boxes without area": int((boxes[:, 2:] <= 0).any(axis=1).sum()),
         "boxes that reach outside": int(outside.any(axis=1).sum()),
         "images without objects": sum(not len(one) for one in objects),
-        "missing images": len(split.image.missing) if isinstance(split.image, Images) else 0,
+        "missing images": len(split.image.missing) if isinstance(split.image, ImageReader) else 0,
     }
     return ", ".join(f"{count:,} {name}" for name, count in counts.items())
 
 
-def verify(dataset: Dataset, spec: DatasetSpec, advance: Callable[[int], None]) -> list[str]:
+def verify_images(dataset: Dataset, spec: DatasetSpec, advance: Callable[[int], None]) -> list[str]:
     """Decode every image, but those of a dataset that this one needs; a line a role and kind of bad images.
 
     Bad are those that cannot be read, and those of another size than their annotation says. Raises BobError where a
-    role has more than UNREADABLE of a kind. `advance` is told how many more have been read.
+    role has more than MAX_UNREADABLE_SHARE of a kind. `advance` is told how many more have been read.
     """
     lines = []
-    for role, split in own_splits(dataset, spec).items():
-        found = bad(split, advance)
+    for role, split in splits_to_verify(dataset, spec).items():
+        found = find_bad_images(split, advance)
         for reason in ("cannot be read", "are of another size than annotated"):
             names = [identity for identity, why in found.items() if why == reason]
             if names:
                 lines.append(f"{role}: {len(names)} of {len(split):,} images {reason}: {named(names)}")
-            if len(names) > UNREADABLE * len(split):
-                raise BobError(f"{lines[-1]}; at most {UNREADABLE:.0%} may be: get these files anew")
+            if len(names) > MAX_UNREADABLE_SHARE * len(split):
+                raise BobError(f"{lines[-1]}; at most {MAX_UNREADABLE_SHARE:.0%} may be: get these files anew")
     return lines
 
 
-def own_splits(dataset: Dataset, spec: DatasetSpec) -> dict[str, Split]:
+def splits_to_verify(dataset: Dataset, spec: DatasetSpec) -> dict[str, Split]:
     """The splits that are this dataset's own files: test alone where the others are those of a dataset it needs."""
     shared = spec.trains_on in spec.needs
     return {role: split for role, split in dataset.splits.items() if role == "test" or not shared}
 
 
-def bad(split: Split, advance: Callable[[int], None]) -> dict[str, str]:
+def find_bad_images(split: Split, advance: Callable[[int], None]) -> dict[str, str]:
     """Id -> what is wrong, of the images that cannot be decoded or are of another size than annotated, in order."""
 
     def wrong(index: int) -> str:

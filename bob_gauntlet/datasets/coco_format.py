@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from bob_gauntlet.datasets.annotated_images import Annotated, image_size
-from bob_gauntlet.datasets.objects import Mask, Objects
+from bob_gauntlet.datasets.annotated_images import AnnotatedImages, image_size
+from bob_gauntlet.datasets.objects import ImageObjects, Mask
 from bob_gauntlet.errors import BobError
 
 Record = Mapping[str, Any]
@@ -38,7 +38,7 @@ class Category:
 class CocoFile:
     """The images that a file lists, with their objects, and its categories in the order of their ids."""
 
-    images: Annotated
+    images: AnnotatedImages
     categories: tuple[Category, ...]
 
     @property
@@ -83,7 +83,7 @@ def read_coco(path: Path, root: Path, place: Callable[[Record], str] = file_name
         columns.objects(start, end, size, _federated(path, record, labels))
         for start, end, size, record in zip(starts, starts[1:], sizes, records.values(), strict=False)
     )
-    return CocoFile(Annotated(root, tuple(paths), objects), categories)
+    return CocoFile(AnnotatedImages(root, tuple(paths), objects), categories)
 
 
 @dataclass(frozen=True)
@@ -96,10 +96,10 @@ class _Columns:
     crowd: np.ndarray
     masks: tuple[Mask, ...]
 
-    def objects(self, start: int, end: int, size: tuple[int, int], federated: _Federated) -> Objects:
+    def objects(self, start: int, end: int, size: tuple[int, int], federated: _Federated) -> ImageObjects:
         """Those of one image."""
         one = slice(start, end)
-        return Objects(
+        return ImageObjects(
             *size, self.boxes[one], self.labels[one], self.areas[one], self.crowd[one], self.masks[one], *federated
         )
 

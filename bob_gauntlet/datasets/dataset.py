@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from PIL import Image
 
-from bob_gauntlet.datasets.objects import Objects
+from bob_gauntlet.datasets.objects import ImageObjects
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Split:
     targets: np.ndarray
     image: Callable[[int], Image.Image]
     clusters: tuple[str, ...]
-    objects: tuple[Objects, ...] | None = None
+    objects: tuple[ImageObjects, ...] | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -50,9 +50,10 @@ class Dataset:
     """A dataset with its splits by role: train, val, test; or query, gallery.
 
     `relevance[q] = (positives, junk)` are gallery indices for query q; None means that images of equal target are
-    relevant and none is junk. `subsets` are indices into train by name ("1%"), as published. `evaluated` is the role
-    that the original paper reports on. `restricted` are the class indices among which alone a test image's class is
-    sought; None means all. `frequencies` says of each class how often it is annotated: "r", "c" or "f" (LVIS).
+    relevant and none is junk. `subsets` are indices into train by name ("1%"), as published. `paper_role` is the role
+    that the original paper reports on. Only `restricted_classes` (class indices; None means all) may be predicted for
+    test images. `frequencies` says how often each class is annotated: "r" (rare), "c" (common) or "f" (frequent), as in
+    LVIS; () where that is not stated.
     """
 
     name: str
@@ -61,16 +62,16 @@ class Dataset:
     multi_label: bool = False
     relevance: tuple[tuple[np.ndarray, np.ndarray], ...] | None = None
     subsets: Mapping[str, np.ndarray] = field(default_factory=dict)
-    evaluated: str = "test"
-    restricted: tuple[int, ...] | None = None
+    paper_role: str = "test"
+    restricted_classes: tuple[int, ...] | None = None
     frequencies: tuple[str, ...] = ()
 
     def __getitem__(self, role: str) -> Split:
         return self.splits[role]
 
-    def reported(self, fidelity: str) -> str:
+    def reported_role(self, fidelity: str) -> str:
         """The role whose images are reported: `test`, or with "paper" the original's choice where it is there."""
-        return self.evaluated if fidelity == "paper" and self.evaluated in self.splits else "test"
+        return self.paper_role if fidelity == "paper" and self.paper_role in self.splits else "test"
 
     @property
     def fingerprints(self) -> dict[str, str]:

@@ -13,13 +13,13 @@ FILES = 1_000
 """Files that are looked at one by one; below them a folder of files is known by its name and time alone."""
 
 
-def snapshot(root: Path) -> str:
+def folder_digest(root: Path) -> str:
     """32 hex digits of what lies at `root`: they change when a file is added, removed or renamed.
 
     Names and times of its folders, and of files sizes and times too while they are few: in small sets and in label
     files near the top a change in place is seen as well. Hidden names are passed by.
 
-    >>> snapshot(Path("no such folder")) == snapshot(Path("none such either"))
+    >>> folder_digest(Path("no such folder")) == folder_digest(Path("none such either"))
     True
     """
     sha = hashlib.sha256(_times(root).encode())

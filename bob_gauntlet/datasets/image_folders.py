@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bob_gauntlet.datasets.catalog import find
+from bob_gauntlet.datasets.catalog import find_dataset
 from bob_gauntlet.datasets.dataset import Split
 from bob_gauntlet.datasets.images import read_image
 from bob_gauntlet.errors import BobError, MissingError, named, nearest
@@ -18,12 +18,12 @@ from bob_gauntlet.errors import BobError, MissingError, named, nearest
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".ppm", ".pgm", ".tif", ".tiff", ".webp")
 """Endings of image files, in any case."""
 
-SMALL = 1_000
+MAX_HASHED_FILES = 1_000
 """Files up to which a split's fingerprint covers their content, not their sizes alone."""
 
 
 @dataclass(frozen=True)
-class Files:
+class ImageFiles:
     """Image files below a folder, with what they show.
 
     `paths` are relative to `root`, with slashes, sorted; `sizes` are in bytes; `labels` are (N,) int64 indices into
@@ -43,7 +43,7 @@ class Files:
         return self.root / (self.stored or self.paths)[index]
 
 
-def class_folders(root: Path, what: str, classes: Sequence[str] | None = None) -> Files:
+def images_in_class_folders(root: Path, what: str, classes: Sequence[str] | None = None) -> ImageFiles:
     """The images in the class folders of `root`, labelled by folder; hidden files and other files are passed by.
 
     Labels index `classes`, else the sorted folder names. Raises BobError, in which `what` names the folder to the
@@ -57,7 +57,7 @@ def class_folders(root: Path, what: str, classes: Sequence[str] | None = None) -
         raise BobError(f"{what}: one class alone ({known[0]}) in {root}; a class is a folder, and two are needed")
     index = {name: number for number, name in enumerate(known)}
     found = sorted((f"{name}/{file}", size, index[name]) for name in names for file, size in _images(root / name, what))
-    return Files(
+    return ImageFiles(
         root,
         tuple(path for path, _, _ in found),
         tuple(size for _, size, _ in found),
@@ -66,7 +66,9 @@ def class_folders(root: Path, what: str, classes: Sequence[str] | None = None) -
     )
 
 
-def listed(root: Path, what: str, paths: Sequence[str], labels: np.ndarray, classes: Sequence[str]) -> Files:
+def images_in_list(
+    root: Path, what: str, paths: Sequence[str], labels: np.ndarray, classes: Sequence[str]
+) -> ImageFiles:
     """The images that a list names by paths relative to `root`; sorted here, with their labels.
 
     Raises BobError where the list is empty, names a file twice, is not as long as its labels, or names a file that is
@@ -79,7 +81,7 @@ def listed(root: Path, what: str, paths: Sequence[str], labels: np.ndarray, clas
         if paths[one] == paths[other]:
             raise BobError(f"{what}: its list names {paths[one]} twice; keep one of the two lines")
     sizes = [_size(root / path, what) for path in paths]
-    return Files(
+    return ImageFiles(
         root,
         tuple(paths[i] for i in order),
         tuple(sizes[i] for i in order),
@@ -88,11 +90,11 @@ def listed(root: Path, what: str, paths: Sequence[str], labels: np.ndarray, clas
     )
 
 
-def split(role: str, files: Files, clusters: Sequence[str] | None = None) -> Split:
-    """A split that reads an image when it is asked for; ids are the relative paths.
+def labelled_split(role: str, files: ImageFiles, clusters: Sequence[str] | None = None) -> Split:
+    """Return a split that reads an image when it is asked for; the relative paths are its ids.
 
-    The fingerprint covers paths, sizes, labels and classes, and in a split of at most SMALL files their content; the
-    folder that they lie in does not matter. Without `clusters` every image is its own.
+    The fingerprint covers paths, sizes, labels and classes; with at most MAX_HASHED_FILES files it also covers their
+    content. It does not depend on the folder in which they lie. Without `clusters` every image is a cluster of its own.
     """
     return Split(
         role=role,
@@ -104,9 +106,9 @@ def split(role: str, files: Files, clusters: Sequence[str] | None = None) -> Spl
     )
 
 
-def absent(name: str, path: Path) -> MissingError:
+def missing_data_error(name: str, path: Path) -> MissingError:
     """The reason for which a setting is skipped whose data are not at `path`: how to get them, and what to type."""
-    spec = find(name)
+    spec = find_dataset(name)
     return MissingError(
         f"{name} is not in {path}; get it from {spec.how_to_get} (licence: {spec.licence}); "
         f"`bob data {name}` shows the layout and checks it"
@@ -122,7 +124,7 @@ def is_image(name: str) -> bool:
     return name.lower().endswith(EXTENSIONS) and not name.startswith(".")
 
 
-def filled(folder: Path) -> bool:
+def is_nonempty_folder(folder: Path) -> bool:
     """Whether a folder is there and holds something."""
     return folder.is_dir() and any(folder.iterdir())
 
@@ -180,12 +182,12 @@ def _size(path: Path, what: str) -> int:
         raise BobError(f"{what}: {path} cannot be found ({error.strerror}); put it there") from error
 
 
-def _fingerprint(files: Files) -> str:
+def _fingerprint(files: ImageFiles) -> str:
     """16 hex digits."""
     sha = hashlib.sha256("\n".join(files.classes).encode())
     sha.update("\n".join(f"{path}\t{size}" for path, size in zip(files.paths, files.sizes, strict=True)).encode())
     sha.update(np.ascontiguousarray(files.labels, "<i8").tobytes())
-    if len(files.paths) <= SMALL:
+    if len(files.paths) <= MAX_HASHED_FILES:
         for index in range(len(files.paths)):
             sha.update(_content(files.file(index)))
     return sha.hexdigest()[:16]

@@ -7,7 +7,7 @@ from PIL import Image, ImageOps
 
 from bob_gauntlet.errors import BobError
 
-UNREADABLE = 0.01
+MAX_UNREADABLE_SHARE = 0.01
 """Share of a split's images that may be unreadable: they are counted, and grey stands for them."""
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from bob_gauntlet.datasets import user
 from bob_gauntlet.datasets.dataset import Dataset, Split
-from bob_gauntlet.datasets.folder_state import snapshot
+from bob_gauntlet.datasets.folder_state import folder_digest
 from bob_gauntlet.datasets.locations import DataLocations, default_locations
 from bob_gauntlet.errors import MissingError
 from bob_gauntlet.runtime.artifacts import Artifacts
@@ -24,8 +24,8 @@ def load(name: str, locations: DataLocations | None = None) -> Dataset:
     """
     locations = locations or default_locations()
     spec = locations.spec(name)
-    if name in locations.own:
-        return user.load(name, locations)
+    if name in locations.user_datasets:
+        return user.load(locations.user_datasets[name])
     if not spec.loader:
         raise MissingError(f"{name} cannot be read by this version yet; `bob data {name}` says what it is")
     module, function = spec.loader.split(":")
@@ -39,12 +39,12 @@ def fingerprints(name: str, artifacts: Artifacts, locations: DataLocations | Non
     A list of the user's own is read anew each time: it may name any file.
     """
     locations = locations or default_locations()
-    if locations.own.get(name, {}).get("kind") == "csv":
+    if name in locations.user_datasets and locations.user_datasets[name].kind == "csv":
         return load(name, locations).fingerprints
     return artifacts.memo("manifests", _manifest(name, locations), lambda: load(name, locations).fingerprints)
 
 
-def forget(name: str, artifacts: Artifacts, locations: DataLocations) -> None:
+def delete_manifest(name: str, artifacts: Artifacts, locations: DataLocations) -> None:
     """Drop the manifest of a dataset, so that its files are walked anew when its fingerprints are asked for."""
     artifacts.path("manifests", _manifest(name, locations)).unlink(missing_ok=True)
 
@@ -57,15 +57,15 @@ def _manifest(name: str, locations: DataLocations) -> dict[str, Any]:
         "version": spec.version,
         "packages": {package: _version(package) for package in spec.packages},
     }
-    if name in locations.own:
-        key["table"] = dict(locations.own[name])
+    if name in locations.user_datasets:
+        key["table"] = dict(locations.user_datasets[name].table)
     roots = locations.roots(name)
     if roots:
-        key["roots"] = {str(root.resolve()): snapshot(root) for root in roots.values()}
+        key["roots"] = {str(root.resolve()): folder_digest(root) for root in roots.values()}
     return key
 
 
-def limited(dataset: Dataset, limit: int) -> Dataset:
+def limit_dataset(dataset: Dataset, limit: int) -> Dataset:
     """At most `limit` examples of every role, all of the same limit / 2 classes, so that each keeps two or more.
 
     A subset of train keeps those of its examples that are left; one that keeps none is dropped. Where a head is tested
@@ -110,10 +110,10 @@ def _labels(targets: np.ndarray) -> np.ndarray:
     return targets if targets.ndim == 1 else np.zeros(len(targets), np.int64)
 
 
-def in_rounds(labels: np.ndarray, count: int) -> np.ndarray:
+def round_robin_indices(labels: np.ndarray, count: int) -> np.ndarray:
     """Indices of the first `count` examples in rounds over the classes: one of each, then a second of each.
 
-    >>> in_rounds(np.array([0, 0, 0, 1, 1, 2]), 4).tolist()
+    >>> round_robin_indices(np.array([0, 0, 0, 1, 1, 2]), 4).tolist()
     [0, 1, 3, 5]
     """
     order = np.argsort(labels, kind="stable")
@@ -134,7 +134,7 @@ def _kept(split: Split, classes: list[int], limit: int) -> np.ndarray:
 def _first(labels: np.ndarray, classes: list[int], limit: int) -> np.ndarray:
     """The same among the examples of some classes."""
     kept = np.flatnonzero(np.isin(labels, classes))
-    return np.asarray(kept[in_rounds(labels[kept], limit)])
+    return np.asarray(kept[round_robin_indices(labels[kept], limit)])
 
 
 def _positions(indices: np.ndarray, kept: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Where datasets are looked for: what the user declares, else a folder of the dataset's name under one data root."""
+"""Where datasets are looked for: in the paths that the user declares, else in a folder of their name in a data root."""
 
 import os
 import re
@@ -8,12 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from bob_gauntlet.config import UserConfig, bob_folder, find_config
-from bob_gauntlet.datasets.catalog import CATALOG, find
-from bob_gauntlet.datasets.spec import DatasetSpec
+from bob_gauntlet.datasets.catalog import CATALOG, find_dataset
+from bob_gauntlet.datasets.spec import ROLES, DatasetSpec, UserDataset
 from bob_gauntlet.errors import UsageError, nearest
-
-ROLES = ("train", "val", "test")
-"""What a user may declare paths of: val may be left out."""
 
 _TEXTS = ("kind", *ROLES, "licence", "citation")
 FIELDS: Mapping[str, Mapping[str, type]] = {
@@ -21,131 +18,105 @@ FIELDS: Mapping[str, Mapping[str, type]] = {
     "csv": dict.fromkeys(_TEXTS, str) | {"classes": list, "multi_label": bool},
     "coco": dict.fromkeys((*_TEXTS, "images", *(f"{role}_images" for role in ROLES)), str) | {"classes": list},
 }
-"""Kind of a user's own dataset -> field of its table -> the field's type."""
-
-_ABOUT = {
-    "folder": "a folder a class",
-    "csv": "CSV files of paths and labels",
-    "coco": "objects, annotated in COCO's format",
-}
+"""Kind of a user's own dataset -> field that its table may have -> type of the field."""
 
 
 @dataclass(frozen=True)
 class DataLocations:
-    """The data root, the paths that the user declared by dataset name, and the tables of the user's own datasets.
+    """Where a session looks for datasets.
 
-    `folder` is what relative paths in those tables are relative to, `declared_in` the file that they stand in;
-    `download` allows to fetch what its publisher lets anybody fetch.
+    `root` is the folder with a folder for each dataset. `declared_folders` maps datasets of the catalog to the folders
+    that the user declared, and `user_datasets` maps names to the user's own datasets. `download` allows readers to
+    download datasets that their publishers offer to everybody.
 
     >>> locations = DataLocations(Path("/data"), {"imagenet-1k": Path("/fast/imagenet")})
-    >>> locations.of("imagenet-1k").as_posix(), locations.of("eurosat").as_posix()
+    >>> locations.folder_of("imagenet-1k").as_posix(), locations.folder_of("eurosat").as_posix()
     ('/fast/imagenet', '/data/eurosat')
     """
 
     root: Path
-    declared: Mapping[str, Path] = field(default_factory=dict)
-    own: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    folder: Path = Path()
-    declared_in: str = "bob.toml"
+    declared_folders: Mapping[str, Path] = field(default_factory=dict)
+    user_datasets: Mapping[str, UserDataset] = field(default_factory=dict)
     download: bool = False
 
-    def of(self, name: str) -> Path:
-        """The folder in which a dataset is looked for; it need not exist."""
-        return self.declared.get(name, self.root / name)
+    def folder_of(self, name: str) -> Path:
+        """Return the folder in which a dataset of the catalog is looked for; it need not exist."""
+        return self.declared_folders.get(name, self.root / name)
 
     def roots(self, name: str) -> dict[str, Path]:
-        """What is looked at for a dataset: role -> path for one of the user's own, else its name and those it needs.
+        """Return the paths at which the files of a dataset are looked for.
 
-        In COCO's format a role has a folder of images, too. Empty for what installed packages make.
+        For a user's own dataset the keys are its roles, and in COCO's format "image folder of ROLE". For a dataset of
+        the catalog they are its name and those of the datasets that it needs. A dataset that is made from installed
+        packages has no paths.
         """
-        if name in self.own:
-            table = self.own[name]
-            found = {role: self._own(table[role]) for role in ROLES if role in table}
-            return found | (self._image_folders(table, found) if table["kind"] == "coco" else {})
-        spec = find(name)
+        if name in self.user_datasets:
+            return self.user_datasets[name].roots
+        spec = find_dataset(name)
         names = spec.needs if spec.combined else (name, *spec.needs)
-        return {} if spec.scale == "mini" else {one: self.of(one) for one in names}
-
-    def _own(self, path: str) -> Path:
-        return self.folder / Path(path).expanduser()
-
-    def _image_folders(self, table: Mapping[str, Any], files: Mapping[str, Path]) -> dict[str, Path]:
-        """The folder of each role's images: its own, that of all, or that of its file of annotations."""
-        given = {role: table.get(f"{role}_images", table.get("images")) for role in files}
-        return {
-            f"image folder of {role}": self._own(given[role]) if given[role] else path.parent
-            for role, path in files.items()
-        }
+        return {} if spec.scale == "mini" else {one: self.folder_of(one) for one in names}
 
     def spec(self, name: str) -> DatasetSpec:
-        """What is known of a dataset of the catalog or of the user's own; UsageError with the nearest names else."""
+        """Return what is known of a dataset of the catalog or of the user; an unknown name raises UsageError."""
         if name in CATALOG:
             return CATALOG[name]
-        if name not in self.own:
-            raise UsageError(f"unknown dataset {name!r}{nearest(name, [*CATALOG, *self.own])}")
-        table = self.own[name]
-        return DatasetSpec(
-            name=name,
-            about=f"your own, {_ABOUT[table['kind']]}",
-            size="as found",
-            classes=str(len(table["classes"])) if "classes" in table else "as found",
-            licence=table.get("licence", "not stated"),
-            citation=table.get("citation", "not stated"),
-            how_to_get=f"declared in {self.declared_in}",
-            loader="bob_gauntlet.datasets.user:load",
-            source=name,
-        )
+        if name not in self.user_datasets:
+            raise UsageError(f"unknown dataset {name!r}{nearest(name, [*CATALOG, *self.user_datasets])}")
+        return self.user_datasets[name].spec
 
 
 def default_locations() -> DataLocations:
-    """The places of the calling folder, without options."""
+    """Return the locations for a session in the current folder, without command-line options."""
     return find_locations(find_config(Path.cwd()), Path.cwd())
 
 
 def find_locations(
     config: UserConfig, start: Path, root: Path | None = None, *, download: bool = False
 ) -> DataLocations:
-    """The places of a session that starts in `start`: `root` (`--bob-data`), else $BOB_DATA, else `.bob/data`.
+    """Return the locations for a session that starts in the folder `start`.
 
-    Relative paths are relative to the declaring file, or to `start`. UsageError names the file, the dataset and the
-    field that is wrong in a declaration.
+    The data root is `root` (`--bob-data`), else $BOB_DATA, both relative to `start`, else `.bob/data`. Relative paths
+    in `config` are relative to the declaring file. Raises UsageError with the file, the dataset and the field where a
+    declaration is wrong.
     """
     paths = {name: value for name, value in config.datasets.items() if isinstance(value, str)}
-    own = {name: value for name, value in config.datasets.items() if name not in paths}
+    tables = {name: value for name, value in config.datasets.items() if name not in paths}
     for name in paths:
         _check_path(name, config.source)
-    for name, table in own.items():
+    for name, table in tables.items():
         _check_table(name, table, config.source)
-    given = root or (Path(os.environ["BOB_DATA"]) if os.environ.get("BOB_DATA") else None)
+    given_root = root or (Path(os.environ["BOB_DATA"]) if os.environ.get("BOB_DATA") else None)
     return DataLocations(
-        root=start.absolute() / given.expanduser() if given else bob_folder(start) / "data",
-        declared={name: config.folder / Path(path).expanduser() for name, path in paths.items()},
-        own=own,
-        folder=config.folder,
-        declared_in=config.source,
+        root=start.absolute() / given_root.expanduser() if given_root else bob_folder(start) / "data",
+        declared_folders={name: config.folder / Path(path).expanduser() for name, path in paths.items()},
+        user_datasets={
+            name: UserDataset.from_table(name, table, config.folder, config.source) for name, table in tables.items()
+        },
         download=download,
     )
 
 
 def _check_path(name: str, source: str) -> None:
+    """Raise UsageError where the dataset of a declared path is not in the catalog or has no folder."""
     if name not in CATALOG:
         raise UsageError(
             f"{source}: dataset {name!r} is not in the catalog, and one of your own has to be "
             f'{{ kind = "folder", train = "PATH", test = "PATH" }}{nearest(name, CATALOG)}'
         )
     if CATALOG[name].scale == "mini":
-        raise UsageError(f"{source}: dataset {name!r} is made from installed packages; take its line out")
+        raise UsageError(f"{source}: dataset {name!r} is made from installed packages; remove its line")
     if CATALOG[name].combined:
         parts = " and ".join(f'{one} = "PATH"' for one in CATALOG[name].needs)
         raise UsageError(f"{source}: dataset {name!r} is made of others; declare {parts} instead")
 
 
 def _check_table(name: str, table: Mapping[str, Any], source: str) -> None:
+    """Raise UsageError where the name, the kind or a field of a user's own dataset is wrong."""
     where = f"{source}: dataset {name!r}"
     if name in CATALOG:
         raise UsageError(f'{where} is in the catalog: give its folder, {name} = "PATH", or choose another name')
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
-        raise UsageError(f"{where}: its name may have letters, digits, '.', '_' and '-' alone")
+        raise UsageError(f"{where}: its name may only have letters, digits, '.', '_' and '-'")
     kind = str(table.get("kind"))
     if kind not in FIELDS:
         raise UsageError(f"{where}: kind has to be folder, csv or coco{nearest(kind, FIELDS)}")
@@ -159,7 +130,7 @@ def _check_table(name: str, table: Mapping[str, Any], source: str) -> None:
 
 
 def _check_value(where: str, value: Any, kind: type, least: int) -> None:
-    """UsageError where a field's value is not of its type, or a list has fewer than `least` names."""
+    """Raise UsageError where a field's value is not of its type, or a list has fewer than `least` different names."""
     if kind is str and not (isinstance(value, str) and value):
         raise UsageError(f'{where} has to be "TEXT"')
     if kind is bool and not isinstance(value, bool):
@@ -169,5 +140,5 @@ def _check_value(where: str, value: Any, kind: type, least: int) -> None:
         and all(isinstance(one, str) and one for one in value)
         and least <= len(value) == len(set(value))
     ):
-        count = "a name" if least == 1 else "two names"
-        raise UsageError(f'{where} has to be {count} or more, such as ["cat", "dog"], none of them twice')
+        count = "one name" if least == 1 else "two names"
+        raise UsageError(f'{where} has to be {count} or more, such as ["cat", "dog"], each of them once')

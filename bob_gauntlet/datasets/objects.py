@@ -12,7 +12,7 @@ the counts are a list of run lengths in column order, or their compressed text."
 
 
 @dataclass(frozen=True)
-class Objects:
+class ImageObjects:
     """The n annotated objects of one image of `width` x `height` pixels.
 
     `boxes` are (n, 4) float64 left, top, width, height in pixels, as annotated; `labels` (n,) int64 class indices;
@@ -40,7 +40,7 @@ class Objects:
     def learnable(self) -> np.ndarray:
         """(n,) bool: what a detector is trained on, which is no crowd, and whose box has a pixel inside the image.
 
-        >>> objects = Objects(8, 8, np.array([[0, 0, 4, 4], [8, 0, 4, 4], [1, 1, 0, 5.0]]),
+        >>> objects = ImageObjects(8, 8, np.array([[0, 0, 4, 4], [8, 0, 4, 4], [1, 1, 0, 5.0]]),
         ...     labels=np.zeros(3, int), areas=np.ones(3), crowd=np.zeros(3, bool))
         >>> objects.learnable.tolist()
         [True, False, False]

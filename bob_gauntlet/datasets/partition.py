@@ -5,7 +5,7 @@ import numpy as np
 VALIDATION_SHARE = 0.2
 """Share of the training images that choose hyper-parameters where a dataset has no validation split."""
 
-NOTHING_TO_CHOOSE_ON = (
+NO_VALIDATION_EXAMPLES = (
     "no training image can be spared to choose hyper-parameters on, since no class has two; add images, declare a val "
     "split, or raise --bob-limit"
 )

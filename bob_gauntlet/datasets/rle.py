@@ -8,12 +8,12 @@ import numpy as np
 from bob_gauntlet.errors import BobError
 
 
-def encode(mask: np.ndarray) -> dict[str, Any]:
+def encode_mask(mask: np.ndarray) -> dict[str, Any]:
     """A (height, width) bool mask as {"size": [height, width], "counts": [...]}: runs down the columns, of 0 first.
 
-    >>> encode(np.array([[0, 1], [0, 1], [0, 0]], bool))
+    >>> encode_mask(np.array([[0, 1], [0, 1], [0, 0]], bool))
     {'size': [3, 2], 'counts': [3, 2, 1]}
-    >>> encode(np.array([[1], [0]], bool))
+    >>> encode_mask(np.array([[1], [0]], bool))
     {'size': [2, 1], 'counts': [0, 1, 1]}
     """
     pixels = mask.astype(bool).ravel(order="F")
@@ -22,10 +22,10 @@ def encode(mask: np.ndarray) -> dict[str, Any]:
     return {"size": list(mask.shape), "counts": counts.tolist()}
 
 
-def decode(rle: Mapping[str, Any]) -> np.ndarray:
+def decode_mask(rle: Mapping[str, Any]) -> np.ndarray:
     """The (height, width) bool mask of uncompressed run lengths; raises BobError where they do not fill its size.
 
-    >>> decode({"size": [3, 2], "counts": [3, 2, 1]}).astype(int).tolist()
+    >>> decode_mask({"size": [3, 2], "counts": [3, 2, 1]}).astype(int).tolist()
     [[0, 1], [0, 1], [0, 0]]
     """
     (height, width), counts = rle["size"], rle["counts"]

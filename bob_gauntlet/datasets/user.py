@@ -1,4 +1,4 @@
-"""Datasets of the user's own, declared in `bob.toml`: class folders, CSV files of labels, COCO's files of objects."""
+"""Datasets of the user's own, declared in `bob.toml`: class folders, CSV files of labels, or files in COCO's format."""
 
 import csv
 import os
@@ -9,129 +9,132 @@ from typing import NamedTuple
 
 import numpy as np
 
-from bob_gauntlet.datasets.annotated_images import Annotated, annotated_split
+from bob_gauntlet.datasets.annotated_images import AnnotatedImages, annotated_split
 from bob_gauntlet.datasets.coco_format import Category, read_coco
 from bob_gauntlet.datasets.dataset import Dataset
-from bob_gauntlet.datasets.image_folders import Files, class_folders, listed, split
-from bob_gauntlet.datasets.locations import ROLES, DataLocations
+from bob_gauntlet.datasets.image_folders import ImageFiles, images_in_class_folders, images_in_list, labelled_split
+from bob_gauntlet.datasets.spec import UserDataset
 from bob_gauntlet.errors import BobError, MissingError, named, nearest
 
 
-class Row(NamedTuple):
-    """One line of a CSV file: where it stands, the image's path and its label cell."""
+class CsvRow(NamedTuple):
+    """One line of a CSV file: its line number, the path of the image and the text of its label cell."""
 
     line: int
     path: str
     label: str
 
 
-def load(name: str, locations: DataLocations) -> Dataset:
-    """A dataset of the user's own, with roles train, test and, where declared, val.
+def load(declared: UserDataset) -> Dataset:
+    """Load a user's own dataset, with the roles train, test and, where declared, val.
 
-    Raises MissingError where a declared path does not exist, BobError where what it holds is wrong.
+    Raises MissingError where a declared path does not exist, BobError where the content of a file or folder is wrong.
     """
-    table = locations.own[name]
-    for role, path in locations.roots(name).items():
+    for role, path in declared.roots.items():
         if not path.exists():
-            raise MissingError(f"{name}'s {role} is not in {path}; put it there, or mend {locations.declared_in}")
-    return _annotated(name, locations) if table["kind"] == "coco" else _labelled(name, locations)
+            raise MissingError(
+                f"{declared.name}'s {role} is not in {path}; put it there, or correct {declared.declared_in}"
+            )
+    return _load_annotated(declared) if declared.kind == "coco" else _load_labelled(declared)
 
 
-def _annotated(name: str, locations: DataLocations) -> Dataset:
-    """Images with objects, annotated in COCO's format; the files of all roles have to be of the same categories."""
-    roots = locations.roots(name)
-    roles = [role for role in ROLES if role in roots]
-    found = {role: read_coco(roots[role], roots[f"image folder of {role}"]) for role in roles}
-    train = found["train"]
-    for role in roles[1:]:
-        _check_categories(f"{name}'s {role}", found[role].categories, train.categories)
-    declared = locations.own[name].get("classes", train.classes)
-    if difference := _difference(train.classes, declared):
-        raise BobError(f"{name}'s train: its categories are not the classes of {locations.declared_in}: {difference}")
-    _check_apart(name, {role: one.images for role, one in found.items()})
-    splits = {role: annotated_split(role, f"{name}'s {role}", one.images, one.classes) for role, one in found.items()}
+def _load_annotated(declared: UserDataset) -> Dataset:
+    """Load images with objects from files in COCO's format; the files of all roles must have the same categories."""
+    name = declared.name
+    files = {role: read_coco(path, declared.image_folders[role]) for role, path in declared.paths.items()}
+    train = files["train"]
+    for role, file in files.items():
+        _check_categories(f"{name}'s {role}", file.categories, train.categories)
+    if difference := _describe_difference(train.classes, declared.classes or train.classes):
+        raise BobError(f"{name}'s train: its categories are not the classes of {declared.declared_in}: {difference}")
+    _check_roles_are_disjoint(name, {role: file.images for role, file in files.items()})
+    splits = {
+        role: annotated_split(role, f"{name}'s {role}", file.images, file.classes) for role, file in files.items()
+    }
     return Dataset(name, splits, train.classes, multi_label=True, frequencies=train.frequencies)
 
 
-def _check_categories(what: str, found: Sequence[Category], train: Sequence[Category]) -> None:
-    """BobError where ids or names are not those of train."""
-    one, other = ([f"{category.name} (id {category.id})" for category in file] for file in (found, train))
-    if difference := _difference(one, other):
+def _check_categories(what: str, categories: Sequence[Category], train_categories: Sequence[Category]) -> None:
+    """Raise BobError where the ids or names of categories are not those of train."""
+    names, train_names = (
+        [f"{category.name} (id {category.id})" for category in file] for file in (categories, train_categories)
+    )
+    if difference := _describe_difference(names, train_names):
         raise BobError(f"{what}: its categories are not those of train: {difference}")
 
 
-def _difference(found: Sequence[str], wanted: Sequence[str]) -> str:
-    """What is missing and what is too much; empty where both have the same names.
+def _describe_difference(names: Sequence[str], expected: Sequence[str]) -> str:
+    """Describe which of the expected names are missing and which names are not expected; empty if there are none.
 
-    >>> _difference(["cat", "eel"], ["cat", "dog"])
-    'dog missing, eel too much; mend one of them'
+    >>> _describe_difference(["cat", "eel"], ["cat", "dog"])
+    'dog missing, eel not expected; correct one of them'
     """
-    missing, extra = ([one for one in a if one not in b] for a, b in ((wanted, found), (found, wanted)))
-    parts = [f"{named(names)} {word}" for names, word in ((missing, "missing"), (extra, "too much")) if names]
-    return f"{', '.join(parts)}; mend one of them" if parts else ""
+    missing = [name for name in expected if name not in names]
+    unexpected = [name for name in names if name not in expected]
+    parts = [f"{named(some)} {word}" for some, word in ((missing, "missing"), (unexpected, "not expected")) if some]
+    return f"{', '.join(parts)}; correct one of them" if parts else ""
 
 
-def _labelled(name: str, locations: DataLocations) -> Dataset:
-    """Images with labels, from class folders or lists."""
-    table = locations.own[name]
-    multi_label = bool(table.get("multi_label", False))
-    files: dict[str, Files] = {}
-    classes = tuple(table["classes"]) if "classes" in table else None
-    for role, path in locations.roots(name).items():
-        what = f"{name}'s {role}"
-        if table["kind"] == "folder":
-            files[role] = class_folders(path, what, classes)
+def _load_labelled(declared: UserDataset) -> Dataset:
+    """Load images with labels from class folders or CSV files; without declared classes those of train are taken."""
+    files: dict[str, ImageFiles] = {}
+    classes = declared.classes
+    for role, path in declared.paths.items():
+        what = f"{declared.name}'s {role}"
+        if declared.kind == "folder":
+            files[role] = images_in_class_folders(path, what, classes)
         else:
-            files[role] = _from_csv(path, what, classes, multi_label=multi_label)
+            files[role] = _images_in_csv(path, what, classes, multi_label=declared.multi_label)
         classes = files[role].classes
-    _check_apart(name, files)
-    assert classes is not None
-    return Dataset(name, {role: split(role, found) for role, found in files.items()}, classes, multi_label)
+    _check_roles_are_disjoint(declared.name, files)
+    splits = {role: labelled_split(role, images) for role, images in files.items()}
+    return Dataset(declared.name, splits, files["train"].classes, declared.multi_label)
 
 
-def _check_apart(name: str, files: Mapping[str, Files | Annotated]) -> None:
-    """BobError where a file is in two roles: its score would be no test."""
-    seen: dict[Path, str] = {}
-    for role, found in files.items():
-        root = found.root.resolve()
-        for path in found.paths:
-            other = seen.setdefault(Path(os.path.normpath(root / path)), role)
+def _check_roles_are_disjoint(name: str, files: Mapping[str, ImageFiles | AnnotatedImages]) -> None:
+    """Raise BobError where a file is in two roles: a test on training images would measure nothing."""
+    role_of_file: dict[Path, str] = {}
+    for role, images in files.items():
+        root = images.root.resolve()
+        for path in images.paths:
+            other = role_of_file.setdefault(Path(os.path.normpath(root / path)), role)
             if other != role:
-                raise BobError(f"{name}: {path} is in {other} and in {role}; take it out of one of them")
+                raise BobError(f"{name}: {path} is in {other} and in {role}; remove it from one of them")
 
 
-def _from_csv(path: Path, what: str, classes: Sequence[str] | None, *, multi_label: bool) -> Files:
-    """The images that a CSV file names, labelled by `classes`, else by the sorted labels of the file itself."""
-    rows = list(_rows(path, multi_label=multi_label))
+def _images_in_csv(path: Path, what: str, classes: Sequence[str] | None, *, multi_label: bool) -> ImageFiles:
+    """Return the images that a CSV file names, labelled by `classes`, else by the sorted labels of the file itself."""
+    rows = list(_read_rows(path, multi_label=multi_label))
     if not rows:
         raise BobError(f"{path}:2: no line after the first; {what} needs images")
-    cells = [_labels(row.label) if multi_label else [row.label] for row in rows]
-    known = tuple(classes or _classes([label for cell in cells for label in cell]))
+    labels_of_rows = [_split_labels(row.label) if multi_label else [row.label] for row in rows]
+    known = tuple(classes or _sort_classes([label for labels in labels_of_rows for label in labels]))
     if len(known) < 2:
-        raise BobError(f"{path}: one class alone in its column label; {what} needs two")
+        raise BobError(f"{path}: its column label has only one class; {what} needs two")
     index = {label: number for number, label in enumerate(known)}
-    found = [
-        [_index(label, index, f"{path}:{row.line}") for label in cell] for row, cell in zip(rows, cells, strict=True)
+    indices = [
+        [_class_index(label, index, f"{path}:{row.line}") for label in labels]
+        for row, labels in zip(rows, labels_of_rows, strict=True)
     ]
-    _check_paths(path, rows)
-    labels = _one_hot(found, len(known)) if multi_label else np.array(found, np.int64)[:, 0]
-    return listed(path.parent, what, [row.path for row in rows], labels, known)
+    _check_image_paths(path, rows)
+    targets = _multi_hot(indices, len(known)) if multi_label else np.array(indices, np.int64)[:, 0]
+    return images_in_list(path.parent, what, [row.path for row in rows], targets, known)
 
 
-def _one_hot(found: Sequence[Sequence[int]], classes: int) -> np.ndarray:
-    """(N, C) {0, 1} from the indices of each example.
+def _multi_hot(indices: Sequence[Sequence[int]], classes: int) -> np.ndarray:
+    """Return (N, C) int64 {0, 1} targets from the class indices of each example.
 
-    >>> _one_hot([[0, 2], []], 3).tolist()
+    >>> _multi_hot([[0, 2], []], 3).tolist()
     [[1, 0, 1], [0, 0, 0]]
     """
-    labels = np.zeros((len(found), classes), np.int64)
-    for row, indices in zip(labels, found, strict=True):
-        row[list(indices)] = 1
-    return labels
+    targets = np.zeros((len(indices), classes), np.int64)
+    for row, labels in zip(targets, indices, strict=True):
+        row[list(labels)] = 1
+    return targets
 
 
-def _rows(path: Path, *, multi_label: bool) -> Iterator[Row]:
-    """The lines of a CSV file that has the columns path and label; a cell without labels is for multi-label alone."""
+def _read_rows(path: Path, *, multi_label: bool) -> Iterator[CsvRow]:
+    """Yield the lines of a CSV file with the columns path and label; only with `multi_label` may a label be empty."""
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.DictReader(file, strict=True)
@@ -142,46 +145,46 @@ def _rows(path: Path, *, multi_label: bool) -> Iterator[Row]:
                 image, label = (row["path"] or "").strip(), (row["label"] or "").strip()
                 if not image or row["label"] is None or not (label or multi_label):
                     raise BobError(f"{path}:{reader.line_num}: a line has to be PATH,LABEL")
-                yield Row(reader.line_num, image, label)
+                yield CsvRow(reader.line_num, image, label)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         reason = getattr(error, "strerror", None) or error
         raise BobError(f"{path}: {reason}; it has to be a CSV file in UTF-8") from error
 
 
-def _check_paths(path: Path, rows: Sequence[Row]) -> None:
-    """BobError with file and line for an image that is not there, is named twice or is not relative to the file."""
-    seen: dict[str, int] = {}
+def _check_image_paths(path: Path, rows: Sequence[CsvRow]) -> None:
+    """Raise BobError with file and line where an image is absent, is named twice or has an absolute path."""
+    first_lines: dict[str, int] = {}
     for row in rows:
         where = f"{path}:{row.line}"
         if Path(row.path).is_absolute():
             raise BobError(f"{where}: {row.path} has to be relative to the folder of this file")
         if not (path.parent / row.path).is_file():
             raise BobError(f"{where}: there is no file {path.parent / row.path}")
-        if seen.setdefault(row.path, row.line) != row.line:
-            raise BobError(f"{where}: {row.path} was on line {seen[row.path]} already; keep one of the two")
+        if first_lines.setdefault(row.path, row.line) != row.line:
+            raise BobError(f"{where}: {row.path} is already on line {first_lines[row.path]}; keep one of the two")
 
 
-def _labels(cell: str) -> list[str]:
-    """The labels of a cell, parted by | or ;.
+def _split_labels(cell: str) -> list[str]:
+    """Return the labels of a cell, which are separated by | or ;.
 
-    >>> _labels("cat | dog"), _labels("")
+    >>> _split_labels("cat | dog"), _split_labels("")
     (['cat', 'dog'], [])
     """
     return [label.strip() for label in re.split(r"[|;]", cell) if label.strip()]
 
 
-def _classes(labels: Sequence[str]) -> list[str]:
-    """The distinct labels, sorted; by value where all are whole numbers.
+def _sort_classes(labels: Sequence[str]) -> list[str]:
+    """Return the distinct labels, sorted by value where all are whole numbers, else by name.
 
-    >>> _classes(["10", "9", "9"])
+    >>> _sort_classes(["10", "9", "9"])
     ['9', '10']
     """
     distinct = set(labels)
     return sorted(distinct, key=int) if all(label.isdecimal() for label in distinct) else sorted(distinct)
 
 
-def _index(label: str, classes: Mapping[str, int], where: str) -> int:
-    """The index of a label: that of the class so named, or the number itself where no class is named by a number."""
+def _class_index(label: str, classes: Mapping[str, int], where: str) -> int:
+    """Return the index of the class named `label`; a label may also be an index where no class is named by a number."""
     if label in classes:
         return classes[label]
     if label.isdecimal() and int(label) < len(classes) and not any(name.isdecimal() for name in classes):

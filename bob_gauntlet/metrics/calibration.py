@@ -14,7 +14,7 @@ DRAWS = 200
 
 
 @dataclass(frozen=True)
-class Reliability:
+class ReliabilityCurve:
     """A reliability curve: per bin the mean confidence, the share that was right, and how many fell in (BINS,)."""
 
     confidence: np.ndarray
@@ -42,13 +42,15 @@ def cross_entropies(logits: np.ndarray, targets: np.ndarray) -> np.ndarray:
     return -np.take_along_axis(log_softmax(logits), targets[:, None], axis=1)[:, 0]
 
 
-def reliability(logits: np.ndarray, targets: np.ndarray, bins: int = BINS, *, adaptive: bool = False) -> Reliability:
+def reliability_curve(
+    logits: np.ndarray, targets: np.ndarray, bins: int = BINS, *, adaptive: bool = False
+) -> ReliabilityCurve:
     """Top-1 confidences in bins of equal width over 0..1, or (`adaptive`) of equal count.
 
     A bin holds its right edge and not its left one, as in Guo et al., so that a confidence of 1 is in the last bin.
     Equal confidences are never dealt to two adaptive bins by chance: the bin of the first of them takes all.
 
-    >>> reliability(np.log([[0.8, 0.2], [0.6, 0.4]]), np.array([0, 1])).ece.__round__(3)
+    >>> reliability_curve(np.log([[0.8, 0.2], [0.6, 0.4]]), np.array([0, 1])).ece.__round__(3)
     0.4
     """
     probabilities = np.exp(log_softmax(logits))
@@ -61,7 +63,7 @@ def reliability(logits: np.ndarray, targets: np.ndarray, bins: int = BINS, *, ad
         place = np.clip(np.ceil(confidence * bins).astype(np.int64) - 1, 0, bins - 1)
     count = np.bincount(place, minlength=bins).astype(np.float64)
     filled = np.maximum(count, 1)
-    return Reliability(
+    return ReliabilityCurve(
         np.bincount(place, weights=confidence, minlength=bins) / filled,
         np.bincount(place, weights=right.astype(np.float64), minlength=bins) / filled,
         count,
@@ -78,11 +80,11 @@ def resampled_ece(
     found = []
     for _ in range(DRAWS):
         drawn = np.concatenate([members[i] for i in rng.integers(0, len(members), len(members))])
-        found.append(reliability(logits[drawn], targets[drawn], bins, adaptive=adaptive).ece)
+        found.append(reliability_curve(logits[drawn], targets[drawn], bins, adaptive=adaptive).ece)
     return np.array(found)
 
 
-def temperature(logits: np.ndarray, targets: np.ndarray) -> float:
+def fit_temperature(logits: np.ndarray, targets: np.ndarray) -> float:
     """What logits are divided by so that their cross-entropy is least (Guo et al., ICML 2017), within 1/100 to 100.
 
     The cross-entropy is convex in 1 / temperature, so there is one answer.

@@ -15,7 +15,7 @@ import numpy as np
 from bob_gauntlet.errors import MissingError
 
 if TYPE_CHECKING:
-    from bob_gauntlet.datasets.objects import Objects
+    from bob_gauntlet.datasets.objects import ImageObjects
     from bob_gauntlet.metrics.detections import Detections
 
 Kind = Literal["box", "mask"]
@@ -29,7 +29,7 @@ class Class:
     """One class: the objects of each image where it has some, what was found, and LVIS's images of both sorts."""
 
     kind: Kind
-    objects: "Sequence[Objects]"
+    objects: "Sequence[ImageObjects]"
     places: Mapping[int, np.ndarray]
     found: "Detections"
     federated: bool
@@ -38,7 +38,7 @@ class Class:
 
 
 def by_class(
-    detections: "Detections", objects: "Sequence[Objects]", classes: int, kind: Kind, *, federated: bool = False
+    detections: "Detections", objects: "Sequence[ImageObjects]", classes: int, kind: Kind, *, federated: bool = False
 ) -> Iterator[Class]:
     """Each class with what is its own; in LVIS's way without what was found where nobody looked for it."""
     places: list[dict[int, np.ndarray]] = [{} for _ in range(classes)]

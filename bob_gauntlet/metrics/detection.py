@@ -16,7 +16,7 @@ from bob_gauntlet.metrics.detections import Detections
 from bob_gauntlet.metrics.matching import AT, Matches, limited, matches
 
 if TYPE_CHECKING:
-    from bob_gauntlet.datasets.objects import Objects
+    from bob_gauntlet.datasets.objects import ImageObjects
 
 AREAS = ("small", "medium", "large")
 """Objects below 32 x 32 pixels, below 96 x 96, and above."""
@@ -50,7 +50,7 @@ class AveragePrecision:
 
 
 def average_precision(
-    detections: Detections, objects: "Sequence[Objects]", classes: Sequence[str], kind: Kind = "box"
+    detections: Detections, objects: "Sequence[ImageObjects]", classes: Sequence[str], kind: Kind = "box"
 ) -> AveragePrecision:
     """COCO's average precision of boxes or masks (Lin et al., ECCV 2014), by faster-coco-eval.
 
@@ -65,16 +65,17 @@ def average_precision(
 
 def federated_average_precision(
     detections: Detections,
-    objects: "Sequence[Objects]",
+    objects: "Sequence[ImageObjects]",
     classes: Sequence[str],
     frequencies: Sequence[str],
     kind: Kind = "box",
 ) -> AveragePrecision:
     """LVIS's average precision (Gupta et al., CVPR 2019), by faster-coco-eval in the style of LVIS v1.
 
-    A class is judged on the images where it is annotated or known to be absent (`Objects.negative`); where its
-    annotation is not complete (`Objects.incomplete`) a detection that matches nothing counts neither way. The 300 best
-    detections of an image count. `frequencies` are "r", "c" or "f" of each class. Raises as `average_precision` does.
+    A class is judged on the images where it is annotated or known to be absent (`ImageObjects.negative`); where its
+    annotation is not complete (`ImageObjects.incomplete`) a detection that matches nothing counts neither way. The 300
+    best detections of an image count. `frequencies` are "r", "c" or "f" of each class. Raises as `average_precision`
+    does.
     """
     _check(detections, objects, len(classes), kind)
     best = detections.take(np.sort(limited(detections.images, detections.scores, MOST_FEDERATED[0])))
@@ -91,7 +92,7 @@ class _Judged:
     matches: Matches
 
 
-def _check(detections: Detections, objects: "Sequence[Objects]", classes: int, kind: Kind) -> None:
+def _check(detections: Detections, objects: "Sequence[ImageObjects]", classes: int, kind: Kind) -> None:
     """Raises BobError where detections and objects are not of the same images, classes or kind."""
     if len(detections) and not (detections.images[0] >= 0 and detections.images[-1] < len(objects)):
         raise BobError(f"detections are of image {detections.images[-1]}, and there are {len(objects)} images")

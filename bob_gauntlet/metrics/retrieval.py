@@ -89,7 +89,7 @@ def recall_at(ranks: np.ndarray, k: int) -> float:
     return float((ranks <= k).mean()) if len(ranks) else float("nan")
 
 
-def relevance_of(query_targets: np.ndarray, gallery_targets: np.ndarray) -> Relevance:
+def relevance_from_targets(query_targets: np.ndarray, gallery_targets: np.ndarray) -> Relevance:
     """Images of equal target are relevant, none is junk."""
     order = np.argsort(gallery_targets, kind="stable")
     ordered = gallery_targets[order]

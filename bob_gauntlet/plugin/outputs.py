@@ -37,7 +37,7 @@ def _json(session: Session, path: Path) -> None:
 
 def _report(session: Session, path: Path) -> None:
     """Write the report, with what changed since other weights of the same names were measured."""
-    from bob_gauntlet.report.content import Outcome, gather
+    from bob_gauntlet.report.content import SettingOutcome, gather
     from bob_gauntlet.report.writing import write
 
     by_backbone = session.scores_by_backbone
@@ -47,9 +47,10 @@ def _report(session: Session, path: Path) -> None:
         session.pool,
         by_backbone,
         only_measured=True,
+        order=session.order,
         before=before,
         since=f"the last stored weights of that name, measured {started}" if before else "",
-        outcomes=[Outcome(o.backbone, o.setting, o.outcome, o.reason) for o in session.outcomes.values()],
+        outcomes=[SettingOutcome(o.backbone, o.setting, o.outcome, o.reason) for o in session.outcomes.values()],
         command=session.workspace.config.command,
         artifacts=session.workspace.artifacts,
     )

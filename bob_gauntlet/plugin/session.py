@@ -13,6 +13,7 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,8 @@ from bob_gauntlet.plugin.progress_bar import ProgressFile
 from bob_gauntlet.plugin.session_options import SessionOptions
 from bob_gauntlet.pools.pool import Pool, load_pool
 from bob_gauntlet.protocols.recipe import Recipe
+from bob_gauntlet.ranking.ranking import Order
+from bob_gauntlet.ranking.score_table import MIN_COVERAGE, ScoreTable
 from bob_gauntlet.runtime import devices
 from bob_gauntlet.runtime.artifacts import Artifacts
 from bob_gauntlet.runtime.run_config import RunConfig
@@ -63,6 +66,17 @@ class Session:
         for score in self.scores:
             by_backbone.setdefault(score.backbone, []).append(score)
         return by_backbone
+
+    @cached_property
+    def order(self) -> Order | None:
+        """The session's backbones, ordered in its pool over the measures that they have; None without pool or scores.
+
+        Read it only after the last test. The terminal and --bob-report share it, so that the bootstrap runs once.
+        """
+        if self.pool is None or not self.scores:
+            return None
+        score_table = ScoreTable.of(self.pool, self.scores_by_backbone, only_measured=True)
+        return Order(score_table, self.workspace.artifacts, MIN_COVERAGE)
 
     def record(self, node_id: str, outcome: ItemOutcome) -> None:
         """Keep the outcome of an item and store what was measured; a disk that refuses is reported at the end."""
@@ -146,8 +160,8 @@ def datasets_of(recipe: Recipe, options: SessionOptions, locations: DataLocation
     `locations` are None where no backbone was named; a user's own datasets are not known then.
     """
     chosen = options.datasets
-    own = locations.own if locations is not None else {}
-    kinds = {name: str(own[name]["kind"]) for name in chosen if name in own}
+    user_datasets = locations.user_datasets if locations is not None else {}
+    kinds = {name: user_datasets[name].kind for name in chosen if name in user_datasets}
     settings = settings_of_protocol(recipe.id, options.run.scale, kinds)
     return [setting.dataset for setting in settings if not chosen or setting.dataset in chosen]
 

@@ -10,7 +10,7 @@ from bob_gauntlet.plugin.outcome import ItemOutcome
 from bob_gauntlet.plugin.progress_bar import duration
 from bob_gauntlet.plugin.session import Session
 from bob_gauntlet.ranking import selection
-from bob_gauntlet.ranking.ranking import Ranking, rank
+from bob_gauntlet.ranking.ranking import Ranking
 from bob_gauntlet.scores.score import METRICS, Score
 
 Section = tuple[str, list[str]]
@@ -43,13 +43,6 @@ def summary(session: Session) -> Iterator[Section]:
     if session.scores:
         yield "scores", list(score_lines(session))
     yield "ranking", [*ranking_lines(session), *count_lines(session)]
-
-
-def ranking_of(session: Session) -> Ranking | None:
-    """Return the session's backbones ranked in its pool, over the measures that they have; None without a pool."""
-    if session.pool is None or not session.scores:
-        return None
-    return rank(session.pool, session.scores_by_backbone, only_measured=True, artifacts=session.workspace.artifacts)
 
 
 def score_lines(session: Session) -> Iterator[str]:
@@ -89,9 +82,9 @@ def near_chance(score: Score) -> bool:
 
 def ranking_lines(session: Session) -> list[str]:
     """Return the ranking table, or the reason why there is none."""
-    ranking = ranking_of(session)
-    if ranking is None:
+    if session.order is None:
         return ["No ranking: nothing was measured." if session.pool else "No ranking: --bob-pool=none."]
+    ranking = session.order.ranked_table()
     if not ranking.measures:
         return _without_ranked_measures(ranking)
     from bob_gauntlet.report.layout import render
@@ -103,9 +96,9 @@ def _without_ranked_measures(ranking: Ranking) -> list[str]:
     """Return the reason why nothing is ranked, and the scores that are shown beside the pool."""
     lines = [f"No ranking: none of the measured metrics is ranked in pool {ranking.pool}.", *ranking.notes]
     if ranking.indicative:
-        from bob_gauntlet.report.layout import indicative
+        from bob_gauntlet.report.layout import render_indicative
 
-        lines += ["", *indicative(ranking, "table").splitlines()]
+        lines += ["", *render_indicative(ranking, "table").splitlines()]
     return lines
 
 

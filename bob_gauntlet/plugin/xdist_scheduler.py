@@ -209,6 +209,6 @@ def units_of(collection: Sequence[str]) -> list[list[str]]:
         protocol, _, dataset = setting.partition("@")
         reuses = find_trait(PROTOCOLS[protocol], "reuses", "") if protocol in PROTOCOLS else ""
         spec = CATALOG.get(dataset)
-        key = (backbone, spec.trained_on if spec else dataset, reuses) if reuses else (node_id,)
+        key = (backbone, spec.training_dataset if spec else dataset, reuses) if reuses else (node_id,)
         units.setdefault(key, []).append(node_id)
     return list(units.values())

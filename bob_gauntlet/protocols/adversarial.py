@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 
-from bob_gauntlet.datasets.loading import in_rounds
+from bob_gauntlet.datasets.loading import round_robin_indices
 from bob_gauntlet.errors import BobError, MissingError
 from bob_gauntlet.protocols.heads import Classifier, HeadRecipe, classification_metrics
 from bob_gauntlet.protocols.linear_probe import LinearProbe
@@ -62,7 +62,9 @@ class Adversarial:
             raise MissingError(f"{dataset.name} has several labels an image; the attack needs one")
         test = dataset[self.head.tested_on(dataset)]
         if self.images is not None:
-            test = test.take(in_rounds(test.targets, self.images), f"{self.images} in rounds over the classes")
+            test = test.take(
+                round_robin_indices(test.targets, self.images), f"{self.images} in rounds over the classes"
+            )
         heads = self.head.classifiers(backbone, dataset, context)
         step = context.progress.step(f"{backbone.name}: {self.id}", total=len(test) * self.steps * len(heads))
         with step as advance:

@@ -14,7 +14,7 @@ from bob_gauntlet.scores.score import Fidelity
 if TYPE_CHECKING:
     from bob_gauntlet.backbones.backbone import Backbone
     from bob_gauntlet.datasets.dataset import Dataset, Split
-    from bob_gauntlet.engine.detection.scenes import Scaling
+    from bob_gauntlet.engine.detection.data_loading import Scaling
     from bob_gauntlet.engine.detection.trained_detector import DetectorConfig, TrainedDetector
     from bob_gauntlet.engine.training.config import TrainingConfig
     from bob_gauntlet.metrics.detection import AveragePrecision
@@ -176,7 +176,7 @@ class Detection:
         )  # fmt: skip
 
     def _scaling(self, strides: Sequence[int]) -> "Scaling":
-        from bob_gauntlet.engine.detection.scenes import DIVISOR, Scaling
+        from bob_gauntlet.engine.detection.data_loading import DIVISOR, Scaling
 
         training = self.augmentation
         if training == "auto":
@@ -226,16 +226,16 @@ def tested(
     """
     found = recipe.detectors(backbone, dataset, context, form)
     # needs what `detectors` has asked for
-    from bob_gauntlet.engine.detection.pictures import keep_pictures
+    from bob_gauntlet.engine.detection.example_images import store_example_images
 
-    split = dataset[dataset.reported(recipe.fidelity)]
+    split = dataset[dataset.reported_role(recipe.fidelity)]
     detections = [each.detections(split, context) for each in found]
     selection = "on the reported images, as in the original" if recipe.fidelity == "paper" else "on validation images"
     details = details_of(found, context.seeds, f"highest box AP {selection} after the last epoch")
     details["detections"] = {"kind": "detections", "key": found[0].detections_key(split)}
     kinds: tuple[Kind, ...] = ("box", "mask") if recipe.masks else ("box",)
     first, *others = (each for kind in kinds for each in _measured(detections, dataset, split, kind, details))
-    seen = keep_pictures(detections[0], details["detections"]["key"], split, dataset.classes, context)
+    seen = store_example_images(detections[0], details["detections"]["key"], split, dataset.classes, context)
     yield replace(first, details={**first.details, "pictures": seen})
     yield from others
 

@@ -78,7 +78,7 @@ class Trained:
 
     def tested_on(self, dataset: "Dataset") -> str:
         """`test`, or with `fidelity="paper"` the split that the original reported."""
-        return dataset.reported(self.fidelity)
+        return dataset.reported_role(self.fidelity)
 
     def precision(self, device: str) -> str:
         """Of the arithmetic on a device."""

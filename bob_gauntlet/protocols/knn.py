@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from bob_gauntlet.datasets.partition import NOTHING_TO_CHOOSE_ON, partition
+from bob_gauntlet.datasets.partition import NO_VALIDATION_EXAMPLES, partition
 from bob_gauntlet.errors import BobError
 from bob_gauntlet.protocols.heads import classification_metrics
 from bob_gauntlet.protocols.recipe import Measured, Reuse
@@ -14,7 +14,7 @@ from bob_gauntlet.protocols.recipe import Measured, Reuse
 if TYPE_CHECKING:
     from bob_gauntlet.backbones.backbone import Backbone
     from bob_gauntlet.datasets.dataset import Dataset
-    from bob_gauntlet.engine.frozen.probe import Labelled
+    from bob_gauntlet.engine.frozen.labelled_features import LabelledFeatures
     from bob_gauntlet.runtime.context import RunContext
 
 
@@ -39,9 +39,9 @@ class KNN:
     def evaluate(self, backbone: "Backbone", dataset: "Dataset", context: "RunContext") -> Iterator[Measured]:
         """Top-1 and top-5 in %; mean AUC in % where images have several labels."""
         from bob_gauntlet.engine.frozen.features import features
-        from bob_gauntlet.engine.frozen.labelled import labelled
+        from bob_gauntlet.engine.frozen.labelled_features import load_labelled_features
 
-        data = labelled(backbone, dataset, self.input_size, context)
+        data = load_labelled_features(backbone, dataset, self.input_size, context)
         test = dataset["test"]
         tested = features(backbone, test, backbone.identity.input_transform(self.input_size), context)
         chosen = [self._choose(data, seed, context.device) for seed in context.seeds]
@@ -49,13 +49,13 @@ class KNN:
         details = {"k": chosen, "selection": "best validation accuracy", "seeds": list(context.seeds)}
         yield from classification_metrics([found[k] for k in chosen], test.targets, test.ids, test.clusters, details)
 
-    def _choose(self, data: "Labelled", seed: int, device: str) -> int:
+    def _choose(self, data: "LabelledFeatures", seed: int, device: str) -> int:
         """The k with the best validation score, the smallest of equals."""
         from bob_gauntlet.engine.frozen.probe import validation_score
 
         fit, choose = partition(data.targets, data.train, seed)
         if not len(choose):
-            raise BobError(NOTHING_TO_CHOOSE_ON)
+            raise BobError(NO_VALIDATION_EXAMPLES)
         found = self._votes(data.features[choose], data.features[fit], data.targets[fit], data.classes, device)
         return max(self.ks, key=lambda k: (validation_score(found[k], data.targets[choose])[0], -k))
 

@@ -26,7 +26,7 @@ class OOD:
     It is tested on `test`, the shifted images, and on `source`, test images of the kind that it was trained on. Nothing
     is chosen on either.
 
-    A dataset that names `restricted` classes (ImageNet-A, -R) has its classes sought among those alone, and its source
+    A dataset that names `restricted_classes` (ImageNet-A, -R) has its classes sought among those alone, and its source
     images are those of these classes, judged likewise.
 
     >>> OOD().id
@@ -56,9 +56,9 @@ class OOD:
             raise MissingError(f"{dataset.name} has several labels an image; top-1 under a shift needs one")
         found = self.head.classifiers(backbone, dataset, context)
         details = self.head.details(found, context.seeds)
-        source = _top1(found, dataset["source"], dataset.restricted, context, details)
+        source = _top1(found, dataset["source"], dataset.restricted_classes, context, details)
         details |= {"source_top1": source.value, "source_n": len(source.examples or ())}
-        shifted = _top1(found, dataset["test"], dataset.restricted, context, details)
+        shifted = _top1(found, dataset["test"], dataset.restricted_classes, context, details)
         yield shifted
         yield _drop(source, shifted, details)
 

@@ -39,13 +39,13 @@ class Retrieval:
     def evaluate(self, backbone: "Backbone", dataset: "Dataset", context: "RunContext") -> Iterator[Measured]:
         """mAP in %; MRR and Recall@1, 5, 10 as fractions."""
         from bob_gauntlet.engine.frozen.features import features
-        from bob_gauntlet.engine.frozen.neighbours import normalised
+        from bob_gauntlet.engine.frozen.neighbours import l2_normalise
         from bob_gauntlet.metrics import retrieval as metrics
 
         queries, gallery = dataset["query"], dataset["gallery"]
         transform = backbone.identity.input_transform(self.input_size)
-        q, g = (normalised(features(backbone, split, transform, context)).numpy() for split in (queries, gallery))
-        relevance = dataset.relevance or metrics.relevance_of(queries.targets, gallery.targets)
+        q, g = (l2_normalise(features(backbone, split, transform, context)).numpy() for split in (queries, gallery))
+        relevance = dataset.relevance or metrics.relevance_from_targets(queries.targets, gallery.targets)
         kept = np.array([index for index, (positives, _) in enumerate(relevance) if len(positives)])
         if not len(kept):
             raise BobError(f"{dataset.name}: no query has a relevant gallery image; raise --bob-limit")

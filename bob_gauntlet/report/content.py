@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from importlib.metadata import version
+from functools import partial
 from typing import Any
 
 from bob_gauntlet.pools.pool import Pool
@@ -17,7 +17,7 @@ from bob_gauntlet.scores.score import Score
 
 
 @dataclass(frozen=True)
-class Outcome:
+class SettingOutcome:
     """What became of a setting of a session: measured, read from the store, skipped or failed, and why."""
 
     backbone: str
@@ -43,45 +43,47 @@ class Report:
     changes: tuple[Change, ...] = ()
     # what the changes are since, as the user named it
     since: str = ""
-    outcomes: tuple[Outcome, ...] = ()
+    outcomes: tuple[SettingOutcome, ...] = ()
     # UTC, ISO 8601
     created: str = ""
     command: str = ""
-    # (backbone, setting) -> test images with what is on them and what a detector found, as `engine.pictures` kept them
+    # (backbone, setting) -> test images with what is on them and what a detector found, as
+    # `engine.detection.example_images` stored them
     pictures: Mapping[tuple[str, str], Mapping[str, Any]] = field(default_factory=dict)
 
 
 def gather(
     pool: Pool | None,
-    own: Mapping[str, Sequence[Score]],
+    own_scores: Mapping[str, Sequence[Score]],
     *,
     highlight: Sequence[str] = (),
     only_measured: bool = False,
+    order: Order | None = None,
     min_coverage: float = MIN_COVERAGE,
     before: Sequence[Score] = (),
     since: str = "",
-    outcomes: Sequence[Outcome] = (),
+    outcomes: Sequence[SettingOutcome] = (),
     command: str = "",
     artifacts: Artifacts | None = None,
 ) -> Report:
-    """The content of a report on the backbones `own` (measured) and `highlight` (members of the pool)."""
-    names = (*own, *highlight)
-    scores = [score for found in own.values() for score in found]
-    ranking = score_table = None
-    against: dict[str, list[Versus]] = {}
+    """Gather the content of a report on the backbones of `own_scores` and on `highlight`, members of the pool.
+
+    `order`: the same backbones in the same pool, if they are ordered already; this saves a second bootstrap.
+    """
+    names = (*own_scores, *highlight)
+    scores = [score for scores_of_one in own_scores.values() for score in scores_of_one]
+    score_table = None
     if pool is not None:
         scores += [score for name in highlight for score in pool.scores.get(name, {}).values()]
-        score_table = ScoreTable.of(pool, own, members=True, only_measured=only_measured, highlight=highlight)
-        narrow = ScoreTable.of(pool, own, only_measured=only_measured, highlight=highlight)
-        order = Order(narrow, artifacts, min_coverage)
-        ranking = order.ranked_table()
-        against = {name: versus(order, name) for name in names if order.ranking}
+        table_of = partial(ScoreTable.of, pool, own_scores, only_measured=only_measured, highlight=highlight)
+        score_table = table_of(members=True)
+        order = order or Order(table_of(), artifacts, min_coverage)
     return Report(
-        ranking=ranking,
+        ranking=order.ranked_table() if order else None,
         score_table=score_table,
         own=names,
         scores=tuple(scores),
-        versus=against,
+        versus={name: versus(order, name) for name in names if order.ranking} if order else {},
         changes=tuple(changes(before, scores)) if since else (),
         since=since,
         outcomes=tuple(outcomes),
@@ -100,8 +102,3 @@ def _pictures(scores: Sequence[Score], artifacts: Artifacts) -> dict[tuple[str, 
         if kept is not None:
             found[score.backbone, score.setting] = json.loads(kept["json"].tobytes())
     return found
-
-
-def versions() -> dict[str, str]:
-    """Of the packages that a score may hang on."""
-    return {name: version(name) for name in ("bob-gauntlet", "torch", "timm")}

@@ -27,12 +27,12 @@ def render(ranking: Ranking, form: Format) -> str:
     if apart:
         parts += ["", "not ranked, since they cover too little:", "", _table([_cells(r, ranking) for r in apart], form)]
     if ranking.indicative:
-        parts += ["", indicative(ranking, form)]
+        parts += ["", render_indicative(ranking, form)]
     notes = footnotes(ranking)
     return "\n".join([*parts, "", *([f"- {note}" for note in notes] if form == "markdown" else notes)])
 
 
-def indicative(ranking: Ranking, form: Format) -> str:
+def render_indicative(ranking: Ranking, form: Format) -> str:
     """The scores that stand beside the pool's and are not ranked, with what differs."""
     return f"indicative, not ranked:\n\n{_table(_indicative(ranking), form)}"
 

@@ -6,7 +6,7 @@ from tabulate import tabulate
 
 from bob_gauntlet.ranking.changes import Change
 from bob_gauntlet.ranking.versus import Versus
-from bob_gauntlet.report.content import Outcome, Report
+from bob_gauntlet.report.content import Report, SettingOutcome
 from bob_gauntlet.report.layout import cell, render
 from bob_gauntlet.scores.score import METRICS, Score
 
@@ -63,7 +63,7 @@ def _changes(changes: Sequence[Change]) -> str:
     return tabulate(rows, headers="keys", tablefmt="github", disable_numparse=True)
 
 
-def _missed(outcomes: Sequence[Outcome]) -> Iterator[str]:
+def _missed(outcomes: Sequence[SettingOutcome]) -> Iterator[str]:
     """Skipped and failed settings by reason."""
     reasons: dict[tuple[str, str], list[str]] = {}
     for found in outcomes:

@@ -14,7 +14,7 @@ from scipy.stats import spearmanr
 from bob_gauntlet.analysis.correlation import matrix, without
 from bob_gauntlet.analysis.members import pretrained
 from bob_gauntlet.analysis.registry import analyse
-from bob_gauntlet.analysis.result import Options, Table, ticks_fit
+from bob_gauntlet.analysis.result import AnalysisOptions, Table, ticks_fit
 from bob_gauntlet.errors import UsageError
 from bob_gauntlet.pools.pool import load_pool
 from bob_gauntlet.ranking.score_table import ScoreTable
@@ -51,7 +51,7 @@ EARLIER = {"Cls / Ret": 0.45, "Det / Seg": 1.00, "Cls / OOD-Cls": 0.91, "Det / O
 def test_as_printed_an_independent_script_is_met() -> None:
     """The same five coefficients, to two digits."""
     printed = ScoreTable.of(load_pool("paper", Path("nowhere"), "printed"), members=True)
-    found = analyse("correlation", printed, Options(errata="printed"))
+    found = analyse("correlation", printed, AnalysisOptions(errata="printed"))
     ours = rho(found.tables)
     assert {pair: round(float(str(ours[pair])), 2) for pair in EARLIER} == EARLIER
     assert found.published == ()
@@ -129,7 +129,7 @@ def test_only_the_papers_pool_leaves_out_by_itself(mini: ScoreTable, paper: Scor
     small = ScoreTable.of(load_pool("paper-small", Path("nowhere")), members=True)
     assert "swinv2_tiny_window16_256.midas" in {e.name for e in small.backbones}
     assert len(analyse("correlation", small).tables) == 2
-    found = analyse("correlation", paper, Options(without=("resnet50.dino",)))
+    found = analyse("correlation", paper, AnalysisOptions(without=("resnet50.dino",)))
     assert found.tables[1].title == "Spearman's rho of tasks, without resnet50.dino"
     assert found.published == analyse("correlation", paper).published
 
@@ -156,7 +156,7 @@ def test_the_axes_of_figure_1(paper: ScoreTable) -> None:
     assert [p.why == "" for p in lines.values()] == [False, True, False, True]
     assert lines["left, Cls"].paper == "axis ticks -2 to 1"
     printed = ScoreTable.of(load_pool("paper", Path("nowhere"), "printed"), members=True)
-    points = analyse("tasks", printed, Options(errata="printed")).tables[1]
+    points = analyse("tasks", printed, AnalysisOptions(errata="printed")).tables[1]
     values = [float(str(x)) for x in column(points, "Cls").values()]
     assert f"values are {min(values):.2f} to {max(values):.2f}, which fit" in lines["left, Cls"].why
     assert ticks_fit((-2, -1.5, -1, -0.5, 0, 0.5, 1), min(values), max(values))

@@ -13,7 +13,7 @@ from scipy.stats import spearmanr
 from bob_gauntlet.analysis import figures
 from bob_gauntlet.analysis.members import candidates, overall
 from bob_gauntlet.analysis.registry import analyse
-from bob_gauntlet.analysis.result import Options
+from bob_gauntlet.analysis.result import AnalysisOptions
 from bob_gauntlet.pools.folder import BackboneRow
 from bob_gauntlet.pools.pool import load_pool
 from bob_gauntlet.ranking.score_table import ALL, MIN_COVERAGE, ScoreTable
@@ -100,13 +100,13 @@ def test_own_throughput_of_the_papers_backbones_joins_their_z() -> None:
     """z of All is -.25, .41 and .20: fast is weak, rho = -1. Another device is left out and named."""
     pool = load_pool("paper", Path("nowhere"))
     own = speeds(["a", "a", "a"])
-    found = analyse("speed", ScoreTable.of(pool, own, members=True), Options(own=own))
+    found = analyse("speed", ScoreTable.of(pool, own, members=True), AnalysisOptions(own=own))
     assert column(found.tables[0], "rho")["throughput"] == pytest.approx(-1)
     assert column(found.tables[0], "n")["throughput"] == 3
     assert found.notes == ()
     assert found.published == analyse("speed", ScoreTable.of(pool, members=True)).published
     own = speeds(["a", "a", "b"])
-    found = analyse("speed", ScoreTable.of(pool, own, members=True), Options(own=own))
+    found = analyse("speed", ScoreTable.of(pool, own, members=True), AnalysisOptions(own=own))
     assert column(found.tables[0], "n")["throughput"] == 2
     assert any(note.startswith("throughput on a alone") for note in found.notes)
 
@@ -151,7 +151,7 @@ def test_the_front_is_what_nobody_beats(points: list[tuple[int, int]]) -> None:
     ]  # fmt: skip
     drawn = replace(score_table, backbones=tuple(backbones), measures=(PHOTOS,))
     assert (drawn.coverage(ALL) >= MIN_COVERAGE).all()
-    front = {p.backbone.name for p in figures.cost(drawn, "params", ALL) if p.front}
+    front = {p.backbone.name for p in figures.cost_points(drawn, "params", ALL) if p.front}
     expected = {
         f"b{i}" for i, (c, v) in enumerate(points) if not any(d <= c and w >= v and (d, w) != (c, v) for d, w in points)
     }

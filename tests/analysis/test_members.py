@@ -19,7 +19,7 @@ from bob_gauntlet.analysis.members import (
     value,
 )
 from bob_gauntlet.analysis.pairing import differences, pairs
-from bob_gauntlet.analysis.result import Options
+from bob_gauntlet.analysis.result import AnalysisOptions
 from bob_gauntlet.pools.folder import BackboneRow
 from bob_gauntlet.pools.pool import load_pool
 from bob_gauntlet.ranking.score_table import ALL, ScoredBackbone, ScoreTable
@@ -142,11 +142,11 @@ def test_secondary_scores_of_own_backbones(made: Made) -> None:
     mine = {"mine": [score("mine", PHOTOS, 3.0), score("mine", KNN, 5.0)]}
     found = ScoreTable.of(score_table.pool, mine, members=True)
     backbone = next(e for e in found.backbones if e.own)
-    assert value(found, backbone, KNN, Options(own=mine)) == 5.0
-    assert np.isnan(value(found, backbone, KNN, Options()))
+    assert value(found, backbone, KNN, AnalysisOptions(own=mine)) == 5.0
+    assert np.isnan(value(found, backbone, KNN, AnalysisOptions()))
     other = {"mine": [replace(s, protocol_hash="another") for s in mine["mine"]]}
-    assert score_of(found, backbone, KNN, Options(own=other)) is None
-    assert value(found, next(e for e in found.backbones if e.name == "a"), KNN, Options()) == 1.0
+    assert score_of(found, backbone, KNN, AnalysisOptions(own=other)) is None
+    assert value(found, next(e for e in found.backbones if e.name == "a"), KNN, AnalysisOptions()) == 1.0
 
 
 def test_own_scores_of_members_stand_in_where_the_pool_has_none(made: Made) -> None:
@@ -154,8 +154,10 @@ def test_own_scores_of_members_stand_in_where_the_pool_has_none(made: Made) -> N
     score_table = made({n: {PHOTOS: v} for n, v in (("a", 1.0), ("b", 2.0), ("c", 4.0))})
     b = next(e for e in score_table.backbones if e.name == "b")
     mine = {"b": [score("b", THROUGHPUT, 7.0)]}
-    assert value(score_table, b, THROUGHPUT, Options(own=mine)) == 7.0
-    assert np.isnan(value(score_table, b, THROUGHPUT, Options(own={"b": [replace(mine["b"][0], scale="paper")]})))
+    assert value(score_table, b, THROUGHPUT, AnalysisOptions(own=mine)) == 7.0
+    assert np.isnan(
+        value(score_table, b, THROUGHPUT, AnalysisOptions(own={"b": [replace(mine["b"][0], scale="paper")]}))
+    )
 
 
 def test_what_is_missing_is_named(mini: ScoreTable) -> None:

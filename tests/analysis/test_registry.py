@@ -9,7 +9,7 @@ from click.testing import CliRunner, Result
 
 from bob_gauntlet.analysis.registry import ANALYSES, analyse, find, head
 from bob_gauntlet.analysis.rendering import render
-from bob_gauntlet.analysis.result import UNEXPLAINED, Options
+from bob_gauntlet.analysis.result import UNEXPLAINED, AnalysisOptions
 from bob_gauntlet.cli.main import main
 from bob_gauntlet.errors import UsageError
 from bob_gauntlet.pools.pool import load_pool
@@ -76,7 +76,7 @@ def test_own_backbones_move_no_published_figure(paper: ScoreTable, name: str) ->
     measures = dict.fromkeys(paper.measures, 100.0)
     mine = {"mine": [score("mine", m, v, fidelity="paper", source="test") for m, v in measures.items()]}
     score_table = ScoreTable.of(paper.pool, mine, members=True)
-    found = analyse(name, score_table, Options(own=mine))
+    found = analyse(name, score_table, AnalysisOptions(own=mine))
     assert found.own == ("mine",)
     assert found.published == analyse(name, paper).published
     if name in ("winners", "correlation", "fine-tuning", "robustness"):
@@ -90,7 +90,7 @@ def test_published_figures_are_for_the_papers_pool_alone(tmp_path: Path, made: M
         == ()
     )
     printed = ScoreTable.of(load_pool("paper", tmp_path, "printed"), members=True)
-    assert analyse("calibration", printed, Options(errata="printed")).published == ()
+    assert analyse("calibration", printed, AnalysisOptions(errata="printed")).published == ()
     small = ScoreTable.of(load_pool("paper-small", tmp_path), members=True)
     assert analyse("small", small).published
     assert analyse("winners", small).published == ()
@@ -109,12 +109,12 @@ def test_wrong_names() -> None:
 
 def test_the_head_says_what_a_reader_has_to_know(paper: ScoreTable, mini: ScoreTable) -> None:
     """The pool, the errata, mini's caveat, and own scores that are left out."""
-    assert head(paper, Options())[0] == f"pool paper ({paper.pool.hash[:8]}), paper scale, 32 ranked measures"
-    assert any(line.startswith("certain errata") for line in head(paper, Options()))
-    assert any("as printed" in line for line in head(paper, Options(errata="printed")))
-    assert any(line.startswith("mini scale:") for line in head(mini, Options()))
+    assert head(paper, AnalysisOptions())[0] == f"pool paper ({paper.pool.hash[:8]}), paper scale, 32 ranked measures"
+    assert any(line.startswith("certain errata") for line in head(paper, AnalysisOptions()))
+    assert any("as printed" in line for line in head(paper, AnalysisOptions(errata="printed")))
+    assert any(line.startswith("mini scale:") for line in head(mini, AnalysisOptions()))
     mine = {"mine": [score("mine", RET, 50.0, source="test")]}
-    lines = head(ScoreTable.of(paper.pool, mine, members=True), Options(own=mine))
+    lines = head(ScoreTable.of(paper.pool, mine, members=True), AnalysisOptions(own=mine))
     assert any(line.startswith("published: the paper's figures beside those of the pool alone") for line in lines)
     assert any(line.startswith("mine: 1 setting measured otherwise") for line in lines)
 

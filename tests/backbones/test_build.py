@@ -23,13 +23,13 @@ from bob_gauntlet.backbones.resolve import resolve
 from bob_gauntlet.backbones.spec import BackboneSpec
 from bob_gauntlet.config import UserConfig
 from bob_gauntlet.datasets.dataset import Split
-from bob_gauntlet.datasets.mini.sources import photos
+from bob_gauntlet.datasets.mini.sources import read_photos
 from bob_gauntlet.engine.frozen.features import features_key
 from bob_gauntlet.engine.transforms import normalise, preprocess
 from bob_gauntlet.errors import UsageError
 
 HERE = UserConfig(Path("/"))
-SPLIT = Split("test", "d1", ("a",), np.zeros(1, np.int64), lambda i: photos()["chelsea"], ("a",))
+SPLIT = Split("test", "d1", ("a",), np.zeros(1, np.int64), lambda i: read_photos()["chelsea"], ("a",))
 
 
 def spec(text: str) -> BackboneSpec:
@@ -99,7 +99,7 @@ def test_the_packages_weights_see_what_is_in_a_photo(lite0: Backbone, photo: str
     model: Any = timm.create_model(lite0.spec.target)
     checkpoints.fill_in_order(model, checkpoints.read(Path(lite0.spec.path)), "lite0")
     transform = lite0.identity.transform
-    batch = normalise(preprocess(photos()[photo], transform).unsqueeze(0), transform)
+    batch = normalise(preprocess(read_photos()[photo], transform).unsqueeze(0), transform)
     batch = batch.contiguous(memory_format=torch.channels_last)
     model = model.eval().to(memory_format=torch.channels_last)
     with torch.inference_mode():

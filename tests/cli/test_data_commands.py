@@ -275,7 +275,11 @@ def test_a_session_takes_its_places_from_the_options(
         return session.workspace.locations
 
     found = locations("--bob-data=d", "--bob-download")
-    assert (found.of("eurosat"), found.of("chexpert"), found.download) == (start / "d/eurosat", start / "c", True)
+    assert (found.folder_of("eurosat"), found.folder_of("chexpert"), found.download) == (
+        start / "d/eurosat",
+        start / "c",
+        True,
+    )
     imagenet(start / "d")
     folders(start / ".bob/data/imagenet-1k/train", ("a", "b"), 1)  # what is looked at without options
     folders(start / ".bob/data/imagenet-1k/val", ("a", "b"), 1)
@@ -283,7 +287,7 @@ def test_a_session_takes_its_places_from_the_options(
     assert workspace.dataset("imagenet-1k").fingerprints == load("imagenet-1k", found).fingerprints
     assert workspace.fingerprints("imagenet-1k") == load("imagenet-1k", found).fingerprints
     assert not locations().download
-    assert locations().of("eurosat").name == "eurosat"
+    assert locations().folder_of("eurosat").name == "eurosat"
     (start / "file").write_text("x")
     with pytest.raises(UsageError, match="--bob-data=file: is a file"):
         read_options(pytester.parseconfig("--bob-data=file"))

@@ -4,7 +4,7 @@ from importlib import import_module
 
 import pytest
 
-from bob_gauntlet.datasets.catalog import CATALOG, describe, find
+from bob_gauntlet.datasets.catalog import CATALOG, describe, find_dataset
 from bob_gauntlet.datasets.spec import DatasetSpec
 from bob_gauntlet.errors import UsageError
 from bob_gauntlet.scores.settings import SETTINGS
@@ -45,7 +45,7 @@ def test_every_setting_names_a_dataset_of_the_catalog() -> None:
 def test_an_unknown_name_is_answered_with_the_nearest(typed: str, meant: str) -> None:
     """In one line; nothing is offered where nothing is near."""
     with pytest.raises(UsageError) as caught:
-        find(typed)
+        find_dataset(typed)
     message = str(caught.value)
     assert message.startswith(f"unknown dataset {typed!r}")
     assert f"; did you mean {meant}" in message if meant else "did you mean" not in message

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from bob_gauntlet.datasets import folder_state as module
-from bob_gauntlet.datasets.folder_state import snapshot
+from bob_gauntlet.datasets.folder_state import folder_digest
 from tests.helpers.dataset_trees import folders, noise
 
 CHANGES: dict[str, Callable[[Path], object]] = {
@@ -37,23 +37,23 @@ def root(tmp_path: Path) -> Path:
 def test_a_change_is_seen(root: Path, change: str, files: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """In a set of many files, too, whose folders are known by their times."""
     monkeypatch.setattr(module, "FILES", files)
-    before = snapshot(root)
-    assert snapshot(root) == before
+    before = folder_digest(root)
+    assert folder_digest(root) == before
     CHANGES[change](root)
-    assert snapshot(root) != before
+    assert folder_digest(root) != before
 
 
 def test_a_small_set_is_watched_file_by_file(root: Path) -> None:
     """A change in place, which no folder's time shows."""
-    before = snapshot(root)
+    before = folder_digest(root)
     (root / "val/dog/dog_2.jpg").write_text("x")
-    assert snapshot(root) != before
+    assert folder_digest(root) != before
 
 
 def test_large_folders_are_not_read_to_their_end(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Beyond so many files none is looked at; a change in place is not seen there."""
     monkeypatch.setattr(module, "FILES", 2)
-    before = snapshot(root)
+    before = folder_digest(root)
     seen: list[str] = []
 
     @contextmanager
@@ -64,7 +64,7 @@ def test_large_folders_are_not_read_to_their_end(root: Path, monkeypatch: pytest
     os_scandir = os.scandir
     monkeypatch.setattr(module.os, "scandir", scandir)
     (root / "val/dog/dog_2.jpg").write_text("x")
-    assert snapshot(root) == before
+    assert folder_digest(root) == before
     assert len([name for name in seen if name.startswith("dog_")]) == 2  # the first of each folder
 
 
@@ -72,15 +72,15 @@ def test_only_so_many_folders_are_looked_at(root: Path, monkeypatch: pytest.Monk
     """The upper ones first: a loop of links ends."""
     (root / "loop").symlink_to(root)
     monkeypatch.setattr(module, "FOLDERS", 3)
-    before = snapshot(root)
+    before = folder_digest(root)
     noise(root / "train/new/x.jpg")
-    assert snapshot(root) != before
+    assert folder_digest(root) != before
 
 
 def test_what_is_absent_or_a_file_has_a_snapshot_too(tmp_path: Path) -> None:
     """And another one once it is there."""
-    before = snapshot(tmp_path / "x")
+    before = folder_digest(tmp_path / "x")
     (tmp_path / "x").write_text("a")
-    file = snapshot(tmp_path / "x")
+    file = folder_digest(tmp_path / "x")
     (tmp_path / "x").write_text("ab")
-    assert len({before, file, snapshot(tmp_path / "x")}) == 3
+    assert len({before, file, folder_digest(tmp_path / "x")}) == 3

@@ -10,7 +10,12 @@ import numpy as np
 import pytest
 
 from bob_gauntlet.datasets import image_folders
-from bob_gauntlet.datasets.image_folders import absent, class_folders, listed, split
+from bob_gauntlet.datasets.image_folders import (
+    images_in_class_folders,
+    images_in_list,
+    labelled_split,
+    missing_data_error,
+)
 from bob_gauntlet.errors import BobError
 from tests.helpers.dataset_trees import folders, noise
 
@@ -28,7 +33,7 @@ def test_images_are_sorted_and_labelled_by_folder(root: Path) -> None:
     noise(root / ".git/x.jpg")
     for name in ("cat/._cat_0.jpg", "cat/Thumbs.db", "README.txt", "dog/.DS_Store"):
         (root / name).write_text("x")
-    files = class_folders(root, "mine")
+    files = images_in_class_folders(root, "mine")
     assert files.classes == ("cat", "dog")
     assert files.paths == ("cat/a b é.JPEG", "cat/cat_0.jpg", "cat/cat_1.jpg", "dog/dog_0.jpg", "dog/dog_1.jpg")
     assert files.labels.tolist() == [0, 0, 0, 1, 1]
@@ -38,7 +43,7 @@ def test_images_are_sorted_and_labelled_by_folder(root: Path) -> None:
 
 def test_labels_index_the_classes_that_are_given(root: Path) -> None:
     """A role may lack some of them."""
-    files = class_folders(root, "mine", ("ant", "cat", "cow", "dog"))
+    files = images_in_class_folders(root, "mine", ("ant", "cat", "cow", "dog"))
     assert files.classes == ("ant", "cat", "cow", "dog")
     assert files.labels.tolist() == [1, 1, 3, 3]
 
@@ -74,7 +79,7 @@ def test_a_wrong_folder_is_one_line(root: Path, spoil: Callable[[Path], object],
     """That begins with what it is of."""
     spoil(root)
     with pytest.raises(BobError, match=says) as caught:
-        class_folders(root, "mine's train")
+        images_in_class_folders(root, "mine's train")
     assert str(caught.value).startswith("mine's train: ")
     assert len(str(caught.value).splitlines()) == 1
 
@@ -83,7 +88,7 @@ def test_classes_that_train_has_not_are_counted_and_named(root: Path) -> None:
     """With the nearest of train's."""
     folders(root, ("dgo", "emu", "fox", "gnu"), 1)
     with pytest.raises(BobError) as caught:
-        class_folders(root, "mine's test", ("cat", "dog"))
+        images_in_class_folders(root, "mine's test", ("cat", "dog"))
     assert str(caught.value) == (
         "mine's test: 4 of 6 class folders are not among the 2 classes of train: dgo, emu, fox and 1 more; "
         "did you mean dog?"
@@ -92,7 +97,7 @@ def test_classes_that_train_has_not_are_counted_and_named(root: Path) -> None:
 
 def test_a_list_of_files(root: Path) -> None:
     """Sorted with their labels, of one label or several."""
-    files = listed(root, "mine", ("dog/dog_1.jpg", "cat/cat_0.jpg"), np.array([[1, 0], [0, 1]]), ("a", "b"))
+    files = images_in_list(root, "mine", ("dog/dog_1.jpg", "cat/cat_0.jpg"), np.array([[1, 0], [0, 1]]), ("a", "b"))
     assert files.paths == ("cat/cat_0.jpg", "dog/dog_1.jpg")
     assert files.labels.tolist() == [[0, 1], [1, 0]]
     assert files.sizes[1] == (root / "dog/dog_1.jpg").stat().st_size
@@ -110,23 +115,28 @@ def test_a_list_of_files(root: Path) -> None:
 def test_a_list_out_of_step_names_the_first(root: Path, paths: tuple[str, ...], labels: list[int], says: str) -> None:
     """A count, a file twice, a file that is not there."""
     with pytest.raises(BobError, match=says):
-        listed(root, "mine", paths, np.array(labels), ("a", "b"))
+        images_in_list(root, "mine", paths, np.array(labels), ("a", "b"))
 
 
 def test_a_split_reads_its_images_late(root: Path) -> None:
     """Ids are relative paths; a cluster of its own each, unless they are given."""
     (root / "cat/cat_0.jpg").write_text("no image, and nobody looks")
-    found = split("test", class_folders(root, "mine"))
+    found = labelled_split("test", images_in_class_folders(root, "mine"))
     assert (found.role, found.ids[2]) == ("test", "dog/dog_0.jpg")
     assert found.image(2).size == (40, 40)
     assert found.image(2).mode == "RGB"
     assert found.clusters == found.ids
-    assert split("test", class_folders(root, "mine"), ["a", "a", "b", "b"]).clusters == ("a", "a", "b", "b")
+    assert labelled_split("test", images_in_class_folders(root, "mine"), ["a", "a", "b", "b"]).clusters == (
+        "a",
+        "a",
+        "b",
+        "b",
+    )
 
 
 def fingerprint(root: Path) -> str:
     """Of the folder as it is now."""
-    return split("train", class_folders(root, "mine")).fingerprint
+    return labelled_split("train", images_in_class_folders(root, "mine")).fingerprint
 
 
 def test_a_fingerprint_hangs_on_files_not_on_where_they_lie(root: Path, tmp_path: Path) -> None:
@@ -149,15 +159,15 @@ def test_a_fingerprint_hangs_on_files_not_on_where_they_lie(root: Path, tmp_path
 
 def test_labels_and_classes_are_in_the_fingerprint(root: Path) -> None:
     """The same files under other labels are another dataset."""
-    files = class_folders(root, "mine")
+    files = images_in_class_folders(root, "mine")
     others = [files, replace(files, labels=files.labels[::-1]), replace(files, classes=("a", "b"))]
-    assert len({split("train", one).fingerprint for one in others}) == 3
+    assert len({labelled_split("train", one).fingerprint for one in others}) == 3
 
 
 def test_content_counts_in_small_sets_alone(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The same size with other bytes."""
     before, path = fingerprint(root), root / "cat/cat_0.jpg"
-    monkeypatch.setattr(image_folders, "SMALL", 3)
+    monkeypatch.setattr(image_folders, "MAX_HASHED_FILES", 3)
     large = fingerprint(root)
     path.write_bytes(bytes(path.stat().st_size))
     assert fingerprint(root) == large
@@ -170,7 +180,7 @@ def test_content_counts_in_small_sets_alone(root: Path, monkeypatch: pytest.Monk
 
 def test_absent_data_say_how_to_get_them() -> None:
     """Where was looked, whose it is, and what to type."""
-    message = str(absent("imagenet-a", Path("/data/imagenet-a")))
+    message = str(missing_data_error("imagenet-a", Path("/data/imagenet-a")))
     assert message.startswith("imagenet-a is not in /data/imagenet-a; get it from github.com/hendrycks")
     assert "licence: MIT" in message
     assert "`bob data imagenet-a`" in message

@@ -13,9 +13,9 @@ from PIL import Image
 from bob_gauntlet.datasets import loading
 from bob_gauntlet.datasets.catalog import CATALOG
 from bob_gauntlet.datasets.dataset import Dataset, Split
-from bob_gauntlet.datasets.loading import fingerprints, limited, load
+from bob_gauntlet.datasets.loading import fingerprints, limit_dataset, load
 from bob_gauntlet.datasets.locations import DataLocations
-from bob_gauntlet.datasets.objects import Objects
+from bob_gauntlet.datasets.objects import ImageObjects
 from bob_gauntlet.errors import MissingError, UsageError
 from bob_gauntlet.runtime.artifacts import Artifacts
 from tests.helpers.dataset_trees import imagenet, imagenet_a, noise
@@ -79,7 +79,7 @@ TARGETS = st.lists(st.integers(0, 6), min_size=1, max_size=60)
 def test_a_limit_is_kept_and_leaves_two_of_a_class(targets: list[int], limit: int) -> None:
     """At most that many, in order; from 4 on each class that is left keeps two, or all that it had."""
     dataset = Dataset("d", {"train": split(targets)}, classes=())
-    kept = limited(dataset, limit)["train"]
+    kept = limit_dataset(dataset, limit)["train"]
     assert 1 <= len(kept) <= limit
     order = [int(one.split("-")[1]) for one in kept.ids]
     assert order == sorted(order)
@@ -94,16 +94,16 @@ def test_a_limit_is_kept_and_leaves_two_of_a_class(targets: list[int], limit: in
 def test_a_limit_above_all_drops_nothing(targets: list[int]) -> None:
     """Twice as many as there are examples leaves room for every class."""
     dataset = Dataset("d", {"train": split(targets)}, classes=())
-    assert limited(dataset, 2 * len(targets) + 2)["train"].ids == dataset["train"].ids
+    assert limit_dataset(dataset, 2 * len(targets) + 2)["train"].ids == dataset["train"].ids
 
 
 def test_a_limited_split_shows_its_own_images_under_its_own_fingerprint() -> None:
     """Of the first two classes, 0 and 1, one each, then a second each: examples 0, 1 and 3, 5."""
     dataset = Dataset("d", {"test": split([0, 1, 2, 0, 0, 1], "test")}, classes=())
-    kept = limited(dataset, 4)["test"]
+    kept = limit_dataset(dataset, 4)["test"]
     assert kept.ids == ("test-0", "test-1", "test-3", "test-5")
     assert [kept.image(i).getpixel((0, 0)) for i in range(4)] == [(i, 0, 0) for i in (0, 1, 3, 5)]
-    other = limited(dataset, 2)["test"].fingerprint
+    other = limit_dataset(dataset, 2)["test"].fingerprint
     assert len({kept.fingerprint, other, "f1"}) == 3
 
 
@@ -116,7 +116,7 @@ def test_a_limited_split_shows_its_own_images_under_its_own_fingerprint() -> Non
 )
 def test_limited_mini_datasets_can_still_be_measured(name: str, limit: int) -> None:
     """Two classes or more, and every class of a query or test image is among the gallery or training images."""
-    dataset = limited(load(name), limit)
+    dataset = limit_dataset(load(name), limit)
     for found in dataset.splits.values():
         assert len(found) <= limit
         assert len(set(found.targets.tolist())) >= 2
@@ -129,19 +129,19 @@ def test_multi_label_examples_are_cut_in_order() -> None:
     """(N, C) targets have no one class to go round."""
     targets = np.eye(6, 3, dtype=np.int64)
     dataset = Dataset("d", {"train": split(targets)}, classes=(), multi_label=True)
-    assert limited(dataset, 4)["train"].ids == dataset["train"].ids[:4]
+    assert limit_dataset(dataset, 4)["train"].ids == dataset["train"].ids[:4]
 
 
 def test_images_with_objects_come_first() -> None:
     """Those without are taken where there are too few; in order all the same."""
     targets = np.array([[0, 0], [1, 0], [0, 0], [1, 1], [0, 1]], np.uint8)
     objects = tuple(
-        Objects(9, 9, np.ones((len(labels), 4)), labels, np.ones(len(labels)), np.zeros(len(labels), bool))
+        ImageObjects(9, 9, np.ones((len(labels), 4)), labels, np.ones(len(labels)), np.zeros(len(labels), bool))
         for labels in map(np.flatnonzero, targets)
     )
     dataset = Dataset("d", {"train": replace(split(targets), objects=objects)}, classes=("a", "b"), multi_label=True)
     for limit, left in ((1, [1]), (2, [1, 3]), (3, [1, 3, 4]), (4, [0, 1, 3, 4]), (9, [0, 1, 2, 3, 4])):
-        kept = limited(dataset, limit)["train"]
+        kept = limit_dataset(dataset, limit)["train"]
         assert kept.ids == tuple(f"train-{i}" for i in left)
         assert kept.objects == tuple(objects[i] for i in left)
 
@@ -149,21 +149,21 @@ def test_images_with_objects_come_first() -> None:
 def test_a_limit_keeps_what_every_role_can_show() -> None:
     """A test of class 2 alone, as ImageNet-A has few of the classes: train keeps that class, too."""
     splits = {"train": split([0, 0, 1, 1, 2, 2]), "test": split([2, 2, 2], "test")}
-    kept = limited(Dataset("d", splits, classes=("a", "b", "c")), 4)
+    kept = limit_dataset(Dataset("d", splits, classes=("a", "b", "c")), 4)
     assert kept["train"].targets.tolist() == [2, 2]
     assert kept["test"].targets.tolist() == [2, 2, 2]
-    apart = limited(Dataset("d", {"train": split([0, 1]), "test": split([2], "test")}, classes=()), 4)
+    apart = limit_dataset(Dataset("d", {"train": split([0, 1]), "test": split([2], "test")}, classes=()), 4)
     assert len(apart["train"]) == 2
 
 
 def test_a_limit_keeps_subsets_within_what_is_left() -> None:
     """Positions among the kept; a subset of which nothing is left is dropped."""
     subsets = {"1%": np.array([4]), "10%": np.array([1, 3, 4])}
-    dataset = Dataset("d", {"train": split([0, 0, 1, 1, 0])}, classes=(), subsets=subsets, restricted=(0, 1))
-    kept = limited(dataset, 4)
+    dataset = Dataset("d", {"train": split([0, 0, 1, 1, 0])}, classes=(), subsets=subsets, restricted_classes=(0, 1))
+    kept = limit_dataset(dataset, 4)
     assert kept["train"].ids == ("train-0", "train-1", "train-2", "train-3")
     assert {name: indices.tolist() for name, indices in kept.subsets.items()} == {"10%": [1, 3]}
-    assert kept.restricted == (0, 1)
+    assert kept.restricted_classes == (0, 1)
 
 
 def test_a_dataset_on_disk_is_read_from_its_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -190,7 +190,7 @@ def test_a_manifest_holds_until_a_file_of_any_root_changes(tmp_path: Path, monke
     noise(tmp_path / "d/imagenet-1k/train/n01443537/new.JPEG")
     second = fingerprints("imagenet-a", artifacts, locations)
     assert {role for role in first if first[role] != second[role]} == {"train"}
-    loading.forget("imagenet-a", artifacts, locations)
+    loading.delete_manifest("imagenet-a", artifacts, locations)
     monkeypatch.setattr(loading, "load", lambda name, locations: Dataset("d", {}, ()))
     assert fingerprints("imagenet-a", artifacts, locations) == {}
 
@@ -198,8 +198,10 @@ def test_a_manifest_holds_until_a_file_of_any_root_changes(tmp_path: Path, monke
 def test_under_a_limit_one_head_serves_every_shift() -> None:
     """What it is trained on is that of the unshifted set; source and test share classes, known ones where there are."""
     train, source = split([0, 0, 1, 1, 2, 2, 3, 3]), split([0, 1, 2, 3] * 2, "source")
-    plain = limited(Dataset("d", {"train": train, "test": source}, classes=()), 4)
+    plain = limit_dataset(Dataset("d", {"train": train, "test": source}, classes=()), 4)
     for tested, left in (([1, 1, 2, 2, 3], {1}), ([2, 3, 3], {2, 3}), ([0, 1], {0, 1})):
-        found = limited(Dataset("s", {"train": train, "source": source, "test": split(tested, "test")}, classes=()), 4)
+        found = limit_dataset(
+            Dataset("s", {"train": train, "source": source, "test": split(tested, "test")}, classes=()), 4
+        )
         assert found["train"].fingerprint == plain["train"].fingerprint
         assert set(found["test"].targets.tolist()) == set(found["source"].targets.tolist()) == left

@@ -29,15 +29,15 @@ def test_a_declared_path_comes_first_then_the_option_then_the_variable(
 ) -> None:
     """Relative paths are relative to the declaring file or to the calling folder; at last .bob/data, looked up."""
     (tmp_path / ".bob").mkdir()
-    assert locations(tmp_path).of("eurosat") == tmp_path / ".bob/data/eurosat"
+    assert locations(tmp_path).folder_of("eurosat") == tmp_path / ".bob/data/eurosat"
     monkeypatch.setenv("BOB_DATA", "variable")
-    assert locations(tmp_path).of("eurosat") == tmp_path / "below/variable/eurosat"
-    assert locations(tmp_path, Path("option")).of("eurosat") == tmp_path / "below/option/eurosat"
-    assert locations(tmp_path, Path("/option")).of("eurosat") == Path("/option/eurosat")
+    assert locations(tmp_path).folder_of("eurosat") == tmp_path / "below/variable/eurosat"
+    assert locations(tmp_path, Path("option")).folder_of("eurosat") == tmp_path / "below/option/eurosat"
+    assert locations(tmp_path, Path("/option")).folder_of("eurosat") == Path("/option/eurosat")
     declared = locations(tmp_path, Path("option"), eurosat="my/eurosat", chexpert="/x")
-    assert declared.of("eurosat") == tmp_path / "my/eurosat"
-    assert declared.of("chexpert") == Path("/x")
-    assert declared.of("visda-2017") == tmp_path / "below/option/visda-2017"
+    assert declared.folder_of("eurosat") == tmp_path / "my/eurosat"
+    assert declared.folder_of("chexpert") == Path("/x")
+    assert declared.folder_of("visda-2017") == tmp_path / "below/option/visda-2017"
 
 
 def test_a_tilde_is_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -45,8 +45,8 @@ def test_a_tilde_is_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setenv("HOME", str(tmp_path / "me"))
     monkeypatch.setenv("BOB_DATA", "~/data")
     found = locations(tmp_path, eurosat="~/e", mine=OWN | {"train": "~/t"})
-    assert found.of("chexpert") == tmp_path / "me/data/chexpert"
-    assert found.of("eurosat") == tmp_path / "me/e"
+    assert found.folder_of("chexpert") == tmp_path / "me/data/chexpert"
+    assert found.folder_of("eurosat") == tmp_path / "me/e"
     assert found.roots("mine") == {"train": tmp_path / "me/t", "test": tmp_path / "b"}
 
 
@@ -81,7 +81,7 @@ def test_the_calling_folder_is_the_default(tmp_path: Path, monkeypatch: pytest.M
     """With its bob.toml; nothing is downloaded."""
     (tmp_path / "bob.toml").write_text('[datasets]\neurosat = "e"\n')
     monkeypatch.chdir(tmp_path)
-    assert default_locations().of("eurosat") == tmp_path / "e"
+    assert default_locations().folder_of("eurosat") == tmp_path / "e"
     assert not default_locations().download
     assert find_locations(find_config(tmp_path), tmp_path, download=True).download
 
@@ -108,7 +108,7 @@ def test_a_dataset_of_ones_own_is_described(tmp_path: Path) -> None:
         ({"mine": COCO | {"images": 3}}, 'images has to be "TEXT"'),
         ({"mine": COCO | {"image": "x"}}, "unknown field 'image'; did you mean images"),
         ({"mine": COCO | {"multi_label": True}}, "unknown field 'multi_label'"),
-        ({"mine": COCO | {"classes": []}}, "classes has to be a name or more"),
+        ({"mine": COCO | {"classes": []}}, "classes has to be one name or more"),
         ({"mine": OWN | {"images": "x"}}, "unknown field 'images'"),
         ({"mine": OWN | {"kind": "foldr"}}, "kind has to be folder, csv or coco; did you mean folder"),
         ({"mine": OWN | {"tset": "x"}}, "unknown field 'tset'; did you mean test"),
@@ -120,8 +120,8 @@ def test_a_dataset_of_ones_own_is_described(tmp_path: Path) -> None:
         ({"mine": OWN | {"classes": ["a"]}}, "classes has to be two names or more"),
         ({"mine": OWN | {"classes": "ab"}}, "classes has to be two names or more"),
         ({"mine": {"kind": "folder", "train": "a"}}, "no field 'test'"),
-        ({"my set": OWN}, "its name may have letters"),
-        ({"a@b": OWN}, "its name may have letters"),
+        ({"my set": OWN}, "its name may only have letters"),
+        ({"a@b": OWN}, "its name may only have letters"),
     ],
 )
 def test_a_wrong_declaration_is_one_line(tmp_path: Path, datasets: dict[str, Any], says: str) -> None:

@@ -13,8 +13,8 @@ from PIL import Image
 from bob_gauntlet.datasets.loading import load
 from bob_gauntlet.datasets.mini import sources
 from bob_gauntlet.datasets.mini.build import Box, Example, generator, random_crop, render, split
-from bob_gauntlet.datasets.mini.classification import DIGITS, SHARES, boxes, part
-from bob_gauntlet.datasets.mini.sources import digits, photos
+from bob_gauntlet.datasets.mini.classification import DIGITS, SHARES, boxes, role_region
+from bob_gauntlet.datasets.mini.sources import read_digits, read_photos
 from bob_gauntlet.errors import MissingError
 
 # What this code made on 2026-11-23 (Pillow 13.0, NumPy 2.4, scikit-image's and scikit-learn's own pictures). A value
@@ -57,17 +57,17 @@ def overlap(one: Box, other: Box) -> bool:
     return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
 
 
-@pytest.mark.parametrize("name", photos())
+@pytest.mark.parametrize("name", read_photos())
 def test_no_pixel_of_a_photo_is_in_two_roles(name: str) -> None:
     """Every crop lies in its role's part of the photo, and the parts are apart."""
-    size = photos()[name].size
+    size = read_photos()[name].size
     for role in SHARES:
-        left, top, right, bottom = part(size, role)
+        left, top, right, bottom = role_region(size, role)
         for box in boxes(name, size, role):
             assert left <= box[0] < box[2] <= right <= size[0]
             assert top <= box[1] < box[3] <= bottom <= size[1]
     for one, other in combinations(SHARES, 2):
-        assert not overlap(part(size, one), part(size, other))
+        assert not overlap(role_region(size, one), role_region(size, other))
         assert not any(overlap(a, b) for a in boxes(name, size, one) for b in boxes(name, size, other))
 
 
@@ -125,22 +125,22 @@ def test_an_instance_has_two_queries_and_five_crops_to_find() -> None:
 
 def test_no_two_photos_are_one() -> None:
     """A picture under two names would be two classes that cannot be told apart."""
-    small = [np.asarray(photo.convert("L").resize((16, 16)), float).ravel() for photo in photos().values()]
+    small = [np.asarray(photo.convert("L").resize((16, 16)), float).ravel() for photo in read_photos().values()]
     for one, other in combinations(small, 2):
         assert abs(np.corrcoef(one, other)[0, 1]) < 0.95
 
 
 def test_photos_are_rgb_and_small() -> None:
     """At most 1024 pixels a side."""
-    assert {photo.mode for photo in photos().values()} == {"RGB"}
-    assert max(max(photo.size) for photo in photos().values()) <= 1024
-    assert list(photos()) == sorted(photos())
+    assert {photo.mode for photo in read_photos().values()} == {"RGB"}
+    assert max(max(photo.size) for photo in read_photos().values()) <= 1024
+    assert list(read_photos()) == sorted(read_photos())
 
 
 def test_digits_are_scikit_learns() -> None:
     """Read from its file without importing it; 0..16 becomes 0..255."""
     wanted = pytest.importorskip("sklearn.datasets").load_digits()
-    images, labels = digits()
+    images, labels = read_digits()
     np.testing.assert_array_equal(labels, wanted.target)
     np.testing.assert_array_equal(images, (wanted.images * 255 // 16).astype(np.uint8))
 
@@ -149,7 +149,7 @@ def test_an_absent_package_says_what_to_install(monkeypatch: pytest.MonkeyPatch)
     """The settings on it are skipped with this reason."""
     monkeypatch.setattr(sources, "find_spec", lambda name: None)
     with pytest.raises(MissingError, match=r'need sklearn: pip install "bob-gauntlet\[mini\]"'):
-        sources.digits.__wrapped__()
+        sources.read_digits.__wrapped__()
 
 
 BASE = Example("a", 0, "photo", Image.new("RGB", (2, 2)))

@@ -13,11 +13,11 @@ from bob_gauntlet.datasets.catalog import CATALOG
 from bob_gauntlet.datasets.dataset import Split
 from bob_gauntlet.datasets.mini import detection, fonts
 from bob_gauntlet.datasets.mini.build import Box, Example, generator, split
-from bob_gauntlet.datasets.mini.classification import part
+from bob_gauntlet.datasets.mini.classification import role_region
 from bob_gauntlet.datasets.mini.detection import Paint, Scene
-from bob_gauntlet.datasets.mini.sources import digits, photos
-from bob_gauntlet.datasets.objects import Objects
-from bob_gauntlet.datasets.rle import decode
+from bob_gauntlet.datasets.mini.sources import read_digits, read_photos
+from bob_gauntlet.datasets.objects import ImageObjects
+from bob_gauntlet.datasets.rle import decode_mask
 
 load = cache(loading.load)
 """Made once for all tests that do not change how."""
@@ -30,23 +30,23 @@ PINNED = {
 }
 SPLITS = [(name, role) for name, roles in PINNED.items() for role in roles]
 ON_PHOTOS = [("photo-scenes", "train"), ("photo-scenes", "val"), ("photo-scenes", "test"), ("fonts-scenes", "test")]
-BEHIND = sorted(set(photos()) - {"brick", "chelsea", "coins", "ihc", "retina"})
+BEHIND = sorted(set(read_photos()) - {"brick", "chelsea", "coins", "ihc", "retina"})
 
 # the ranges of `digits` (test_mini.py): no digit is in two roles
 RANGES = {"train": range(1000), "val": range(1000, 1300), "test": range(1300, 1797)}
 
 
-def annotated(found: Split) -> tuple[Objects, ...]:
+def annotated(found: Split) -> tuple[ImageObjects, ...]:
     """The objects of each image."""
     assert found.objects is not None
     assert len(found.objects) == len(found)
     return found.objects
 
 
-def covered(objects: Objects) -> np.ndarray:
+def covered(objects: ImageObjects) -> np.ndarray:
     """(n, height, width) bool masks."""
     shape = (len(objects), objects.height, objects.width)
-    return np.array([decode(mask) for mask in objects.masks], bool).reshape(shape)
+    return np.array([decode_mask(mask) for mask in objects.masks], bool).reshape(shape)
 
 
 @pytest.mark.parametrize("name", PINNED)
@@ -140,17 +140,17 @@ def test_nothing_of_another_role_is_in_a_scene(name: str, role: str, monkeypatch
     """With all other digits and parts of photos painted over, everything is the same."""
 
     def painted(photo: Image.Image) -> Image.Image:
-        box = part(photo.size, role)
+        box = role_region(photo.size, role)
         alone = Image.new("RGB", photo.size, (255, 0, 255))
         alone.paste(photo.crop(box), box)
         return alone
 
-    images, labels = digits()
+    images, labels = read_digits()
     own = np.isin(np.arange(len(images)), RANGES[role])
-    only = {key: painted(photo) for key, photo in photos().items()}
+    only = {key: painted(photo) for key, photo in read_photos().items()}
     wanted = load(name)[role].fingerprint
-    monkeypatch.setattr(detection, "real_photos", lambda: only)
-    monkeypatch.setattr(detection, "handwritten", lambda: (np.where(own[:, None, None], images, 255), labels))
+    monkeypatch.setattr(detection, "read_photos", lambda: only)
+    monkeypatch.setattr(detection, "read_digits", lambda: (np.where(own[:, None, None], images, 255), labels))
     assert loading.load(name)[role].fingerprint == wanted
 
 
@@ -286,7 +286,9 @@ def test_pieces_come_from_the_middle_of_a_photo() -> None:
                 assert image[mask].mean(axis=0)[0] > 120
 
 
-BASE = Objects(4, 4, np.array([[0, 0, 2.0, 2]]), np.array([0]), np.array([4.0]), np.array([False]), ({"size": [4, 4]},))
+BASE = ImageObjects(
+    4, 4, np.array([[0, 0, 2.0, 2]]), np.array([0]), np.array([4.0]), np.array([False]), ({"size": [4, 4]},)
+)
 
 
 @pytest.mark.parametrize(
@@ -300,7 +302,7 @@ BASE = Objects(4, 4, np.array([[0, 0, 2.0, 2]]), np.array([0]), np.array([4.0]),
     ],
     ids=["box", "label", "area", "crowd", "mask"],
 )
-def test_a_fingerprint_covers_every_object(other: Objects) -> None:
+def test_a_fingerprint_covers_every_object(other: ImageObjects) -> None:
     """Whatever is said of one."""
     one, changed = (Example("a", (1,), "photo", Image.new("RGB", (4, 4)), objects) for objects in (BASE, other))
     assert split("train", [one]).fingerprint != split("train", [changed]).fingerprint

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bob_gauntlet.datasets.loading import limited
+from bob_gauntlet.datasets.loading import limit_dataset
 from bob_gauntlet.datasets.locations import DataLocations
 from bob_gauntlet.datasets.paper.coco import load_coco_2017, load_lvis_v1
 from bob_gauntlet.errors import BobError, MissingError
@@ -61,7 +61,7 @@ def test_coco_fingerprints_do_not_depend_on_the_folder(tmp_path: Path) -> None:
 def test_a_limited_coco_keeps_its_objects(tmp_path: Path) -> None:
     """The image without objects is the first to go."""
     coco_2017(tmp_path)
-    kept = limited(load_coco_2017(DataLocations(tmp_path)), 3)
+    kept = limit_dataset(load_coco_2017(DataLocations(tmp_path)), 3)
     for split in kept.splits.values():
         assert split.objects is not None
         assert [len(one) for one in split.objects] == [4, 4, 4]

@@ -189,7 +189,7 @@ def test_a_shifted_set_trains_on_imagenet(name: str, imagenet: Path) -> None:
     assert found["source"].ids == known["test"].ids
     assert found.classes == WNIDS
     assert found["test"].targets.tolist() == targets
-    assert found.restricted == restricted
+    assert found.restricted_classes == restricted
 
 
 @pytest.mark.parametrize("name", SHIFTED)

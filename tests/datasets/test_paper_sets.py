@@ -39,7 +39,7 @@ def test_cifar_pickles(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     trees.cifar_100_pickles(tmp_path, monkeypatch)
     found = load_cifar_100(DataLocations(tmp_path))
     assert found.classes == ("apple", "bee", "cup")
-    assert (list(found.splits), found.evaluated) == (["train", "test"], "test")
+    assert (list(found.splits), found.paper_role) == (["train", "test"], "test")
     assert found["test"].ids == tuple(f"test-{i:05}" for i in range(6))
     assert found["train"].targets.tolist() == [0, 1, 2] * 3
     # rows of 3,072: red, green, blue planes; the generator is that of trees.py
@@ -76,7 +76,7 @@ def test_flowers_from_the_publishers_lists(inner: str, tmp_path: Path, monkeypat
     trees.flowers_102_mat(tmp_path, monkeypatch, inner)
     found = load_flowers_102(DataLocations(tmp_path))
     assert found.classes == ("1", "2")
-    assert found.evaluated == "val"
+    assert found.paper_role == "val"
     numbers = {"train": [1, 3, 5, 9], "val": [2, 4, 7], "test": [6, 8, 10, 11, 12]}
     for role, wanted in numbers.items():
         assert found[role].ids == tuple(f"image_{number:05}.jpg" for number in wanted)
@@ -98,7 +98,7 @@ def test_aircraft_by_variant(inner: str, tmp_path: Path) -> None:
     trees.fgvc_aircraft(tmp_path)
     found = load_fgvc_aircraft(DataLocations(Path("nowhere"), {"fgvc-aircraft": tmp_path / "fgvc-aircraft" / inner}))
     assert found.classes == VARIANTS
-    assert found.evaluated == "val"
+    assert found.paper_role == "val"
     assert {role: len(split) for role, split in found.splits.items()} == {"train": 24, "val": 9, "test": 9}
     assert found["val"].ids[1] == "0002001.jpg"
     assert found["val"].targets.tolist() == [0, 1, 2] * 3
@@ -129,7 +129,7 @@ def test_eurosat_by_the_published_split(inner: str, name: str, tmp_path: Path) -
     """The JSON file's roles and labels; of each class of train the images that the paper's code draws."""
     trees.eurosat_json(tmp_path, inner, name)
     found = load_eurosat(DataLocations(tmp_path))
-    assert (found.classes, found.evaluated) == (LAND, "val")
+    assert (found.classes, found.paper_role) == (LAND, "val")
     assert {role: len(split) for role, split in found.splits.items()} == {"train": 12, "val": 12, "test": 12}
     # int(120 * 0.1 / 3) = 4 of 40; images of class c stand at c, c + 3, ... in the file, seeded anew for each class
     drawn = random.Random(0).sample(range(40), 4)
@@ -196,7 +196,7 @@ def test_class_folders_by_role(name: str, tmp_path: Path) -> None:
     assert sizes == {"train": 8 if name == "eurosat" else 80, "val": 8, "test": 12}
     assert found.classes == ("a", "b")
     shutil.rmtree(tmp_path / name / "val")
-    assert (without := LOADERS[name](DataLocations(tmp_path))).evaluated == "test"
+    assert (without := LOADERS[name](DataLocations(tmp_path))).paper_role == "test"
     assert list(without.splits) == ["train", "test"]
     (tmp_path / name / "test").rename(tmp_path / name / "val")
     with pytest.raises(BobError, match=f"{name} test: .* cannot be read"):

@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw
 from bob_gauntlet.datasets.locations import DataLocations
 from bob_gauntlet.datasets.paper.cityscapes import Shape, cars, load_cityscapes
 from bob_gauntlet.datasets.paper.sim10k import load_sim10k, load_sim10k_cityscapes
-from bob_gauntlet.datasets.rle import decode
+from bob_gauntlet.datasets.rle import decode_mask
 from bob_gauntlet.errors import BobError, MissingError
 from tests.helpers.detection_trees import SIZES, cityscapes, outline, sim10k, sim10k_cityscapes, voc, write
 
@@ -91,7 +91,7 @@ def test_cars_of_cityscapes(tmp_path: Path) -> None:
     assert objects.areas.tolist() == [238, 168, 400]
     assert objects.crowd.tolist() == [False, True, False]
     assert objects.learnable.tolist() == [True, False, True]
-    seen = decode(objects.masks[0])
+    seen = decode_mask(objects.masks[0])
     assert (seen.sum(), seen[8:22, 10:13].sum(), seen[8, 4], seen[21, 23]) == (238, 0, 1, 1)
     assert len(split.objects[3]) == 0
 
@@ -124,7 +124,7 @@ def test_what_is_seen_of_a_car(rectangles: list[tuple[str, int, int, int, int]])
         left, top = columns.min(), rows.min()
         assert found.boxes[i].tolist() == [left, top, columns.max() + 1 - left, rows.max() + 1 - top]
         assert found.areas[i] == seen.sum()
-        assert (decode(found.masks[i]) == seen).all()
+        assert (decode_mask(found.masks[i]) == seen).all()
         assert found.crowd[i] == (shapes[number - 1].label == "cargroup")
 
 
@@ -134,7 +134,7 @@ def test_a_slanted_outline_is_filled_as_the_publisher_fills_it() -> None:
     image = Image.new("L", (24, 18))
     ImageDraw.Draw(image).polygon(corners, fill=1)
     found = cars(24, 18, [Shape("car", corners)])
-    assert (decode(found.masks[0]) == np.asarray(image)).all()
+    assert (decode_mask(found.masks[0]) == np.asarray(image)).all()
     whole = [(0.0, 0.0), (23.0, 0.0), (23.0, 17.0), (0.0, 17.0)]
     assert len(cars(24, 18, [Shape("car", corners), Shape("sky", whole)])) == 0
     assert cars(24, 18, [Shape("car", whole)]).masks[0]["counts"] == [0, 24 * 18]

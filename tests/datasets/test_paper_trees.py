@@ -50,7 +50,7 @@ def test_a_dataset_is_read(name: str, tmp_path: Path) -> None:
     """Roles, unique ids, targets within the classes, RGB images, and no image in two roles."""
     grow(tmp_path, name)
     found = loader(name)(DataLocations(tmp_path))
-    assert (found.name, list(found.splits), found.evaluated) == (name, ROLES[name], EVALUATED[name])
+    assert (found.name, list(found.splits), found.paper_role) == (name, ROLES[name], EVALUATED[name])
     for role, split in found.splits.items():
         assert split.role == role
         assert len(split) == len(set(split.ids)) == len(split.targets) == len(split.clusters) > 0

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
-from bob_gauntlet.datasets.rle import decode, encode
+from bob_gauntlet.datasets.rle import decode_mask, encode_mask
 from bob_gauntlet.errors import BobError
 
 MASKS = arrays(bool, array_shapes(min_dims=2, max_dims=2, max_side=12))
@@ -15,9 +15,9 @@ MASKS = arrays(bool, array_shapes(min_dims=2, max_dims=2, max_side=12))
 @given(MASKS)
 def test_there_and_back(mask: np.ndarray) -> None:
     """Any mask; runs are positive, but for the first, which counts what is not set."""
-    rle = encode(mask)
+    rle = encode_mask(mask)
     assert all(count > 0 for count in rle["counts"][1:])
-    found = decode(rle)
+    found = decode_mask(rle)
     assert found.dtype == bool
     np.testing.assert_array_equal(found, mask)
 
@@ -28,7 +28,7 @@ def test_pycocotools_reads_the_same(mask: np.ndarray) -> None:
     """Its mask and area."""
     coco = pytest.importorskip("pycocotools.mask")
     height, width = mask.shape
-    rle = coco.frPyObjects(encode(mask), height, width)
+    rle = coco.frPyObjects(encode_mask(mask), height, width)
     np.testing.assert_array_equal(coco.decode(rle), mask)
     assert coco.area(rle) == mask.sum()
 
@@ -37,17 +37,17 @@ def test_pycocotools_reads_the_same(mask: np.ndarray) -> None:
 def test_the_first_run_may_be_of_nothing(data: st.DataObject) -> None:
     """Where the top left pixel is set."""
     mask = data.draw(MASKS)
-    assert (encode(mask)["counts"][0] == 0) == mask[0, 0]
+    assert (encode_mask(mask)["counts"][0] == 0) == mask[0, 0]
 
 
 def test_a_row_and_a_column_by_hand() -> None:
     """Down the columns: in 2 x 3 pixels the lower row is every second of six."""
-    assert encode(np.array([[0, 0, 0], [1, 1, 1]])) == {"size": [2, 3], "counts": [1, 1, 1, 1, 1, 1]}
-    assert encode(np.array([[0, 1, 0], [0, 1, 0]])) == {"size": [2, 3], "counts": [2, 2, 2]}
+    assert encode_mask(np.array([[0, 0, 0], [1, 1, 1]])) == {"size": [2, 3], "counts": [1, 1, 1, 1, 1, 1]}
+    assert encode_mask(np.array([[0, 1, 0], [0, 1, 0]])) == {"size": [2, 3], "counts": [2, 2, 2]}
 
 
 @pytest.mark.parametrize("counts", [[], [5], [3, 4], [1, 1, 1]])
 def test_runs_that_do_not_fill_the_image_are_refused(counts: list[int]) -> None:
     """In one line."""
     with pytest.raises(BobError, match=f"a mask of 2 x 3 pixels has runs of {sum(counts)} pixels"):
-        decode({"size": [2, 3], "counts": counts})
+        decode_mask({"size": [2, 3], "counts": counts})

@@ -9,12 +9,12 @@ from PIL import Image
 
 from bob_gauntlet.datasets import loading
 from bob_gauntlet.datasets.catalog import CATALOG
-from bob_gauntlet.datasets.loading import limited
+from bob_gauntlet.datasets.loading import limit_dataset
 from bob_gauntlet.datasets.mini import scenes
 from bob_gauntlet.datasets.mini.build import Example, generator, split
-from bob_gauntlet.datasets.mini.classification import part
+from bob_gauntlet.datasets.mini.classification import role_region
 from bob_gauntlet.datasets.mini.scenes import SIDE, write
-from bob_gauntlet.datasets.mini.sources import digits, photos
+from bob_gauntlet.datasets.mini.sources import read_digits, read_photos
 
 load = cache(loading.load)
 """Made once for all tests that do not change how."""
@@ -51,13 +51,13 @@ def test_every_photo_has_its_share_of_scenes() -> None:
     """A scene's cluster is its photo; of 21 photos none has two scenes more than another."""
     for found in load("digit-scenes").splits.values():
         counts = Counter(found.clusters)
-        assert set(counts) == set(photos())
+        assert set(counts) == set(read_photos())
         assert max(counts.values()) - min(counts.values()) <= 1
 
 
 def test_labels_are_the_digits_that_were_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each is one of scikit-learn's, of its role's range, in a quarter of its own; 1 to 4 are equally likely."""
-    images, labels = digits()
+    images, labels = read_digits()
     at = {image.tobytes(): index for index, image in enumerate(images)}
     assert len(at) == len(images)
     drawn: list[tuple[int, int]] = []
@@ -84,22 +84,22 @@ def test_no_pixel_of_another_roles_part_is_in_a_scene(role: str, monkeypatch: py
     """With everything outside their part painted over, photos give the same scenes."""
 
     def painted(photo: Image.Image) -> Image.Image:
-        box = part(photo.size, role)
+        box = role_region(photo.size, role)
         alone = Image.new("RGB", photo.size, (255, 0, 255))
         alone.paste(photo.crop(box), box)
         return alone
 
-    only = {key: painted(photo) for key, photo in photos().items()}
-    assert all(only[key].tobytes() != photo.tobytes() for key, photo in photos().items())
+    only = {key: painted(photo) for key, photo in read_photos().items()}
+    assert all(only[key].tobytes() != photo.tobytes() for key, photo in read_photos().items())
     whole = load("digit-scenes")[role].fingerprint
-    monkeypatch.setattr(scenes, "real_photos", lambda: only)
+    monkeypatch.setattr(scenes, "read_photos", lambda: only)
     assert split(role, [scenes._example(role, i) for i in range(scenes.COUNTS[role])]).fingerprint == whole
 
 
 @pytest.mark.parametrize("grey", [0, 100, 156, 255])
 def test_a_digit_is_drawn_in_one_quarter_in_a_colour_that_is_seen(grey: int) -> None:
     """Light on dark ground, dark on light, 24 to 36 px a side, and the shape of the digit: all of the range is used."""
-    digit, rng, sides = digits()[0][0], generator("a test"), []
+    digit, rng, sides = read_digits()[0][0], generator("a test"), []
     for draw in range(100):
         scene = Image.new("RGB", (SIDE, SIDE), (grey,) * 3)
         write(scene, np.full_like(digit, 255), draw % 4, rng)
@@ -114,10 +114,10 @@ def test_a_digit_is_drawn_in_one_quarter_in_a_colour_that_is_seen(grey: int) -> 
 
 def test_a_drawn_digit_has_its_shape() -> None:
     """Brought back to 8 x 8 pixels, what was added to a black scene is the digit, and no other is as like it."""
-    images = digits()[0][:50].astype(float)
+    images = read_digits()[0][:50].astype(float)
     for index in range(0, 50, 5):
         scene = Image.new("RGB", (SIDE, SIDE))
-        write(scene, digits()[0][index], index % 4, generator("a test", index))
+        write(scene, read_digits()[0][index], index % 4, generator("a test", index))
         black = Image.new("RGB", (SIDE, SIDE))
         # the same draws with a digit of full strokes say where it lies
         write(black, np.full((8, 8), 255, np.uint8), index % 4, generator("a test", index))
@@ -137,7 +137,7 @@ def test_a_fingerprint_covers_every_label() -> None:
 
 def test_a_limit_keeps_the_first() -> None:
     """Whatever their labels."""
-    whole, cut = load("digit-scenes"), limited(load("digit-scenes"), 30)
+    whole, cut = load("digit-scenes"), limit_dataset(load("digit-scenes"), 30)
     for role, found in cut.splits.items():
         assert found.ids == whole[role].ids[:30]
         np.testing.assert_array_equal(found.targets, whole[role].targets[:30])

@@ -14,12 +14,12 @@ from scipy.optimize import linear_sum_assignment
 from bob_gauntlet.datasets import loading
 from bob_gauntlet.datasets.catalog import CATALOG
 from bob_gauntlet.datasets.dataset import Split
-from bob_gauntlet.datasets.loading import limited
+from bob_gauntlet.datasets.loading import limit_dataset
 from bob_gauntlet.datasets.mini import fonts, shifts
 from bob_gauntlet.datasets.mini.build import generator
-from bob_gauntlet.datasets.mini.classification import part
+from bob_gauntlet.datasets.mini.classification import role_region
 from bob_gauntlet.datasets.mini.shifts import FINE, SIDE, askew, hue_turn, sketch, strokes, warped
-from bob_gauntlet.datasets.mini.sources import photos
+from bob_gauntlet.datasets.mini.sources import read_photos
 from bob_gauntlet.errors import MissingError
 
 # What this code made on 2026-11-23 (Pillow 13.0, NumPy 2.4, matplotlib 3.11's fonts). A value that changes here means
@@ -54,7 +54,7 @@ def test_only_the_test_split_is_new(name: str) -> None:
 @pytest.mark.parametrize("name", SHIFTED)
 def test_a_limit_leaves_them_equal(name: str) -> None:
     """Cut short, they are still those of `photos` cut short."""
-    known, found = (limited(load(n), 30).fingerprints for n in ("photos", name))
+    known, found = (limit_dataset(load(n), 30).fingerprints for n in ("photos", name))
     assert (found["train"], found["val"], found["source"]) == (known["train"], known["val"], known["test"])
 
 
@@ -105,15 +105,15 @@ def test_no_pixel_of_the_training_parts_is_in_a_shifted_image(name: str, monkeyp
     """With everything outside their test parts painted over, photos give the same shifted images."""
 
     def painted(photo: Image.Image) -> Image.Image:
-        box = part(photo.size, "test")
+        box = role_region(photo.size, "test")
         alone = Image.new("RGB", photo.size, (255, 0, 255))
         alone.paste(photo.crop(box), box)
         return alone
 
-    only = {key: painted(photo) for key, photo in photos().items()}
-    assert all(only[key].tobytes() != photo.tobytes() for key, photo in photos().items())
+    only = {key: painted(photo) for key, photo in read_photos().items()}
+    assert all(only[key].tobytes() != photo.tobytes() for key, photo in read_photos().items())
     whole = load(name)["test"].fingerprint
-    monkeypatch.setattr(shifts, "real_photos", lambda: only)
+    monkeypatch.setattr(shifts, "read_photos", lambda: only)
     assert loading.load(name)["test"].fingerprint == whole
 
 

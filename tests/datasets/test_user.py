@@ -8,6 +8,7 @@ import pytest
 from bob_gauntlet.datasets.dataset import Dataset
 from bob_gauntlet.datasets.loading import fingerprints, load
 from bob_gauntlet.datasets.locations import DataLocations
+from bob_gauntlet.datasets.spec import UserDataset
 from bob_gauntlet.errors import BobError, MissingError
 from bob_gauntlet.runtime.artifacts import Artifacts
 from tests.helpers.dataset_trees import folders, noise
@@ -15,7 +16,8 @@ from tests.helpers.dataset_trees import folders, noise
 
 def locations(folder: Path, **table: Any) -> DataLocations:
     """Those of a bob.toml in `folder` that declares `mine`."""
-    return DataLocations(folder / "data", own={"mine": table}, folder=folder, declared_in=str(folder / "bob.toml"))
+    dataset = UserDataset.from_table("mine", table, folder, declared_in=str(folder / "bob.toml"))
+    return DataLocations(folder / "data", user_datasets={"mine": dataset})
 
 
 def by_folder(folder: Path, **more: Any) -> Dataset:
@@ -123,14 +125,14 @@ def test_no_label_is_an_empty_cell_not_an_absent_one(tmp_path: Path) -> None:
     [
         ("a.jpg,cat b.jpg,dog", "c.jpg,dgo", "test.csv:2: 'dgo' is not among the 2 classes; did you mean dog"),
         ("a.jpg,cat b.jpg,dog z.jpg,dog", "c.jpg,dog", "train.csv:4: there is no file .*z.jpg"),
-        ("a.jpg,cat b.jpg,dog a.jpg,cat", "c.jpg,dog", "train.csv:4: a.jpg was on line 2 already"),
+        ("a.jpg,cat b.jpg,dog a.jpg,cat", "c.jpg,dog", "train.csv:4: a.jpg is already on line 2"),
         ("a.jpg,cat b.jpg,dog", "/c.jpg,dog", "test.csv:2: /c.jpg has to be relative"),
         ("a.jpg,cat b.jpg", "c.jpg,dog", "train.csv:3: a line has to be PATH,LABEL"),
         ("a.jpg,cat b.jpg,", "c.jpg,dog", "train.csv:3: a line has to be PATH,LABEL"),
         ("a.jpg,cat ,dog", "c.jpg,dog", "train.csv:3: a line has to be PATH,LABEL"),
         ("path,class a.jpg,cat", "c.jpg,dog", "train.csv:1: no column 'label'"),
         ("x,label a.jpg,cat", "c.jpg,dog", "train.csv:1: no column 'path'"),
-        ("a.jpg,cat b.jpg,cat", "c.jpg,cat", "train.csv: one class alone"),
+        ("a.jpg,cat b.jpg,cat", "c.jpg,cat", "train.csv: its column label has only one class"),
         ("a.jpg,cat b.jpg,dog", "", "test.csv:2: no line after the first"),
         ("a.jpg,cat b.jpg,dog", "a.jpg,cat", "mine: a.jpg is in train and in test"),
         ("a.jpg,1 b.jpg,2", "c.jpg,0", "test.csv:2: '0' is not among the 2 classes"),

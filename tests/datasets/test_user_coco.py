@@ -10,6 +10,7 @@ from bob_gauntlet.datasets import loading
 from bob_gauntlet.datasets.dataset import Dataset
 from bob_gauntlet.datasets.loading import fingerprints, load
 from bob_gauntlet.datasets.locations import DataLocations
+from bob_gauntlet.datasets.spec import UserDataset
 from bob_gauntlet.errors import BobError, MissingError
 from bob_gauntlet.runtime.artifacts import Artifacts
 from tests.helpers.detection_trees import Json, coco_content, draw, picture, write
@@ -28,12 +29,9 @@ def notes(tmp_path: Path) -> Path:
 def locations(folder: Path, **table: Any) -> DataLocations:
     """Those of a bob.toml in `folder` that declares `mine`."""
     table = {"kind": "coco", "train": "notes/train.json", "test": "notes/test.json", "images": "images", **table}
-    return DataLocations(
-        folder / "data",
-        own={"mine": {key: value for key, value in table.items() if value}},
-        folder=folder,
-        declared_in=str(folder / "bob.toml"),
-    )
+    table = {key: value for key, value in table.items() if value}
+    dataset = UserDataset.from_table("mine", table, folder, declared_in=str(folder / "bob.toml"))
+    return DataLocations(folder / "data", user_datasets={"mine": dataset})
 
 
 def mine(folder: Path, **table: Any) -> Dataset:
@@ -69,9 +67,9 @@ def test_images_may_lie_beside_the_file(notes: Path) -> None:
     [
         (
             {"test": "notes/nowhere.json"},
-            r"mine's test is not in .*notes/nowhere.json; put it there, or mend .*toml",
+            r"mine's test is not in .*notes/nowhere.json; put it there, or correct .*toml",
         ),
-        ({"images": "photos"}, r"mine's image folder of train is not in .*photos; put it there, or mend .*bob.toml"),
+        ({"images": "photos"}, r"mine's image folder of train is not in .*photos; put it there, or correct .*bob.toml"),
     ],
 )
 def test_what_is_absent_is_missing(notes: Path, table: dict[str, str], says: str) -> None:
@@ -98,9 +96,15 @@ def other_id(made: Json) -> None:
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        (renamed("car", "lorry"), r"those of train: car \(id 3\) missing, lorry \(id 3\) too much; mend one of them"),
-        (other_id, r"those of train: car \(id 3\) missing, car \(id 2\) too much"),
-        (lambda made: made["categories"].append({"id": 9, "name": "hat"}), r"those of train: hat \(id 9\) too much;"),
+        (
+            renamed("car", "lorry"),
+            r"those of train: car \(id 3\) missing, lorry \(id 3\) not expected; correct one of them",
+        ),
+        (other_id, r"those of train: car \(id 3\) missing, car \(id 2\) not expected"),
+        (
+            lambda made: made["categories"].append({"id": 9, "name": "hat"}),
+            r"those of train: hat \(id 9\) not expected;",
+        ),
     ],
 )
 def test_test_has_to_have_the_categories_of_train(notes: Path, change: Callable[[Json], None], says: str) -> None:
@@ -113,8 +117,10 @@ def test_test_has_to_have_the_categories_of_train(notes: Path, change: Callable[
 
 
 def test_declared_classes_have_to_be_the_files(notes: Path) -> None:
-    """What is missing and what is too much is named."""
-    with pytest.raises(BobError, match=r"the classes of .*bob.toml: boat missing, car, toothbrush too much; mend one"):
+    """What is missing and what is not expected is named."""
+    with pytest.raises(
+        BobError, match=r"the classes of .*bob.toml: boat missing, car, toothbrush not expected; correct one"
+    ):
         mine(notes, classes=["boat", "person"])
 
 

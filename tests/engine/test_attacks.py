@@ -20,8 +20,8 @@ from bob_gauntlet.engine.attacks import (
     pgd,
     pixels,
 )
-from bob_gauntlet.engine.frozen.linear import attackable
-from bob_gauntlet.engine.frozen.logistic import path
+from bob_gauntlet.engine.frozen.linear import pixels_to_logits
+from bob_gauntlet.engine.frozen.logistic import regularisation_path
 from bob_gauntlet.engine.transforms import normalise, preprocess
 from tests.helpers.synthetic_images import SIZE, Colours, backbone, pictures, split
 
@@ -349,15 +349,15 @@ def test_frozen_puts_everything_back() -> None:
 
 
 def test_the_attacked_classifier_is_the_backbone_and_its_head() -> None:
-    """The logits of `Head.scores` on the features of normalised images, and a gradient through all of it."""
+    """The logits of `Head.logits` on the features of normalised images, and a gradient through all of it."""
     images = torch.stack([preprocess(image, backbone(Colours()).identity.transform) for image in pictures(40)])
     whole = backbone(Colours())
     with torch.no_grad():
         features = whole.embed(normalise(images, whole.identity.transform)).numpy()
     # features far from 0 and of unlike scales, so that a forgotten mean or scale shows
-    head = next(path(features, np.arange(40) % 3, 3, [1e-3]))
-    classifier = attackable(whole, whole.identity.transform, head)
-    np.testing.assert_allclose(logits_of(classifier, images / 255).numpy(), head.scores(features), rtol=0, atol=1e-4)
+    head = next(regularisation_path(features, np.arange(40) % 3, 3, [1e-3]))
+    classifier = pixels_to_logits(whole, whole.identity.transform, head)
+    np.testing.assert_allclose(logits_of(classifier, images / 255).numpy(), head.logits(features), rtol=0, atol=1e-4)
     found = pgd(classifier, images / 255, torch.arange(40) % 3, EPSILON, steps=1, step_size=EPSILON)
     assert not found.stuck.any()
 

@@ -24,7 +24,7 @@ BACKBONE = "--bob-backbone=random:test_resnet"
 
 @pytest.fixture(scope="session")
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Artefacts that all these tests share: tickets and manifests are made once."""
+    """Folder of the artefacts that all these tests share: backbone identities and manifests are made once."""
     return tmp_path_factory.mktemp("artifacts")
 
 

@@ -17,7 +17,7 @@ from pycocotools import mask as rle
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from bob_gauntlet.datasets.objects import Objects
+from bob_gauntlet.datasets.objects import ImageObjects
 from bob_gauntlet.errors import BobError, MissingError
 from bob_gauntlet.gauntlet import _spread
 from bob_gauntlet.metrics import jackknife as jackknife_module
@@ -70,7 +70,7 @@ def boxes_within(count: int, width: int, height: int, rng: np.random.Generator) 
     return np.concatenate([corner, sides], axis=1).round(1)
 
 
-def drawn(seed: int, images: int = 30, found: int = 25, crowd: float = 0.1) -> tuple[Detections, list[Objects]]:
+def drawn(seed: int, images: int = 30, found: int = 25, crowd: float = 0.1) -> tuple[Detections, list[ImageObjects]]:
     """Images of 200 to 300 px, a fifth without objects; scores in steps of 0.05, so that there are ties.
 
     Half of the detections lie near an object, often of its class, and some are copies of one another.
@@ -87,14 +87,14 @@ def drawn(seed: int, images: int = 30, found: int = 25, crowd: float = 0.1) -> t
         incomplete = tuple(set(labels.tolist()) - set(rng.integers(0, 6, 5).tolist()))
         areas = boxes[:, 2] * boxes[:, 3] * 0.7
         objects.append(
-            Objects(width, height, boxes, labels, areas, rng.random(count) < crowd, masks, negative, incomplete)
+            ImageObjects(width, height, boxes, labels, areas, rng.random(count) < crowd, masks, negative, incomplete)
         )
         parts.append(guesses(image, objects[-1], found, rng))
     joined = [np.concatenate([part[i] for part in parts]) for i in range(4)]
     return Detections(*joined, tuple(mask for part in parts for mask in part[4])), objects
 
 
-def guesses(image: int, objects: Objects, count: int, rng: np.random.Generator) -> tuple[Any, ...]:
+def guesses(image: int, objects: ImageObjects, count: int, rng: np.random.Generator) -> tuple[Any, ...]:
     """Images, boxes, scores, labels, masks of what a mediocre detector finds on an image."""
     boxes = boxes_within(count, objects.width, objects.height, rng)
     labels = rng.integers(0, 5, count)
@@ -113,7 +113,7 @@ def guesses(image: int, objects: Objects, count: int, rng: np.random.Generator) 
     return own if rng.random() > 0.1 else tuple(part[:0] for part in own)
 
 
-def as_coco(objects: Sequence[Objects]) -> dict[str, Any]:
+def as_coco(objects: Sequence[ImageObjects]) -> dict[str, Any]:
     """COCO's file of the objects, its ids unlike ours: 7 times an image and 10 more than a class."""
     annotations: list[dict[str, Any]] = []
     for image, own in enumerate(objects):
@@ -143,7 +143,7 @@ def as_coco(objects: Sequence[Objects]) -> dict[str, Any]:
     return {"images": images, "annotations": annotations, "categories": categories}
 
 
-def as_results(detections: Detections, objects: Sequence[Objects], kind: str) -> list[dict[str, Any]]:
+def as_results(detections: Detections, objects: Sequence[ImageObjects], kind: str) -> list[dict[str, Any]]:
     """COCO's results; of masks alone, so that pycocotools takes their area."""
     shared = [
         {"image_id": 7 * image, "category_id": label + 10, "score": score}
@@ -160,7 +160,7 @@ def as_results(detections: Detections, objects: Sequence[Objects], kind: str) ->
     ]
 
 
-def by_pycocotools(detections: Detections, objects: Sequence[Objects], kind: str) -> COCOeval:
+def by_pycocotools(detections: Detections, objects: Sequence[ImageObjects], kind: str) -> COCOeval:
     """Its evaluation, after `summarize`."""
     truth = COCO()
     truth.dataset = as_coco(objects)
@@ -230,7 +230,7 @@ def test_matches_are_cocos(kind: Any) -> None:
 
 
 def by_lvis(
-    detections: Detections, objects: Sequence[Objects], kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    detections: Detections, objects: Sequence[ImageObjects], kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> dict[str, float]:
     """The lvis package, which reads a file and asks NumPy for a name that is gone."""
     monkeypatch.setattr(np, "float", float, raising=False)
@@ -278,11 +278,11 @@ def test_incomplete_classes_and_unknown_ones_excuse_what_matches_nothing() -> No
 BOX = (10.0, 10.0, 40.0, 40.0)
 
 
-def scene(*boxes: Sequence[float], masks: tuple[Any, ...] = ()) -> Objects:
+def scene(*boxes: Sequence[float], masks: tuple[Any, ...] = ()) -> ImageObjects:
     """99 x 99 px with these objects of class 0."""
     n = len(boxes)
     made = np.array(boxes, float).reshape(-1, 4)
-    return Objects(99, 99, made, np.zeros(n, int), made[:, 2] * made[:, 3], np.zeros(n, bool), masks)
+    return ImageObjects(99, 99, made, np.zeros(n, int), made[:, 2] * made[:, 3], np.zeros(n, bool), masks)
 
 
 def seen(*every: tuple[int, Sequence[float], float], masks: tuple[bytes, ...] = ()) -> Detections:

@@ -13,7 +13,7 @@ from torch import nn
 
 from bob_gauntlet.backbones.backbone import Backbone
 from bob_gauntlet.datasets.dataset import Dataset, Split
-from bob_gauntlet.datasets.loading import in_rounds, limited
+from bob_gauntlet.datasets.loading import limit_dataset, round_robin_indices
 from bob_gauntlet.engine import attacks
 from bob_gauntlet.engine.attacks import pgd
 from bob_gauntlet.errors import BobError, MissingError
@@ -192,8 +192,8 @@ def test_rounds_are_those_of_a_limit(count: int) -> None:
     dataset, _ = classification()
     targets = np.random.default_rng(0).permutation(dataset["test"].targets) * 3
     split = replace(dataset["test"], targets=targets)
-    kept = limited(replace(dataset, splits={"train": split, "test": split}), max(count, 12))["test"]
-    found = split.take(in_rounds(targets, count), "")
+    kept = limit_dataset(replace(dataset, splits={"train": split, "test": split}), max(count, 12))["test"]
+    found = split.take(round_robin_indices(targets, count), "")
     if count >= 12:
         assert found.ids == kept.ids
     assert len(found) == min(count, 96)

@@ -180,12 +180,12 @@ def test_an_attack_leaves_the_network_as_it_was(tmp_path: Path) -> None:
 
 def test_the_temperature_is_fitted_on_images_that_chose_the_run(tmp_path: Path) -> None:
     """The validation images; none is left where the reported ones chose, and nothing is scaled."""
-    from bob_gauntlet.metrics.calibration import temperature
+    from bob_gauntlet.metrics.calibration import fit_temperature
 
     found = measure(Calibration(head=PLAIN), tmp_path)
     [network] = PLAIN.classifiers(tiny.backbone(), tiny.dataset(), context_in(tmp_path))
     val = tiny.dataset()["val"]
-    expected = temperature(network.scores(val, context_in(tmp_path)), val.targets)
+    expected = fit_temperature(network.scores(val, context_in(tmp_path)), val.targets)
     assert found["ce_scaled"].details["temperature"] == [pytest.approx(expected)]
     as_paper = measure(Calibration(head=replace(PLAIN, fidelity="paper")), tmp_path)
     assert set(as_paper) == {"top1", "ce", "ece", "ece_adaptive"}
@@ -193,7 +193,7 @@ def test_the_temperature_is_fitted_on_images_that_chose_the_run(tmp_path: Path) 
 
 def test_the_original_s_way(tmp_path: Path) -> None:
     """The split that the paper reports, and its best epoch chosen on it: no lower than the last epoch's score."""
-    dataset = replace(tiny.dataset(), evaluated="val")
+    dataset = replace(tiny.dataset(), paper_role="val")
     recipe = replace(PLAIN, fidelity="paper")
     found = measure(recipe, tmp_path, dataset)["top1"]
     assert found.examples == dataset["val"].ids

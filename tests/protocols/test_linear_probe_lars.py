@@ -73,7 +73,7 @@ def test_processes_that_load_change_no_bit(tmp_path: Path) -> None:
 
 def test_the_original_s_way(tmp_path: Path) -> None:
     """The best epoch on the images that are reported."""
-    dataset = replace(tiny.dataset(), evaluated="val")
+    dataset = replace(tiny.dataset(), paper_role="val")
     recipe = replace(RECIPE, fidelity="paper")
     found = measure(recipe, tmp_path, dataset)["top1"]
     assert found.examples == dataset["val"].ids

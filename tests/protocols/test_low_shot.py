@@ -82,7 +82,7 @@ def test_the_published_list_is_used(tmp_path: Path) -> None:
 def test_the_original_s_way(tmp_path: Path) -> None:
     """Its best epoch is chosen on the images that are reported."""
     recipe = replace(QUARTER, tuning=replace(PLAIN, fidelity="paper"))
-    dataset = replace(tiny.dataset(), evaluated="val")
+    dataset = replace(tiny.dataset(), paper_role="val")
     found = measure(recipe, tmp_path, dataset)["top1"]
     assert found.examples == dataset["val"].ids
     assert "reported images" in found.details["selection"]

@@ -95,7 +95,7 @@ def test_restricted_classes_are_sought_among_themselves(tmp_path: Path) -> None:
     kept = (1, 2, 5)
     targets = made["test"][1]
     test = dataset["test"].take(np.flatnonzero(np.isin(targets, kept)), "of three classes")
-    dataset = replace(dataset, splits={**dataset.splits, "test": test}, restricted=kept)
+    dataset = replace(dataset, splits={**dataset.splits, "test": test}, restricted_classes=kept)
     found = measure(OOD(head=HEAD), dataset, tmp_path)
     [head] = HEAD.classifiers(pixels(), dataset, context_in(tmp_path))
 
@@ -118,7 +118,7 @@ def test_restricted_classes_are_sought_among_themselves(tmp_path: Path) -> None:
     assert found["top1_drop"].value == pytest.approx(100 * right_before.mean() - 100 * right.mean())
     assert (top1.details["classes"], top1.details["chance"]) == (3, pytest.approx(100 / 3))
     # among all six classes fewer are right
-    free = measure(OOD(head=HEAD), replace(dataset, restricted=None), tmp_path)["top1"]
+    free = measure(OOD(head=HEAD), replace(dataset, restricted_classes=None), tmp_path)["top1"]
     assert free.value < top1.value
     assert "classes" not in free.details
 
@@ -126,7 +126,7 @@ def test_restricted_classes_are_sought_among_themselves(tmp_path: Path) -> None:
 def test_images_of_other_classes_are_left_out(tmp_path: Path) -> None:
     """Of both splits, with their ids and clusters."""
     dataset, made = shifted(darker)
-    found = measure(OOD(head=HEAD), replace(dataset, restricted=(0, 3)), tmp_path)["top1"]
+    found = measure(OOD(head=HEAD), replace(dataset, restricted_classes=(0, 3)), tmp_path)["top1"]
     own = np.flatnonzero(np.isin(made["test"][1], (0, 3)))
     assert found.examples == tuple(dataset["test"].ids[i] for i in own)
     assert found.clusters == tuple(dataset["test"].clusters[i] for i in own)
@@ -189,9 +189,9 @@ def test_after_the_linear_probe_only_the_shifted_images_are_new(tmp_path: Path) 
 
 def test_the_photos_shifts_share_what_photos_made(tmp_path: Path) -> None:
     """Cut to 42 images a role: 42 + 42 + 42 for photos, then the 42 shifted ones alone, and no fit."""
-    from bob_gauntlet.datasets.loading import limited, load
+    from bob_gauntlet.datasets.loading import limit_dataset, load
 
-    photos, sketch = (limited(small(load(name)), 42) for name in ("photos", "photos-sketch"))
+    photos, sketch = (limit_dataset(small(load(name)), 42) for name in ("photos", "photos-sketch"))
     backbone, run = pixels(), RunContext(Counted(tmp_path))
     list(HEAD.evaluate(backbone, photos, run))
     before, known = backbone.images_forwarded, len(run.artifacts.missed)

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from bob_gauntlet.pools.pool import load_pool
-from bob_gauntlet.report.content import Outcome, gather
+from bob_gauntlet.report.content import SettingOutcome, gather
 from bob_gauntlet.report.html.page import page as html
 from bob_gauntlet.scores.score import Score
 from tests.report.html.test_pictures import box, detection, kept, picture
@@ -88,7 +88,10 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     found = mini.scores["resnet-supervised"].values()
     own = [replace(s, backbone=EVIL, backbone_fingerprint="f", provenance=dict(s.provenance)) for s in found]
     before = [changed(s) for s in own]
-    outcomes = [Outcome(EVIL, "knn@photos", "measured"), Outcome(EVIL, "finetune@eurosat", "failed", EVIL)]
+    outcomes = [
+        SettingOutcome(EVIL, "knn@photos", "measured"),
+        SettingOutcome(EVIL, "finetune@eurosat", "failed", EVIL),
+    ]
     paper = load_pool("paper", NOWHERE)
     reports = {
         "paper": gather(paper, {}, highlight=[CLIP]),

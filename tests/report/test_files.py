@@ -11,7 +11,7 @@ import pytest
 from bob_gauntlet.errors import UsageError
 from bob_gauntlet.pools.pool import load_pool
 from bob_gauntlet.report import data, markdown, writing
-from bob_gauntlet.report.content import Outcome, Report, gather
+from bob_gauntlet.report.content import Report, SettingOutcome, gather
 from tests.ranking.test_ranking import CLS, KNN, RET, pool, score
 
 EVIL = "<script>alert(1)</script>|[x](y)"
@@ -28,9 +28,9 @@ def report(tmp_path: Path) -> Report:
         before=[replace(mine[0], value=3.5)],
         since="last week",
         outcomes=[
-            Outcome(EVIL, "retrieval@photos-instances", "skipped", "no <data>"),
-            Outcome(EVIL, "knn@digits", "failed", "NaN | infinity"),
-            Outcome(EVIL, CLS[0], "measured"),
+            SettingOutcome(EVIL, "retrieval@photos-instances", "skipped", "no <data>"),
+            SettingOutcome(EVIL, "knn@digits", "failed", "NaN | infinity"),
+            SettingOutcome(EVIL, CLS[0], "measured"),
         ],
     )
 

@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from bob_gauntlet.datasets.dataset import Split
-from bob_gauntlet.datasets.objects import Objects
+from bob_gauntlet.datasets.objects import ImageObjects
 
 Box = tuple[int, int, int, int]
 """left, top, right, bottom in pixels of the photo."""
@@ -27,7 +27,7 @@ class Example:
     target: int | tuple[int, ...]
     cluster: str
     image: Image.Image
-    objects: Objects | None = None
+    objects: ImageObjects | None = None
 
 
 def split(role: str, examples: Sequence[Example]) -> Split:
@@ -51,9 +51,9 @@ def split(role: str, examples: Sequence[Example]) -> Split:
     )
 
 
-def random_crop(rng: np.random.Generator, part: Box, smallest: float, largest: float) -> Box:
-    """A square inside `part` whose side is a random share of the part's short side."""
-    left, top, right, bottom = part
+def random_crop(rng: np.random.Generator, region: Box, smallest: float, largest: float) -> Box:
+    """A square inside `region` whose side is a random share of the short side of `region`."""
+    left, top, right, bottom = region
     width, height = right - left, bottom - top
     side = max(8, int(min(width, height) * rng.uniform(smallest, largest)))
     x = left + int(rng.integers(0, width - side + 1))

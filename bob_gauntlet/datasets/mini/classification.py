@@ -5,8 +5,7 @@ from PIL import Image
 
 from bob_gauntlet.datasets.dataset import Dataset
 from bob_gauntlet.datasets.mini.build import Box, Example, generator, random_crop, render, split
-from bob_gauntlet.datasets.mini.sources import digits as handwritten
-from bob_gauntlet.datasets.mini.sources import photos as real_photos
+from bob_gauntlet.datasets.mini.sources import read_digits, read_photos
 
 SHARES = {"train": (0.0, 0.5), "val": (0.5, 0.65), "test": (0.65, 1.0)}
 """Role -> the share of a photo's long side that its crops come from: no pixel is in two roles."""
@@ -18,10 +17,10 @@ DIGITS = {"train": (0, 1000), "val": (1000, 1300), "test": (1300, 1797)}
 """Role -> index range in scikit-learn's order, which goes by writer."""
 
 
-def part(size: tuple[int, int], role: str) -> Box:
+def role_region(size: tuple[int, int], role: str) -> Box:
     """The part of a photo (width, height) that belongs to a role.
 
-    >>> part((200, 100), "val")
+    >>> role_region((200, 100), "val")
     (100, 0, 130, 100)
     """
     width, height = size
@@ -32,12 +31,12 @@ def part(size: tuple[int, int], role: str) -> Box:
 def boxes(name: str, size: tuple[int, int], role: str) -> list[Box]:
     """The crops of one photo for one role."""
     rng = generator("photos", 1, role, name)
-    return [random_crop(rng, part(size, role), 0.4, 0.9) for _ in range(COUNTS[role])]
+    return [random_crop(rng, role_region(size, role), 0.4, 0.9) for _ in range(COUNTS[role])]
 
 
 def load_photos() -> Dataset:
     """21 photos, a class each: 20 training, 5 validation and 20 test crops from disjoint parts of it."""
-    photos = real_photos()
+    photos = read_photos()
 
     def examples(role: str) -> list[Example]:
         return [
@@ -51,7 +50,7 @@ def load_photos() -> Dataset:
 
 def load_digits() -> Dataset:
     """1,797 handwritten digits of 8 x 8 pixels: 1,000 to train, 300 to validate, 497 to test."""
-    images, labels = handwritten()
+    images, labels = read_digits()
 
     def example(index: int) -> Example:
         small = Image.fromarray(images[index]).resize((32, 32), Image.Resampling.BICUBIC).convert("RGB")

@@ -12,13 +12,12 @@ from PIL import Image
 
 from bob_gauntlet.datasets.dataset import Dataset
 from bob_gauntlet.datasets.mini.build import Box, Example, generator, random_crop, render, split
-from bob_gauntlet.datasets.mini.classification import DIGITS, part
+from bob_gauntlet.datasets.mini.classification import DIGITS, role_region
 from bob_gauntlet.datasets.mini.fonts import coarse_digit, typefaces
 from bob_gauntlet.datasets.mini.scenes import ink, present
-from bob_gauntlet.datasets.mini.sources import digits as handwritten
-from bob_gauntlet.datasets.mini.sources import photos as real_photos
-from bob_gauntlet.datasets.objects import Objects
-from bob_gauntlet.datasets.rle import encode
+from bob_gauntlet.datasets.mini.sources import read_digits, read_photos
+from bob_gauntlet.datasets.objects import ImageObjects
+from bob_gauntlet.datasets.rle import encode_mask
 
 COUNTS = {"train": 240, "val": 60, "test": 120}
 """Role -> scenes."""
@@ -87,15 +86,15 @@ class Scene:
             self.sizes.append(int(new.sum()))
 
     @property
-    def objects(self) -> Objects:
+    def objects(self) -> ImageObjects:
         """What is visible, as annotations."""
-        return Objects(
+        return ImageObjects(
             *self.image.size,
             boxes=np.array([bounds(mask) for mask in self.masks], np.float64).reshape(-1, 4),
             labels=np.array(self.labels, np.int64),
             areas=np.array([mask.sum() for mask in self.masks], np.float64),
             crowd=np.zeros(len(self.masks), bool),
-            masks=tuple(encode(mask) for mask in self.masks),
+            masks=tuple(encode_mask(mask) for mask in self.masks),
         )
 
     def example(self, name: str, cluster: str, classes: int) -> Example:
@@ -136,10 +135,10 @@ def load_fonts_scenes() -> Dataset:
 def _on_photo(dataset: str, role: str, index: int, classes: Sequence[str]) -> Example:
     """A scene on a crop of a photo, of objects of random classes."""
     rng = generator(dataset, 1, role, index)
-    behind = {name: photo for name, photo in real_photos().items() if name not in CUT_OUTS}
+    behind = {name: photo for name, photo in read_photos().items() if name not in CUT_OUTS}
     name, photo = list(behind.items())[index % len(behind)]
     width, height = random_size(rng)
-    crop = random_crop(rng, part(photo.size, role), *CROPS)
+    crop = random_crop(rng, role_region(photo.size, role), *CROPS)
     scene = Scene(render(photo, crop, max(width, height)).crop((0, 0, width, height)))
     for _ in range(int(rng.integers(1, MOST + 1)) if index % EMPTY < EMPTY - 1 else 0):
         label = int(rng.integers(len(classes)))
@@ -174,7 +173,7 @@ def random_square(rng: np.random.Generator, size: tuple[int, int]) -> Box:
 
 def handwritten_digit(role: str, rng: np.random.Generator) -> Paint:
     """Any of a role's digits."""
-    return partial(write, handwritten()[0][int(rng.integers(*DIGITS[role]))])
+    return partial(write, read_digits()[0][int(rng.integers(*DIGITS[role]))])
 
 
 def write(digit: np.ndarray, image: Image.Image, box: Box, rng: np.random.Generator) -> Image.Image:
@@ -189,8 +188,8 @@ def write(digit: np.ndarray, image: Image.Image, box: Box, rng: np.random.Genera
 
 def cut_out(name: str, role: str, image: Image.Image, box: Box, rng: np.random.Generator) -> Image.Image:
     """Paste a piece of a role's part of a photo, in one of three kinds of outline."""
-    photo, side = real_photos()[name], box[2] - box[0]
-    piece = render(photo, random_crop(rng, middle(part(photo.size, role)), *PIECES), side)
+    photo, side = read_photos()[name], box[2] - box[0]
+    piece = render(photo, random_crop(rng, middle(role_region(photo.size, role)), *PIECES), side)
     outline = OUTLINES[int(rng.integers(len(OUTLINES)))](side, rng)
     image.paste(piece, box, outline)
     return outline

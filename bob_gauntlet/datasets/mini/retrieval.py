@@ -8,7 +8,7 @@ from PIL import Image, ImageDraw, ImageEnhance, ImageFilter
 
 from bob_gauntlet.datasets.dataset import Dataset
 from bob_gauntlet.datasets.mini.build import Box, Example, generator, random_crop, render, split
-from bob_gauntlet.datasets.mini.sources import photos as real_photos
+from bob_gauntlet.datasets.mini.sources import read_photos
 
 
 def quarter(size: tuple[int, int], index: int) -> Box:
@@ -20,7 +20,7 @@ def quarter(size: tuple[int, int], index: int) -> Box:
 
 def load_photos_instances() -> Dataset:
     """84 instances, each a quarter of a photo: 2 query and 5 gallery crops of it, overlapping or apart."""
-    photos = real_photos()
+    photos = read_photos()
 
     def examples(role: str, count: int) -> list[Example]:
         return [
@@ -43,7 +43,7 @@ def load_copydays_mini() -> Dataset:
     """
     queries: list[Example] = []
     gallery: list[Example] = []
-    for number, (name, photo) in enumerate(real_photos().items()):
+    for number, (name, photo) in enumerate(read_photos().items()):
         for index in range(3):
             rng = generator("copydays-mini", 2, name, index)
             region = render(photo, random_crop(rng, quarter(photo.size, index), 0.75, 1.0), 160)

@@ -10,9 +10,8 @@ from PIL import Image, ImageStat
 
 from bob_gauntlet.datasets.dataset import Dataset
 from bob_gauntlet.datasets.mini.build import Box, Example, generator, random_crop, render, split
-from bob_gauntlet.datasets.mini.classification import DIGITS, part
-from bob_gauntlet.datasets.mini.sources import digits as handwritten
-from bob_gauntlet.datasets.mini.sources import photos as real_photos
+from bob_gauntlet.datasets.mini.classification import DIGITS, role_region
+from bob_gauntlet.datasets.mini.sources import read_digits, read_photos
 
 COUNTS = {"train": 400, "val": 100, "test": 300}
 """Role -> scenes."""
@@ -38,9 +37,9 @@ def load_digit_scenes() -> Dataset:
 
 def _example(role: str, index: int) -> Example:
     rng = generator("digit-scenes", 1, role, index)
-    name, photo = list(real_photos().items())[index % len(real_photos())]
-    scene = render(photo, random_crop(rng, part(photo.size, role), *CROPS), SIDE)
-    images, labels = handwritten()
+    name, photo = list(read_photos().items())[index % len(read_photos())]
+    scene = render(photo, random_crop(rng, role_region(photo.size, role), *CROPS), SIDE)
+    images, labels = read_digits()
     chosen = rng.integers(*DIGITS[role], int(rng.integers(1, 5)))
     for digit, quarter in zip(chosen, rng.permutation(4), strict=False):
         write(scene, images[digit], int(quarter), rng)

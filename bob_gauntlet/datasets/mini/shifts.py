@@ -14,8 +14,8 @@ from PIL import Image, ImageFilter
 
 from bob_gauntlet.datasets.dataset import Dataset, Split
 from bob_gauntlet.datasets.mini.build import Box, Example, generator, random_crop, render, split
-from bob_gauntlet.datasets.mini.classification import COUNTS, boxes, load_photos, part
-from bob_gauntlet.datasets.mini.sources import photos as real_photos
+from bob_gauntlet.datasets.mini.classification import COUNTS, boxes, load_photos, role_region
+from bob_gauntlet.datasets.mini.sources import read_photos
 
 SIDE = 128
 """Of the shifted images, as of the photos' own crops."""
@@ -61,7 +61,7 @@ def _restyled(style: Callable[[Image.Image, np.random.Generator], Image.Image]) 
         "test",
         [
             Example(f"{name}-test-{i:02}", target, name, style(render(photo, box), rng))
-            for target, (name, photo) in enumerate(real_photos().items())
+            for target, (name, photo) in enumerate(read_photos().items())
             for i, box in enumerate(boxes(name, photo.size, "test"))
             for rng in [generator("shifts", 1, "restyled", name, i)]
         ],
@@ -73,8 +73,8 @@ def _anew(shift: str, take: Callable[[Image.Image, Box, np.random.Generator], Im
     return split(
         "test",
         [
-            Example(f"{name}-{shift}-{i:02}", target, name, take(photo, part(photo.size, "test"), rng))
-            for target, (name, photo) in enumerate(real_photos().items())
+            Example(f"{name}-{shift}-{i:02}", target, name, take(photo, role_region(photo.size, "test"), rng))
+            for target, (name, photo) in enumerate(read_photos().items())
             for rng in [generator("shifts", 1, shift, name)]
             for i in range(COUNTS["test"])
         ],

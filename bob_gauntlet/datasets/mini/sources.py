@@ -29,7 +29,7 @@ _FOLDERS = {"skimage": "data", "sklearn": "datasets/images"}
 
 
 @cache
-def photos() -> dict[str, Image.Image]:
+def read_photos() -> dict[str, Image.Image]:
     """Name -> RGB photo, at most 1024 px a side, in the order of names."""
     found = {}
     for package, names in PHOTOS.items():
@@ -41,7 +41,7 @@ def photos() -> dict[str, Image.Image]:
 
 
 @cache
-def digits() -> tuple[np.ndarray, np.ndarray]:
+def read_digits() -> tuple[np.ndarray, np.ndarray]:
     """scikit-learn's 1,797 handwritten digits: images (1797, 8, 8) uint8 in 0..255, labels (1797,) int64."""
     packed = (_package("sklearn") / "datasets/data/digits.csv.gz").read_bytes()
     table = np.loadtxt(BytesIO(gzip.decompress(packed)), delimiter=",", dtype=np.int64)

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from bob_gauntlet.datasets.dataset import Dataset, Split
-from bob_gauntlet.datasets.image_folders import listed, split
+from bob_gauntlet.datasets.image_folders import images_in_list, labelled_split
 from bob_gauntlet.datasets.locations import DataLocations
 from bob_gauntlet.datasets.paper.layout import present, unpacked
 from bob_gauntlet.errors import BobError
@@ -55,8 +55,8 @@ def load_chexpert(locations: DataLocations) -> Dataset:
 def _split(role: str, root: Path, rows: Sequence[Row]) -> Split:
     """The images of these rows; a patient is a cluster."""
     targets = np.array([row.targets for row in rows], np.int64).reshape(-1, len(FINDINGS))
-    files = listed(root, f"{NAME} {role}", [row.path for row in rows], targets, FINDINGS)
-    return split(role, files, [match[1] for path in files.paths if (match := _PATIENT.search(path))])
+    files = images_in_list(root, f"{NAME} {role}", [row.path for row in rows], targets, FINDINGS)
+    return labelled_split(role, files, [match[1] for path in files.paths if (match := _PATIENT.search(path))])
 
 
 def _frontal(path: Path) -> list[Row]:

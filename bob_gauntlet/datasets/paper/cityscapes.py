@@ -8,12 +8,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image, ImageDraw
 
-from bob_gauntlet.datasets.annotated_images import Annotated, annotated_split
+from bob_gauntlet.datasets.annotated_images import AnnotatedImages, annotated_split
 from bob_gauntlet.datasets.dataset import Dataset
 from bob_gauntlet.datasets.locations import DataLocations
-from bob_gauntlet.datasets.objects import Mask, Objects
+from bob_gauntlet.datasets.objects import ImageObjects, Mask
 from bob_gauntlet.datasets.paper.layout import present
-from bob_gauntlet.datasets.rle import encode
+from bob_gauntlet.datasets.rle import encode_mask
 from bob_gauntlet.errors import BobError
 
 NAME = "cityscapes"
@@ -47,11 +47,11 @@ def load_cityscapes(locations: DataLocations) -> Dataset:
     if not files:
         raise BobError(f"{NAME}: no CITY/*{_ENDING} in {root / 'gtFine/val'}; `bob data {NAME}` shows the layout")
     paths = tuple(f"leftImg8bit/val/{file.parent.name}/{file.name[: -len(_ENDING)]}_leftImg8bit.png" for file in files)
-    found = Annotated(root, paths, tuple(cars(*_shapes(file)) for file in files))
+    found = AnnotatedImages(root, paths, tuple(cars(*_shapes(file)) for file in files))
     return Dataset(NAME, {"test": annotated_split("test", f"{NAME} test", found, CLASSES)}, CLASSES, multi_label=True)
 
 
-def cars(width: int, height: int, shapes: Sequence[Shape]) -> Objects:
+def cars(width: int, height: int, shapes: Sequence[Shape]) -> ImageObjects:
     """The cars and groups of cars among the shapes of an image, from back to front.
 
     >>> square = [(0, 0), (0, 3), (3, 3), (3, 0)]
@@ -74,7 +74,7 @@ def cars(width: int, height: int, shapes: Sequence[Shape]) -> Objects:
             areas.append(seen.sum())
             crowd.append(shape.label == CROWD)
             masks.append(_mask(left, top, seen, width, height))
-    return Objects(
+    return ImageObjects(
         width,
         height,
         boxes=np.array(boxes, np.float64).reshape(-1, 4),
@@ -102,7 +102,7 @@ def _mask(left: int, top: int, seen: np.ndarray, width: int, height: int) -> Mas
     """Run lengths of pixels that lie at (left, top) in an image, from those of their columns alone."""
     strip = np.zeros((height, seen.shape[1]), bool)
     strip[top : top + seen.shape[0]] = seen
-    counts = encode(strip)["counts"]
+    counts = encode_mask(strip)["counts"]
     counts[0] += left * height
     after = (width - left - strip.shape[1]) * height
     if len(counts) % 2:

@@ -35,7 +35,7 @@ def load_lvis_v1(locations: DataLocations) -> Dataset:
     """LVIS v1: `train` and `test` are its train and val, on images in the place of `coco-2017`.
 
     An image lies where its coco_url says, val's too: many of those are of train2017. An image is annotated for some
-    classes alone; `Objects.negative` and `incomplete` say which, and `frequencies` of each class how common it is.
+    classes alone; `ImageObjects.negative` and `incomplete` say which, and `frequencies` of each class how common it is.
     """
     root = present(LVIS, locations)
     files = {role: _annotations(LVIS, root, f"lvis_v1_{name}.json") for role, name in _LVIS_FILES.items()}

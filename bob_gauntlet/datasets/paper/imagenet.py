@@ -9,7 +9,13 @@ from scipy.io import loadmat
 from scipy.io.matlab import MatReadError
 
 from bob_gauntlet.datasets.dataset import Dataset
-from bob_gauntlet.datasets.image_folders import Files, class_folders, is_image, listed, split
+from bob_gauntlet.datasets.image_folders import (
+    ImageFiles,
+    images_in_class_folders,
+    images_in_list,
+    is_image,
+    labelled_split,
+)
 from bob_gauntlet.datasets.locations import DataLocations
 from bob_gauntlet.datasets.paper.layout import first_file, lines_of, present, renamed, unpacked
 from bob_gauntlet.errors import BobError, named
@@ -39,17 +45,20 @@ def load_imagenet_1k(locations: DataLocations) -> Dataset:
     for folder in (images / "train", images / "val"):
         if not folder.is_dir():
             raise BobError(f"{NAME}: no folder {folder.name} in {images}; `bob data {NAME}` shows the layout")
-    train = class_folders(images / "train", f"{NAME} train")
-    splits = {"train": split("train", train), "test": split("test", _val(root, images / "val", train.classes))}
+    train = images_in_class_folders(images / "train", f"{NAME} train")
+    splits = {
+        "train": labelled_split("train", train),
+        "test": labelled_split("test", _val(root, images / "val", train.classes)),
+    }
     return Dataset(NAME, splits, classes=train.classes, subsets=_subsets(root, images, train.paths))
 
 
-def _val(root: Path, folder: Path, classes: Sequence[str]) -> Files:
+def _val(root: Path, folder: Path, classes: Sequence[str]) -> ImageFiles:
     """The validation images, labelled by their folders or, where there are none, by a list."""
     what = f"{NAME} val"
     flat = sorted(entry.name for entry in folder.iterdir() if is_image(entry.name))
     if not flat or any((folder / wnid).is_dir() for wnid in classes):
-        return class_folders(folder, what, classes)
+        return images_in_class_folders(folder, what, classes)
     source, wnids = _labels(root, folder)
     _check(f"images that {source} labels are not in {folder}", wnids.keys() - {Path(name).stem for name in flat})
     _check(f"images of {folder} have no label in {source}", {Path(name).stem for name in flat} - wnids.keys())
@@ -57,7 +66,7 @@ def _val(root: Path, folder: Path, classes: Sequence[str]) -> Files:
     index = {wnid: number for number, wnid in enumerate(classes)}
     paths = [f"{wnids[Path(name).stem]}/{name}" for name in flat]
     labels = np.array([index[wnids[Path(name).stem]] for name in flat], np.int64)
-    return renamed(listed(folder, what, flat, labels, classes), paths, labels, classes)
+    return renamed(images_in_list(folder, what, flat, labels, classes), paths, labels, classes)
 
 
 def _check(problem: str, names: set[str]) -> None:

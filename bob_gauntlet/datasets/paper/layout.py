@@ -7,16 +7,16 @@ from pathlib import Path
 
 import numpy as np
 
-from bob_gauntlet.datasets.image_folders import Files, absent, filled
+from bob_gauntlet.datasets.image_folders import ImageFiles, is_nonempty_folder, missing_data_error
 from bob_gauntlet.datasets.locations import DataLocations
 from bob_gauntlet.errors import BobError
 
 
 def present(name: str, locations: DataLocations) -> Path:
     """The folder of a dataset; MissingError where it is not there or empty."""
-    root = locations.of(name)
-    if not filled(root):
-        raise absent(name, root)
+    root = locations.folder_of(name)
+    if not is_nonempty_folder(root):
+        raise missing_data_error(name, root)
     return root
 
 
@@ -38,7 +38,7 @@ def lines_of(path: Path) -> list[str]:
         raise BobError(f"{path} cannot be read ({error}); get it anew") from error
 
 
-def taken(files: Files, indices: Sequence[int] | np.ndarray) -> Files:
+def taken(files: ImageFiles, indices: Sequence[int] | np.ndarray) -> ImageFiles:
     """The files at `indices`, in the order of paths."""
     kept = np.sort(np.asarray(indices, np.int64))
     return replace(
@@ -50,10 +50,10 @@ def taken(files: Files, indices: Sequence[int] | np.ndarray) -> Files:
     )
 
 
-def renamed(files: Files, paths: Sequence[str], labels: np.ndarray, classes: Sequence[str]) -> Files:
+def renamed(files: ImageFiles, paths: Sequence[str], labels: np.ndarray, classes: Sequence[str]) -> ImageFiles:
     """The same files under other paths and labels, sorted by the new paths; they are read from where they are."""
     order = sorted(range(len(paths)), key=paths.__getitem__)
-    return Files(
+    return ImageFiles(
         root=files.root,
         paths=tuple(paths[i] for i in order),
         sizes=tuple(files.sizes[i] for i in order),

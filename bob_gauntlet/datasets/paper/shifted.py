@@ -10,7 +10,7 @@ from dataclasses import replace
 import numpy as np
 
 from bob_gauntlet.datasets.dataset import Dataset
-from bob_gauntlet.datasets.image_folders import Files, class_folders, split
+from bob_gauntlet.datasets.image_folders import ImageFiles, images_in_class_folders, labelled_split
 from bob_gauntlet.datasets.locations import DataLocations
 from bob_gauntlet.datasets.paper.imagenet import load_imagenet_1k
 from bob_gauntlet.datasets.paper.layout import present, renamed, unpacked
@@ -47,16 +47,16 @@ def _shifted(name: str, locations: DataLocations, *inner: str, restricted: bool 
         imagenet = load_imagenet_1k(locations)
     except MissingError as error:
         raise MissingError(f"{name} needs ImageNet-1k too: {error}") from error
-    files = _test(class_folders(root, name), name, imagenet.classes)
+    files = _test(images_in_class_folders(root, name), name, imagenet.classes)
     own = tuple(np.unique(files.labels).tolist())
     if len(imagenet.classes) == 1000 and len(own) != CLASSES[name]:
         raise BobError(f"{name}: {len(own)} class folders in {root}, it has {CLASSES[name]}; get it anew")
     source = replace(imagenet["test"], role="source")
-    splits = {"train": imagenet["train"], "source": source, "test": split("test", files)}
-    return Dataset(name, splits, classes=imagenet.classes, restricted=own if restricted else None)
+    splits = {"train": imagenet["train"], "source": source, "test": labelled_split("test", files)}
+    return Dataset(name, splits, classes=imagenet.classes, restricted_classes=own if restricted else None)
 
 
-def _test(files: Files, name: str, classes: Sequence[str]) -> Files:
+def _test(files: ImageFiles, name: str, classes: Sequence[str]) -> ImageFiles:
     """The test images under the WordNet ids of their classes, which ImageNet-1k has to have."""
     numbered = all(folder.isdecimal() for folder in files.classes)
     wnids = [_wnid(folder, classes) if numbered else folder for folder in files.classes]

@@ -5,10 +5,10 @@ from xml.etree import ElementTree
 
 import numpy as np
 
-from bob_gauntlet.datasets.annotated_images import Annotated, annotated_split, image_size
+from bob_gauntlet.datasets.annotated_images import AnnotatedImages, annotated_split, image_size
 from bob_gauntlet.datasets.dataset import Dataset
 from bob_gauntlet.datasets.locations import DataLocations
-from bob_gauntlet.datasets.objects import Objects
+from bob_gauntlet.datasets.objects import ImageObjects
 from bob_gauntlet.datasets.paper.cityscapes import load_cityscapes
 from bob_gauntlet.datasets.paper.layout import present, unpacked
 from bob_gauntlet.errors import BobError, MissingError
@@ -41,11 +41,11 @@ def load_sim10k(locations: DataLocations) -> Dataset:
         raise BobError(f"{NAME}: no *.xml in {root / 'Annotations'}; `bob data {NAME}` shows the layout")
     paths = tuple(f"JPEGImages/{path.stem}.jpg" for path in files)
     objects = tuple(_objects(path, root / image) for path, image in zip(files, paths, strict=True))
-    split = annotated_split("train", f"{NAME} train", Annotated(root, paths, objects), CLASSES)
+    split = annotated_split("train", f"{NAME} train", AnnotatedImages(root, paths, objects), CLASSES)
     return Dataset(NAME, {"train": split}, CLASSES, multi_label=True)
 
 
-def _objects(path: Path, image: Path) -> Objects:
+def _objects(path: Path, image: Path) -> ImageObjects:
     """The cars of one file."""
     try:
         page = ElementTree.parse(path).getroot()
@@ -57,7 +57,7 @@ def _objects(path: Path, image: Path) -> Objects:
     width, height = sides or image_size(image)
     boxes = boxes.reshape(-1, 4)
     none = np.zeros(len(boxes))
-    return Objects(width, height, boxes, none.astype(np.int64), boxes[:, 2] * boxes[:, 3], crowd=none.astype(bool))
+    return ImageObjects(width, height, boxes, none.astype(np.int64), boxes[:, 2] * boxes[:, 3], crowd=none.astype(bool))
 
 
 def _box(element: ElementTree.Element) -> list[float]:

@@ -16,7 +16,13 @@ from PIL import Image
 from torchvision.datasets import CIFAR100, EuroSAT, FGVCAircraft, Flowers102
 
 from bob_gauntlet.datasets.dataset import Dataset, Split
-from bob_gauntlet.datasets.image_folders import Files, class_folders, filled, listed, split
+from bob_gauntlet.datasets.image_folders import (
+    ImageFiles,
+    images_in_class_folders,
+    images_in_list,
+    is_nonempty_folder,
+    labelled_split,
+)
 from bob_gauntlet.datasets.locations import DataLocations
 from bob_gauntlet.datasets.paper.layout import first_file, present, shuffled, taken, unpacked
 from bob_gauntlet.errors import BobError
@@ -77,12 +83,14 @@ def load_fgvc_aircraft(locations: DataLocations) -> Dataset:
     return _dataset("fgvc-aircraft", parts, "val")
 
 
-def _files(role: str, data: Any, classes: Sequence[str]) -> Files:
+def _files(role: str, data: Any, classes: Sequence[str]) -> ImageFiles:
     """The image files and labels that a torchvision dataset holds; its images lie in one folder."""
     paths = [Path(path) for path in data._image_files]
     if not paths:
         raise BobError(f"{data.root}: no images in its list of {role}; get the dataset anew")
-    return listed(paths[0].parent, f"{role} of {data.root}", [p.name for p in paths], np.array(data._labels), classes)
+    return images_in_list(
+        paths[0].parent, f"{role} of {data.root}", [p.name for p in paths], np.array(data._labels), classes
+    )
 
 
 def load_eurosat(locations: DataLocations) -> Dataset:
@@ -99,11 +107,11 @@ def load_eurosat(locations: DataLocations) -> Dataset:
     found = [path for name in SPLITS if (path := first_file((images, images.parent, root), name))]
     if found:
         return _dataset("eurosat", _zhou(images, found[0]), "val")
-    parts = _drawn(class_folders(images, "eurosat"))
+    parts = _drawn(images_in_class_folders(images, "eurosat"))
     return _dataset("eurosat", {**parts, "train": _tenth(parts["train"])}, "val")
 
 
-def _drawn(files: Files) -> dict[str, Files]:
+def _drawn(files: ImageFiles) -> dict[str, ImageFiles]:
     """Train, val and test of a tree that has no roles, class by class."""
     parts: dict[str, list[int]] = {role: [] for role in ROLES}
     for indices in shuffled(files.labels):
@@ -116,7 +124,7 @@ def _drawn(files: Files) -> dict[str, Files]:
     return {role: taken(files, indices) for role, indices in parts.items()}
 
 
-def _tenth(files: Files) -> Files:
+def _tenth(files: ImageFiles) -> ImageFiles:
     """The tenth of a train split."""
     return taken(files, _kept(files.labels))
 
@@ -132,7 +140,7 @@ def _kept(labels: np.ndarray) -> list[int]:
     return sorted(i for indices in classes for i in indices[:count])
 
 
-def _zhou(images: Path, path: Path) -> dict[str, Files]:
+def _zhou(images: Path, path: Path) -> dict[str, ImageFiles]:
     """The roles of CoOp's JSON file; train is cut in the order of that file, as the paper's code does."""
     try:
         rows = {role: [(str(p), int(n), str(c)) for p, n, c in entries] for role, entries in _json(path).items()}
@@ -147,7 +155,7 @@ def _zhou(images: Path, path: Path) -> dict[str, Files]:
     parts["train"] = [parts["train"][i] for i in _kept(np.array([label for _, label, _ in parts["train"]]))]
     classes = [names[label] for label in sorted(names)]
     return {
-        role: listed(
+        role: images_in_list(
             images, f"eurosat {role}", [p for p, _, _ in entries], np.array([n for _, n, _ in entries]), classes
         )
         for role, entries in parts.items()
@@ -164,17 +172,19 @@ def _by_role(root: Path) -> bool:
     return (root / "train").is_dir() and ((root / "val").is_dir() or (root / "test").is_dir())
 
 
-def _roles(name: str, root: Path) -> dict[str, Files]:
+def _roles(name: str, root: Path) -> dict[str, ImageFiles]:
     """The class folders of train, test and, where it is there, val; those of train are the classes."""
-    train = class_folders(root / "train", f"{name} train")
+    train = images_in_class_folders(root / "train", f"{name} train")
     others = [role for role in ("val", "test") if role == "test" or (root / role).is_dir()]
-    return {"train": train} | {role: class_folders(root / role, f"{name} {role}", train.classes) for role in others}
+    return {"train": train} | {
+        role: images_in_class_folders(root / role, f"{name} {role}", train.classes) for role in others
+    }
 
 
-def _dataset(name: str, parts: Mapping[str, Files], evaluated: str = "test") -> Dataset:
+def _dataset(name: str, parts: Mapping[str, ImageFiles], evaluated: str = "test") -> Dataset:
     """A dataset of these roles; `evaluated` is test where the one that the paper took is not there."""
-    splits = {role: split(role, files) for role, files in parts.items()}
-    return Dataset(name, splits, parts["train"].classes, evaluated=evaluated if evaluated in splits else "test")
+    splits = {role: labelled_split(role, files) for role, files in parts.items()}
+    return Dataset(name, splits, parts["train"].classes, paper_role=evaluated if evaluated in splits else "test")
 
 
 def _fetched(name: str, locations: DataLocations, fetch: Callable[[Path], Any]) -> Path:
@@ -182,12 +192,12 @@ def _fetched(name: str, locations: DataLocations, fetch: Callable[[Path], Any]) 
 
     It is fetched into a folder beside it, which takes its name when it is complete; a second process waits.
     """
-    root = locations.of(name)
-    if filled(root) or not locations.download:
+    root = locations.folder_of(name)
+    if is_nonempty_folder(root) or not locations.download:
         return present(name, locations)
     root.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(root.with_name(f".{root.name}.lock")):
-        if not filled(root):
+        if not is_nonempty_folder(root):
             part = root.with_name(f".{root.name}.part")
             shutil.rmtree(part, ignore_errors=True)
             try:

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from bob_gauntlet.datasets.dataset import Dataset
-from bob_gauntlet.datasets.image_folders import Files, class_folders, split
+from bob_gauntlet.datasets.image_folders import ImageFiles, images_in_class_folders, labelled_split
 from bob_gauntlet.datasets.locations import DataLocations
 from bob_gauntlet.datasets.paper.layout import lines_of, present, shuffled, taken, unpacked
 from bob_gauntlet.errors import BobError
@@ -21,16 +21,16 @@ def load_visda_2017(locations: DataLocations) -> Dataset:
     `random.Random(0)` and left out of train. An image_list.txt that is there has to agree with the folders.
     """
     root = unpacked(present(NAME, locations), "visda-2017", "visda2017", "visda")
-    rendered = class_folders(root / "train", f"{NAME} train")
-    photos = class_folders(root / "validation", f"{NAME} validation", rendered.classes)
+    rendered = images_in_class_folders(root / "train", f"{NAME} train")
+    photos = images_in_class_folders(root / "validation", f"{NAME} validation", rendered.classes)
     for files in (rendered, photos):
         _check_list(files)
     parts = _divided(rendered)
-    splits = {role: split(role, files) for role, files in {**parts, "test": photos}.items()}
+    splits = {role: labelled_split(role, files) for role, files in {**parts, "test": photos}.items()}
     return Dataset(NAME, splits, classes=rendered.classes)
 
 
-def _divided(files: Files) -> dict[str, Files]:
+def _divided(files: ImageFiles) -> dict[str, ImageFiles]:
     """`train` and `source` of the rendered images."""
     train, source = [], []
     for indices in shuffled(files.labels):
@@ -42,7 +42,7 @@ def _divided(files: Files) -> dict[str, Files]:
     return {"train": taken(files, train), "source": taken(files, source)}
 
 
-def _check_list(files: Files) -> None:
+def _check_list(files: ImageFiles) -> None:
     """BobError where image_list.txt and the folders disagree, with the first image."""
     path = files.root / "image_list.txt"
     if not path.is_file():

@@ -42,7 +42,7 @@ class Heads:
     least_score: float = 0.05
 
 
-def configuration(heads: Heads, classes: int, strides: Sequence[float]) -> dict[str, Any]:
+def mmdet_config(heads: Heads, classes: int, strides: Sequence[float]) -> dict[str, Any]:
     """mmdet's configuration of the detector, with an empty module in the place of its backbone, and without a neck.
 
     `strides` are those of the maps that the neck gives: boxes are found on all, and described on all but the last.

@@ -13,12 +13,12 @@ from torch import nn
 from torch.nn import functional
 
 from bob_gauntlet.backbones.backbone import Backbone
-from bob_gauntlet.backbones.build import anew, rebuilt
+from bob_gauntlet.backbones.build import create_untrained, rebuild
 from bob_gauntlet.backbones.spec import InputTransform
 from bob_gauntlet.engine.detection import mmdet_ops
-from bob_gauntlet.engine.detection.cascade import Heads, configuration
-from bob_gauntlet.engine.detection.necks import LastMap, LastMapPyramid, Normed
-from bob_gauntlet.engine.detection.scenes import Scene
+from bob_gauntlet.engine.detection.cascade import Heads, mmdet_config
+from bob_gauntlet.engine.detection.data_loading import DetectionSample
+from bob_gauntlet.engine.detection.necks import LastMap, LastMapPyramid, NormalisedMaps
 from bob_gauntlet.engine.seeding import seeded
 from bob_gauntlet.engine.training.trainable import Trainable
 from bob_gauntlet.engine.transforms import normalise
@@ -82,7 +82,7 @@ class Detector(Trainable):
         """One group: as in the original, everything decays, and the backbone learns at the rate of the heads."""
         return [{"params": [p for p in self.parameters() if p.requires_grad], "weight_decay": weight_decay}]
 
-    def loss(self, scenes: Sequence[Scene]) -> torch.Tensor:
+    def loss(self, scenes: Sequence[DetectionSample]) -> torch.Tensor:
         """Of all heads, a mean over the images."""
         images, samples = self._inputs(scenes)
         # mmdet stops where no anchor lies inside an image: a strip counts padding until one of 8 steps does
@@ -94,8 +94,8 @@ class Detector(Trainable):
         return total
 
     @torch.no_grad()
-    @mmdet_ops.unwarned()
-    def detect(self, scenes: Sequence[Scene], *, masks: bool = True) -> list[Any]:
+    @mmdet_ops.without_mmdet_warnings()
+    def detect(self, scenes: Sequence[DetectionSample], *, masks: bool = True) -> list[Any]:
         """mmdet's instances of each image, in pixels of the original; all scenes are padded to one size.
 
         They have `bboxes` (n, 4) left, top, right, bottom, `scores`, `labels`, and `masks` (n, H, W) bool where the
@@ -112,7 +112,7 @@ class Detector(Trainable):
             found = heads.predict_bbox(maps, metas, proposals, rcnn_test_cfg=heads.test_cfg, rescale=True)
         return found
 
-    def _inputs(self, scenes: Sequence[Scene]) -> tuple[torch.Tensor, list[Any]]:
+    def _inputs(self, scenes: Sequence[DetectionSample]) -> tuple[torch.Tensor, list[Any]]:
         """Normalised images, with what is beyond them in the batch at their mean, and what mmdet asks of each."""
         device = self._copy.device
         height, width = (max(scene.padded[axis] for scene in scenes) for axis in (0, 1))
@@ -120,7 +120,7 @@ class Detector(Trainable):
         for scene in scenes:
             image = normalise(scene.image.to(device, non_blocking=True)[None], self.transform)
             images.append(functional.pad(image, (0, width - image.shape[3], 0, height - image.shape[2])))
-        return torch.cat(images), [scene.sample((height, width), device) for scene in scenes]
+        return torch.cat(images), [scene.to_mmdet((height, width), device) for scene in scenes]
 
 
 class _Maps(nn.Module):
@@ -151,7 +151,7 @@ def pyramid_strides(backbone: Backbone) -> tuple[int, ...]:
 def _body(backbone: Backbone, design: Design, seed: int) -> tuple[nn.Module, float]:
     """The network that the detector stands on, taking images of any size, and its stochastic depth."""
     scratch = design.mode == "scratch"
-    build = partial(anew, replace(backbone.spec, seed=seed)) if scratch else partial(rebuilt, backbone)
+    build = partial(create_untrained, replace(backbone.spec, seed=seed)) if scratch else partial(rebuild, backbone)
     drop = {"drop_path_rate": design.drop_path} if design.drop_path and design.mode != "frozen" else {}
     # windowed transformers take it, and then pad each map to whole windows
     sizes = {"strict_img_size": False}
@@ -194,8 +194,8 @@ def _build(copy: Backbone, design: Design, strides: Sequence[int]) -> Any:
     with DefaultScope.overwrite_default_scope("mmdet"):
         if len(strides) > 1:
             neck = MODELS.build(ConfigDict(pyramid))
-        made = MODELS.build(ConfigDict(configuration(heads, design.classes, levels)))
-        made.neck = Normed(widths, neck)
+        made = MODELS.build(ConfigDict(mmdet_config(heads, design.classes, levels)))
+        made.neck = NormalisedMaps(widths, neck)
         if heads.proposal_convs > 1:
             made.rpn_head.rpn_conv = _normed(made.rpn_head.rpn_conv)
         made.init_weights()

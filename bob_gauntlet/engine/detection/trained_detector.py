@@ -10,9 +10,15 @@ from faster_coco_eval.core import mask as coco
 
 from bob_gauntlet.backbones.backbone import Backbone
 from bob_gauntlet.datasets.dataset import Split
+from bob_gauntlet.engine.detection.data_loading import (
+    DetectionSample,
+    Scaling,
+    build_training_loader,
+    load_test_batches,
+    repeat_factors,
+)
 from bob_gauntlet.engine.detection.detector import Design, Detector
-from bob_gauntlet.engine.detection.scenes import Scaling, Scene, repeat_factors, scaled, scenes
-from bob_gauntlet.engine.frozen.features import check_readable, counted, note_unreadable
+from bob_gauntlet.engine.frozen.features import check_readable, note_unreadable, with_unreadable_count
 from bob_gauntlet.engine.training.config import TrainingConfig
 from bob_gauntlet.engine.training.examples import Examples
 from bob_gauntlet.engine.training.grid_search import GridSearch, artefact_key, facts_of, trained, weights_of
@@ -71,9 +77,9 @@ class TrainedDetector:
         def compute() -> Arrays:
             detector = self.detector()
             before = detector.images_forwarded
-            found, unreadable = detected(detector, split, self.detector_config, context)
+            found, unreadable = detect_split(detector, split, self.detector_config, context)
             self.backbone.images_forwarded += detector.images_forwarded - before
-            return counted(found.to_arrays(), unreadable)
+            return with_unreadable_count(found.to_arrays(), unreadable)
 
         kept = context.artifacts.get("detections", self.detections_key(split), compute)
         note_unreadable(kept, split, context)
@@ -83,15 +89,15 @@ class TrainedDetector:
 class DetectorLoss:
     """Objects on images: mmdet's losses."""
 
-    def on(self, batch: list[Scene], device: str) -> list[Scene]:
+    def on(self, batch: list[DetectionSample], device: str) -> list[DetectionSample]:
         """As they are: the detector moves them, a few at once."""
         return batch
 
-    def size(self, batch: list[Scene]) -> int:
+    def size(self, batch: list[DetectionSample]) -> int:
         """Images of the batch."""
         return len(batch)
 
-    def loss(self, network: Detector, batch: list[Scene], part: slice) -> torch.Tensor:
+    def loss(self, network: Detector, batch: list[DetectionSample], part: slice) -> torch.Tensor:
         """mmdet's is a mean over the images that it is given."""
         return network.loss(batch[part]) * len(batch[part])
 
@@ -121,7 +127,7 @@ def _search(
     backbone: Backbone, examples: Examples, detector_config: DetectorConfig, seed: int, context: RunContext
 ) -> GridSearch:
     fit = examples.fit
-    stream = scenes(
+    stream = build_training_loader(
         fit, detector_config.scaling, masks=detector_config.design.heads.masks, batch=detector_config.batch, seed=seed,
         workers=context.loaders,
         repeats=repeat_factors(fit, detector_config.rare_below) if detector_config.rare_below else None,
@@ -133,7 +139,7 @@ def _search(
         )
 
     def validation(detector: Detector) -> tuple[float, float]:
-        found, _ = detected(detector, examples.choose, detector_config, context, masks=False)
+        found, _ = detect_split(detector, examples.choose, detector_config, context, masks=False)
         assert examples.choose.objects is not None
         aps = average_precision(found, examples.choose.objects, class_names(detector_config.design.classes), "box")
         return aps.ap or 0.0, aps.ap50 or 0.0
@@ -149,7 +155,7 @@ def class_names(count: int) -> tuple[str, ...]:
     return tuple(map(str, range(count)))
 
 
-def detected(
+def detect_split(
     detector: Detector, split: Split, detector_config: DetectorConfig, context: RunContext, *, masks: bool = True
 ) -> tuple[Detections, list[str]]:
     """What a detector in evaluation mode finds on a split, and why some images could not be read."""
@@ -161,7 +167,7 @@ def detected(
         context.progress.step(f"{detector._copy.name}: detect on {split.role}", len(split)) as advance,
         torch.autocast(torch.device(context.device).type, half, enabled=half is not None),
     ):
-        for indices, batch, reasons in scaled(split, detector_config.scaling, size, threads=context.readers):
+        for indices, batch, reasons in load_test_batches(split, detector_config.scaling, size, threads=context.readers):
             unreadable += reasons
             for index, instances in zip(indices, detector.detect(batch, masks=masks), strict=True):
                 found[index] = _plain(instances)

@@ -10,7 +10,7 @@ import torch
 from bob_gauntlet.backbones.backbone import Backbone
 from bob_gauntlet.backbones.spec import InputTransform
 from bob_gauntlet.datasets.dataset import Split
-from bob_gauntlet.datasets.images import UNREADABLE
+from bob_gauntlet.datasets.images import MAX_UNREADABLE_SHARE
 from bob_gauntlet.engine.allocator import keep_pages
 from bob_gauntlet.engine.transforms import image_or_grey, normalise, normalise_on_one_thread, preprocess
 from bob_gauntlet.errors import BobError
@@ -58,32 +58,34 @@ def _extract(backbone: Backbone, split: Split, transform: InputTransform, contex
     step = context.progress.step(f"{backbone.name}: features of {split.role}", total=len(split))
     with step as advance, torch.inference_mode():
         on_cpu = backbone.device == "cpu"
-        for images, broken in batches(split, transform, context.batch_size, on_cpu=on_cpu, threads=context.readers):
+        for images, broken in load_batches(
+            split, transform, context.batch_size, on_cpu=on_cpu, threads=context.readers
+        ):
             unreadable += broken
             # beyond what may be unreadable the rest is only counted
-            if len(unreadable) <= UNREADABLE * len(split):
+            if len(unreadable) <= MAX_UNREADABLE_SHARE * len(split):
                 if not on_cpu:
                     images = normalise(images.to(backbone.device, non_blocking=True), transform)
                 parts.append(backbone.embed(images).float().cpu().numpy())
             advance(len(images))
     check_readable(unreadable, split)
-    return counted({"features": _checked(np.concatenate(parts), backbone, split)}, unreadable)
+    return with_unreadable_count({"features": _checked(np.concatenate(parts), backbone, split)}, unreadable)
 
 
 def check_readable(unreadable: Sequence[str], split: Split) -> None:
     """BobError where more than 1% of a split's images cannot be read; the first are named."""
-    if len(unreadable) > UNREADABLE * len(split):
+    if len(unreadable) > MAX_UNREADABLE_SHARE * len(split):
         shown = ", ".join(unreadable[:3]) + (", ..." if len(unreadable) > 3 else "")
         count = f"{len(unreadable)} of {len(split)} images of {split.role}"
         raise BobError(f"{count} cannot be read, more than 1%: {shown}; mend or remove them")
 
 
-def counted(arrays: dict[str, np.ndarray], unreadable: Sequence[str]) -> Arrays:
+def with_unreadable_count(arrays: dict[str, np.ndarray], unreadable: Sequence[str]) -> Arrays:
     """Arrays that are to be kept, with the number of images that could not be read, if there are any."""
     return {**arrays, "unreadable": np.array(len(unreadable))} if unreadable else arrays
 
 
-def batches(
+def load_batches(
     split: Split, transform: InputTransform, size: int, *, on_cpu: bool = True, threads: int = 2
 ) -> Iterator[Batch]:
     """Batches in order, prepared by threads while the network runs: PIL works outside Python's lock.

@@ -12,9 +12,9 @@ from bob_gauntlet.backbones.backbone import Backbone
 from bob_gauntlet.backbones.spec import InputTransform
 from bob_gauntlet.datasets.dataset import Dataset, Split
 from bob_gauntlet.engine.frozen.features import features
-from bob_gauntlet.engine.frozen.labelled import labelled
+from bob_gauntlet.engine.frozen.labelled_features import load_labelled_features
 from bob_gauntlet.engine.frozen.logistic import Head
-from bob_gauntlet.engine.frozen.probe import Probe, held_out
+from bob_gauntlet.engine.frozen.probe import Probe, held_out_logits
 from bob_gauntlet.engine.transforms import normaliser
 from bob_gauntlet.runtime.context import RunContext
 
@@ -34,20 +34,22 @@ class LinearClassifier:
     def scores(self, split: Split, context: RunContext) -> np.ndarray:
         """(N, C) logits; the split's features are extracted once, for every head."""
         transform = self.backbone.identity.input_transform(self.input_size)
-        return self.probe.head.scores(features(self.backbone, split, transform, context))
+        return self.probe.head.logits(features(self.backbone, split, transform, context))
 
     def held_out(self, context: RunContext) -> tuple[np.ndarray, np.ndarray]:
         """Logits and targets of the validation images, by a head that is fitted on the others alone."""
-        data = labelled(self.backbone, self.dataset, self.input_size, context)
-        return held_out(data, self.probe, self.seed, context, self.recipe)
+        data = load_labelled_features(self.backbone, self.dataset, self.input_size, context)
+        return held_out_logits(data, self.probe, self.seed, context, self.recipe)
 
     def differentiable(self) -> tuple[nn.Module, Callable[[torch.Tensor], torch.Tensor]]:
         """The backbone, and normalisation, backbone and linear layer in one."""
         transform = self.backbone.identity.input_transform(self.input_size)
-        return self.backbone.module, attackable(self.backbone, transform, self.probe.head)
+        return self.backbone.module, pixels_to_logits(self.backbone, transform, self.probe.head)
 
 
-def attackable(backbone: Backbone, transform: InputTransform, head: Head) -> Callable[[torch.Tensor], torch.Tensor]:
+def pixels_to_logits(
+    backbone: Backbone, transform: InputTransform, head: Head
+) -> Callable[[torch.Tensor], torch.Tensor]:
     """The classifier that is attacked: normalise, embed, standardise and the linear layer, from pixels to (B, C)."""
     normalised = normaliser(transform, backbone.device)
     scaled = head.weight / head.scale[:, None]

@@ -47,7 +47,7 @@ class Head:
     evaluations: int
     converged: bool
 
-    def scores(self, features: np.ndarray) -> np.ndarray:
+    def logits(self, features: np.ndarray) -> np.ndarray:
         """(N, D) features to (N, C) logits."""
         weight = self.weight / self.scale[:, None]
         return np.asarray(features @ weight.astype(np.float32) + (self.bias - self.mean @ weight).astype(np.float32))
@@ -63,7 +63,7 @@ def standardisation(features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return mean, np.where(scale > 1e-7 * np.abs(mean) + 1e-12, scale, 1.0)
 
 
-def path(
+def regularisation_path(
     features: np.ndarray,
     targets: np.ndarray,
     classes: int,

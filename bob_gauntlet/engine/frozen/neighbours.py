@@ -23,11 +23,11 @@ def votes(
     A neighbour of cosine similarity s votes exp(s / temperature) for its class; multi-label targets (N, C) vote for
     each of their labels.
     """
-    stored = normalised(bank, device)
+    stored = l2_normalise(bank, device)
     labels = np.eye(classes)[targets] if targets.ndim == 1 else targets.astype(np.float64)
     found: dict[int, list[np.ndarray]] = {k: [] for k in ks}
     for start in range(0, len(queries), _BLOCK):
-        similarity = normalised(queries[start : start + _BLOCK], device) @ stored.T
+        similarity = l2_normalise(queries[start : start + _BLOCK], device) @ stored.T
         values, indices = similarity.topk(min(max(ks), len(bank)), dim=1)
         # relative to the nearest, so that exp cannot overflow
         weights = ((values - values[:, :1]) / temperature).double().exp().cpu().numpy()
@@ -37,6 +37,6 @@ def votes(
     return {k: np.concatenate(parts) for k, parts in found.items()}
 
 
-def normalised(features: np.ndarray, device: str = "cpu") -> torch.Tensor:
+def l2_normalise(features: np.ndarray, device: str = "cpu") -> torch.Tensor:
     """(N, D) rows of length 1 on the device, float32; a row of zeros stays zero."""
     return torch.nn.functional.normalize(torch.from_numpy(np.asarray(features, np.float32)).to(device), dim=1)

@@ -7,24 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from bob_gauntlet.datasets.partition import NOTHING_TO_CHOOSE_ON, partition
-from bob_gauntlet.engine.frozen.logistic import Head, path
+from bob_gauntlet.datasets.partition import NO_VALIDATION_EXAMPLES, partition
+from bob_gauntlet.engine.frozen.labelled_features import LabelledFeatures
+from bob_gauntlet.engine.frozen.logistic import Head, regularisation_path
 from bob_gauntlet.errors import BobError
 from bob_gauntlet.metrics.classification import in_top_k, mean_auc
 from bob_gauntlet.runtime.artifacts import Arrays
 from bob_gauntlet.runtime.context import RunContext
-
-
-@dataclass(frozen=True)
-class Labelled:
-    """Features (N, D) and targets of all examples that may be fitted or chosen on; the first `train` are training."""
-
-    features: np.ndarray
-    targets: np.ndarray
-    train: int
-    classes: int
-    # what the features are of: the key under which a head on them is kept
-    key: object
 
 
 @dataclass(frozen=True)
@@ -42,8 +31,8 @@ class Probe:
         return self.head.strength in (min(self.strengths), max(self.strengths))
 
 
-def probe(
-    data: Labelled, strengths: Sequence[float], seed: int, context: RunContext, recipe: dict[str, object]
+def fit_probe(
+    data: LabelledFeatures, strengths: Sequence[float], seed: int, context: RunContext, recipe: dict[str, object]
 ) -> Probe:
     """The probe of one seed, from the artefacts where it was fitted before."""
     key = {"recipe": recipe, "features": data.key, "seed": seed}
@@ -51,8 +40,8 @@ def probe(
     return _unpack(packed)
 
 
-def held_out(
-    data: Labelled, found: Probe, seed: int, context: RunContext, recipe: dict[str, object]
+def held_out_logits(
+    data: LabelledFeatures, found: Probe, seed: int, context: RunContext, recipe: dict[str, object]
 ) -> tuple[np.ndarray, np.ndarray]:
     """(V, C) logits and targets of the validation examples, by a head of the chosen strength that never saw them."""
     fit, choose = partition(data.targets, data.train, seed)
@@ -60,27 +49,29 @@ def held_out(
 
     def solve() -> dict[str, np.ndarray]:
         solved = next(
-            path(data.features[fit], data.targets[fit], data.classes, [strength], device=context.device, tolerance=1e-8)
+            regularisation_path(
+                data.features[fit], data.targets[fit], data.classes, [strength], device=context.device, tolerance=1e-8
+            )
         )
-        return {"logits": solved.scores(data.features[choose])}
+        return {"logits": solved.logits(data.features[choose])}
 
     key = {"recipe": recipe, "features": data.key, "seed": seed, "held out": True}
     return context.artifacts.get("heads", key, solve)["logits"], data.targets[choose]
 
 
-def _fit(data: Labelled, strengths: Sequence[float], seed: int, context: RunContext) -> Probe:
+def _fit(data: LabelledFeatures, strengths: Sequence[float], seed: int, context: RunContext) -> Probe:
     fit, choose = partition(data.targets, data.train, seed)
     tried: list[tuple[float, float, Head]] = []
     with context.progress.step("linear probe: strengths", total=len(strengths) + 1) as advance:
-        found = path(
+        found = regularisation_path(
             data.features[fit], data.targets[fit], data.classes, strengths, device=context.device, advance=advance
         )
         for head in found:
-            tried.append((*validation_score(head.scores(data.features[choose]), data.targets[choose]), head))
+            tried.append((*validation_score(head.logits(data.features[choose]), data.targets[choose]), head))
         # the best score; of equal ones the lowest validation loss
         best = max(tried, key=lambda entry: entry[:2])[2]
         final = next(
-            path(
+            regularisation_path(
                 data.features, data.targets, data.classes, [best.strength],
                 device=context.device, tolerance=1e-8, start=best, advance=advance,
             )
@@ -95,7 +86,7 @@ def validation_score(scores: np.ndarray, targets: np.ndarray) -> tuple[float, fl
     BobError where there is no image.
     """
     if not len(targets):
-        raise BobError(NOTHING_TO_CHOOSE_ON)
+        raise BobError(NO_VALIDATION_EXAMPLES)
     if targets.ndim == 2:
         found = mean_auc(scores, targets)
         return 50.0 if np.isnan(found) else found, 0.0

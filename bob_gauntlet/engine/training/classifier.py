@@ -11,7 +11,7 @@ from torch import nn
 from bob_gauntlet.backbones.backbone import Backbone
 from bob_gauntlet.backbones.spec import InputTransform
 from bob_gauntlet.datasets.dataset import Split
-from bob_gauntlet.engine.frozen.features import batches, check_readable, counted, note_unreadable
+from bob_gauntlet.engine.frozen.features import check_readable, load_batches, note_unreadable, with_unreadable_count
 from bob_gauntlet.engine.frozen.probe import validation_score
 from bob_gauntlet.engine.training.config import TrainingConfig
 from bob_gauntlet.engine.training.examples import Examples
@@ -78,7 +78,7 @@ class TrainedClassifier:
             before = network.images_forwarded
             found, unreadable = logits_of(network, split, self.grid, context)
             self.backbone.images_forwarded += network.images_forwarded - before
-            return counted({"logits": found}, unreadable)
+            return with_unreadable_count({"logits": found}, unreadable)
 
         kept = context.artifacts.get("logits", key, compute)
         note_unreadable(kept, split, context)
@@ -135,7 +135,9 @@ def logits_of(network: Network, split: Split, grid: Grid, context: RunContext) -
     parts: list[np.ndarray] = []
     unreadable: list[str] = []
     on_cpu = context.device == "cpu"
-    for images, broken in batches(split, grid.transform, context.batch_size, on_cpu=on_cpu, threads=context.readers):
+    for images, broken in load_batches(
+        split, grid.transform, context.batch_size, on_cpu=on_cpu, threads=context.readers
+    ):
         unreadable += broken
         if not on_cpu:
             images = normalise(images.to(context.device, non_blocking=True), grid.transform)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from bob_gauntlet.datasets.dataset import Dataset, Split
-from bob_gauntlet.datasets.partition import NOTHING_TO_CHOOSE_ON, partition
+from bob_gauntlet.datasets.partition import NO_VALIDATION_EXAMPLES, partition
 from bob_gauntlet.errors import BobError
 
 CARVED_SHARE = 0.1
@@ -35,13 +35,13 @@ def examples(dataset: Dataset, seed: int, *, paper: bool = False, most: int = CA
     """
     train = dataset["train"]
     if paper:
-        return Examples(train, dataset[dataset.reported("paper")], reported=True)
+        return Examples(train, dataset[dataset.reported_role("paper")], reported=True)
     if "val" in dataset.splits and seed == 0:
         return Examples(train, dataset["val"])
     whole = joined([dataset[role] for role in ("train", "val") if role in dataset.splits])
     fit, choose = partition(whole.targets, len(train), seed, _carved(whole, most))
     if not len(choose):
-        raise BobError(NOTHING_TO_CHOOSE_ON)
+        raise BobError(NO_VALIDATION_EXAMPLES)
     return Examples(whole.take(fit, f"fit, seed {seed}"), whole.take(choose, f"choose, seed {seed}"))
 
 

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from bob_gauntlet.backbones.backbone import Backbone
-from bob_gauntlet.backbones.build import rebuilt
+from bob_gauntlet.backbones.build import rebuild
 from bob_gauntlet.backbones.spec import InputTransform
 from bob_gauntlet.engine.training.trainable import Trainable
 
@@ -28,7 +28,7 @@ class Network(Trainable):
         frozen: bool = False,
         drop_path: float = 0.0,
     ) -> None:
-        module = None if frozen or not drop_path else rebuilt(backbone, drop_path_rate=drop_path)
+        module = None if frozen or not drop_path else rebuild(backbone, drop_path_rate=drop_path)
         copy = Backbone(backbone.spec, module or deepcopy(backbone.module), backbone.identity, backbone.device)
         super().__init__(copy, frozen=frozen)
         # what the architecture has of the stochastic depth that was asked for

@@ -20,7 +20,7 @@ from torch.utils.data import DataLoader, Dataset, default_collate, get_worker_in
 
 from bob_gauntlet.backbones.spec import InputTransform
 from bob_gauntlet.datasets.dataset import Split
-from bob_gauntlet.datasets.images import UNREADABLE
+from bob_gauntlet.datasets.images import MAX_UNREADABLE_SHARE
 from bob_gauntlet.engine.seeding import seeded
 from bob_gauntlet.engine.transforms import image_or_grey
 from bob_gauntlet.errors import BobError
@@ -153,7 +153,7 @@ class Stream:
         ]
         for found, broken in self._loader:
             self.unreadable.update(broken)
-            if len(self.unreadable) > UNREADABLE * self.size:
+            if len(self.unreadable) > MAX_UNREADABLE_SHARE * self.size:
                 names = ", ".join(self._ids[i] for i in sorted(self.unreadable)[:3])
                 raise BobError(
                     f"{len(self.unreadable)} of {self.size} training images cannot be read, more than 1%: {names}; "

@@ -7,7 +7,7 @@ from itertools import count
 from statistics import fmean
 
 from bob_gauntlet.report.content import Report
-from bob_gauntlet.report.html.words import plain
+from bob_gauntlet.report.html.formatting import plain
 from bob_gauntlet.scores.score import Score
 
 WIDTH, HEIGHT = 270, 200

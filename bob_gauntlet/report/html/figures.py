@@ -8,7 +8,7 @@ from typing import Any
 
 from bob_gauntlet.analysis import figures
 from bob_gauntlet.ranking.score_table import ALL, ScoreTable
-from bob_gauntlet.report.html.words import column
+from bob_gauntlet.report.html.formatting import column
 
 STYLES = ("supervised", "self-supervised", "vision-language", "none")
 """In the order of their colours."""
@@ -93,13 +93,13 @@ def _tasks(score_table: ScoreTable, index: Mapping[str, int]) -> Iterator[dict[s
             "about": f"{column(first)} against {column(other)}",
             "x": {"label": f"{first}, mean z", "short": first},
             "y": {"label": f"{other}, mean z", "short": other},
-            "points": _points(figures.tasks(score_table, first, other), index),
+            "points": _points(figures.task_points(score_table, first, other), index),
         }
 
 
 def _fine_tuning(score_table: ScoreTable, index: Mapping[str, int]) -> Iterator[dict[str, Any]]:
     """The paper's Figure 2."""
-    for number_of, (title, found) in enumerate(figures.fine_tuning(score_table)):
+    for number_of, (title, found) in enumerate(figures.fine_tuning_gains(score_table)):
         points = [
             {"b": index[d.backbone.name], "x": d.gain, "finetuned": d.finetuned, "frozen": d.frozen} for d in found
         ]
@@ -111,7 +111,7 @@ def _cost(score_table: ScoreTable, index: Mapping[str, int]) -> Iterator[dict[st
     """Mean z against what a backbone costs."""
     by_what = next(iter(score_table.columns), "")
     for by, label in figures.COSTS.items():
-        points = _points(figures.cost(score_table, by, by_what), index)
+        points = _points(figures.cost_points(score_table, by, by_what), index)
         yield {
             "id": f"cost-{by}",
             "kind": "scatter",

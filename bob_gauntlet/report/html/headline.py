@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from bob_gauntlet.ranking.ranking import Ranking, Row
 from bob_gauntlet.ranking.score_table import ALL
 from bob_gauntlet.report.content import Report
-from bob_gauntlet.report.html.words import ordinal, signed, task_in_words
+from bob_gauntlet.report.html.formatting import ordinal, signed, task_in_words
 
 TOP = 3
 """Backbones at the head of a page that is about none of the user's own."""

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 from bob_gauntlet.errors import UsageError
 from bob_gauntlet.ranking.score_table import ALL
 from bob_gauntlet.report.content import Report
-from bob_gauntlet.report.html import words as words
+from bob_gauntlet.report.html import formatting
 from bob_gauntlet.report.html.convergence import convergence
 from bob_gauntlet.report.html.figures import figures_of
 from bob_gauntlet.report.html.headline import cards, headline
-from bob_gauntlet.report.html.origins import origins
 from bob_gauntlet.report.html.pictures import sights
 from bob_gauntlet.report.html.profile import profile
+from bob_gauntlet.report.html.provenance import origins
 from bob_gauntlet.report.html.reliability import reliability
 from bob_gauntlet.report.html.tables import heat, over_datasets, rank_table, tally, unscored, verdict, verdicts
 from bob_gauntlet.scores.score import METRICS
@@ -46,8 +46,8 @@ SECTIONS = {
 """Part of the page -> its name in the navigation, in order; one with nothing in it is left out."""
 
 FILTERS: tuple[Callable[..., object], ...] = (
-    *(words.signed, words.plain, words.change, words.error, words.with_unit, words.aligned, words.share),
-    *(words.p_value, words.tint, words.leaning, words.column),
+    *(formatting.signed, formatting.plain, formatting.change, formatting.error, formatting.with_unit),
+    *(formatting.aligned, formatting.share, formatting.p_value, formatting.tint, formatting.leaning, formatting.column),
     *(over_datasets, verdict, verdicts),
 )
 """How the templates write numbers and names."""

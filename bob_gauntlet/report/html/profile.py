@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from bob_gauntlet.ranking.ranking import Ranking
 from bob_gauntlet.ranking.score_table import ALL, MIN_COVERAGE, ScoreTable
+from bob_gauntlet.report.html.formatting import column, ordinal, signed
 from bob_gauntlet.report.html.headline import Card, place
-from bob_gauntlet.report.html.words import column, ordinal, signed
 
 
 @dataclass(frozen=True)

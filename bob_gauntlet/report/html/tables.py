@@ -9,9 +9,9 @@ from bob_gauntlet.ranking.changes import Change
 from bob_gauntlet.ranking.ranking import Ranking, Row
 from bob_gauntlet.ranking.score_table import ScoredBackbone, ScoreTable
 from bob_gauntlet.ranking.versus import Versus
-from bob_gauntlet.report.content import Outcome
+from bob_gauntlet.report.content import SettingOutcome
 from bob_gauntlet.report.html.figures import STYLES, in_order
-from bob_gauntlet.report.html.words import column, p_value, signed, source, tint, with_unit
+from bob_gauntlet.report.html.formatting import column, p_value, signed, source, tint, with_unit
 from bob_gauntlet.scores.settings import TASKS
 from bob_gauntlet.stats.resampling import FEWEST_CLUSTERS
 
@@ -202,7 +202,7 @@ class Unscored:
     count: int
 
 
-def unscored(outcomes: Sequence[Outcome]) -> list[Unscored]:
+def unscored(outcomes: Sequence[SettingOutcome]) -> list[Unscored]:
     """Skipped and failed settings by reason: failures first, then the most frequent."""
     found: dict[tuple[str, str], dict[str, list[str]]] = {}
     for one in outcomes:
@@ -212,7 +212,7 @@ def unscored(outcomes: Sequence[Outcome]) -> list[Unscored]:
     return sorted(groups, key=lambda group: (group.outcome != "failed", -group.count))
 
 
-def tally(outcomes: Sequence[Outcome]) -> str:
+def tally(outcomes: Sequence[SettingOutcome]) -> str:
     """How many of each outcome: "12 measured, 3 read from the store, 1 failed"."""
     words = {"measured": "measured", "store": "read from the store", "skipped": "skipped", "failed": "failed"}
     found = Counter(one.outcome for one in outcomes)

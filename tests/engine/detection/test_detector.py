@@ -12,10 +12,10 @@ import torch
 from torch import nn
 
 from bob_gauntlet.backbones.backbone import Backbone
-from bob_gauntlet.backbones.build import anew
+from bob_gauntlet.backbones.build import create_untrained
 from bob_gauntlet.backbones.spec import InputTransform
+from bob_gauntlet.engine.detection.data_loading import build_training_loader
 from bob_gauntlet.engine.detection.detector import Detector, pyramid_strides
-from bob_gauntlet.engine.detection.scenes import scenes
 from bob_gauntlet.engine.detection.trained_detector import DetectorLoss
 from bob_gauntlet.engine.training.loop import Trainer
 from bob_gauntlet.errors import MissingError
@@ -44,7 +44,7 @@ def moved(before: State, after: State) -> set[str]:
 
 def mixed(divisor: int = 32) -> list[Any]:
     """Two images that are no multiple of any stride, one high, one wide."""
-    return [shapes.scene(71, 45, divisor), shapes.scene(50, 83, divisor, seed=1)]
+    return [shapes.sample(71, 45, divisor), shapes.sample(50, 83, divisor, seed=1)]
 
 
 @pytest.mark.parametrize("mode", ["frozen", "finetune"])
@@ -53,7 +53,7 @@ def test_every_weight_of_the_backbone_is_there(kind: str, mode: str) -> None:
     """Bit for bit, buffers too: neither mmdet nor timm initialises them anew. The backbone itself is left alone."""
     backbone = shapes.backbone(kind)
     before = state(backbone.module)
-    with shapes.taken():
+    with shapes.nothing_missing():
         made = shapes.detector(backbone, mode, drop_path=0.2)
     assert moved(before, state(made._copy.module)) == set()
     assert moved(before, state(backbone.module)) == set()
@@ -67,7 +67,7 @@ def test_every_weight_of_the_backbone_is_there(kind: str, mode: str) -> None:
 def test_scratch_is_a_network_of_its_seed(kind: str) -> None:
     """As timm initialises it, whatever the backbone had learned."""
     backbone = shapes.backbone(kind)
-    with shapes.taken():
+    with shapes.nothing_missing():
         first, same, other = (state(shapes.detector(backbone, "scratch", seed)) for seed in (0, 0, 1))
     assert moved(first, same) == set()
     place = "model.backbone.module."
@@ -75,7 +75,7 @@ def test_scratch_is_a_network_of_its_seed(kind: str) -> None:
     weights = [name for name, tensor in backbone.module.named_parameters() if tensor.ndim > 1]
     assert set(weights) <= moved(state(backbone.module), own)
     assert {name for name in moved(first, other) if name.startswith(place)}
-    timms = anew(replace(backbone.spec, seed=0))
+    timms = create_untrained(replace(backbone.spec, seed=0))
     assert timms is not None
     assert moved(state(timms), own) == set()
 
@@ -139,7 +139,7 @@ def stepped(made: Detector, steps: int = 3, lr: float = 1e-2) -> tuple[State, St
     """State of the backbone, before and after steps of a real training."""
     # 32 is no multiple of a patch of 14 pixels
     scaling = replace(shapes.SCALING, divisor=42 if made._copy.name == "vit 14" else 32)
-    stream = scenes(shapes.split(8), scaling, masks=made.design.heads.masks, batch=4, seed=0)
+    stream = build_training_loader(shapes.split(8), scaling, masks=made.design.heads.masks, batch=4, seed=0)
     before = state(made._copy.module)
     config = shapes.config(lr=lr, epochs=9, max_steps=steps)
     trainer = Trainer(made, config, stream, DetectorLoss(), 0, "cpu")
@@ -218,7 +218,7 @@ def test_boxes_are_sought_where_the_maps_say(kind: str) -> None:
     backbone = shapes.backbone(kind)
     made = shapes.detector(backbone, "frozen").eval()
     unit = 64 if kind != "vit 14" else 56
-    images, _ = made._inputs([shapes.scene(2 * unit, unit, unit)])
+    images, _ = made._inputs([shapes.sample(2 * unit, unit, unit)])
     with torch.no_grad():
         maps = made.model.extract_feat(images)
     strides = [stride for stride, _ in made.model.rpn_head.prior_generator.strides]
@@ -234,7 +234,7 @@ def test_boxes_are_sought_where_the_maps_say(kind: str) -> None:
 def test_detections_are_in_pixels_of_the_original(kind: str) -> None:
     """The same image as the half of one: boxes twice as large, masks of that size."""
     made = shapes.detector(shapes.backbone(kind), "frozen").eval()
-    scene = shapes.scene(71, 45, 32 if kind != "vit 14" else 42)
+    scene = shapes.sample(71, 45, 32 if kind != "vit 14" else 42)
     [small], [large] = made.detect([scene]), made.detect([replace(scene, original=(142, 90))])
     assert len(small.bboxes) == shapes.HEADS.detections
     assert torch.allclose(2 * small.bboxes, large.bboxes, atol=1e-3)
@@ -250,7 +250,7 @@ def test_detections_are_in_pixels_of_the_original(kind: str) -> None:
 def test_boxes_are_the_same_without_their_masks() -> None:
     """Where they are not wanted."""
     made = shapes.detector().eval()
-    [whole], [bare] = (made.detect([shapes.scene(71, 45)], masks=masks) for masks in (True, False))
+    [whole], [bare] = (made.detect([shapes.sample(71, 45)], masks=masks) for masks in (True, False))
     assert "masks" not in bare
     assert torch.equal(whole.bboxes, bare.bboxes)
     assert torch.equal(whole.labels, bare.labels)
@@ -262,16 +262,16 @@ def test_a_detector_of_boxes_alone() -> None:
     assert not any("mask" in name for name, _ in made.named_parameters())
     stepped(made, 1)
     made.train().loss([replace(scene, masks=None) for scene in mixed()]).backward()
-    [found] = made.eval().detect([shapes.scene(71, 45)])
+    [found] = made.eval().detect([shapes.sample(71, 45)])
     assert "masks" not in found
     assert len(found.bboxes) == 5
 
 
 def test_an_image_without_objects_has_a_loss() -> None:
     """A crop may have lost them all."""
-    empty = shapes.scene(64, 64)
+    empty = shapes.sample(64, 64)
     empty = replace(empty, boxes=empty.boxes[:0], labels=empty.labels[:0], masks=torch.zeros(0, 64, 64).byte())
-    for scenes_of in ([empty], [empty, shapes.scene(64, 64)]):
+    for scenes_of in ([empty], [empty, shapes.sample(64, 64)]):
         made = shapes.detector().train()
         loss = made.loss(scenes_of)
         loss.backward()
@@ -282,9 +282,9 @@ def test_the_input_is_what_the_backbone_was_trained_with() -> None:
     """Normalised by its own mean and deviation, or ImageNet's; beyond an image there is their mean."""
     backbone = shapes.backbone()
     backbone.identity = replace(backbone.identity, transform=InputTransform(size=64, mean=(0.5,) * 3, std=(0.25,) * 3))
-    scene = shapes.scene(50, 40)
+    scene = shapes.sample(50, 40)
     for imagenet in (False, True):
-        images, _ = shapes.detector(backbone, imagenet_pixels=imagenet)._inputs([scene, shapes.scene(33, 70)])
+        images, _ = shapes.detector(backbone, imagenet_pixels=imagenet)._inputs([scene, shapes.sample(33, 70)])
         mean, std = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)) if imagenet else ((0.5,) * 3, (0.25,) * 3)
         expected = (scene.image / 255 - torch.tensor(mean)[:, None, None]) / torch.tensor(std)[:, None, None]
         assert tuple(images.shape) == (2, 3, 64, 96)
@@ -321,7 +321,7 @@ def test_a_network_that_is_not_timms() -> None:
 
 
 def with_strides(*strides: int) -> Backbone:
-    """One whose ticket says so."""
+    """Return a ConvNeXt whose identity states these strides."""
     backbone = shapes.backbone("convnext")
     backbone.identity = replace(backbone.identity, traits=replace(backbone.identity.traits, strides=strides))
     return backbone
@@ -374,7 +374,7 @@ from tests.engine.detection.test_detector import stepped
 for kind in ("resnet", "vit 16"):
     made = shapes.detector(shapes.backbone(kind))
     stepped(made, 1)
-    made.eval().detect([shapes.scene(71, 45)])
+    made.eval().detect([shapes.sample(71, 45)])
 """
 
 

@@ -15,14 +15,14 @@ from bob_gauntlet.backbones.backbone import Backbone
 from bob_gauntlet.datasets.images import UnreadableImage
 from bob_gauntlet.engine.detection import trained_detector
 from bob_gauntlet.engine.detection.cascade import Heads
+from bob_gauntlet.engine.detection.data_loading import Scaling, build_training_loader, repeat_factors
 from bob_gauntlet.engine.detection.detector import Design, Detector
-from bob_gauntlet.engine.detection.scenes import Scaling, repeat_factors, scenes
 from bob_gauntlet.engine.detection.trained_detector import (
     DetectorConfig,
     DetectorLoss,
     TrainedDetector,
     class_names,
-    detected,
+    detect_split,
     train_detector,
 )
 from bob_gauntlet.engine.training import loop
@@ -33,6 +33,7 @@ from bob_gauntlet.metrics.detection import average_precision
 from bob_gauntlet.metrics.detections import Detections
 from bob_gauntlet.protocols.detection import Detection
 from tests.helpers import shapes, tiny
+from tests.helpers.calls import fail_if_called
 from tests.helpers.killed import leave_killed
 from tests.helpers.synthetic_images import context_in
 
@@ -48,7 +49,7 @@ def test_an_image_smaller_than_any_anchor_is_learned_from() -> None:
     """What jitter makes of a small one; panoramas are as narrow."""
     for height, width in ((9, 12), (20, 200)):
         detector = shapes.detector().train()
-        assert torch.isfinite(detector.loss([shapes.scene(height, width)]))
+        assert torch.isfinite(detector.loss([shapes.sample(height, width)]))
 
 
 def trained(
@@ -67,11 +68,6 @@ def same(first: Detections, second: Detections) -> bool:
     return one.keys() == two.keys() and all(np.array_equal(one[name], two[name]) for name in one)
 
 
-def never(*args: object, **options: object) -> None:
-    """Is not called."""
-    raise AssertionError
-
-
 def test_the_same_again_trains_and_detects_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Weights and detections come from the artefacts; no image goes through a network."""
     backbone, test = shapes.backbone(), shapes.split(4, "test")
@@ -81,7 +77,7 @@ def test_the_same_again_trains_and_detects_nothing(tmp_path: Path, monkeypatch: 
     assert backbone.images_forwarded == 2 * 8 + 4 + 4
     assert len(before) > 0
     for owner, name in ((Trainer, "epoch"), (Detector, "detect"), (Detector, "loss"), (Detector, "__init__")):
-        monkeypatch.setattr(owner, name, never)
+        monkeypatch.setattr(owner, name, fail_if_called)
     again = trained(tmp_path, backbone=(fresh := shapes.backbone()))
     assert same(again.detections(test, context_in(tmp_path)), before)
     assert again.facts == first.facts
@@ -119,7 +115,9 @@ def test_the_facts_of_a_training(tmp_path: Path) -> None:
     assert expected.items() <= facts.items()
     assert facts["curve"]["epoch"] == [2]
     validation = shapes.split(4, "val")
-    own, unreadable = detected(found.detector(), validation, found.detector_config, context_in(tmp_path), masks=False)
+    own, unreadable = detect_split(
+        found.detector(), validation, found.detector_config, context_in(tmp_path), masks=False
+    )
     aps = average_precision(own, validation.objects or (), ("0", "1"), "box")
     assert facts["judged"] == [aps.ap, aps.ap50]
     assert (own.masks, unreadable) == ((), [])
@@ -218,7 +216,7 @@ def test_a_detector_of_no_numbers_finds_nothing(spoilt: float, tmp_path: Path) -
     detector = shapes.detector().eval()
     for parameter in detector.model.roi_head.parameters():
         parameter.data.fill_(spoilt)
-    found, _ = detected(detector, shapes.split(4), detector_config(), context_in(tmp_path))
+    found, _ = detect_split(detector, shapes.split(4), detector_config(), context_in(tmp_path))
     assert len(found) == 0
 
 
@@ -262,7 +260,7 @@ def test_the_loss_of_parts_is_that_of_the_batch(monkeypatch: pytest.MonkeyPatch)
 
 def training_stream(batch: int) -> Any:
     """Of six images."""
-    return scenes(shapes.split(6), shapes.SCALING, masks=True, batch=batch, seed=0)
+    return build_training_loader(shapes.split(6), shapes.SCALING, masks=True, batch=batch, seed=0)
 
 
 def test_the_rates_of_the_recipe(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -289,13 +287,13 @@ def test_the_rates_of_the_recipe(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_rare_classes_are_seen_more_often(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """By the factors of the images that are trained on."""
     told: list[Any] = []
-    whole = trained_detector.scenes
+    whole = trained_detector.build_training_loader
 
     def noted(*args: Any, **options: Any) -> Any:
         told.append(options["repeats"])
         return whole(*args, **options)
 
-    monkeypatch.setattr(trained_detector, "scenes", noted)
+    monkeypatch.setattr(trained_detector, "build_training_loader", noted)
     trained(tmp_path / "a", detector_config(rare_below=0.9), max_steps=1)
     trained(tmp_path / "b", detector_config(), max_steps=1)
     factors = repeat_factors(shapes.split(8), 0.9)
@@ -309,7 +307,7 @@ def test_what_is_found_does_not_depend_on_the_batch(kind: str, tmp_path: Path) -
     """One image at a time, or four."""
     detector = shapes.detector(shapes.backbone(kind)).eval()
     found = [
-        detected(detector, shapes.split(9), detector_config(), context_in(tmp_path, batch_size=8 * size))[0]
+        detect_split(detector, shapes.split(9), detector_config(), context_in(tmp_path, batch_size=8 * size))[0]
         for size in (1, 4)
     ]
     assert len(found[0]) == 9 * shapes.HEADS.detections
@@ -323,9 +321,9 @@ def test_detections_are_in_the_order_of_the_images(tmp_path: Path) -> None:
     """Though those of one padded size are found together: left, top, width, height, and masks in columns."""
     split, detector = shapes.split(6), shapes.detector().eval()
     how = detector_config(scaling=Scaling(200, 200, "as tests"))
-    whole, _ = detected(detector, split, how, context_in(tmp_path))
+    whole, _ = detect_split(detector, split, how, context_in(tmp_path))
     for index in range(6):
-        alone, _ = detected(detector, split.take(np.array([index]), "one"), how, context_in(tmp_path))
+        alone, _ = detect_split(detector, split.take(np.array([index]), "one"), how, context_in(tmp_path))
         rows = np.flatnonzero(whole.images == index)
         assert whole.boxes[rows] == pytest.approx(alone.boxes, abs=1e-3)
         own = split.objects[index]  # type: ignore[index]

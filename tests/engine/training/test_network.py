@@ -212,7 +212,7 @@ def test_the_head_is_drawn_from_the_seed_as_in_the_papers_scripts() -> None:
 
 
 def test_the_width_is_found_by_asking() -> None:
-    """Whatever the ticket says, and no image is counted for it."""
+    """A width that the identity does not state is measured by a forward pass, which counts no image."""
     backbone = tiny.backbone()
     backbone.identity = replace(backbone.identity, traits=replace(backbone.identity.traits, features=0))
     made = Network(backbone, 5, tiny.TRANSFORM)

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from bob_gauntlet.pools.pool import load_pool
 from bob_gauntlet.report.content import Report, gather
 from bob_gauntlet.report.html.convergence import FEW, GAP, HEIGHT, WIDTH, Chart, convergence, spread, ticks
-from bob_gauntlet.report.html.origins import facts
 from bob_gauntlet.report.html.page import page
+from bob_gauntlet.report.html.provenance import facts
 from bob_gauntlet.report.writing import write
 from bob_gauntlet.scores.score import Score
 

@@ -18,11 +18,11 @@ from bob_gauntlet.errors import UsageError
 from bob_gauntlet.pools.pool import Pool, load_pool
 from bob_gauntlet.ranking.ranking import rank
 from bob_gauntlet.ranking.versus import Versus
-from bob_gauntlet.report.content import Outcome, Report, gather
+from bob_gauntlet.report.content import Report, SettingOutcome, gather
 from bob_gauntlet.report.html.headline import cards
-from bob_gauntlet.report.html.origins import origins
 from bob_gauntlet.report.html.page import SECTIONS, page
 from bob_gauntlet.report.html.profile import profile
+from bob_gauntlet.report.html.provenance import origins
 from bob_gauntlet.report.html.tables import heat, over_datasets, rank_table, unscored, verdicts
 from bob_gauntlet.scores.score import Score
 from tests.ranking.test_ranking import CLS, LATENCY, RET, pool, score
@@ -107,7 +107,10 @@ def whole(mini: Pool) -> Report:
             backbone_fingerprint="fp-mine", provenance={"curve": curve},
         )
     )  # fmt: skip
-    outcomes = [Outcome("mine", "knn@photos", "measured"), Outcome("mine", "finetune@eurosat", "skipped", "planned")]
+    outcomes = [
+        SettingOutcome("mine", "knn@photos", "measured"),
+        SettingOutcome("mine", "finetune@eurosat", "skipped", "planned"),
+    ]
     found = gather(mini, {"mine": scores}, before=before, since="main", outcomes=outcomes, command="pytest suites")
     return replace(found, pictures={("mine", "detection-frozen@photo-scenes"): kept(picture())})
 
@@ -178,7 +181,7 @@ def test_names_are_text_wherever_they_stand(mini: Pool) -> None:
         {EVIL: scores, image: mine(mini, image)},
         before=scores,
         since=EVIL,
-        outcomes=[Outcome(EVIL, EVIL, "failed", EVIL)],
+        outcomes=[SettingOutcome(EVIL, EVIL, "failed", EVIL)],
         command=EVIL,
     )
     text = page(report)
@@ -387,10 +390,10 @@ def test_changes_are_counted_and_told_in_words(four: Pool) -> None:
 def test_settings_without_a_score_are_grouped_by_reason(four: Pool) -> None:
     """Failures first, then what is most frequent."""
     outcomes = [
-        Outcome("a", "one", "skipped", "rare"),
-        *(Outcome("a", name, "skipped", "frequent") for name in ("two", "three")),
-        Outcome("a", "four", "failed", "boom"),
-        Outcome("a", "five", "measured"),
+        SettingOutcome("a", "one", "skipped", "rare"),
+        *(SettingOutcome("a", name, "skipped", "frequent") for name in ("two", "three")),
+        SettingOutcome("a", "four", "failed", "boom"),
+        SettingOutcome("a", "five", "measured"),
     ]
     assert [(g.outcome, g.reason, g.count) for g in unscored(outcomes)] == [
         ("failed", "boom", 1),

@@ -12,9 +12,9 @@ from PIL import Image
 
 from bob_gauntlet.pools.pool import load_pool
 from bob_gauntlet.report.content import Report, gather
-from bob_gauntlet.report.html.origins import facts
 from bob_gauntlet.report.html.page import page
 from bob_gauntlet.report.html.pictures import BACKBONES, COLOURS, Mark, Picture, Sights, sights
+from bob_gauntlet.report.html.provenance import facts
 from bob_gauntlet.report.writing import write
 from bob_gauntlet.runtime.artifacts import Artifacts
 from bob_gauntlet.scores.score import Score

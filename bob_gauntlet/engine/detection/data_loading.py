@@ -13,12 +13,12 @@ from torchvision import tv_tensors
 from torchvision.transforms import v2
 
 from bob_gauntlet.datasets.dataset import Split
-from bob_gauntlet.datasets.objects import Objects
+from bob_gauntlet.datasets.objects import ImageObjects
 from bob_gauntlet.engine.training.stream import Stream
 from bob_gauntlet.engine.transforms import grey, image_or_grey
 from bob_gauntlet.errors import BobError
 
-Training = Literal["as tests", "multi-scale", "jitter"]
+ResizeMode = Literal["as tests", "multi-scale", "jitter"]
 
 DIVISOR = 32
 """An image is padded to a multiple of it, and of the backbone's last stride."""
@@ -35,7 +35,7 @@ class Scaling:
 
     short: int
     long: int
-    training: Training
+    training: ResizeMode
     # of the padded sides
     divisor: int = DIVISOR
 
@@ -60,7 +60,7 @@ class Scaling:
 
 
 @dataclass(frozen=True)
-class Scene:
+class DetectionSample:
     """One image for a detector: (3, h, w) uint8, its objects, and what it was scaled from.
 
     `boxes` are (n, 4) left, top, right, bottom in its own pixels; `masks` (n, h, w) uint8 or None; `padded` is the
@@ -74,7 +74,7 @@ class Scene:
     padded: tuple[int, int]
     original: tuple[int, int]
 
-    def sample(self, batch: tuple[int, int], device: str) -> Any:
+    def to_mmdet(self, batch: tuple[int, int], device: str) -> Any:
         """What mmdet asks of an image in a batch of that height and width."""
         from mmdet.structures import DetDataSample
         from mmdet.structures.mask import BitmapMasks
@@ -99,7 +99,7 @@ class Scene:
         return found
 
 
-class Drawn:
+class AugmentedSamples:
     """Draws training scenes of a split: scaled and flipped anew at each call."""
 
     def __init__(self, split: Split, scaling: Scaling, *, masks: bool) -> None:
@@ -107,13 +107,15 @@ class Drawn:
         self.split, self.scaling, self.masks = split, scaling, masks
         self.change = v2.Compose([v2.RandomHorizontalFlip(0.5), *_resizing(scaling)])
 
-    def __call__(self, index: int) -> tuple[Scene, bool]:
-        image, objects, reason = annotated(self.split, index)
+    def __call__(self, index: int) -> tuple[DetectionSample, bool]:
+        image, objects, reason = read_annotated_image(self.split, index)
         found = self.change(_sample(image, objects, masks=self.masks))
         return _scene(found, self.scaling, (objects.height, objects.width)), bool(reason)
 
 
-def scenes(split: Split, scaling: Scaling, *, masks: bool, batch: int, seed: int, **options: Any) -> Stream:
+def build_training_loader(
+    split: Split, scaling: Scaling, *, masks: bool, batch: int, seed: int, **options: Any
+) -> Stream:
     """A stream of training scenes, those without an object to learn from left out; `options` as for Stream.
 
     BobError where none is left.
@@ -125,14 +127,14 @@ def scenes(split: Split, scaling: Scaling, *, masks: bool, batch: int, seed: int
     repeats = options.pop("repeats", None)
     whole = split if len(kept) == len(split) else split.take(kept, "with objects")
     return Stream(
-        Drawn(whole, scaling, masks=masks), whole.ids, batch=min(batch, len(whole)), seed=seed, collate=list,
+        AugmentedSamples(whole, scaling, masks=masks), whole.ids, batch=min(batch, len(whole)), seed=seed, collate=list,
         repeats=None if repeats is None else repeats[kept], **options,
     )  # fmt: skip
 
 
-def scaled(
+def load_test_batches(
     split: Split, scaling: Scaling, size: int, *, threads: int
-) -> Iterator[tuple[list[int], list[Scene], list[str]]]:
+) -> Iterator[tuple[list[int], list[DetectionSample], list[str]]]:
     """All images of a split without their objects, up to `size` at once: indices, scenes, and why some are grey.
 
     Those in a batch are padded to one size, and to the same whatever `size` is: what is found does not depend on it.
@@ -144,15 +146,15 @@ def scaled(
         groups.setdefault(scaling.padded(*scaling.fitted(objects.height, objects.width)), []).append(index)
     batches = iter([group[at : at + size] for group in groups.values() for at in range(0, len(group), size)])
 
-    def prepare(indices: list[int]) -> tuple[list[int], list[Scene], list[str]]:
+    def prepare(indices: list[int]) -> tuple[list[int], list[DetectionSample], list[str]]:
         made, reasons = [], []
         for index in indices:
-            image, objects, reason = annotated(split, index)
+            image, objects, reason = read_annotated_image(split, index)
             reasons += [reason] * bool(reason)
             wanted = scaling.fitted(objects.height, objects.width)
             pixels = v2.functional.resize(v2.functional.pil_to_tensor(image), list(wanted), antialias=True)
             none = torch.zeros(0, 4), torch.zeros(0, dtype=torch.int64), None
-            made.append(Scene(pixels, *none, scaling.padded(*wanted), (objects.height, objects.width)))
+            made.append(DetectionSample(pixels, *none, scaling.padded(*wanted), (objects.height, objects.width)))
         return indices, made, reasons
 
     with ThreadPoolExecutor(max_workers=threads) as pool:
@@ -163,7 +165,7 @@ def scaled(
             yield found
 
 
-def annotated(split: Split, index: int) -> tuple[Image.Image, Objects, str]:
+def read_annotated_image(split: Split, index: int) -> tuple[Image.Image, ImageObjects, str]:
     """An image, its objects, and why it is grey, if it is: unreadable, or of another size than is annotated."""
     assert split.objects is not None, split.role
     objects = split.objects[index]
@@ -194,7 +196,7 @@ def repeat_factors(split: Split, threshold: float) -> np.ndarray:
     return found
 
 
-def bitmaps(objects: Objects, kept: np.ndarray) -> np.ndarray:
+def decode_masks(objects: ImageObjects, kept: np.ndarray) -> np.ndarray:
     """(n, height, width) uint8 {0, 1} masks of the objects at `kept`."""
     from faster_coco_eval.core import mask as coco
 
@@ -210,7 +212,7 @@ def bitmaps(objects: Objects, kept: np.ndarray) -> np.ndarray:
     return found
 
 
-def _sample(image: Image.Image, objects: Objects, *, masks: bool) -> dict[str, Any]:
+def _sample(image: Image.Image, objects: ImageObjects, *, masks: bool) -> dict[str, Any]:
     """What torchvision's transforms change together."""
     kept = np.flatnonzero(objects.learnable)
     corners = objects.boxes[kept].astype(np.float32)
@@ -223,11 +225,11 @@ def _sample(image: Image.Image, objects: Objects, *, masks: bool) -> dict[str, A
         "labels": torch.from_numpy(objects.labels[kept].astype(np.int64)),
     }
     if masks:
-        sample["masks"] = tv_tensors.Mask(torch.from_numpy(bitmaps(objects, kept)))
+        sample["masks"] = tv_tensors.Mask(torch.from_numpy(decode_masks(objects, kept)))
     return sample
 
 
-def _scene(sample: dict[str, Any], scaling: Scaling, original: tuple[int, int]) -> Scene:
+def _scene(sample: dict[str, Any], scaling: Scaling, original: tuple[int, int]) -> DetectionSample:
     """What is left of a sample: objects whose box still has a pixel each way."""
     image = sample["image"].as_subclass(torch.Tensor)
     height, width = image.shape[1:]
@@ -236,7 +238,7 @@ def _scene(sample: dict[str, Any], scaling: Scaling, original: tuple[int, int]) 
     kept = ((boxes[:, 2:] - boxes[:, :2]) >= 1).all(dim=1)
     masks = sample["masks"].as_subclass(torch.Tensor)[kept] if "masks" in sample else None
     padded = scaling.padded(*image.shape[1:])
-    return Scene(image, boxes[kept], sample["labels"][kept], masks, padded, original)
+    return DetectionSample(image, boxes[kept], sample["labels"][kept], masks, padded, original)
 
 
 def _resizing(scaling: Scaling) -> Sequence[v2.Transform]:

@@ -14,9 +14,18 @@ from PIL import Image, ImageDraw
 
 from bob_gauntlet.datasets.dataset import Dataset, Split
 from bob_gauntlet.datasets.images import UnreadableImage
-from bob_gauntlet.datasets.objects import Objects
-from bob_gauntlet.datasets.rle import encode
-from bob_gauntlet.engine.detection.pictures import BYTES, COUNT, LEAST_SCORE, MOST, SIDE, chosen, outline, pictures
+from bob_gauntlet.datasets.objects import ImageObjects
+from bob_gauntlet.datasets.rle import encode_mask
+from bob_gauntlet.engine.detection.example_images import (
+    BYTES,
+    COUNT,
+    LEAST_SCORE,
+    MOST,
+    SIDE,
+    chosen,
+    outline,
+    pictures,
+)
 from bob_gauntlet.metrics.detections import Detections
 from bob_gauntlet.protocols import detection
 from bob_gauntlet.runtime.artifacts import Artifacts
@@ -34,16 +43,16 @@ def rectangle(size: tuple[int, int] = (80, 100), at: tuple[int, int, int, int] =
     return mask
 
 
-def objects(*boxes: Any, width: int = 100, height: int = 80, masks: bool = True, crowd: bool = False) -> Objects:
+def objects(*boxes: Any, width: int = 100, height: int = 80, masks: bool = True, crowd: bool = False) -> ImageObjects:
     """Dogs that fill their boxes."""
-    return Objects(
+    return ImageObjects(
         width, height, np.array(boxes, np.float64).reshape(-1, 4), np.ones(len(boxes), np.int64),
         np.array([box[2] * box[3] for box in boxes], np.float64), np.full(len(boxes), crowd),
-        tuple(encode(rectangle((height, width), box)) for box in boxes) if masks else (),
+        tuple(encode_mask(rectangle((height, width), box)) for box in boxes) if masks else (),
     )  # fmt: skip
 
 
-def split(own: Objects | None = None, count: int = 1, image: Any = None) -> Split:
+def split(own: ImageObjects | None = None, count: int = 1, image: Any = None) -> Split:
     """As many images with the same objects: blue, red inside the box."""
     own = objects(BOX) if own is None else own
     ids = tuple(f"scene-{index:03}" for index in range(count))
@@ -194,7 +203,7 @@ def test_they_weigh_little(count: int, radius: int, most: int) -> None:
     y, x = np.indices((480, 640))
     disc = (x - 320) ** 2 + (y - 240) ** 2 < radius**2
     box = (320 - radius, 240 - radius, 2 * radius, 2 * radius)
-    own = replace(objects(*[box] * count, width=640, height=480), masks=(encode(disc),) * count)
+    own = replace(objects(*[box] * count, width=640, height=480), masks=(encode_mask(disc),) * count)
     rows = [(image, 0.9) for image in range(COUNT) for _ in range(count)]
     packed = coco.encode(np.asfortranarray(disc, np.uint8))["counts"]
     found = replace(detections(*rows, box=box, size=None), masks=(packed,) * len(rows))

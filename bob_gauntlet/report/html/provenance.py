@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bob_gauntlet.report.content import Report
-from bob_gauntlet.report.html.words import source
+from bob_gauntlet.report.html.formatting import source
 from bob_gauntlet.scores.score import Score
 from bob_gauntlet.scores.settings import SETTINGS
 

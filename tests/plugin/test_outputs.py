@@ -1,0 +1,44 @@
+"""The files that a session writes at its end."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bob_gauntlet.plugin import outputs, terminal
+from bob_gauntlet.plugin.options import Options
+from bob_gauntlet.plugin.session import Entry, open_session
+from bob_gauntlet.pools.pool import load_pool
+from bob_gauntlet.ranking.ranking import Order, rank
+from bob_gauntlet.report.layout import render
+
+
+def test_the_report_and_the_terminal_share_one_bootstrap(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With --bob-report each measure is drawn once, and both show the ranking that `rank` returns."""
+    path = tmp_path / "report.json"
+    options = Options(
+        backbones=("resnet50",), scale="mini", store=tmp_path / "store", cache=tmp_path / "artifacts", rerun=False,
+        limit=None, seeds=1, device="cpu", pool="mini", json=None, report=path, save=None, allow_partial=False,
+        progress="off", home=tmp_path,
+    )  # fmt: skip
+    session = open_session(options, tmp_path, {}, spreads=False)
+    session.pool = load_pool("mini", tmp_path)
+    for score in session.pool.scores["resnet-supervised"].values():
+        copy = replace(score, backbone="mine", backbone_fingerprint="fp-mine")
+        session.record(f"{score.setting} {score.metric}", Entry(score.setting, "mine", "store", scores=(copy,)))
+    drawn_measures: list[int] = []
+    draw = Order._measure_draws
+
+    def count(order: Order, index: int, rng: Any) -> Any:
+        drawn_measures.append(index)
+        return draw(order, index, rng)
+
+    monkeypatch.setattr(Order, "_measure_draws", count)
+    assert outputs.write_all(session) == []
+    lines = terminal.ranking_lines(session)
+    assert len(drawn_measures) == len(set(drawn_measures)) > 1
+    expected = rank(session.pool, session.scores_by_backbone, only_measured=True)
+    assert lines == render(expected, "table").splitlines()
+    assert json.loads(path.read_text())["ranking"] == json.loads(render(expected, "json"))
