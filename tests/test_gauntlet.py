@@ -233,7 +233,7 @@ def test_the_fidelity_of_a_recipe_is_stamped(artifacts: Artifacts) -> None:
 def test_a_planned_setting_is_missing(artifacts: Artifacts, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is skipped with a reason before anything is loaded."""
     no_loading(monkeypatch)
-    with pytest.raises(MissingError, match="planned: its protocol"):
+    with pytest.raises(MissingError, match="planned: this version has no protocol"):
         on_bench(artifacts, scale="paper").run(Retrieval(), "cub-200")
 
 

@@ -3,6 +3,7 @@
 pytest loads this module in every session of the environment, so it imports nothing that takes time.
 """
 
+from argparse import ArgumentError
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -97,7 +98,7 @@ def add_short_names(parser: pytest.Parser) -> None:
         if option.short:
             try:
                 option.declare(group, option.short)
-            except ValueError:
+            except (ArgumentError, ValueError):
                 raise pytest.UsageError(
                     f"{option.short} of bob-gauntlet's suites is also declared by another plugin or conftest.py; "
                     "start pytest in a folder without that conftest.py, or switch the plugin off with -p no:NAME"

@@ -42,7 +42,7 @@ def test_a_project_keeps_its_own_options(project: pytest.Pytester, world: str) -
     """Its tests run, with its own --dataset, --scale and --backbone, and nothing is printed or written."""
     result = project.runpytest_subprocess("--scale=5", "--backbone", *WORLDS[world])
     result.assert_outcomes(passed=2)
-    assert "bob-gauntlet" not in result.stdout.str().replace(str(project.path), "")
+    result.stdout.no_fnmatch_line("bob-gauntlet*")
     assert not (project.path / ".bob").exists()
 
 
@@ -51,13 +51,9 @@ def test_the_plugin_imports_next_to_nothing(project: pytest.Pytester) -> None:
     command = [sys.executable, "-X", "importtime", "-m", "pytest", "-q", "--scale=5", "--backbone", "-p", "no:xdist"]
     done = subprocess.run(command, cwd=project.path, capture_output=True, text=True, check=True)
     imported = {line.rsplit("|", 1)[-1].strip() for line in done.stderr.splitlines() if "|" in line}
-    assert {name for name in imported if name.startswith("bob_gauntlet")} == {
-        "bob_gauntlet",
-        "bob_gauntlet.errors",
-        "bob_gauntlet.plugin",
-        "bob_gauntlet.plugin.hooks",
-        "bob_gauntlet.plugin.node_ids",
-        "bob_gauntlet.plugin.options",
+    modules = {name for name in imported if name.startswith("bob_gauntlet.")} - {"bob_gauntlet.plugin"}
+    assert modules == {
+        f"bob_gauntlet.{name}" for name in ("errors", "plugin.hooks", "plugin.node_ids", "plugin.options")
     }
     assert not imported & {"numpy", "torch", "pandas", "click", "filelock"}
 
