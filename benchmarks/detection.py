@@ -79,7 +79,7 @@ class Workspace:
             mode=mode, short_side=self.size, long_side=self.size * 5 // 3, augmentation="as tests",
             regions=self.regions, lrs=(1e-4,), batch=BATCH, micro_batch=BATCH, **self.thinner,
         )  # fmt: skip
-        return recipe._course(self.backbone, int(self.split.targets.shape[1]))
+        return recipe._detector_config(self.backbone, int(self.split.targets.shape[1]))
 
     def trainer(self, mode: Mode = "finetune", workers: int = 0) -> Trainer:
         """A training as the package begins it."""
@@ -138,7 +138,7 @@ def counted(on: Workspace, trainer: Trainer, seconds: list[float]) -> Iterator[N
 def share(on: Workspace, steps: int) -> tuple[float, float]:
     """Of the wall time of so many steps after a first one, that of mmdet's model and the optimiser; and steps/s."""
     trainer = on.trainer(workers=1)
-    batches = (batch for number in count() for batch in trainer.stream.epoch(number))
+    batches = (batch for number in count() for batch in trainer.loader.epoch(number))
     trainer._step(next(batches))
     seconds: list[float] = []
     with counted(on, trainer, seconds):
@@ -165,7 +165,7 @@ def loader(options: argparse.Namespace) -> bool:
     """What one process prepares, and how many the step wants."""
     on = workspace(options)
     trainer = on.trainer()
-    ready = list(islice(trainer.stream.epoch(0), 2))
+    ready = list(islice(trainer.loader.epoch(0), 2))
     trainer._step(ready[0])
     steps = [BATCH / on.timed(lambda: trainer._step(ready[1])) for _ in range(options.repeats)]
     print(f"training step alone, scenes/s at {on.size} px    {spread(steps)}")
@@ -179,7 +179,7 @@ def loader(options: argparse.Namespace) -> bool:
 def paces(on: Workspace, repeats: int) -> dict[str, list[float]]:
     """Seconds of a step of the same batch, frozen and fine-tuning in turn."""
     trainers = {mode: on.trainer(mode) for mode in MODES[:2]}
-    batch = next(iter(trainers["frozen"].stream.epoch(0)))
+    batch = next(iter(trainers["frozen"].loader.epoch(0)))
     calls = {mode: lambda t=trainer: on.timed(lambda: t._step(batch)) for mode, trainer in trainers.items()}  # type: ignore[misc]
     return in_turn(calls, repeats, warm_up=1)
 
@@ -206,7 +206,7 @@ def modes(options: argparse.Namespace) -> bool:
 def peak(on: Workspace, mode: Mode) -> float:
     """MB that one step needs at most beyond what the process had before it."""
     trainer = on.trainer(mode)
-    batch = next(iter(trainer.stream.epoch(0)))
+    batch = next(iter(trainer.loader.epoch(0)))
     if on.device != "cpu":
         torch.cuda.reset_peak_memory_stats()
         before = torch.cuda.memory_allocated()
@@ -240,8 +240,8 @@ def runners_step(on: Workspace, batch: Sequence[DetectionSample]) -> Callable[[]
         pad_size_divisor=on.detector_config().scaling.divisor,
     )
     detector.model.data_preprocessor = preprocessor.to(on.device)
-    wrapper = (OptimWrapper if trainer.half is None else AmpOptimWrapper)(
-        optimizer=trainer.optimiser, **({} if trainer.half is None else {"dtype": trainer.half})
+    wrapper = (OptimWrapper if trainer.half_dtype is None else AmpOptimWrapper)(
+        optimizer=trainer.optimiser, **({} if trainer.half_dtype is None else {"dtype": trainer.half_dtype})
     )
 
     def call() -> object:
@@ -258,7 +258,7 @@ def runners_step(on: Workspace, batch: Sequence[DetectionSample]) -> Callable[[]
 def beside_mmdet(on: Workspace, repeats: int) -> dict[str, list[float]]:
     """Seconds of a step of the same batch, ours and theirs in turn."""
     trainer = on.trainer()
-    batch = next(iter(trainer.stream.epoch(0)))
+    batch = next(iter(trainer.loader.epoch(0)))
     theirs: Any = runners_step(on, batch)
     return in_turn({"ours": lambda: on.timed(lambda: trainer._step(batch)), "mmdet": theirs}, repeats, warm_up=1)
 

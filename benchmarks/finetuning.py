@@ -41,7 +41,7 @@ from bob_gauntlet.datasets.dataset import Split
 from bob_gauntlet.datasets.image_folders import images_in_class_folders, labelled_split
 from bob_gauntlet.datasets.loading import load as load_dataset
 from bob_gauntlet.engine.allocator import keep_pages
-from bob_gauntlet.engine.training import stream
+from bob_gauntlet.engine.training import data_loader
 from bob_gauntlet.engine.training.loop import Trainer
 from bob_gauntlet.engine.training.loss import LabelLoss
 from bob_gauntlet.engine.training.network import Network
@@ -82,7 +82,7 @@ class Clock:
 @contextmanager
 def clocked(trainer: Trainer, clock: Clock) -> Iterator[None]:
     """Timers around the parts of a training that has not begun."""
-    examples = trainer.stream._loader.dataset
+    examples = trainer.loader._loader.dataset
     data = examples.draw
     with ExitStack() as stack:
         for owner, name, part in (
@@ -90,22 +90,22 @@ def clocked(trainer: Trainer, clock: Clock) -> Iterator[None]:
             (torch.Tensor, "backward", "network"),
             (trainer.optimiser, "step", "optimiser"),
             (trainer.optimiser, "zero_grad", "optimiser"),
-            (trainer.objective, "mixup", "mixup"),
+            (trainer.loss_function, "mixup", "mixup"),
             (data, "augment", "augment"),
             (type(examples), "__getitem__", "example"),
-            (trainer.stream._loader, "collate_fn", "collate"),
+            (trainer.loader._loader, "collate_fn", "collate"),
             (Trainer, "save", "checkpoint"),
         ):
             if getattr(owner, name) is not None:
                 stack.enter_context(patch.object(owner, name, clock.timed(part, getattr(owner, name))))
         timed_image = clock.timed("image", data.split.image)
         stack.enter_context(patch.object(data, "split", replace(data.split, image=timed_image)))
-        epoch = trainer.stream.epoch
-        stack.enter_context(patch.object(trainer.stream, "epoch", lambda *at: waits(epoch(*at), clock)))
+        epoch = trainer.loader.epoch
+        stack.enter_context(patch.object(trainer.loader, "epoch", lambda *at: waits(epoch(*at), clock)))
         yield
 
 
-def waits(batches: Iterator[stream.Batch], clock: Clock) -> Iterator[stream.Batch]:
+def waits(batches: Iterator[data_loader.LabelledBatch], clock: Clock) -> Iterator[data_loader.LabelledBatch]:
     """The batches; the time that each takes to come is counted."""
     step = clock.timed("loader", partial(next, batches, None))
     while (batch := step()) is not None:
@@ -118,7 +118,9 @@ def trainer(backbone: Backbone, images: Split, recipe: FineTune, workers: int) -
     grid = recipe._grid(backbone, classes)
     network = Network(backbone, classes, grid.transform, drop_path=grid.drop_path)
     network.initialise(0)
-    batches = stream.labelled(images, grid.transform, grid.augmentation, batch=grid.batch, seed=0, workers=workers)
+    batches = data_loader.create_image_loader(
+        images, grid.transform, grid.augmentation, batch_size=grid.batch, seed=0, workers=workers
+    )
     return Trainer(network, grid.configs[0], batches, LabelLoss(grid.configs[0], classes, multi_label=False), 0, "cpu")
 
 
@@ -127,11 +129,11 @@ def shares(backbone: Backbone, images: Split, recipe: FineTune, workers: int, ep
     keep_pages()
     clock, training = Clock(), trainer(backbone, images, recipe, workers)
     with clocked(training, clock), tempfile.TemporaryDirectory() as folder:
-        training.epoch(lambda count: None)
+        training.train_epoch(lambda count: None)
         clock.seconds[:] = 0
         start = perf_counter()
         for _ in range(epochs):
-            training.epoch(lambda count: None)
+            training.train_epoch(lambda count: None)
             training.save(Path(folder) / "run.pt")
         wall = perf_counter() - start
     found = dict(zip(PARTS, (clock.seconds / wall).tolist(), strict=True))
@@ -142,7 +144,7 @@ def shares(backbone: Backbone, images: Split, recipe: FineTune, workers: int, ep
         found |= {part: found[part] * waited for part in ("image", "augment", "seeding", "collate")}
     found["together"] = sum(found[part] for part in ("network", "optimiser", "mixup", "image", "augment"))
     found["rest"] = 1 - sum(found[part] for part in ("together", "seeding", "collate", "checkpoint"))
-    found["images/s"] = epochs * training.stream.batch * len(training.stream) / wall
+    found["images/s"] = epochs * training.loader.batch_size * len(training.loader) / wall
     found["checkpoint s"] = found["checkpoint"] * wall / epochs
     return found
 
@@ -178,16 +180,16 @@ def loader(options: argparse.Namespace, folder: Path) -> bool:
     keep_pages()
     backbone, images = loaded(), photo_files(folder, options.images)
     training = trainer(backbone, images, recipe_of(options), 1)
-    alone = trainer(backbone, images, recipe_of(options), 1).stream
+    alone = trainer(backbone, images, recipe_of(options), 1).loader
     ready = list(alone.epoch(0))
     training.network.train()
     calls: dict[str, Callable[[], object]] = {
         "loader": lambda: sum(len(batch) for batch, _ in alone.epoch(1)),
         "step": lambda: [training._step(*batch) for batch in ready],
-        "both": lambda: training.epoch(lambda count: None),
+        "both": lambda: training.train_epoch(lambda count: None),
     }
     found = in_turn({name: lambda c=call: timed(c)[0] for name, call in calls.items()}, options.repeats, warm_up=1)  # type: ignore[misc]
-    count = alone.batch * len(alone)
+    count = alone.batch_size * len(alone)
     rates = {name: [count / seconds for seconds in taken] for name, taken in found.items()}
     print(f"JPEG files to {options.size} px, batch {BATCH}, images/s")
     print(f"decode and augment, one process {spread(rates['loader'], 0)}")
@@ -218,7 +220,7 @@ def epochs_of(name: str, folder: Path, size: int) -> Callable[[], float]:
         return plain(backbone, folder, recipe, layout, CLASSES)
     keep_pages()
     training = trainer(backbone, labelled_split("train", images_in_class_folders(folder, "photos")), recipe, 1)
-    return lambda: timed(lambda: training.epoch(lambda count: None))[0]
+    return lambda: timed(lambda: training.train_epoch(lambda count: None))[0]
 
 
 def recipe_of(options: argparse.Namespace) -> FineTune:

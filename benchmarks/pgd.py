@@ -34,7 +34,7 @@ from bob_gauntlet.backbones.resolve import resolve
 from bob_gauntlet.backbones.spec import InputTransform
 from bob_gauntlet.config import UserConfig
 from bob_gauntlet.datasets.loading import load as load_dataset
-from bob_gauntlet.engine.attacks import frozen, pgd, pixels
+from bob_gauntlet.engine.attacks import frozen_module, pgd, pixel_batches
 from bob_gauntlet.engine.frozen.linear import pixels_to_logits
 from bob_gauntlet.engine.frozen.logistic import Head
 from bob_gauntlet.protocols.linear_probe import LinearProbe
@@ -72,7 +72,7 @@ def ours(given: Given) -> Found:
     """Seconds, adversarial images and logits of `pgd`."""
     backbone, transform, head, images, labels = given
     start = time.perf_counter()
-    with frozen(backbone.module):
+    with frozen_module(backbone.module):
         found = pgd(
             pixels_to_logits(backbone, transform, head), images, labels, EPSILON, steps=STEPS, step_size=EPSILON / 5
         )
@@ -112,7 +112,7 @@ def given() -> Given:
             .probe.head
         )
     test = dataset["test"].take(np.arange(0, 13 * IMAGES, 13), "benchmark")
-    return backbone, transform, head, next(pixels(test, transform, IMAGES)), torch.from_numpy(test.targets)
+    return backbone, transform, head, next(pixel_batches(test, transform, IMAGES)), torch.from_numpy(test.targets)
 
 
 def attack(side: str, folder: Path) -> Callable[[], float]:

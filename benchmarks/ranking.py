@@ -20,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from benchmarks.paired import in_turn, spread, timed
 from bob_gauntlet.pools.folder import BackboneRow
 from bob_gauntlet.pools.pool import Pool
-from bob_gauntlet.ranking.ranking import Order
+from bob_gauntlet.ranking.ranking import RankingStatistics
 from bob_gauntlet.ranking.score_table import ScoredBackbone, ScoreTable
 from bob_gauntlet.scores.score import Score
 from bob_gauntlet.stats.zscores import reference
@@ -77,7 +77,7 @@ def large() -> None:
 def ours() -> float:
     """Ranks, intervals over examples and datasets, groups, wins, medians, and how stable the top is."""
     made = score_table()
-    return timed(lambda: Order(made, None).ranked_table())[0]
+    return timed(lambda: RankingStatistics(made, None).build_ranking())[0]
 
 
 def plain() -> float:

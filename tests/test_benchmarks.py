@@ -103,7 +103,7 @@ def test_an_epoch_of_timms_parts_is_the_same_work(backbone: Backbone, images: Sp
     """As many images of the same size from its loader as from ours, and an epoch that ends."""
     folder = tmp_path / "photos"
     photo_files(folder, 32)
-    ours = finetuning.trainer(backbone, images, SMALL, 0).stream
+    ours = finetuning.trainer(backbone, images, SMALL, 0).loader
     theirs = plain_timm.loader(backbone, folder, SMALL)
     assert [tuple(batch.shape) for batch, _ in ours.epoch(0)] == [tuple(batch.shape) for batch, _ in theirs]
     assert plain_timm.plain(backbone, folder, SMALL, torch.channels_last, CLASSES)() > 0
@@ -190,7 +190,7 @@ def test_a_detector_has_seconds_of_every_kind(detecting: detection.Workspace) ->
 def test_mmengines_step_is_of_the_same_loss(detecting: detection.Workspace) -> None:
     """The same detector, images and objects: the gradients of one batch are equal on both roads."""
     ours, theirs = detecting.trainer(), detecting.trainer()
-    batch = next(iter(ours.stream.epoch(0)))
+    batch = next(iter(ours.loader.epoch(0)))
     torch.manual_seed(0)
     ours._step(batch)
     with pytest.MonkeyPatch.context() as patched:

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 
 from bob_gauntlet.analysis.result import AnalysisOptions
-from bob_gauntlet.pools.folder import RANDOM, BackboneRow
+from bob_gauntlet.pools.folder import RANDOM_INIT, BackboneRow
 from bob_gauntlet.pools.pool import MeasureKey
 from bob_gauntlet.ranking.score_table import ALL, MIN_COVERAGE, ScoredBackbone, ScoreTable
 from bob_gauntlet.scores.score import Score, difference
@@ -36,12 +36,16 @@ def restricted(score_table: ScoreTable, keep: Iterable[bool]) -> ScoreTable:
 
 def candidates(score_table: ScoreTable) -> ScoreTable:
     """Those that are ranked: the pool's candidates and the user's own."""
-    return restricted(score_table, (e.own or e.member in score_table.pool.candidates for e in score_table.backbones))
+    return restricted(
+        score_table, (e.highlighted or e.member in score_table.pool.candidates for e in score_table.backbones)
+    )
 
 
 def pretrained(score_table: ScoreTable) -> ScoreTable:
     """Everybody but the random initialisations; one that the user named himself stays."""
-    return restricted(score_table, (e.own or e.about.method != RANDOM["method"] for e in score_table.backbones))
+    return restricted(
+        score_table, (e.highlighted or e.about.method != RANDOM_INIT["method"] for e in score_table.backbones)
+    )
 
 
 def best(score_table: ScoreTable, column: str) -> list[tuple[ScoredBackbone, float]]:
@@ -69,7 +73,7 @@ def style(about: BackboneRow) -> str:
 
     Lines without a style (baselines/mini) are judged by their method.
     """
-    if about.method in ("", RANDOM["method"], "MiDaS"):
+    if about.method in ("", RANDOM_INIT["method"], "MiDaS"):
         return ""
     if about.style:
         return "supervised" if about.style == "supervised" else SELF_SUPERVISED
@@ -95,7 +99,7 @@ def score_of(
     """
     if measure in backbone.scores:
         return backbone.scores[measure]
-    example = score_table.pool.example_of(measure)
+    example = score_table.pool.comparable_score(measure)
     for name in (backbone.name, backbone.member):
         for score in options.own.get(name, ()):
             fits = score.scale == score_table.pool.scale if example is None else difference(score, example) is None

@@ -13,7 +13,7 @@ from bob_gauntlet.analysis.supervision import published_supervision, supervision
 from bob_gauntlet.analysis.winners import published_small, published_winners, small, winners
 from bob_gauntlet.config import bundled
 from bob_gauntlet.errors import UsageError, nearest
-from bob_gauntlet.pools.errata import Errata
+from bob_gauntlet.pools.errata import ErrataMode
 from bob_gauntlet.pools.pool import Pool
 from bob_gauntlet.ranking.score_table import ScoreTable
 
@@ -133,11 +133,11 @@ def analyse(name: str, score_table: ScoreTable, options: AnalysisOptions | None 
         published=tuple(_published(recipe, score_table.pool, options)),
         notes=found.notes or nothing,
         pool=score_table.pool.name,
-        own=tuple(backbone.title for backbone in score_table.backbones if backbone.own),
+        own=tuple(backbone.title for backbone in score_table.backbones if backbone.highlighted),
     )
 
 
-ERRATA: Mapping[Errata, str] = {
+ERRATA: Mapping[ErrataMode, str] = {
     "applied": "certain errata of the paper's tables are applied",
     "printed": "figures as printed, no errata applied; the paper's conclusions stand beside `--errata applied` alone",
     "all": "certain and suspected errata are applied; the paper's conclusions stand beside `--errata applied` alone",
@@ -154,7 +154,7 @@ def head(score_table: ScoreTable, options: AnalysisOptions) -> list[str]:
         lines.append("mini scale: shows that things work and gates changes, no verdict on backbones")
     if pool.errata:
         lines.append(f"{ERRATA[options.errata]} (`bob rank --pool {pool.name} --errata {options.errata}` lists them)")
-    if any(backbone.own for backbone in score_table.backbones) and _of_paper(pool):
+    if any(backbone.highlighted for backbone in score_table.backbones) and _of_paper(pool):
         lines.append("published: the paper's figures beside those of the pool alone, without own backbones")
     for name in dict.fromkeys(found.backbone for found in score_table.indicative):
         settings = len({found.score.setting for found in score_table.indicative if found.backbone == name})
@@ -168,7 +168,7 @@ def head(score_table: ScoreTable, options: AnalysisOptions) -> list[str]:
 def _published(recipe: AnalysisDefinition, pool: Pool, options: AnalysisOptions) -> Iterator[Published]:
     """Comparisons for the pools that the paper's tables are in, with certain errata applied."""
     if _of_paper(pool) and pool.name in recipe.pools and options.errata == "applied" and recipe.published:
-        yield from recipe.published(ScoreTable.of(pool, members=True))
+        yield from recipe.published(ScoreTable.from_pool(pool, members=True))
 
 
 def _of_paper(pool: Pool) -> bool:

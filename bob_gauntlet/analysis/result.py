@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from bob_gauntlet.pools.errata import Errata
+from bob_gauntlet.pools.errata import ErrataMode
 from bob_gauntlet.scores.score import Score
 
 Cell = str | int | float | bool | None
@@ -26,7 +26,7 @@ class AnalysisOptions:
     # every score of the user's backbones, also those that no ranking uses
     own: Mapping[str, Sequence[Score]] = field(default_factory=dict)
     # how the pool was loaded
-    errata: Errata = "applied"
+    errata: ErrataMode = "applied"
 
 
 @dataclass(frozen=True)

@@ -57,7 +57,7 @@ def measures_of(score_table: ScoreTable) -> tuple[MeasureKey, ...]:
 
 def published_robustness(score_table: ScoreTable) -> Iterator[Published]:
     """The 20 z-scores of Table 19, and the two conclusions of section 5."""
-    z, rows = _z(pretrained(score_table)), paper_tables.read_printed(score_table.pool.folder)
+    z, rows = _z(pretrained(score_table)), paper_tables.read_printed_rows(score_table.pool.folder)
     with (score_table.pool.folder / "tables" / "table19.csv").open(newline="", encoding="utf-8") as file:
         for number, row in enumerate(csv.DictReader(file), 1):
             name = rows["table19", number].id

@@ -10,7 +10,7 @@ import click
 
 from bob_gauntlet.config import bob_folder
 from bob_gauntlet.errors import BobError, UsageError
-from bob_gauntlet.pools.errata import Errata
+from bob_gauntlet.pools.errata import ErrataMode
 from bob_gauntlet.scores.settings import TASKS
 from bob_gauntlet.scores.store import Store
 
@@ -51,7 +51,7 @@ def rank(
     members: bool,
     names: tuple[str, ...],
     form: "Format",
-    errata: Errata,
+    errata: ErrataMode,
     min_coverage: float,
     store: Path | None,
 ) -> None:
@@ -65,7 +65,7 @@ def rank(
         asked.own,
         task=task,
         members=members,
-        highlight=asked.highlight,
+        highlighted_members=asked.highlight,
         min_coverage=min_coverage,
         artifacts=asked.artifacts,
     )
@@ -91,7 +91,7 @@ def analyse(
     pool: str,
     names: tuple[str, ...],
     without: tuple[str, ...],
-    errata: Errata,
+    errata: ErrataMode,
     form: "rendering.Format",
     store: Path | None,
 ) -> None:
@@ -106,7 +106,7 @@ def analyse(
         return
     wanted = registry.find(name, without)
     asked = _Asked(pool, names, errata, store)
-    score_table = ScoreTable.of(asked.pool, asked.own, members=True, highlight=asked.highlight)
+    score_table = ScoreTable.from_pool(asked.pool, asked.own, members=True, highlighted_members=asked.highlight)
     options = AnalysisOptions(without=without or None, own=asked.own, errata=errata)
     analyses = [registry.analyse(each, score_table, options) for each in wanted]
     click.echo(rendering.render(analyses, form, registry.head(score_table, options)))
@@ -125,7 +125,7 @@ def report(
     names: tuple[str, ...],
     output: Path,
     compare: str | None,
-    errata: Errata,
+    errata: ErrataMode,
     min_coverage: float,
     store: Path | None,
 ) -> None:
@@ -143,7 +143,7 @@ def report(
         asked.own,
         highlight=asked.highlight,
         min_coverage=min_coverage,
-        before=selection.reference(compare, asked.home / "baselines", names) if compare else (),
+        before=selection.load_comparison_scores(compare, asked.home / "baselines", names) if compare else (),
         since=compare or "",
         command=shlex.join(["bob", *sys.argv[1:]]),
         artifacts=asked.artifacts,
@@ -199,7 +199,7 @@ def freeze(name: str, max_params: float | None) -> None:
 class _Asked:
     """What a command was asked about: a pool, stored backbones, and members of the pool to point out."""
 
-    def __init__(self, pool: str, names: Sequence[str], errata: Errata, store: Path | None) -> None:
+    def __init__(self, pool: str, names: Sequence[str], errata: ErrataMode, store: Path | None) -> None:
         from bob_gauntlet.pools.pool import load_pool
         from bob_gauntlet.ranking import selection
         from bob_gauntlet.runtime.artifacts import Artifacts
@@ -207,7 +207,7 @@ class _Asked:
         self.home = bob_folder(Path.cwd())
         self.artifacts = Artifacts(self.home / "artifacts")
         self.pool = load_pool(pool, self.home / "baselines", errata)
-        self.own, self.highlight = selection.of_backbones(
+        self.own, self.highlight = selection.select_backbones(
             Store(store or self.home / "store"), list(dict.fromkeys(names)), self.pool.members
         )
 

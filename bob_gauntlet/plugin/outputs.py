@@ -41,13 +41,13 @@ def _report(session: Session, path: Path) -> None:
     from bob_gauntlet.report.writing import write
 
     by_backbone = session.scores_by_backbone
-    before = selection.before(session.store, by_backbone)
+    before = selection.select_previous(session.store, by_backbone)
     started = max((str(score.provenance.get("started", "")) for score in before), default="")
     report = gather(
         session.pool,
         by_backbone,
         only_measured=True,
-        order=session.order,
+        statistics=session.ranking_statistics,
         before=before,
         since=f"the last stored weights of that name, measured {started}" if before else "",
         outcomes=[SettingOutcome(o.backbone, o.setting, o.outcome, o.reason) for o in session.outcomes.values()],

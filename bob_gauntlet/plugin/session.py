@@ -28,7 +28,7 @@ from bob_gauntlet.plugin.progress_bar import ProgressFile
 from bob_gauntlet.plugin.session_options import SessionOptions
 from bob_gauntlet.pools.pool import Pool, load_pool
 from bob_gauntlet.protocols.recipe import Recipe
-from bob_gauntlet.ranking.ranking import Order
+from bob_gauntlet.ranking.ranking import RankingStatistics
 from bob_gauntlet.ranking.score_table import MIN_COVERAGE, ScoreTable
 from bob_gauntlet.runtime import devices
 from bob_gauntlet.runtime.artifacts import Artifacts
@@ -68,15 +68,15 @@ class Session:
         return by_backbone
 
     @cached_property
-    def order(self) -> Order | None:
+    def ranking_statistics(self) -> RankingStatistics | None:
         """The session's backbones, ordered in its pool over the measures that they have; None without pool or scores.
 
         Read it only after the last test. The terminal and --bob-report share it, so that the bootstrap runs once.
         """
         if self.pool is None or not self.scores:
             return None
-        score_table = ScoreTable.of(self.pool, self.scores_by_backbone, only_measured=True)
-        return Order(score_table, self.workspace.artifacts, MIN_COVERAGE)
+        score_table = ScoreTable.from_pool(self.pool, self.scores_by_backbone, only_measured=True)
+        return RankingStatistics(score_table, self.workspace.artifacts, MIN_COVERAGE)
 
     def record(self, node_id: str, outcome: ItemOutcome) -> None:
         """Keep the outcome of an item and store what was measured; a disk that refuses is reported at the end."""

@@ -82,9 +82,9 @@ def near_chance(score: Score) -> bool:
 
 def ranking_lines(session: Session) -> list[str]:
     """Return the ranking table, or the reason why there is none."""
-    if session.order is None:
+    if session.ranking_statistics is None:
         return ["No ranking: nothing was measured." if session.pool else "No ranking: --bob-pool=none."]
-    ranking = session.order.ranked_table()
+    ranking = session.ranking_statistics.build_ranking()
     if not ranking.measures:
         return _without_ranked_measures(ranking)
     from bob_gauntlet.report.layout import render
@@ -128,7 +128,7 @@ def changed_lines(session: Session) -> Iterator[str]:
     for outcome in session.outcomes.values():
         if outcome.outcome != "measured":
             continue
-        old = selection.of_other_data(session.workspace.stored.values(), outcome.scores)
+        old = selection.find_score_on_other_data(session.workspace.stored.values(), outcome.scores)
         if old is not None:
             dataset, date = outcome.setting.rpartition("@")[2], str(old.provenance.get("started", ""))[:10]
             change = f"{dataset} changed since {date}"

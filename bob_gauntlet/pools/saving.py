@@ -15,9 +15,9 @@ import numpy as np
 from bob_gauntlet.backbones.spec import BackboneSpec
 from bob_gauntlet.errors import UsageError
 from bob_gauntlet.pools.folder import (
-    RANDOM,
+    RANDOM_INIT,
     BackboneRow,
-    Examples,
+    PerExampleValues,
     counts,
     known_row,
     read_backbones,
@@ -102,7 +102,7 @@ def row_of(spec: BackboneSpec, scores: Iterable[Score]) -> BackboneRow:
         method = str(recipe.get("method", ""))
         found = replace(found, method=method, data=str(recipe.get("data", "")), style=_STYLES.get(method, ""))
     if random:
-        found = replace(found, role="reference", label="", why="random initialisation", **RANDOM)
+        found = replace(found, role="reference", label="", why="random initialisation", **RANDOM_INIT)
     return replace(found, specs=spec.text)
 
 
@@ -142,7 +142,7 @@ def _add_examples(
     ids, clusters = (tuple(texts[key].tobytes().decode().split("\n")) for key in ("ids", "clusters"))
     before = read_examples(folder, *measure)
     kept = dict(before.values) if before is not None and before.ids == ids else {}
-    write_examples(folder, *measure, Examples(ids, clusters, {**kept, **values}))
+    write_examples(folder, *measure, PerExampleValues(ids, clusters, {**kept, **values}))
 
 
 def _examples_of(score: Score, artifacts: Artifacts) -> Mapping[str, np.ndarray] | None:

@@ -132,11 +132,11 @@ class Detection:
             raise MissingError(f"{dataset.name} has no boxes; a detector needs a dataset of kind coco")
         mmdet_ops.prepare()
         from bob_gauntlet.engine.detection.trained_detector import train_detector
-        from bob_gauntlet.engine.training.examples import examples
+        from bob_gauntlet.engine.training.examples import training_examples
 
         detector_config = self._detector_config(backbone, len(dataset.classes))
         paper = self.fidelity == "paper"
-        drawn = [examples(dataset, seed, paper=paper, most=CARVED) for seed in context.seeds]
+        drawn = [training_examples(dataset, seed, paper=paper, max_carved=CARVED) for seed in context.seeds]
         return [
             train_detector(backbone, each, detector_config, seed, context, form)
             for each, seed in zip(drawn, context.seeds, strict=True)

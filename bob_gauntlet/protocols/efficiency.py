@@ -59,7 +59,7 @@ class Efficiency:
             }
             keep_pages()
             advance(1)
-            once = timing.seconds(
+            once = timing.measure_seconds(
                 lambda: backbone.embed(pixels[:1]), context.device, warmup=self.warmup, repeats=self.repeats
             )
             latency, spread = timing.median_and_spread([1e3 * s for s in once])
@@ -83,7 +83,9 @@ class Efficiency:
         rates = {}
         for batch in self.batches:
             images = pixels[:batch]
-            taken = timing.seconds(partial(backbone.embed, images), device, warmup=1, repeats=max(3, self.repeats // 4))
+            taken = timing.measure_seconds(
+                partial(backbone.embed, images), device, warmup=1, repeats=max(3, self.repeats // 4)
+            )
             rates[batch] = batch / timing.median_and_spread(taken)[0]
             advance(1)
         return rates

@@ -76,10 +76,10 @@ class LowShot:
 
     def classifiers(self, backbone: "Backbone", dataset: "Dataset", context: "RunContext") -> "list[TrainedClassifier]":
         """The network of each seed; each seed draws a fraction of its own."""
-        from bob_gauntlet.engine.training.examples import low_shot
+        from bob_gauntlet.engine.training.examples import low_shot_examples
 
         paper = self.recipe.fidelity == "paper"
-        drawn = [low_shot(dataset, self.fraction, seed, paper=paper) for seed in context.seeds]
+        drawn = [low_shot_examples(dataset, self.fraction, seed, paper=paper) for seed in context.seeds]
         return self.recipe.tuned(backbone, drawn, len(dataset.classes), context, canonical(self))
 
     def details(self, classifiers: Sequence[Any], seeds: tuple[int, ...]) -> dict[str, Any]:

@@ -48,7 +48,7 @@ def as_csv(report: Report) -> str:
                 if measure in backbone.scores:
                     ranked.add((backbone.name, measure))
                     writer.writerow(
-                        _cells(backbone.scores[measure], backbone.name, backbone.title, backbone.own, value)
+                        _cells(backbone.scores[measure], backbone.name, backbone.title, backbone.highlighted, value)
                     )
     for score in report.scores:
         if (score.backbone, score.measure) not in ranked:

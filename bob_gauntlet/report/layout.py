@@ -9,10 +9,13 @@ from typing import Any, Literal
 
 from tabulate import tabulate
 
-from bob_gauntlet.ranking.ranking import Ranking, Row
+from bob_gauntlet.ranking.ranking import Ranking, RankingRow
 
 Format = Literal["table", "json", "csv", "markdown"]
 MARK = "►"
+
+_KEYS = {"below_min_coverage": "apart", "highlighted": "own"}
+"""Fields of a row whose key in JSON has another name: files that were written earlier stay readable."""
 
 
 def render(ranking: Ranking, form: Format) -> str:
@@ -21,8 +24,8 @@ def render(ranking: Ranking, form: Format) -> str:
         return json.dumps([record(row) for row in ranking.rows], indent=1, ensure_ascii=False)
     if form == "csv":
         return _csv([_plain(row, ranking.columns) for row in ranking.rows])
-    shown = [row for row in ranking.rows if (row.measured and not row.apart) or row.own]
-    apart = [row for row in ranking.rows if row.apart and not row.own]
+    shown = [row for row in ranking.rows if (row.measured and not row.below_min_coverage) or row.highlighted]
+    apart = [row for row in ranking.rows if row.below_min_coverage and not row.highlighted]
     parts = [_table([_cells(row, ranking) for row in shown], form)]
     if apart:
         parts += ["", "not ranked, since they cover too little:", "", _table([_cells(r, ranking) for r in apart], form)]
@@ -37,10 +40,10 @@ def render_indicative(ranking: Ranking, form: Format) -> str:
     return f"indicative, not ranked:\n\n{_table(_indicative(ranking), form)}"
 
 
-def record(row: Row) -> dict[str, Any]:
+def record(row: RankingRow) -> dict[str, Any]:
     """A row as plain types: what `--format json` lists."""
     return {
-        **asdict(row),
+        **{_KEYS.get(name, name): value for name, value in asdict(row).items()},
         "z": dict(row.z),
         "interval": list(row.interval) if row.interval else None,
         "settings_interval": list(row.settings_interval) if row.settings_interval else None,
@@ -74,11 +77,11 @@ def _legend(ranking: Ranking) -> Iterator[str]:
         f"{ranking.columns[0] if ranking.columns else 'the ranking'} is over {measures} "
         f"ranked measure{'s' * (measures != 1)}"
     )
-    if empty := sum(not row.measured and not row.own for row in ranking.rows):
+    if empty := sum(not row.measured and not row.highlighted for row in ranking.rows):
         yield f"{empty} more backbone{'s' * (empty != 1)} of the pool have no value here"
-    if ranking.by_examples:
+    if ranking.has_example_intervals:
         yield "rank [a-b]: the places in 95% of the draws of test examples"
-    if ranking.by_settings:
+    if ranking.has_settings_intervals:
         yield "z [a, b]: the mean z in 95% of the draws of datasets"
     if any(row.group for row in ranking.rows):
         yield "group: not told from the first of the group, one-sided at 5%"
@@ -99,7 +102,7 @@ def _csv(rows: Sequence[dict[str, Any]]) -> str:
     return text.getvalue().rstrip("\n")
 
 
-def _plain(row: Row, columns: Sequence[str]) -> dict[str, Any]:
+def _plain(row: RankingRow, columns: Sequence[str]) -> dict[str, Any]:
     """A row for CSV, in full precision."""
     low, high = row.interval or (None, None)
     z_low, z_high = row.settings_interval or (None, None)
@@ -118,22 +121,22 @@ def _plain(row: Row, columns: Sequence[str]) -> dict[str, Any]:
         "win_rate": row.win_rate,
         "group": row.group,
         "coverage": row.coverage,
-        "apart": row.apart,
-        "own": row.own,
+        "apart": row.below_min_coverage,
+        "own": row.highlighted,
     }
 
 
-def _cells(row: Row, ranking: Ranking) -> dict[str, str]:
+def _cells(row: RankingRow, ranking: Ranking) -> dict[str, str]:
     """A row as a person reads it; uncertainties that say nothing here have no column."""
-    twin = f" = {row.member}" if row.own and row.member not in ("", row.backbone) else ""
+    twin = f" = {row.member}" if row.highlighted and row.member not in ("", row.backbone) else ""
     first, *others = ranking.columns or ("",)
     return {
-        "": MARK if row.own else "",
+        "": MARK if row.highlighted else "",
         "rank": ("–" if row.rank is None else str(row.rank))
         + (f" [{row.interval[0]}-{row.interval[1]}]" if row.interval and row.rank else ""),
         "backbone": row.title + twin,
         first: _signed(row.z.get(first)),
-        **({"[95%]": _span(row.settings_interval)} if ranking.by_settings else {}),
+        **({"[95%]": _span(row.settings_interval)} if ranking.has_settings_intervals else {}),
         **{name: _signed(row.z[name]) for name in others},
         "mean rank": "–" if row.mean_rank is None else f"{row.mean_rank:.1f}",
         "wins": "–" if row.win_rate is None else f"{row.win_rate:.0%}",

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from tabulate import tabulate
 
 from bob_gauntlet.ranking.changes import Change
-from bob_gauntlet.ranking.versus import Versus
+from bob_gauntlet.ranking.comparison import Comparison
 from bob_gauntlet.report.content import Report, SettingOutcome
 from bob_gauntlet.report.layout import cell, render
 from bob_gauntlet.scores.score import METRICS, Score
@@ -27,7 +27,7 @@ def page(report: Report) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _versus(name: str, found: Sequence[Versus]) -> list[str]:
+def _versus(name: str, found: Sequence[Comparison]) -> list[str]:
     """A backbone against each other one, folded up: a heading and a table."""
     rows = [
         {

@@ -18,13 +18,13 @@ Made = Callable[..., ScoreTable]
 @pytest.fixture(scope="session")
 def paper() -> ScoreTable:
     """Every member of the paper's pool, certain errata applied."""
-    return ScoreTable.of(load_pool("paper", Path("nowhere")), members=True)
+    return ScoreTable.from_pool(load_pool("paper", Path("nowhere")), members=True)
 
 
 @pytest.fixture(scope="session")
 def mini() -> ScoreTable:
     """Every member of the pool mini."""
-    return ScoreTable.of(load_pool("mini", Path("nowhere")), members=True)
+    return ScoreTable.from_pool(load_pool("mini", Path("nowhere")), members=True)
 
 
 @pytest.fixture
@@ -37,7 +37,7 @@ def made(tmp_path: Path) -> Made:
         scores = [score(n, m, v) for n, found in values.items() for m, v in found.items()]
         write_folder(tmp_path / name, scores, lines)
         freeze_pool(tmp_path / name / "pool.json")
-        return ScoreTable.of(load_pool(str(tmp_path / name), tmp_path), members=True)
+        return ScoreTable.from_pool(load_pool(str(tmp_path / name), tmp_path), members=True)
 
     return make
 

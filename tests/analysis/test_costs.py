@@ -100,13 +100,13 @@ def test_own_throughput_of_the_papers_backbones_joins_their_z() -> None:
     """z of All is -.25, .41 and .20: fast is weak, rho = -1. Another device is left out and named."""
     pool = load_pool("paper", Path("nowhere"))
     own = speeds(["a", "a", "a"])
-    found = analyse("speed", ScoreTable.of(pool, own, members=True), AnalysisOptions(own=own))
+    found = analyse("speed", ScoreTable.from_pool(pool, own, members=True), AnalysisOptions(own=own))
     assert column(found.tables[0], "rho")["throughput"] == pytest.approx(-1)
     assert column(found.tables[0], "n")["throughput"] == 3
     assert found.notes == ()
-    assert found.published == analyse("speed", ScoreTable.of(pool, members=True)).published
+    assert found.published == analyse("speed", ScoreTable.from_pool(pool, members=True)).published
     own = speeds(["a", "a", "b"])
-    found = analyse("speed", ScoreTable.of(pool, own, members=True), AnalysisOptions(own=own))
+    found = analyse("speed", ScoreTable.from_pool(pool, own, members=True), AnalysisOptions(own=own))
     assert column(found.tables[0], "n")["throughput"] == 2
     assert any(note.startswith("throughput on a alone") for note in found.notes)
 
@@ -135,7 +135,7 @@ def test_mini_has_a_front_for_every_cost(mini: ScoreTable) -> None:
 @cache
 def once() -> ScoreTable:
     """The pool mini, read once for all draws."""
-    return ScoreTable.of(load_pool("mini", Path("nowhere")), members=True)
+    return ScoreTable.from_pool(load_pool("mini", Path("nowhere")), members=True)
 
 
 @settings(max_examples=25)
@@ -145,7 +145,7 @@ def test_the_front_is_what_nobody_beats(points: list[tuple[int, int]]) -> None:
     score_table = once()
     first = score_table.backbones[0]
     backbones = [
-        replace(first, name=f"b{i}", own=True, about=BackboneRow(f"b{i}", "candidate", "", params=str(cost)),
+        replace(first, name=f"b{i}", highlighted=True, about=BackboneRow(f"b{i}", "candidate", "", params=str(cost)),
                 scores={PHOTOS: replace(first.scores[PHOTOS], value=float(value))})
         for i, (cost, value) in enumerate(points)
     ]  # fmt: skip

@@ -44,7 +44,7 @@ def test_candidates_and_pretrained_of_the_paper(paper: ScoreTable) -> None:
 def test_a_member_that_the_user_names_is_in() -> None:
     """A random initialisation is asked for by its name."""
     pool = load_pool("paper", Path("nowhere"))
-    score_table = ScoreTable.of(pool, members=True, highlight=["random:resnet50"])
+    score_table = ScoreTable.from_pool(pool, members=True, highlighted_members=["random:resnet50"])
     for found in (candidates(score_table), pretrained(score_table)):
         assert "random:resnet50" in {e.member for e in found.backbones}
 
@@ -140,8 +140,8 @@ def test_secondary_scores_of_own_backbones(made: Made) -> None:
     """kNN is not ranked, so a standing drops it: it is taken from the own scores where it compares with the pool's."""
     score_table = made({n: {PHOTOS: v, KNN: v} for n, v in (("a", 1.0), ("b", 2.0), ("c", 4.0))})
     mine = {"mine": [score("mine", PHOTOS, 3.0), score("mine", KNN, 5.0)]}
-    found = ScoreTable.of(score_table.pool, mine, members=True)
-    backbone = next(e for e in found.backbones if e.own)
+    found = ScoreTable.from_pool(score_table.pool, mine, members=True)
+    backbone = next(e for e in found.backbones if e.highlighted)
     assert value(found, backbone, KNN, AnalysisOptions(own=mine)) == 5.0
     assert np.isnan(value(found, backbone, KNN, AnalysisOptions()))
     other = {"mine": [replace(s, protocol_hash="another") for s in mine["mine"]]}
@@ -164,5 +164,5 @@ def test_what_is_missing_is_named(mini: ScoreTable) -> None:
     """Nothing where it is all there."""
     assert lacking(mini, [PHOTOS, KNN]) == []
     assert lacking(mini, [PHOTOS, ("finetune@imagenet-1k", "top1")]) == ["pool mini has no finetune@imagenet-1k top1"]
-    one = ScoreTable.of(mini.pool, task="Ret", members=True)
+    one = ScoreTable.from_pool(mini.pool, task="Ret", members=True)
     assert lacking(one, [PHOTOS]) == ["pool mini has no linear-probe@photos top1"]

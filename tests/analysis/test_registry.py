@@ -75,7 +75,7 @@ def test_own_backbones_move_no_published_figure(paper: ScoreTable, name: str) ->
     """A perfect one is in the tables and marked; the paper's figures stand beside the pool alone."""
     measures = dict.fromkeys(paper.measures, 100.0)
     mine = {"mine": [score("mine", m, v, fidelity="paper", source="test") for m, v in measures.items()]}
-    score_table = ScoreTable.of(paper.pool, mine, members=True)
+    score_table = ScoreTable.from_pool(paper.pool, mine, members=True)
     found = analyse(name, score_table, AnalysisOptions(own=mine))
     assert found.own == ("mine",)
     assert found.published == analyse(name, paper).published
@@ -89,9 +89,9 @@ def test_published_figures_are_for_the_papers_pool_alone(tmp_path: Path, made: M
         analyse("winners", made({n: {RET: v} for n, v in (("a", 1.0), ("b", 2.0), ("c", 4.0))}, name="paper")).published
         == ()
     )
-    printed = ScoreTable.of(load_pool("paper", tmp_path, "printed"), members=True)
+    printed = ScoreTable.from_pool(load_pool("paper", tmp_path, "printed"), members=True)
     assert analyse("calibration", printed, AnalysisOptions(errata="printed")).published == ()
-    small = ScoreTable.of(load_pool("paper-small", tmp_path), members=True)
+    small = ScoreTable.from_pool(load_pool("paper-small", tmp_path), members=True)
     assert analyse("small", small).published
     assert analyse("winners", small).published == ()
 
@@ -114,7 +114,7 @@ def test_the_head_says_what_a_reader_has_to_know(paper: ScoreTable, mini: ScoreT
     assert any("as printed" in line for line in head(paper, AnalysisOptions(errata="printed")))
     assert any(line.startswith("mini scale:") for line in head(mini, AnalysisOptions()))
     mine = {"mine": [score("mine", RET, 50.0, source="test")]}
-    lines = head(ScoreTable.of(paper.pool, mine, members=True), AnalysisOptions(own=mine))
+    lines = head(ScoreTable.from_pool(paper.pool, mine, members=True), AnalysisOptions(own=mine))
     assert any(line.startswith("published: the paper's figures beside those of the pool alone") for line in lines)
     assert any(line.startswith("mine: 1 setting measured otherwise") for line in lines)
 

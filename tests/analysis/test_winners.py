@@ -89,7 +89,7 @@ SMALL = [NEXT_TINY, "SwinV2-Tiny supervised (IN-1k)", "ViT-Small DINO (IN-1k)"]
 @pytest.mark.parametrize("name", ["paper", "paper-small"])
 def test_the_small_backbones_come_out_in_order(name: str) -> None:
     """In the pool of all, and in one that is made of small ones only."""
-    found = analyse("small", ScoreTable.of(load_pool(name, Path("nowhere")), members=True))
+    found = analyse("small", ScoreTable.from_pool(load_pool(name, Path("nowhere")), members=True))
     assert [row[0] for row in found.tables[0].rows[:3]] == SMALL
     (line,) = found.published
     assert (line.paper, line.ours, line.why) == (" > ".join(SMALL), " > ".join(SMALL), "")

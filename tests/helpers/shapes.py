@@ -19,7 +19,7 @@ from bob_gauntlet.engine.detection.data_loading import DetectionSample, Scaling
 from bob_gauntlet.engine.detection.detector import Design, Detector
 from bob_gauntlet.engine.detection.trained_detector import DetectorConfig
 from bob_gauntlet.engine.training.config import TrainingConfig
-from bob_gauntlet.engine.training.examples import Examples
+from bob_gauntlet.engine.training.examples import TrainingExamples
 from bob_gauntlet.errors import MissingError
 
 HEADS = Heads(
@@ -170,6 +170,6 @@ def detector_config(*configs: TrainingConfig, mode: Any = "finetune", **changes:
     return DetectorConfig(configs=configs or (config(),), **{**usual, **changes})
 
 
-def examples() -> Examples:
+def examples() -> TrainingExamples:
     """Eight images to train on, four to choose on."""
-    return Examples(split(8), split(4, "val"))
+    return TrainingExamples(split(8), split(4, "val"))

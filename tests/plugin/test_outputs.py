@@ -12,7 +12,7 @@ from bob_gauntlet.plugin.outcome import ItemOutcome
 from bob_gauntlet.plugin.session import open_session
 from bob_gauntlet.plugin.session_options import SessionOptions
 from bob_gauntlet.pools.pool import load_pool
-from bob_gauntlet.ranking.ranking import Order, rank
+from bob_gauntlet.ranking.ranking import RankingStatistics, rank
 from bob_gauntlet.report.layout import render
 from bob_gauntlet.runtime.run_config import RunConfig
 
@@ -30,13 +30,13 @@ def test_the_report_and_the_terminal_share_one_bootstrap(tmp_path: Path, monkeyp
         copy = replace(score, backbone="mine", backbone_fingerprint="fp-mine")
         session.record(f"{score.setting} {score.metric}", ItemOutcome(score.setting, "mine", "store", scores=(copy,)))
     drawn_measures: list[int] = []
-    draw = Order._measure_draws
+    draw = RankingStatistics._measure_draws
 
-    def count(order: Order, index: int, rng: Any) -> Any:
+    def count(statistics: RankingStatistics, index: int, rng: Any) -> Any:
         drawn_measures.append(index)
-        return draw(order, index, rng)
+        return draw(statistics, index, rng)
 
-    monkeypatch.setattr(Order, "_measure_draws", count)
+    monkeypatch.setattr(RankingStatistics, "_measure_draws", count)
     assert outputs.write_all(session) == []
     lines = terminal.ranking_lines(session)
     assert len(drawn_measures) == len(set(drawn_measures)) > 1

@@ -299,13 +299,13 @@ def test_images_are_carved_out_of_train_where_no_others_choose(tmp_path: Path, m
     from bob_gauntlet.engine.training import examples
 
     asked: list[int] = []
-    whole = examples.examples
+    whole = examples.training_examples
 
     def noted(*args: Any, **options: Any) -> Any:
-        asked.append(options["most"])
+        asked.append(options["max_carved"])
         return whole(*args, **options)
 
-    monkeypatch.setattr(examples, "examples", noted)
+    monkeypatch.setattr(examples, "training_examples", noted)
     details = measure(BOXES, tmp_path, shapes.dataset(train=20, val=0), max_steps=1)["ap_box"].details
     assert (details["train_images"], details["validation_images"]) == (18, 2)
     assert asked == [CARVED] == [5000]

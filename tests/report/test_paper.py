@@ -116,20 +116,22 @@ def test_a_backbone_that_covers_little_is_listed_apart(paper: Pool) -> None:
     """ViT-Small 21k has figures in two of six tasks; with the bound at 0 it is ranked."""
     rows = {row.backbone: row for row in rank(paper).rows}
     little = rows["vit_small_patch16_224.augreg_in21k_ft_in1k"]
-    assert little.apart
+    assert little.below_min_coverage
     assert little.rank is None
     # classification 6 of 9, retrieval 8 of 8, nothing in the other four tasks
     assert little.coverage == pytest.approx((6 / 9 + 1) / 6)
     assert little.z["All"] is not None
     everyone = {row.backbone: row for row in rank(paper, min_coverage=0).rows}
     assert everyone[little.backbone].rank
-    assert [row.apart for row in rank(paper).rows] == sorted(row.apart for row in rank(paper).rows)
+    assert [row.below_min_coverage for row in rank(paper).rows] == sorted(
+        row.below_min_coverage for row in rank(paper).rows
+    )
 
 
 def test_published_figures_have_no_interval_over_examples(paper: Pool) -> None:
     """It is said, and no group rests on it; over datasets there is one, but not for detection's single dataset."""
     whole, detection = rank(paper), rank(paper, task="Det")
-    assert not whole.by_examples
+    assert not whole.has_example_intervals
     assert all(row.interval is None for row in whole.rows)
     assert any("test examples: no interval" in note for note in whole.notes)
     assert all(row.settings_interval for row in whole.rows if row.rank)

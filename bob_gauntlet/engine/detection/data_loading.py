@@ -14,7 +14,7 @@ from torchvision.transforms import v2
 
 from bob_gauntlet.datasets.dataset import Split
 from bob_gauntlet.datasets.objects import ImageObjects
-from bob_gauntlet.engine.training.stream import Stream
+from bob_gauntlet.engine.training.data_loader import AugmentedLoader
 from bob_gauntlet.engine.transforms import grey, image_or_grey
 from bob_gauntlet.errors import BobError
 
@@ -115,8 +115,8 @@ class AugmentedSamples:
 
 def build_training_loader(
     split: Split, scaling: Scaling, *, masks: bool, batch: int, seed: int, **options: Any
-) -> Stream:
-    """A stream of training scenes, those without an object to learn from left out; `options` as for Stream.
+) -> AugmentedLoader:
+    """A loader of training scenes, those without an object to learn from left out; `options` as for AugmentedLoader.
 
     BobError where none is left.
     """
@@ -126,9 +126,9 @@ def build_training_loader(
         raise BobError(f"none of the {len(split)} images of {split.role} has an object to learn from; check its boxes")
     repeats = options.pop("repeats", None)
     whole = split if len(kept) == len(split) else split.take(kept, "with objects")
-    return Stream(
-        AugmentedSamples(whole, scaling, masks=masks), whole.ids, batch=min(batch, len(whole)), seed=seed, collate=list,
-        repeats=None if repeats is None else repeats[kept], **options,
+    return AugmentedLoader(
+        AugmentedSamples(whole, scaling, masks=masks), whole.ids, batch_size=min(batch, len(whole)), seed=seed,
+        collate=list, repeats=None if repeats is None else repeats[kept], **options,
     )  # fmt: skip
 
 

@@ -50,7 +50,7 @@ class Detector(Trainable):
     Raises MissingError where mmdet is absent, or the backbone gives no maps that a pyramid can stand on.
     """
 
-    place = "model.backbone."
+    backbone_prefix = "model.backbone."
 
     def __init__(self, backbone: Backbone, design: Design, seed: int) -> None:
         mmdet_ops.prepare()
@@ -64,16 +64,16 @@ class Detector(Trainable):
         self.transform = InputTransform(size=0) if design.imagenet_pixels else backbone.identity.transform
         self.keeps_statistics = design.mode == "finetune" and backbone.identity.traits.pretrained
         with seeded(seed):
-            self.model = _build(self._copy, design, strides)
+            self.model = _build(self.backbone_copy, design, strides)
         # only now, or mmdet would have initialised it
-        self.model.backbone = _Maps(self._copy, len(strides), frozen=self.frozen)
+        self.model.backbone = _Maps(self.backbone_copy, len(strides), frozen=self.frozen)
         self.to(backbone.device)
 
     def train(self, mode: bool = True) -> Self:
         """With the backbone's BatchNorm in evaluation mode where its statistics are kept."""
         super().train(mode)
         if self.keeps_statistics:
-            for module in self._copy.module.modules():
+            for module in self.backbone_copy.module.modules():
                 if isinstance(module, nn.modules.batchnorm._BatchNorm):
                     module.eval()
         return self
@@ -114,7 +114,7 @@ class Detector(Trainable):
 
     def _inputs(self, scenes: Sequence[DetectionSample]) -> tuple[torch.Tensor, list[Any]]:
         """Normalised images, with what is beyond them in the batch at their mean, and what mmdet asks of each."""
-        device = self._copy.device
+        device = self.backbone_copy.device
         height, width = (max(scene.padded[axis] for scene in scenes) for axis in (0, 1))
         images = []
         for scene in scenes:

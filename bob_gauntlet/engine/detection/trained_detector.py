@@ -20,8 +20,8 @@ from bob_gauntlet.engine.detection.data_loading import (
 from bob_gauntlet.engine.detection.detector import Design, Detector
 from bob_gauntlet.engine.frozen.features import check_readable, note_unreadable, with_unreadable_count
 from bob_gauntlet.engine.training.config import TrainingConfig
-from bob_gauntlet.engine.training.examples import Examples
-from bob_gauntlet.engine.training.grid_search import GridSearch, artefact_key, facts_of, trained, weights_of
+from bob_gauntlet.engine.training.examples import TrainingExamples
+from bob_gauntlet.engine.training.grid_search import GridSearch, artefact_key, facts_of, load_or_train, weights_of
 from bob_gauntlet.engine.training.loop import Trainer, half_precision
 from bob_gauntlet.metrics.detection import average_precision
 from bob_gauntlet.metrics.detections import Detections
@@ -63,7 +63,7 @@ class TrainedDetector:
         """The trained detector, in evaluation mode; built at the first call."""
         if self._detector is None:
             detector = Detector(self.backbone, self.detector_config.design, self.seed)
-            detector.load_learned(weights_of(self.arrays))
+            detector.load_learned_state(weights_of(self.arrays))
             self._detector = detector.eval()
         return self._detector
 
@@ -89,7 +89,7 @@ class TrainedDetector:
 class DetectorLoss:
     """Objects on images: mmdet's losses."""
 
-    def on(self, batch: list[DetectionSample], device: str) -> list[DetectionSample]:
+    def to_device(self, batch: list[DetectionSample], device: str) -> list[DetectionSample]:
         """As they are: the detector moves them, a few at once."""
         return batch
 
@@ -104,7 +104,7 @@ class DetectorLoss:
 
 def train_detector(
     backbone: Backbone,
-    examples: Examples,
+    examples: TrainingExamples,
     detector_config: DetectorConfig,
     seed: int,
     context: RunContext,
@@ -119,34 +119,34 @@ def train_detector(
         detector_config,
         seed,
         key,
-        trained(key, lambda: _search(backbone, examples, detector_config, seed, context), context),
+        load_or_train(key, lambda: _search(backbone, examples, detector_config, seed, context), context),
     )
 
 
 def _search(
-    backbone: Backbone, examples: Examples, detector_config: DetectorConfig, seed: int, context: RunContext
+    backbone: Backbone, examples: TrainingExamples, detector_config: DetectorConfig, seed: int, context: RunContext
 ) -> GridSearch:
-    fit = examples.fit
-    stream = build_training_loader(
+    fit = examples.train
+    loader = build_training_loader(
         fit, detector_config.scaling, masks=detector_config.design.heads.masks, batch=detector_config.batch, seed=seed,
         workers=context.loaders,
         repeats=repeat_factors(fit, detector_config.rare_below) if detector_config.rare_below else None,
     )  # fmt: skip
 
-    def trainer(config: TrainingConfig) -> Trainer:
+    def make_trainer(config: TrainingConfig) -> Trainer:
         return Trainer(
-            Detector(backbone, detector_config.design, seed), config, stream, DetectorLoss(), seed, context.device
+            Detector(backbone, detector_config.design, seed), config, loader, DetectorLoss(), seed, context.device
         )
 
-    def validation(detector: Detector) -> tuple[float, float]:
-        found, _ = detect_split(detector, examples.choose, detector_config, context, masks=False)
-        assert examples.choose.objects is not None
-        aps = average_precision(found, examples.choose.objects, class_names(detector_config.design.classes), "box")
+    def validate(detector: Detector) -> tuple[float, float]:
+        found, _ = detect_split(detector, examples.validation, detector_config, context, masks=False)
+        assert examples.validation.objects is not None
+        aps = average_precision(found, examples.validation.objects, class_names(detector_config.design.classes), "box")
         return aps.ap or 0.0, aps.ap50 or 0.0
 
     return GridSearch(
-        backbone=backbone, configs=detector_config.configs, stream=stream, trainer=trainer, validate=validation,
-        context=context, validation=len(examples.choose),
+        backbone=backbone, configs=detector_config.configs, loader=loader, make_trainer=make_trainer, validate=validate,
+        context=context, validation_images=len(examples.validation),
     )  # fmt: skip
 
 
@@ -164,7 +164,7 @@ def detect_split(
     found: dict[int, Any] = {}
     unreadable: list[str] = []
     with (
-        context.progress.step(f"{detector._copy.name}: detect on {split.role}", len(split)) as advance,
+        context.progress.step(f"{detector.backbone_copy.name}: detect on {split.role}", len(split)) as advance,
         torch.autocast(torch.device(context.device).type, half, enabled=half is not None),
     ):
         for indices, batch, reasons in load_test_batches(split, detector_config.scaling, size, threads=context.readers):

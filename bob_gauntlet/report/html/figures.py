@@ -45,7 +45,7 @@ def figures_of(score_table: ScoreTable) -> Figures:
     ]
     about = [backbone.about for backbone in score_table.backbones]
     data = {
-        "backbones": [_backbone(e.name, e.title, e.own, e.about) for e in score_table.backbones],
+        "backbones": [_backbone(e.name, e.title, e.highlighted, e.about) for e in score_table.backbones],
         "families": [name for name, _ in Counter(a.family for a in about).most_common()],
         "styles": in_order((a.style for a in about), STYLES),
         "panels": {panel["id"]: panel for group in groups for panel in group},

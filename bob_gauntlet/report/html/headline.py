@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from bob_gauntlet.ranking.ranking import Ranking, Row
+from bob_gauntlet.ranking.ranking import Ranking, RankingRow
 from bob_gauntlet.ranking.score_table import ALL
 from bob_gauntlet.report.content import Report
 from bob_gauntlet.report.html.formatting import ordinal, signed, task_in_words
@@ -34,7 +34,7 @@ class Card:
     title: str
     own: bool
     # None where it has no place in the ranking at all
-    row: Row | None = None
+    row: RankingRow | None = None
     # tasks with a value, best first
     tasks: tuple[Place, ...] = ()
     ties: str = ""
@@ -66,7 +66,7 @@ def headline(report: Report, shown: Sequence[Card]) -> str:
     return f"Where {first} stands" if not others else f"Where {len(shown)} backbones stand"
 
 
-def place(ranking: Ranking, row: Row, column: str) -> Place | None:
+def place(ranking: Ranking, row: RankingRow, column: str) -> Place | None:
     """Among the rows with a value in that column; in the ranked column among those that are ranked."""
     z = row.z.get(column)
     if z is None or (column == ALL and row.rank is None):
@@ -76,7 +76,7 @@ def place(ranking: Ranking, row: Row, column: str) -> Place | None:
     return Place(column, z, 1 + sum(v > z for v in values), len(values))
 
 
-def _card(ranking: Ranking | None, row: Row | None, name: str, *, own: bool) -> Card:
+def _card(ranking: Ranking | None, row: RankingRow | None, name: str, *, own: bool) -> Card:
     if ranking is None or row is None:
         return Card(name, name, own)
     found = [p for task in ranking.columns if task != ALL and (p := place(ranking, row, task))]
@@ -84,7 +84,7 @@ def _card(ranking: Ranking | None, row: Row | None, name: str, *, own: bool) -> 
     return Card(name, row.title, own, row, tasks, _ties(ranking, row))
 
 
-def _ties(ranking: Ranking, row: Row) -> str:
+def _ties(ranking: Ranking, row: RankingRow) -> str:
     """Who is in its group; the first is who the others cannot be told from. "" where there are no groups."""
     if not row.group:
         return ""

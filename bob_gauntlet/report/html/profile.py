@@ -61,7 +61,7 @@ def profile(score_table: ScoreTable, ranking: Ranking, cards: Sequence[Card]) ->
     low, high = math.floor(2 * min(shown, default=0)) / 2, math.ceil(2 * max(shown, default=0)) / 2
     axis = (min(low, -0.5), max(high, 0.5))
     marks = {card.name: str(i) if len(cards) > 1 else "" for i, card in enumerate(cards, 1)}
-    ranked = {row.backbone for row in ranking.rows if row.rank is not None or row.apart}
+    ranked = {row.backbone for row in ranking.rows if row.rank is not None or row.below_min_coverage}
     strips = []
     for name, values in columns.items():
         dots = [_dot(score_table, b, z, axis, marks, ranked) for b, z in values.items()]

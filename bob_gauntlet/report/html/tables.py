@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 from bob_gauntlet.pools.folder import BackboneRow
 from bob_gauntlet.ranking.changes import Change
-from bob_gauntlet.ranking.ranking import Ranking, Row
+from bob_gauntlet.ranking.comparison import Comparison
+from bob_gauntlet.ranking.ranking import Ranking, RankingRow
 from bob_gauntlet.ranking.score_table import ScoredBackbone, ScoreTable
-from bob_gauntlet.ranking.versus import Versus
 from bob_gauntlet.report.content import SettingOutcome
 from bob_gauntlet.report.html.figures import STYLES, in_order
 from bob_gauntlet.report.html.formatting import column, p_value, signed, source, tint, with_unit
@@ -30,7 +30,7 @@ class Bar:
 class RankLine:
     """A row of the ranking with what it is filtered by."""
 
-    row: Row
+    row: RankingRow
     about: BackboneRow
     # position among the figures' backbones
     b: int
@@ -90,7 +90,7 @@ def rank_table(ranking: Ranking, score_table: ScoreTable) -> RankTable:
     spans = [row.settings_interval for row in ranking.rows if row.settings_interval]
     values = [0.0, *(z for row in ranking.rows if (z := row.z.get(first)) is not None), *(v for s in spans for v in s)]
     lines = []
-    shown = [row for row in ranking.rows if row.measured or row.own]
+    shown = [row for row in ranking.rows if row.measured or row.highlighted]
     for row in shown:
         b, about = known.get(row.backbone, (-1, BackboneRow(row.backbone, "candidate", "")))
         words = (row.title, row.backbone, about.family, about.style, about.method, about.data, about.model)
@@ -102,8 +102,8 @@ def rank_table(ranking: Ranking, score_table: ScoreTable) -> RankTable:
     }
     return RankTable(
         ranked=tuple(line for line in lines if line.row.rank is not None),
-        apart=tuple(line for line in lines if line.row.apart),
-        without=tuple(line for line in lines if line.row.rank is None and not line.row.apart),
+        apart=tuple(line for line in lines if line.row.below_min_coverage),
+        without=tuple(line for line in lines if line.row.rank is None and not line.row.below_min_coverage),
         empty=len(ranking.rows) - len(shown),
         filters={label: found for label, found in choices.items() if len(found[1]) > 1},
     )
@@ -169,7 +169,7 @@ def _cell(score_table: ScoreTable, b: int, j: int, *, first: bool) -> Cell:
     return Cell(z, tint(z), "\n".join(lines), first)
 
 
-def over_datasets(found: Versus) -> str:
+def over_datasets(found: Comparison) -> str:
     """The p-value over datasets, where there are enough for one."""
     few = found.p_datasets is None or found.datasets < FEWEST_CLUSTERS
     return "too few datasets" if few else p_value(found.p_datasets)

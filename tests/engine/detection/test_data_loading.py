@@ -24,7 +24,7 @@ from bob_gauntlet.engine.detection.data_loading import (
     repeat_factors,
 )
 from bob_gauntlet.engine.seeding import seeded
-from bob_gauntlet.engine.training.stream import Stream
+from bob_gauntlet.engine.training.data_loader import AugmentedLoader
 from bob_gauntlet.errors import BobError
 from tests.helpers import shapes
 
@@ -190,9 +190,9 @@ def test_half_of_the_multi_scale_images_are_crops() -> None:
     assert {min(sides) for sides in shown} <= set(SIDES) | {*range(400, 701)}
 
 
-def drawn(stream: Stream, epochs: Any = (0, 1)) -> list[DetectionSample]:
+def drawn(loader: AugmentedLoader, epochs: Any = (0, 1)) -> list[DetectionSample]:
     """Every scene of some epochs."""
-    return [scene for number in epochs for batch in stream.epoch(number) for scene in batch]
+    return [scene for number in epochs for batch in loader.epoch(number) for scene in batch]
 
 
 def equal(first: list[DetectionSample], second: list[DetectionSample]) -> bool:
@@ -214,16 +214,16 @@ def test_draws_are_a_function_of_seed_epoch_and_index(training: ResizeMode) -> N
     """For any number of processes, and from any place on; not of what was drawn before."""
     split = shapes.split(8)
 
-    def stream(seed: int = 0, workers: int = 0) -> Stream:
+    def loader(seed: int = 0, workers: int = 0) -> AugmentedLoader:
         return build_training_loader(split, scaling(training), masks=True, batch=4, seed=seed, workers=workers)
 
-    whole = drawn(stream())
+    whole = drawn(loader())
     assert len(whole) == 16
     for workers in (1, 2):
-        assert equal(whole, drawn(stream(workers=workers)))
-    assert equal(whole[8:], drawn(stream(), (1,)))
-    assert equal(whole[4:8], [scene for batch in stream().epoch(0, 1) for scene in batch])
-    assert not equal(whole, drawn(stream(seed=1)))
+        assert equal(whole, drawn(loader(workers=workers)))
+    assert equal(whole[8:], drawn(loader(), (1,)))
+    assert equal(whole[4:8], [scene for batch in loader().epoch(0, 1) for scene in batch])
+    assert not equal(whole, drawn(loader(seed=1)))
     assert not equal(whole[:8], whole[8:])
 
 
@@ -257,10 +257,10 @@ def test_images_without_objects_are_left_out() -> None:
     split = shapes.split(8, empty=3)
     crowd = replace(split.objects[7], crowd=np.ones(len(split.objects[7]), bool))  # type: ignore[index]
     split = replace(split, objects=(*split.objects[:7], crowd))  # type: ignore[index]
-    stream = build_training_loader(split, shapes.SCALING, masks=True, batch=8, seed=0)
-    assert (stream.size, stream.batch, len(stream)) == (4, 4, 1)
+    loader = build_training_loader(split, shapes.SCALING, masks=True, batch=8, seed=0)
+    assert (loader.size, loader.batch_size, len(loader)) == (4, 4, 1)
     originals = {(o.height, o.width) for o in split.objects[3:7]}  # type: ignore[index]
-    found = drawn(stream)
+    found = drawn(loader)
     assert all(len(scene.boxes) for scene in found)
     assert {scene.original for scene in found} == originals
     repeats = np.array([9.0, 9, 9, 1, 2, 3, 1, 9])
@@ -313,9 +313,9 @@ def test_an_image_that_cannot_be_read_is_grey() -> None:
     assert broken
     assert set(scene.image.unique().tolist()) == {128}
     assert not AugmentedSamples(split, shapes.SCALING, masks=True)(0)[1]
-    stream = build_training_loader(split, shapes.SCALING, masks=True, batch=101, seed=0)
-    drawn(stream, (0,))
-    assert stream.unreadable == {1}
+    loader = build_training_loader(split, shapes.SCALING, masks=True, batch=101, seed=0)
+    drawn(loader, (0,))
+    assert loader.unreadable == {1}
     found = list(load_test_batches(split, shapes.SCALING, 4, threads=2))
     assert [reason for _, _, reasons in found for reason in reasons] == ["one.jpg (truncated)"]
     [grey] = [batch[indices.index(1)] for indices, batch, _ in found if 1 in indices]
@@ -408,19 +408,21 @@ def test_repeat_factors_are_those_of_lvis(count: int, classes: int, threshold: f
 def test_an_epoch_has_an_image_as_often_as_it_is_told() -> None:
     """On average over 600 epochs; in one epoch the whole number below or above."""
     repeats = np.array([1.0, 1.5, 2.25, 3.0, 1.1])
-    stream = Stream(lambda i: (i, False), list("abcde"), batch=1, seed=0, collate=list, repeats=repeats)
+    loader = AugmentedLoader(lambda i: (i, False), list("abcde"), batch_size=1, seed=0, collate=list, repeats=repeats)
     # the examples of an epoch, before what is left over at its end is dropped
-    orders = [stream._order(number) for number in range(600)]
+    orders = [loader._order(number) for number in range(600)]
     counts = np.array([np.bincount(order, minlength=5) for order in orders])
     # four standard deviations: at most 0.5 / sqrt(600) each
     assert counts.mean(axis=0) == pytest.approx(repeats, abs=0.082)
     assert ((counts == np.floor(repeats)) | (counts == np.ceil(repeats))).all()
-    assert len(stream) == 8
-    epochs = [[example for batch in stream.epoch(number) for example in batch] for number in range(40)]
+    assert len(loader) == 8
+    epochs = [[example for batch in loader.epoch(number) for example in batch] for number in range(40)]
     assert all(len(epoch) == 8 for epoch in epochs)
     assert epochs[0] != epochs[1]
-    assert [example for batch in stream.epoch(3, 5) for example in batch] == epochs[3][5:]
-    few = Stream(lambda i: (i, False), list("ab"), batch=9, seed=0, collate=list, repeats=np.array([1.0, 2.0]))
+    assert [example for batch in loader.epoch(3, 5) for example in batch] == epochs[3][5:]
+    few = AugmentedLoader(
+        lambda i: (i, False), list("ab"), batch_size=9, seed=0, collate=list, repeats=np.array([1.0, 2.0])
+    )
     [[*batch]] = few.epoch(0)
     assert sorted(set(batch)) == [0, 1]
     assert len(batch) == 9

@@ -26,7 +26,7 @@ from bob_gauntlet.engine.detection.trained_detector import (
     train_detector,
 )
 from bob_gauntlet.engine.training import loop
-from bob_gauntlet.engine.training.examples import Examples
+from bob_gauntlet.engine.training.examples import TrainingExamples
 from bob_gauntlet.engine.training.loop import Trainer
 from bob_gauntlet.errors import BobError
 from bob_gauntlet.metrics.detection import average_precision
@@ -34,7 +34,7 @@ from bob_gauntlet.metrics.detections import Detections
 from bob_gauntlet.protocols.detection import Detection
 from tests.helpers import shapes, tiny
 from tests.helpers.calls import fail_if_called
-from tests.helpers.killed import leave_killed
+from tests.helpers.killed import run_until_killed
 from tests.helpers.synthetic_images import context_in
 
 RATES = (1e-3, 3e-4)
@@ -76,7 +76,7 @@ def test_the_same_again_trains_and_detects_nothing(tmp_path: Path, monkeypatch: 
     # two epochs of eight images, four judged after the last, and the test split
     assert backbone.images_forwarded == 2 * 8 + 4 + 4
     assert len(before) > 0
-    for owner, name in ((Trainer, "epoch"), (Detector, "detect"), (Detector, "loss"), (Detector, "__init__")):
+    for owner, name in ((Trainer, "train_epoch"), (Detector, "detect"), (Detector, "loss"), (Detector, "__init__")):
         monkeypatch.setattr(owner, name, fail_if_called)
     again = trained(tmp_path, backbone=(fresh := shapes.backbone()))
     assert same(again.detections(test, context_in(tmp_path)), before)
@@ -93,13 +93,13 @@ def test_weights_that_are_kept_are_those_that_were_trained(tmp_path: Path) -> No
         how = detector_config(mode=mode)
         first, again = (trained(tmp_path / mode, how) for _ in range(2))
         detector = first.detector()
-        assert tiny.same(tiny.weights(detector), tiny.weights(again.detector()))
+        assert tiny.identical(tiny.weights(detector), tiny.weights(again.detector()))
         assert not detector.training
         assert detector is first.detector()
         kept = {name for name in first.arrays if name != "facts"}
         assert any(name.startswith("model.backbone.") for name in kept) == (mode != "frozen")
         fresh = tiny.weights(Detector(shapes.backbone(), how.design, 0))
-        assert not tiny.same(fresh, tiny.weights(detector))
+        assert not tiny.identical(fresh, tiny.weights(detector))
 
 
 def test_the_facts_of_a_training(tmp_path: Path) -> None:
@@ -139,12 +139,12 @@ def test_the_rate_that_validation_prefers_is_kept(tmp_path: Path, monkeypatch: p
     assert "lr 0.0003" in found.facts["chosen"]
     told = iter([(1.0, 1.0)])
     alone = trained(tmp_path / "one", detector_config(RATES[1]))
-    assert tiny.same(tiny.weights(found.detector()), tiny.weights(alone.detector()))
+    assert tiny.identical(tiny.weights(found.detector()), tiny.weights(alone.detector()))
 
 
 def test_an_ap_of_no_objects_is_zero(tmp_path: Path) -> None:
     """Where validation images have none, the loss alone has been seen."""
-    shown = replace(shapes.examples(), choose=shapes.split(4, "val", empty=4))
+    shown = replace(shapes.examples(), validation=shapes.split(4, "val", empty=4))
     found = train_detector(shapes.backbone(), shown, detector_config(), 0, context_in(tmp_path), {"id": "r"})
     assert found.facts["judged"] == [0.0, 0.0]
 
@@ -152,8 +152,8 @@ def test_an_ap_of_no_objects_is_zero(tmp_path: Path) -> None:
 VARIANTS: dict[str, Callable[[], dict[str, Any]]] = {
     "seed": lambda: {"seed": 1},
     "recipe": lambda: {"recipe": {"id": "s"}},
-    "examples": lambda: {"examples": Examples(shapes.split(6), shapes.split(4, "val"))},
-    "validation": lambda: {"examples": Examples(shapes.split(8), shapes.split(5, "val"))},
+    "examples": lambda: {"examples": TrainingExamples(shapes.split(6), shapes.split(4, "val"))},
+    "validation": lambda: {"examples": TrainingExamples(shapes.split(8), shapes.split(5, "val"))},
     "steps": lambda: {"max_steps": 1},
     "backbone": lambda: {"backbone": shapes.backbone("convnext")},
 }
@@ -168,16 +168,16 @@ def test_what_changes_a_detector_changes_its_artefact(tmp_path: Path) -> None:
         }  # fmt: skip
         asked["context"] = context_in(tmp_path, max_steps=asked.pop("max_steps"))
         train_detector(**asked)
-    assert len(tiny.kept(tmp_path)) == 1 + len(VARIANTS)
+    assert len(tiny.network_artefacts(tmp_path)) == 1 + len(VARIANTS)
     trained(tmp_path, batch_size=8, loaders=1, readers=3)
-    assert len(tiny.kept(tmp_path)) == 1 + len(VARIANTS)
+    assert len(tiny.network_artefacts(tmp_path)) == 1 + len(VARIANTS)
 
 
 def test_processes_that_draw_change_no_weight(tmp_path: Path) -> None:
     """Byte for byte."""
     trained(tmp_path / "none")
     trained(tmp_path / "two", loaders=2)
-    assert tiny.kept(tmp_path / "none") == tiny.kept(tmp_path / "two")
+    assert tiny.network_artefacts(tmp_path / "none") == tiny.network_artefacts(tmp_path / "two")
 
 
 def test_steps_cut_short(tmp_path: Path) -> None:
@@ -249,10 +249,10 @@ def test_the_loss_of_parts_is_that_of_the_batch(monkeypatch: pytest.MonkeyPatch)
         detector = shapes.detector()
         detector.weight = torch.nn.Parameter(torch.ones(()))
         config = shapes.config(micro_batch=micro)
-        stream = training_stream(3)
-        trainer = Trainer(detector, config, stream, DetectorLoss(), 0, "cpu")
+        loader = training_stream(3)
+        trainer = Trainer(detector, config, loader, DetectorLoss(), 0, "cpu")
         monkeypatch.setattr(detector, "check_gradients", lambda: None)
-        made.append(float(trainer._step(next(iter(stream.epoch(0))))))
+        made.append(float(trainer._step(next(iter(loader.epoch(0))))))
     assert made[0] == pytest.approx(made[1], rel=1e-6)
     assert made[0] == pytest.approx(made[2], rel=1e-6)
     assert made[0] > 1
@@ -267,8 +267,8 @@ def test_the_rates_of_the_recipe(monkeypatch: pytest.MonkeyPatch) -> None:
     """Up from a thousandth, a tenth after 27 of 36 epochs, a hundredth after 33 (PROTOCOLS 1.7)."""
     config = Detection(warmup_steps=6)._plan(1e-4)
     assert (config.optimiser, config.weight_decay, config.layer_decay) == ("adamw", 0.05, None)
-    stream = training_stream(3)
-    trainer = Trainer(shapes.detector(), replace(config, amp=False), stream, DetectorLoss(), 0, "cpu")
+    loader = training_stream(3)
+    trainer = Trainer(shapes.detector(), replace(config, amp=False), loader, DetectorLoss(), 0, "cpu")
     seen = []
 
     def noted(batch: Any) -> torch.Tensor:
@@ -276,11 +276,11 @@ def test_the_rates_of_the_recipe(monkeypatch: pytest.MonkeyPatch) -> None:
         return torch.zeros(())
 
     monkeypatch.setattr(trainer, "_step", noted)
-    while not trainer.over:
-        trainer.epoch(lambda count: None)
+    while not trainer.finished:
+        trainer.train_epoch(lambda count: None)
     rates = [lr for lrs in seen for lr in lrs]
     warm = [1e-7 + (1e-4 - 1e-7) * step / 6 for step in range(6)]
-    assert len(stream) == 2
+    assert len(loader) == 2
     assert rates == pytest.approx([*warm, *[1e-4] * 48, *[1e-5] * 12, *[1e-6] * 6])
 
 
@@ -374,7 +374,7 @@ def test_a_killed_process_goes_on_to_the_same_bytes(tmp_path: Path, monkeypatch:
     """kill -9 in the second epoch of the second run: that epoch alone is trained again."""
     interrupted(tmp_path / "undisturbed")
     folder = tmp_path / "killed"
-    leave_killed("tests.engine.detection.test_trained_detector", folder, 3)
+    run_until_killed("tests.engine.detection.test_trained_detector", folder, 3)
     steps: list[float] = []
     step = Trainer._step
 
@@ -385,14 +385,14 @@ def test_a_killed_process_goes_on_to_the_same_bytes(tmp_path: Path, monkeypatch:
     monkeypatch.setattr(Trainer, "_step", counted)
     interrupted(folder)
     assert steps == [RATES[1]] * 2
-    assert tiny.kept(folder) == tiny.kept(tmp_path / "undisturbed")
+    assert tiny.network_artefacts(folder) == tiny.network_artefacts(tmp_path / "undisturbed")
     assert list((folder / "checkpoints").iterdir()) == []
 
 
 def test_a_run_goes_on_from_any_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Saved after every step, and killed after one, at the end of an epoch or in its middle."""
     whole = interrupted(tmp_path / "whole")
-    monkeypatch.setattr(loop, "SAVED", 0.0)
+    monkeypatch.setattr(loop, "SAVE_INTERVAL", 0.0)
     step = Trainer._step
     for number in (1, 3, 6):
         calls = [0]
@@ -408,7 +408,7 @@ def test_a_run_goes_on_from_any_step(tmp_path: Path, monkeypatch: pytest.MonkeyP
             patch.setattr(Trainer, "_step", dying)
             with pytest.raises(KeyboardInterrupt):
                 interrupted(folder)
-        assert tiny.same(tiny.weights(interrupted(folder).detector()), tiny.weights(whole.detector()))
+        assert tiny.identical(tiny.weights(interrupted(folder).detector()), tiny.weights(whole.detector()))
 
 
 def test_it_learns(tmp_path: Path) -> None:
@@ -421,7 +421,7 @@ def test_it_learns(tmp_path: Path) -> None:
     )  # fmt: skip
     config = shapes.config(lr=2e-3, epochs=9, drops=(8,), warmup_steps=3, micro_batch=8)
     how = DetectorConfig((config,), Design(2, "scratch", heads), Scaling(64, 80, "as tests"), 8)
-    shown = Examples(shapes.split(24), shapes.split(4, "val"))
+    shown = TrainingExamples(shapes.split(24), shapes.split(4, "val"))
     found = train_detector(shapes.backbone(pretrained=False), shown, how, 0, context_in(tmp_path), {"id": "r"})
     test = shapes.split(16, "test")
     detections = found.detections(test, context_in(tmp_path))

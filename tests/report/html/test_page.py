@@ -16,8 +16,8 @@ import pytest
 
 from bob_gauntlet.errors import UsageError
 from bob_gauntlet.pools.pool import Pool, load_pool
+from bob_gauntlet.ranking.comparison import Comparison
 from bob_gauntlet.ranking.ranking import rank
-from bob_gauntlet.ranking.versus import Versus
 from bob_gauntlet.report.content import Report, SettingOutcome, gather
 from bob_gauntlet.report.html.headline import cards
 from bob_gauntlet.report.html.page import SECTIONS, page
@@ -259,7 +259,7 @@ def test_the_figures_data_is_plain_json(whole: Report, paper: Pool) -> None:
     assert data["styles"] == ["supervised", "self-supervised", "vision-language", "none"]
     assert "cost-latency" not in data["panels"], "nobody printed a latency"
     [point] = [p for p in data["panels"]["tasks-cls-det"]["points"] if data["backbones"][p["b"]]["own"]]
-    [row] = [row for row in report.ranking.rows if row.own]  # type: ignore[union-attr]
+    [row] = [row for row in report.ranking.rows if row.highlighted]  # type: ignore[union-attr]
     assert (point["x"], point["y"]) == (row.z["Cls"], row.z["Det"])
 
 
@@ -317,7 +317,7 @@ def test_ranked_apart_and_without_a_score_are_kept_apart(paper: Pool) -> None:
     report = gather(paper, {"mine": []})
     table = rank_table(report.ranking, report.score_table)  # type: ignore[arg-type]
     assert [line.row.rank for line in table.ranked] == list(range(1, len(table.ranked) + 1))
-    assert all(line.row.apart for line in table.apart)
+    assert all(line.row.below_min_coverage for line in table.apart)
     assert set(table.filters) == {"Family", "Style", "Pretraining data"}
     assert len(table.filters["Style"][1]) > 1
     text = Parsed(page(report)).text("tbody")
@@ -360,7 +360,7 @@ def test_the_heat_map_has_the_rankings_order_and_every_measure(four: Pool) -> No
     order = [row.backbone for row in rank(four, {"mine": [lacking]}).rows if row.rank]
     assert [row.backbone.name for row in found.ranked] == order
     assert [row.backbone.name for row in found.others] == ["r"]
-    own = next(row for row in found.ranked if row.backbone.own)
+    own = next(row for row in found.ranked if row.backbone.highlighted)
     assert [cell.tint for cell in own.cells] == ["p2", ""]
     assert own.cells[0].tip == f"mine\n{CLS[0]}, top1 25%\nz +0.89\nTable 16, row 17, column instre"
     assert found.tasks == (("Cls", "image classification", 1), ("Ret", "image retrieval", 1))
@@ -368,7 +368,7 @@ def test_the_heat_map_has_the_rankings_order_and_every_measure(four: Pool) -> No
 
 def test_few_datasets_give_no_p_value() -> None:
     """Below four there is nothing to draw."""
-    duel = Versus("b", measures=4, datasets=4, gap=0.1, wins=0.5, p_datasets=0.0123, p_examples=None)
+    duel = Comparison("b", measures=4, datasets=4, gap=0.1, wins=0.5, p_datasets=0.0123, p_examples=None)
     assert over_datasets(duel) == "0.012"
     assert over_datasets(replace(duel, datasets=3)) == "too few datasets"
     assert over_datasets(replace(duel, p_datasets=None)) == "too few datasets"
