@@ -44,8 +44,9 @@ from bob_gauntlet.datasets.dataset import Split
 from bob_gauntlet.datasets.loading import load as load_dataset
 from bob_gauntlet.engine.allocator import keep_pages
 from bob_gauntlet.engine.detection import mmdet_ops
-from bob_gauntlet.engine.detection.data_loading import DetectionSample, Scaling, build_training_loader
+from bob_gauntlet.engine.detection.data_loading import DetectionSample, create_detection_loader
 from bob_gauntlet.engine.detection.detector import Detector, Mode
+from bob_gauntlet.engine.detection.resizing import Scaling
 from bob_gauntlet.engine.detection.trained_detector import DetectorConfig, DetectorLoss, detect_split
 from bob_gauntlet.engine.training.loop import Trainer
 from bob_gauntlet.protocols.detection import Detection
@@ -84,8 +85,8 @@ class Workspace:
     def trainer(self, mode: Mode = "finetune", workers: int = 0) -> Trainer:
         """A training as the package begins it."""
         detector_config = self.detector_config(mode)
-        stream = build_training_loader(
-            self.split, detector_config.scaling, masks=True, batch=BATCH, seed=0, workers=workers
+        stream = create_detection_loader(
+            self.split, detector_config.scaling, masks=True, batch_size=BATCH, seed=0, workers=workers
         )
         detector = Detector(self.backbone, detector_config.design, 0)
         detector.train()
@@ -156,7 +157,7 @@ def step(options: argparse.Namespace) -> bool:
 def rates(on: Workspace, scaling: Scaling, images: int, repeats: int) -> list[float]:
     """Scenes/s of one loader's process, each time over `images` of them."""
     part = on.split.take(np.arange(images) % len(on.split), "benchmark")
-    stream = build_training_loader(part, scaling, masks=True, batch=BATCH, seed=0, workers=1)
+    stream = create_detection_loader(part, scaling, masks=True, batch_size=BATCH, seed=0, workers=1)
     taken = [timed(lambda e=epoch: sum(map(len, stream.epoch(e)))) for epoch in range(repeats + 1)][1:]  # type: ignore[misc]
     return [made / seconds for seconds, made in taken]
 
