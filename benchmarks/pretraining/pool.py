@@ -126,4 +126,4 @@ def glyph(text: str, rng: np.random.Generator) -> Image.Image:
 def typefaces() -> tuple[str, ...]:
     """The files of the fonts that digits are rendered in, in the order of names."""
     found = sorted(Path(matplotlib.get_data_path()).rglob("*.ttf"), key=lambda path: path.name)
-    return tuple(str(path) for path in found if path.name.startswith(TYPEFACES) and "ProgressDisplay" not in path.name)
+    return tuple(str(path) for path in found if path.name.startswith(TYPEFACES) and "Display" not in path.name)
