@@ -1,1 +1,1 @@
-"""Backbones: light specs and the zoo of known names; loading them is the heavy part."""
+"""Pretrained backbones: specs and the zoo of known names (cheap to import), and loading (imports torch and timm)."""

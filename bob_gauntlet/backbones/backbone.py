@@ -1,4 +1,4 @@
-"""A loaded backbone: images in, features out. The heavy side of `backbones.spec`."""
+"""A loaded backbone, which turns images into features. Imports torch; `backbones.spec` describes it without torch."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from bob_gauntlet.errors import BobError, MissingError
 
 
 class Backbone:
-    """A network in evaluation mode with its ticket (fingerprint, input transform, traits).
+    """A network in evaluation mode, with its identity (fingerprint, input transform, traits).
 
     >>> from bob_gauntlet.backbones.loading import load
     >>> backbone = load(BackboneSpec(name="r", text="", scheme="random", target="test_resnet"))
@@ -29,28 +29,30 @@ class Backbone:
 
     @property
     def name(self) -> str:
-        """The name under which it is reported."""
+        """The name under which the backbone is reported."""
         return self.spec.name
 
     def embed(self, images: torch.Tensor) -> torch.Tensor:
-        """(B, 3, H, W) normalised images to (B, D) pooled pre-logits features.
+        """Return the (B, D) pooled pre-logits features of (B, 3, H, W) normalised images.
 
-        timm networks: `forward_head(..., pre_logits=True)`. Others: what forward gives; maps (B, C, H, W) are averaged
-        over space, and of token sequences (B, N, D) the first, the class token, is taken.
+        A timm network runs `forward_head(..., pre_logits=True)`. Of any other module the output of `forward` is used:
+        (B, C, H, W) maps are averaged over space, and of a (B, N, D) token sequence the first token, the class token,
+        is taken. Raises BobError where the output has another shape.
         """
         self.images_forwarded += len(images)
-        images = self._laid_out(images)
+        images = self._set_memory_format(images)
         if hasattr(self.module, "forward_features") and hasattr(self.module, "forward_head"):
             network: Any = self.module
-            found: Any = network.forward_head(network.forward_features(images), pre_logits=True)
+            output: Any = network.forward_head(network.forward_features(images), pre_logits=True)
         else:
-            found = self.module(images)
-        return self._pooled(found, len(images))
+            output = self.module(images)
+        return self._pool(output, len(images))
 
     def feature_maps(self, images: torch.Tensor) -> list[torch.Tensor]:
-        """(B, C, H, W) maps, one for each of `identity.traits.strides`; MissingError where the network has none.
+        """Return (B, C, H, W) maps, one for each of `identity.traits.strides`.
 
-        A network of one stride gives its last map, after its final norm.
+        A network with one stride returns its last map, after its final norm. Raises MissingError where the network
+        gives no feature maps.
         """
         if not self.identity.traits.strides:
             raise MissingError(f"{self.name} gives no feature maps; detection needs them")
@@ -58,53 +60,65 @@ class Backbone:
         intermediates: Any = self.module.forward_intermediates
         indices = map_indices(self.module)
         maps: list[torch.Tensor] = intermediates(
-            self._laid_out(images), indices=indices, norm=len(indices) == 1, output_fmt="NCHW", intermediates_only=True
+            self._set_memory_format(images),
+            indices=indices,
+            norm=len(indices) == 1,
+            output_fmt="NCHW",
+            intermediates_only=True,
         )
         return maps
 
     def parameter_groups(self, weight_decay: float, layer_decay: float | None = None) -> list[dict[str, Any]]:
-        """Optimiser groups: no decay for biases and norms; learning rates scaled by layer_decay ** depth, if given."""
+        """Return optimiser groups with their weight decay, which is 0 for biases and norms.
+
+        With `layer_decay`, the learning rate of a layer is scaled by layer_decay ** (number of layers after it).
+        """
         from timm.optim import (  # type: ignore[attr-defined]
             param_groups_layer_decay,
             param_groups_weight_decay,
         )
 
-        undecayed: Any = getattr(self.module, "no_weight_decay", tuple)
-        skip = undecayed()
+        list_undecayed: Any = getattr(self.module, "no_weight_decay", tuple)
+        undecayed = list_undecayed()
         if layer_decay is None:
-            groups = param_groups_weight_decay(self.module, weight_decay, no_weight_decay_list=skip)
+            groups = param_groups_weight_decay(self.module, weight_decay, no_weight_decay_list=undecayed)
         else:
             groups = param_groups_layer_decay(
-                self.module, weight_decay, no_weight_decay_list=skip, layer_decay=layer_decay
+                self.module, weight_decay, no_weight_decay_list=undecayed, layer_decay=layer_decay
             )
-        found: list[dict[str, Any]] = groups
-        return found
+        parameter_groups: list[dict[str, Any]] = groups
+        return parameter_groups
 
-    def _laid_out(self, images: torch.Tensor) -> torch.Tensor:
+    def _set_memory_format(self, images: torch.Tensor) -> torch.Tensor:
+        """Return the images in the memory format of the network: channels last for convolutional networks."""
         if self.identity.traits.family == "conv":
             return images.contiguous(memory_format=torch.channels_last)
         return images
 
-    def _pooled(self, found: Any, count: int) -> torch.Tensor:
-        if not isinstance(found, torch.Tensor) or found.ndim not in (2, 3, 4) or len(found) != count:
-            shape = tuple(found.shape) if isinstance(found, torch.Tensor) else type(found).__name__
+    def _pool(self, output: Any, count: int) -> torch.Tensor:
+        """Return (B, D) features of an output of `forward`; BobError where it has no such shape for `count` images."""
+        if not isinstance(output, torch.Tensor) or output.ndim not in (2, 3, 4) or len(output) != count:
+            shape = tuple(output.shape) if isinstance(output, torch.Tensor) else type(output).__name__
             raise BobError(
                 f"{self.name}: forward gave {shape} for {count} images; a factory's module has to return (B, D), "
                 "(B, N, D) or (B, C, H, W)"
             )
-        if found.ndim == 4:
-            return found.mean(dim=(2, 3))
-        return found[:, 0] if found.ndim == 3 else found
+        if output.ndim == 4:
+            return output.mean(dim=(2, 3))
+        return output[:, 0] if output.ndim == 3 else output
 
 
 def map_indices(module: nn.Module) -> list[int]:
-    """The last intermediate of every stride, for `forward_intermediates`; [] where the module has none."""
+    """Return the index of the last intermediate of every stride, as `forward_intermediates` takes them.
+
+    The list is empty where the module has no intermediates.
+    """
     reductions = map_reductions(module)
     return [len(reductions) - 1 - reductions[::-1].index(stride) for stride in sorted(set(reductions))]
 
 
 def map_reductions(module: nn.Module) -> list[int]:
-    """The stride of each intermediate, in order."""
+    """Return the stride of each intermediate, in order; [] where the module has no intermediates."""
     info: Any = getattr(module, "feature_info", None)
     if info is None or not hasattr(module, "forward_intermediates"):
         return []

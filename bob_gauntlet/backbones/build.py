@@ -1,4 +1,4 @@
-"""Building the network that a BackboneSpec names, and its ticket. Imports torch and timm."""
+"""Build the network that a BackboneSpec names, and its identity. Imports torch and timm."""
 
 import importlib
 import socket
@@ -22,30 +22,32 @@ from bob_gauntlet.backbones.spec import BackboneIdentity, BackboneSpec, Family, 
 from bob_gauntlet.backbones.zoo import ZOO
 from bob_gauntlet.errors import UsageError, nearest
 
-_OFFLINE = "without a network: timm:NAME@PATH, random:NAME, or efficientnet_lite0 from the mini extra"
+_OFFLINE = "without network access use timm:NAME@PATH, random:NAME, or efficientnet_lite0 of the mini extra"
 
 
 def build(spec: BackboneSpec, device: str) -> Backbone:
-    """The loaded backbone of any spec."""
-    module, architecture, arguments, code, details = _factory(spec) if spec.scheme == "factory" else _timm(spec)
-    transform = _transform(module, spec)
-    traits = _traits(module, arguments, pretrained=spec.scheme != "random")
+    """Load the backbone of any spec onto a device, with its identity."""
+    is_factory = spec.scheme == "factory"
+    module, architecture, arguments, code, details = _call_factory(spec) if is_factory else _build_timm(spec)
+    transform = _input_transform(module, spec)
+    traits = _derive_traits(module, arguments, pretrained=spec.scheme != "random")
     digest = fingerprint(module, architecture, arguments, code)
     identity = BackboneIdentity(fingerprint=digest, transform=transform, traits=traits, details=details)
     return Backbone(spec, module, identity, device)
 
 
 _Built = tuple[nn.Module, str, dict[str, Any], dict[str, str], dict[str, Any]]
+"""A network, its architecture, its constructor arguments, what identifies its code, and details for the provenance."""
 
 
-def _timm(spec: BackboneSpec) -> _Built:
-    """A timm network with its weights: from the hub, a file, a package, or a seed."""
+def _build_timm(spec: BackboneSpec) -> _Built:
+    """Build a timm network with its weights, which come from the hub, a file, a package or a seed."""
     if not timm.is_model(spec.target):
         known = nearest(spec.target, [*ZOO, *timm.list_models()])
         raise UsageError(f"unknown backbone {spec.text!r}{known or '; `bob zoo` lists the known names'}")
     from_hub = spec.scheme == "timm" and not spec.path
     if from_hub:
-        _check_hub(spec)
+        _check_weights_reachable(spec)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(spec.seed)
         module, arguments = _create(spec, pretrained=from_hub)
@@ -58,30 +60,33 @@ def _timm(spec: BackboneSpec) -> _Built:
         if spec.scheme == "package":
             checkpoints.fill_in_order(module, tensors, spec.name)
         else:
-            left = checkpoints.fill(module, tensors, f"{Path(spec.path).name}", allow_partial=spec.allow_partial)
-            details["left_over"] = left[:20]
+            unused = checkpoints.fill(module, tensors, f"{Path(spec.path).name}", allow_partial=spec.allow_partial)
+            details["left_over"] = unused[:20]
     return module, spec.target, arguments, timm_code(), details
 
 
 def _create(spec: BackboneSpec, *, pretrained: bool) -> tuple[nn.Module, dict[str, Any]]:
-    """The network without classifier, taking any input size where the architecture can."""
-    own = dict(spec.arguments)
+    """Create the timm network without a classifier, and return it with its constructor arguments.
+
+    Where the architecture can, the network takes any input size. Raises UsageError where timm cannot create it.
+    """
+    user_arguments = dict(spec.arguments)
     for extra in ({"dynamic_img_size": True}, {}):
-        arguments = {"num_classes": 0, **extra, **own}
+        arguments = {"num_classes": 0, **extra, **user_arguments}
         try:
             return timm.create_model(spec.target, pretrained=pretrained, **arguments), arguments
         except TypeError as error:
             if "dynamic_img_size" not in str(error) and not extra:
                 raise UsageError(f"--backbone {spec.text}: {error}") from error
-        except Exception as error:  # what a network's constructor makes of a user's arguments, or a hub of a name
+        except Exception as error:  # a constructor may raise anything on a user's arguments, and so may a hub on a name
             raise UsageError(f"--backbone {spec.text}: {checkpoints.first_line(error)}") from error
-    raise UsageError(f"--backbone {spec.text}: timm cannot build it with {own}")
+    raise UsageError(f"--backbone {spec.text}: timm cannot build it with {user_arguments}; check the arguments")
 
 
 def rebuild(backbone: Backbone, **arguments: Any) -> nn.Module | None:
-    """The same timm network with other constructor arguments; None where its architecture does not take them.
+    """Build the same timm network with other constructor arguments and the weights of the backbone.
 
-    None, too, where it is no timm network. Weights are those of the backbone.
+    Returns None where the architecture does not take these arguments, or the backbone is not a timm network.
     """
     module = create_untrained(backbone.spec, **arguments)
     if module is not None:
@@ -90,7 +95,10 @@ def rebuild(backbone: Backbone, **arguments: Any) -> nn.Module | None:
 
 
 def create_untrained(spec: BackboneSpec, **arguments: Any) -> nn.Module | None:
-    """The timm network of a spec before any training, with other constructor arguments; None as for `rebuild`."""
+    """Create the timm network of a spec with other constructor arguments and seeded random weights.
+
+    Returns None in the same cases as `rebuild`.
+    """
     if spec.scheme == "factory":
         return None
     with torch.random.fork_rng(devices=[]):
@@ -101,22 +109,22 @@ def create_untrained(spec: BackboneSpec, **arguments: Any) -> nn.Module | None:
             return None
 
 
-def _check_hub(spec: BackboneSpec) -> None:
-    """UsageError within seconds where pretrained weights are neither cached nor reachable."""
+def _check_weights_reachable(spec: BackboneSpec) -> None:
+    """Raise UsageError within seconds where the pretrained weights are neither cached nor reachable."""
     config = timm.models.get_pretrained_cfg(spec.target)
     if config is None or not config.has_weights:
         raise UsageError(f"timm has no pretrained weights for {spec.target}; {_OFFLINE}")
-    address = _hub_address(config)
+    address = _download_address(config)
     if address is None:
         return
-    host, port = _door(address)
-    problem = _unreachable(host, port)
+    host, port = _connection_target(address)
+    problem = _connection_problem(host, port)
     if problem:
         raise UsageError(f"{spec.name}: {host} cannot be reached ({problem}); {_OFFLINE}")
 
 
-def _door(address: str) -> tuple[str, int]:
-    """Host and port that a download from an address connects to first: its own, or the proxy's."""
+def _connection_target(address: str) -> tuple[str, int]:
+    """Return the host and port that a download connects to: those of the address, or those of a proxy."""
     parts = urlsplit(address)
     proxies = getproxies()
     proxy = proxies.get(parts.scheme) or proxies.get("all")
@@ -125,25 +133,28 @@ def _door(address: str) -> tuple[str, int]:
     return parts.hostname or "", parts.port or (80 if parts.scheme == "http" else 443)
 
 
-def _unreachable(host: str, port: int, within: float = 8.0) -> str:
-    """Why nothing answers at a host, "" where something does; its many addresses and its look-up share the time."""
-    found: list[str] = []
+def _connection_problem(host: str, port: int, timeout: float = 8.0) -> str:
+    """Return why no connection to a host can be opened, "" where it can be.
+
+    `timeout` in seconds covers the name look-up and the attempts at all addresses of the host together.
+    """
+    results: list[str] = []
 
     def connect() -> None:
         try:
             socket.create_connection((host, port), timeout=5).close()
-            found.append("")
+            results.append("")
         except OSError as error:
-            found.append(checkpoints.first_line(error))
+            results.append(checkpoints.first_line(error))
 
     thread = threading.Thread(target=connect, daemon=True)
     thread.start()
-    thread.join(within)
-    return found[0] if found else f"no answer in {within:g} s"
+    thread.join(timeout)
+    return results[0] if results else f"no answer in {timeout:g} s"
 
 
-def _hub_address(config: Any) -> str | None:
-    """Where the weights would come from; None where they are cached."""
+def _download_address(config: Any) -> str | None:
+    """Return the address that the weights would be downloaded from; None where they are cached."""
     import huggingface_hub
     from huggingface_hub.constants import ENDPOINT
 
@@ -156,8 +167,8 @@ def _hub_address(config: Any) -> str | None:
     return str(ENDPOINT)
 
 
-def _factory(spec: BackboneSpec) -> _Built:
-    """Whatever a user's function returns."""
+def _call_factory(spec: BackboneSpec) -> _Built:
+    """Import and call the user's function, and return the network that it builds."""
     module_name, _, function = spec.target.partition(":")
     if str(Path.cwd()) not in sys.path:
         sys.path.insert(0, str(Path.cwd()))
@@ -165,39 +176,40 @@ def _factory(spec: BackboneSpec) -> _Built:
         factory: Any = importlib.import_module(module_name)
         for part in function.split("."):
             factory = getattr(factory, part)
-    except Exception as error:  # a module is the user's code, too
-        said = f"{type(error).__name__}: {checkpoints.first_line(error)}"
-        raise UsageError(f"--backbone {spec.text}: {said}; type package.module:callable") from error
+    except Exception as error:  # the module is the user's code and may raise anything
+        reason = f"{type(error).__name__}: {checkpoints.first_line(error)}"
+        raise UsageError(f"--backbone {spec.text}: {reason}; type package.module:callable") from error
     try:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(spec.seed)
             built = factory()
-    except Exception as error:  # the factory is the user's: whatever it raises is reported, in one line
-        said = checkpoints.first_line(error)
-        raise UsageError(f"--backbone {spec.text} raised {type(error).__name__}: {said}") from error
+    except Exception as error:  # the factory is the user's code: whatever it raises is reported in one line
+        reason = f"{type(error).__name__}: {checkpoints.first_line(error)}"
+        raise UsageError(f"--backbone {spec.text} raised {reason}; correct the function") from error
     if not isinstance(built, nn.Module):
-        raise UsageError(f"--backbone {spec.text} returned {type(built).__name__}, not an nn.Module")
+        raise UsageError(f"--backbone {spec.text} returned {type(built).__name__}, not an nn.Module; return one")
     return built, spec.target, {}, {**module_code(factory, module_name), **timm_code()}, {"factory": spec.target}
 
 
-def _transform(module: nn.Module, spec: BackboneSpec) -> InputTransform:
-    """The network's own data config, with what the user declared on top."""
+def _input_transform(module: nn.Module, spec: BackboneSpec) -> InputTransform:
+    """Return the input transform of timm's data config; fields that the user declared replace those of the config."""
     config: Any = getattr(module, "pretrained_cfg", None)
-    own: dict[str, Any] = {}
+    configured: dict[str, Any] = {}
     if config:
         config = timm.data.resolve_data_config({}, model=module)  # type: ignore[attr-defined, no-untyped-call]
-        own = {"size": int(config["input_size"][-1]), "mean": tuple(config["mean"]), "std": tuple(config["std"])}
-        own |= {name: config[name] for name in ("interpolation", "crop_pct")}
-    return InputTransform(**{"size": 224, **own, **spec.transform})
+        configured = {"size": int(config["input_size"][-1]), "mean": tuple(config["mean"]), "std": tuple(config["std"])}
+        configured |= {name: config[name] for name in ("interpolation", "crop_pct")}
+    return InputTransform(**{"size": 224, **configured, **spec.transform})
 
 
-def _traits(module: nn.Module, arguments: Mapping[str, Any], *, pretrained: bool) -> Traits:
+def _derive_traits(module: nn.Module, arguments: Mapping[str, Any], *, pretrained: bool) -> Traits:
+    """Return the traits that the network itself shows: family, width, parameters, strides and input sizes."""
     config: Any = getattr(module, "pretrained_cfg", None) or {}
     fixed = bool(config.get("fixed_input_size", False)) if isinstance(config, Mapping) else False
     patch: Any = getattr(getattr(module, "patch_embed", None), "patch_size", 1)
     width: Any = getattr(module, "head_hidden_size", None) or getattr(module, "num_features", 0)
     return Traits(
-        family=_family(module),
+        family=_classify_family(module),
         pretrained=pretrained,
         features=width if isinstance(width, int) else 0,
         params=round(sum(p.numel() for p in module.parameters()) / 1e6, 4),
@@ -207,8 +219,12 @@ def _traits(module: nn.Module, arguments: Mapping[str, Any], *, pretrained: bool
     )
 
 
-def _family(module: nn.Module) -> Family:
-    """conv without attention (one pooling layer aside), transformer without spatial convolutions but its stem's."""
+def _classify_family(module: nn.Module) -> Family:
+    """Return the family of a network.
+
+    A `conv` has at most one attention layer (an attention pool). A `transformer` has attention, and at most four
+    spatial convolutions (those of its stem). Everything else is a `hybrid`.
+    """
     attention = sum("attention" in type(m).__name__.lower() for m in module.modules())
     convolutions = sum(isinstance(m, nn.Conv2d) and max(m.kernel_size) > 1 for m in module.modules())
     if attention <= 1:

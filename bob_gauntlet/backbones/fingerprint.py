@@ -1,7 +1,7 @@
-"""What makes two backbones the same: weights, architecture, constructor arguments, adapter and package versions.
+"""Fingerprints of backbones: over weights, architecture, constructor arguments, adapter and package versions.
 
-Equal weights are not enough: `efficientnet_lite0` and `tf_efficientnet_lite0` share a state_dict and give other
-features, and so do ViTs with 6 and 12 heads.
+Equal weights do not make two backbones equal: `efficientnet_lite0` and `tf_efficientnet_lite0` have the same state_dict
+but give different features, and so do ViTs with 6 and with 12 heads.
 """
 
 import hashlib
@@ -17,17 +17,17 @@ if TYPE_CHECKING:
     import torch
 
 ADAPTER_VERSION = 1
-"""Version of how this package turns a network into features; moves when features do."""
+"""Version of the code that turns a network into features; it is raised when features change."""
 
 
 def fingerprint(
     module: "torch.nn.Module", architecture: str, arguments: Mapping[str, Any], code: Mapping[str, str]
 ) -> str:
-    """16 hex digits over parameters, buffers, architecture id, resolved arguments, adapter and defining code."""
+    """Return 16 hex digits over parameters, buffers, architecture, resolved arguments, adapter and defining code."""
     identity = {"architecture": architecture, "arguments": arguments, "adapter": ADAPTER_VERSION, "code": code}
     sha = hashlib.sha256(json.dumps(identity, sort_keys=True, default=str).encode())
     for name, tensor in sorted(module.state_dict().items()):
-        if not hasattr(tensor, "detach"):  # a module's own extra state
+        if not hasattr(tensor, "detach"):  # extra state of a module is not a tensor
             sha.update(f"{name} {tensor!r}".encode())
             continue
         plain = tensor.detach().cpu().contiguous()
@@ -37,12 +37,15 @@ def fingerprint(
 
 
 def timm_code() -> dict[str, str]:
-    """The packages whose versions define a timm network."""
+    """Return the versions of the packages that define a timm network."""
     return {"timm": version("timm")}
 
 
 def module_code(factory: Any, module: str = "") -> dict[str, str]:
-    """The digest of the module that defines the factory, or of the named one where it does not say (a partial)."""
+    """Return the digest of the source file that defines the factory.
+
+    Where the factory does not tell its file (a partial), the file of the named module is used.
+    """
     try:
         path = inspect.getsourcefile(inspect.unwrap(factory))
     except TypeError:
@@ -52,7 +55,7 @@ def module_code(factory: Any, module: str = "") -> dict[str, str]:
 
 
 def file_digest(path: str) -> str:
-    """SHA-256 of a file's content, "" for no file."""
+    """Return the SHA-256 of a file's content, "" for an empty path."""
     if not path:
         return ""
     with open(path, "rb") as file:

@@ -1,4 +1,4 @@
-"""From a BackboneSpec to its ticket or to the loaded Backbone. torch and timm are imported on first use."""
+"""Turn a BackboneSpec into its identity or into the loaded Backbone. torch and timm are imported on first use."""
 
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
@@ -13,24 +13,24 @@ if TYPE_CHECKING:
 
 
 def memoisable(spec: BackboneSpec) -> bool:
-    """Whether a ticket can be kept: everything that defines the backbone is named by the spec and a file's content.
+    """Return whether the identity can be stored: the spec and a file's content define the backbone completely.
 
-    A factory may do anything, and a hub may serve other weights tomorrow: those are loaded to be identified.
+    A factory may do anything, and a hub may serve other weights tomorrow: such backbones are loaded to identify them.
     """
     return spec.scheme in ("random", "package") or bool(spec.path)
 
 
 def identify(spec: BackboneSpec, artifacts: Artifacts) -> BackboneIdentity:
-    """The ticket of a memoisable backbone, loading it only the first time."""
+    """Return the identity of a memoisable backbone, which is loaded only the first time."""
     return BackboneIdentity.from_dict(
-        artifacts.memo("tickets", _ticket_key(spec), lambda: load(spec).identity.to_dict())
+        artifacts.memo("tickets", _identity_key(spec), lambda: load(spec).identity.to_dict())
     )
 
 
 def load(spec: BackboneSpec, device: str = "cpu") -> "Backbone":
-    """The backbone, whole, in evaluation mode.
+    """Load the whole backbone, in evaluation mode.
 
-    Raises UsageError with one line where its name, file, keys or factory is wrong, or a hub cannot be reached.
+    Raises UsageError in one line where its name, file, keys or factory is wrong, or its hub cannot be reached.
     """
     from pathlib import Path
 
@@ -41,8 +41,8 @@ def load(spec: BackboneSpec, device: str = "cpu") -> "Backbone":
     return build(spec, device)
 
 
-def _ticket_key(spec: BackboneSpec) -> dict[str, Any]:
-    """Everything that a ticket depends on; reads the checkpoint's bytes, imports no torch."""
+def _identity_key(spec: BackboneSpec) -> dict[str, Any]:
+    """Return everything that an identity depends on; reads the checkpoint's bytes, and does not import torch."""
     return {
         "scheme": spec.scheme,
         "target": spec.target,

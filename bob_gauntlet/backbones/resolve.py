@@ -1,4 +1,4 @@
-"""From what a user types after `--backbone` to a BackboneSpec, without loading anything."""
+"""Turn what a user types after `--backbone` into a BackboneSpec, without loading anything."""
 
 import ast
 import re
@@ -13,23 +13,23 @@ from bob_gauntlet.backbones.zoo import ZOO
 from bob_gauntlet.config import UserConfig
 from bob_gauntlet.errors import UsageError, nearest
 
-_TRANSFORM = ("size", "mean", "std", "interpolation", "crop_pct")
-# timm's own ways to weights: they would come from elsewhere than the SPEC says
-_OURS = ("pretrained", "checkpoint_path")
+_TRANSFORM_FIELDS = ("size", "mean", "std", "interpolation", "crop_pct")
+# with these arguments timm would load weights from elsewhere than the SPEC says
+_RESERVED_ARGUMENTS = ("pretrained", "checkpoint_path")
 _INTERPOLATIONS = ("bilinear", "bicubic", "nearest", "lanczos")
 
 
 def resolve_all(texts: Sequence[str], config: UserConfig, *, allow_partial: bool = False) -> list[BackboneSpec]:
-    """Every SPEC in the order given. UsageError where one cannot be read, or two have one name."""
+    """Return every SPEC in the order given. Raises UsageError where one cannot be read or two have the same name."""
     specs = [replace(resolve(text, config), allow_partial=allow_partial) for text in texts]
     for index, spec in enumerate(specs):
         if spec.name in [other.name for other in specs[:index]]:
-            raise UsageError(f"--backbone {spec.name} is given twice; give each backbone a name of its own in bob.toml")
+            raise UsageError(f"--backbone {spec.name} is given twice; give each backbone its own name in bob.toml")
     return specs
 
 
 def resolve(text: str, config: UserConfig) -> BackboneSpec:
-    """One SPEC: a declared name, a zoo name, `timm:`, `random:`, `module:callable`, or a timm name.
+    """Read one SPEC: a declared name, a zoo name, `timm:`, `random:`, `module:callable`, or a timm name.
 
     >>> resolve("timm:vit_small_patch16_224,num_heads=12", UserConfig(Path())).arguments
     {'num_heads': 12}
@@ -38,14 +38,17 @@ def resolve(text: str, config: UserConfig) -> BackboneSpec:
         declared = config.backbones[text]
         table = declared if isinstance(declared, dict) else {"spec": declared}
         spec = _parse(table["spec"], config.folder)
-        return replace(spec, name=text, transform=_transform(text, table, config.source))
+        return replace(spec, name=text, transform=_declared_transform(text, table, config.source))
     return _parse(text, Path.cwd())
 
 
 def _parse(text: str, folder: Path) -> BackboneSpec:
+    """Read a SPEC that is not a declared name; a relative path of a checkpoint starts at `folder`."""
     known = ZOO.get(text.removeprefix("timm:"))
     if known and known.weights:
-        raise UsageError(f"--backbone {text} is {known.label}, whose weights timm does not carry: {known.weights}")
+        raise UsageError(
+            f"--backbone {text} is {known.label}, whose weights timm does not carry: get them from {known.weights}"
+        )
     if text in ZOO and ZOO[text].package:
         return BackboneSpec(
             name=text, text=text, scheme="package", target=ZOO[text].architecture, path=_package_file(text)
@@ -56,12 +59,12 @@ def _parse(text: str, folder: Path) -> BackboneSpec:
     if not colon:
         return BackboneSpec(name=text, text=text, scheme="timm", target=text)
     if scheme not in ("timm", "random"):
-        return _factory(text)
+        return _parse_factory(text)
     head, at, path = rest.partition("@")
     target, *pairs = head.split(",")
     if not target or (at and not path):
         raise UsageError(f"--backbone {text} names no {'file' if target else 'network'}; type timm:NAME@PATH")
-    arguments = _arguments(text, pairs)
+    arguments = _parse_arguments(text, pairs)
     if scheme == "random":
         if path:
             raise UsageError(f"--backbone {text}: a random initialisation has no checkpoint; type timm:{rest}")
@@ -69,12 +72,12 @@ def _parse(text: str, folder: Path) -> BackboneSpec:
         if type(seed) is not int or not 0 <= seed < 2**63:
             raise UsageError(f"--backbone {text}: seed has to be a whole number from 0, not {seed!r}")
         return BackboneSpec(name=text, text=text, scheme="random", target=target, arguments=arguments, seed=seed)
-    return BackboneSpec(
-        name=text, text=text, scheme="timm", target=target, arguments=arguments, path=_file(text, path, folder)
-    )
+    file = _checkpoint_file(text, path, folder)
+    return BackboneSpec(name=text, text=text, scheme="timm", target=target, arguments=arguments, path=file)
 
 
-def _factory(text: str) -> BackboneSpec:
+def _parse_factory(text: str) -> BackboneSpec:
+    """Read `package.module:callable`."""
     module, _, function = text.partition(":")
     if not all(part.isidentifier() for part in (*module.split("."), *function.split("."))):
         forms = "timm:NAME[@PATH], random:NAME nor package.module:callable"
@@ -82,49 +85,52 @@ def _factory(text: str) -> BackboneSpec:
     return BackboneSpec(name=text, text=text, scheme="factory", target=text)
 
 
-def _arguments(text: str, pairs: Sequence[str]) -> dict[str, Any]:
+def _parse_arguments(text: str, pairs: Sequence[str]) -> dict[str, Any]:
+    """Return the constructor arguments of `key=value` pairs; UsageError where a pair is malformed or a key reserved."""
     arguments = {}
     for pair in pairs:
         key, equals, value = pair.partition("=")
         if not equals or not key.isidentifier():
-            raise UsageError(f"--backbone {text}: {pair!r} is no key=value; type timm:NAME,key=value@PATH")
-        if key in arguments or key in _OURS:
-            why = "is given twice" if key in arguments else "is no argument of a network"
-            raise UsageError(f"--backbone {text}: {key} {why}; type timm:NAME,key=value@PATH")
-        arguments[key] = _value(value)
+            raise UsageError(f"--backbone {text}: {pair!r} is not key=value; type timm:NAME,key=value@PATH")
+        if key in arguments or key in _RESERVED_ARGUMENTS:
+            problem = "is given twice" if key in arguments else "is not an argument of a network"
+            raise UsageError(f"--backbone {text}: {key} {problem}; type timm:NAME,key=value@PATH")
+        arguments[key] = _parse_value(value)
     return arguments
 
 
-def _value(text: str) -> Any:
-    """A number, True, False or None; `2-2-6-2` is a tuple; anything else is text.
+def _parse_value(text: str) -> Any:
+    """Return a number, True, False or None; `2-2-6-2` gives a tuple; anything else stays text.
 
-    >>> _value("12"), _value("2-2-6-2"), _value("avg")
+    >>> _parse_value("12"), _parse_value("2-2-6-2"), _parse_value("avg")
     (12, (2, 2, 6, 2), 'avg')
     """
     if re.fullmatch(r"\d+(-\d+)+", text):
         return tuple(int(part) for part in text.split("-"))
     try:
         value = ast.literal_eval(text)
-    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):  # all that literal_eval documents
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):  # all exceptions that it documents
         return text
     return value if isinstance(value, int | float | bool | None) else text
 
 
-def _file(text: str, path: str, folder: Path) -> str:
+def _checkpoint_file(text: str, path: str, folder: Path) -> str:
+    """Return the absolute path of a checkpoint, "" for none; UsageError where there is no such file."""
     if not path:
         return ""
     try:
-        found = (folder / Path(path).expanduser()).resolve()
-        present = found.is_file()
-    except (OSError, RuntimeError) as error:  # a folder that may not be read, a name too long, an unknown ~user
+        file = (folder / Path(path).expanduser()).resolve()
+        exists = file.is_file()
+    except (OSError, RuntimeError) as error:  # the folder is not readable, the name is too long, or ~user is unknown
         raise UsageError(f"--backbone {text}: {error}; type the path of a checkpoint") from error
-    if not present:
-        near = [str(other.name) for other in found.parent.glob("*")] if found.parent.is_dir() else []
-        raise UsageError(f"--backbone {text}: there is no file {found}{nearest(found.name, near)}")
-    return str(found)
+    if not exists:
+        neighbours = [str(other.name) for other in file.parent.glob("*")] if file.parent.is_dir() else []
+        raise UsageError(f"--backbone {text}: there is no file {file}{nearest(file.name, neighbours)}")
+    return str(file)
 
 
 def _package_file(name: str) -> str:
+    """Return the path of the weights inside the package of a zoo entry; UsageError where it is not installed."""
     package = ZOO[name].package
     spec = find_spec(package)
     if spec is None or not spec.submodule_search_locations:
@@ -133,11 +139,13 @@ def _package_file(name: str) -> str:
     return str(path)
 
 
-def _transform(name: str, table: Mapping[str, Any], source: str) -> dict[str, Any]:
+def _declared_transform(name: str, table: Mapping[str, Any], source: str) -> dict[str, Any]:
+    """Return the fields of the input transform that a backbone's table declares; UsageError where one is wrong."""
     given = {key: value for key, value in table.items() if key != "spec"}
-    unknown = sorted(set(given) - set(_TRANSFORM))
+    unknown = sorted(set(given) - set(_TRANSFORM_FIELDS))
     if unknown:
-        raise UsageError(f"{source}: backbone {name!r} has no field {unknown[0]!r}{nearest(unknown[0], _TRANSFORM)}")
+        hint = nearest(unknown[0], _TRANSFORM_FIELDS) or f"; the fields are {', '.join(_TRANSFORM_FIELDS)}"
+        raise UsageError(f"{source}: backbone {name!r} has no field {unknown[0]!r}{hint}")
     if given.get("interpolation", "bicubic") not in _INTERPOLATIONS:
         raise UsageError(f"{source}: backbone {name!r}: interpolation is one of {', '.join(_INTERPOLATIONS)}")
     if type(given.get("size", 1)) is not int or given.get("size", 1) < 1:
@@ -154,4 +162,5 @@ def _transform(name: str, table: Mapping[str, Any], source: str) -> dict[str, An
 
 
 def _is_number(value: Any) -> bool:
+    """Return whether a value of a TOML file is a number; a boolean is not."""
     return type(value) in (int, float)

@@ -1,4 +1,4 @@
-"""What a backbone is before anything is loaded: its parsed SPEC, input transform, traits and ticket. No torch."""
+"""Descriptions of a backbone that need no torch: its parsed SPEC, input transform, traits and identity."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
@@ -19,78 +19,83 @@ class InputTransform:
 
     @property
     def canonical(self) -> str:
-        """One line that stands for the transform in identities and cache keys."""
+        """One line that describes the transform in identities and cache keys."""
         mean, std = ("/".join(f"{v:.6g}" for v in values) for values in (self.mean, self.std))
         return f"{self.size}px crop {self.crop_pct:.6g} {self.interpolation} mean {mean} std {std}"
 
     def at_size(self, size: int | None) -> Self:
-        """The same transform at another input size; None keeps the backbone's own."""
+        """Return the same transform at another input size in pixels; None keeps the size."""
         return self if size is None else replace(self, size=size)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Traits:
-    """What a recipe may branch on, and what a report shows."""
+    """Properties of a network that a recipe may branch on and a report shows."""
 
     family: Family
     pretrained: bool
-    # width D of the pooled pre-logits features; 0 where only a forward pass would tell
+    # width D of the pooled pre-logits features; 0 where only a forward pass can tell it
     features: int
     # parameters in millions, without a classifier
     params: float
-    # strides of the feature maps, () where the architecture gives none
+    # strides of the feature maps; () where the architecture gives no maps
     strides: tuple[int, ...] = ()
-    # False where the architecture takes its own input size only; else what an input size has to be a multiple of
+    # False where the architecture takes one input size only
     any_size: bool = True
+    # number that an input size has to be a multiple of
     size_multiple: int = 1
 
 
 @dataclass(frozen=True, kw_only=True)
 class BackboneSpec:
-    """A parsed `--backbone` value: where the network comes from, and under what name it is reported."""
+    """A parsed `--backbone` value: where the network comes from, and the name under which it is reported."""
 
-    # as reported, and as typed
+    # name in reports
     name: str
+    # what the user typed
     text: str
     scheme: Literal["timm", "random", "package", "factory"]
-    # timm architecture with tag where typed, or "module:callable"
+    # timm architecture (with its tag if the user typed one), or "module:callable"
     target: str
-    # constructor arguments, `timm:vit_small_patch16_224,num_heads=12@ckpt.pth`
+    # constructor arguments, as in `timm:vit_small_patch16_224,num_heads=12@ckpt.pth`
     arguments: Mapping[str, Any] = field(default_factory=dict)
-    # local checkpoint, absolute; "" for none
+    # absolute path of a local checkpoint; "" for none
     path: str = ""
-    # of a random initialisation
+    # seed of a random initialisation
     seed: int = 0
-    # what the user declared of its input: size, mean, std, interpolation, crop_pct
+    # fields of the input transform that the user declared: size, mean, std, interpolation, crop_pct
     transform: Mapping[str, Any] = field(default_factory=dict)
-    # a checkpoint that fills less than the whole backbone is taken
+    # whether a checkpoint that fills only a part of the backbone is accepted
     allow_partial: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
 class BackboneIdentity:
-    """What identifying a backbone found: enough to look up its scores without loading it again."""
+    """Identity of a backbone: enough to look up its scores without loading the backbone again."""
 
     fingerprint: str
     transform: InputTransform
     traits: Traits
-    # what an untagged timm name resolved to, licence, checkpoint file and digest, package versions: provenance
+    # provenance: architecture or factory, what an untagged timm name resolved to, checkpoint file, unused tensors
     details: Mapping[str, Any] = field(default_factory=dict)
 
     def input_transform(self, size: int | None) -> InputTransform:
-        """The backbone's transform at that input size; at its own where None, or where it takes no other."""
+        """Return the backbone's transform at an input size, rounded to a multiple that the backbone takes.
+
+        The transform is unchanged where `size` is None, or where the backbone takes no other size.
+        """
         if size is None or not self.traits.any_size:
             return self.transform
         multiple = self.traits.size_multiple
         return self.transform.at_size(max(multiple, round(size / multiple) * multiple))
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain types for JSON; the inverse of `from_dict`."""
+        """Return the identity as plain types for JSON; `from_dict` is the inverse."""
         return asdict(self)
 
     @classmethod
     def from_dict(cls, plain: Mapping[str, Any]) -> Self:
-        """Read what `to_dict` wrote."""
+        """Return the identity that `to_dict` wrote."""
 
         def tuples(values: Mapping[str, Any]) -> dict[str, Any]:
             return {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}

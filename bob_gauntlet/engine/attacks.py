@@ -17,38 +17,38 @@ from bob_gauntlet.datasets.dataset import Split
 from bob_gauntlet.engine.allocator import keep_pages
 from bob_gauntlet.engine.transforms import image_or_grey, preprocess
 
-Classifier = Callable[[torch.Tensor], torch.Tensor]
-Success = Literal["last", "any"]
+LogitsFunction = Callable[[torch.Tensor], torch.Tensor]
+SuccessRule = Literal["last", "any"]
 
 
-class NoGradient(Exception):
+class NoGradientError(Exception):
     """The loss has no gradient at the image: on the way, something leaves torch's differentiation."""
 
 
 @dataclass(frozen=True)
-class Attacked:
+class AttackResult:
     """What an attack ended with, for each of B images."""
 
     # (B, 3, H, W) in [0, 1], and the (B, C) logits by which they are judged
     images: torch.Tensor
     logits: torch.Tensor
     # (B,) bool: at some step the gradient was zero in every pixel, so that there was nowhere to go
-    stuck: torch.Tensor
+    zero_gradient: torch.Tensor
 
 
 def pgd(
-    classifier: Classifier,
+    classifier: LogitsFunction,
     images: torch.Tensor,
     labels: torch.Tensor,
     epsilon: float,
     *,
     steps: int,
     step_size: float,
-    success: Success = "last",
+    success: SuccessRule = "last",
     random_start: bool = False,
     generator: torch.Generator | None = None,
     advance: Callable[[int], None] = lambda count: None,  # counts images x steps
-) -> Attacked:
+) -> AttackResult:
     """Untargeted l-infinity PGD of (B, 3, H, W) images in [0, 1] with (B,) labels: ascent of their cross-entropy.
 
     Each step goes `step_size` along the gradient's sign, then back into the ball of radius `epsilon` and into [0, 1].
@@ -67,35 +67,35 @@ def pgd(
         if not len(left):
             continue
         logits, slope = _gradient(classifier, now, truth)
-        if success == "any" and (wrong := fooled(logits, truth)).any():
+        if success == "any" and (wrong := misclassified(logits, truth)).any():
             done.append((left[wrong], now[wrong], logits[wrong]))
             left, now, clean, truth, slope = (t[~wrong] for t in (left, now, clean, truth, slope))
         stuck[left] |= ~slope.any(dim=(1, 2, 3))
         now = (clean + (now + step_size * slope.sign() - clean).clamp_(-epsilon, epsilon)).clamp_(0, 1)
     if len(left):
-        done.append((left, now, logits_of(classifier, now)))
+        done.append((left, now, logits_without_gradient(classifier, now)))
     places, moved, logits = map(torch.cat, zip(*done, strict=True))
-    return Attacked(moved[places.argsort()], logits[places.argsort()], stuck)
+    return AttackResult(moved[places.argsort()], logits[places.argsort()], stuck)
 
 
-def logits_of(classifier: Classifier, images: torch.Tensor) -> torch.Tensor:
+def logits_without_gradient(classifier: LogitsFunction, images: torch.Tensor) -> torch.Tensor:
     """(B, C) logits, without anything kept for a gradient."""
     with torch.no_grad():
         # a copy, since a network may write into its input
         return classifier(images.clone())
 
 
-def fooled(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+def misclassified(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
     """(B,) bool: another class scores at least as high as the true one, as in `metrics.classification.in_top_k`.
 
-    >>> fooled(torch.tensor([[2.0, 1.0], [1.0, 1.0]]), torch.tensor([0, 0])).tolist()
+    >>> misclassified(torch.tensor([[2.0, 1.0], [1.0, 1.0]]), torch.tensor([0, 0])).tolist()
     [False, True]
     """
     return (logits >= logits.gather(1, labels[:, None])).sum(dim=1) > 1
 
 
 @contextmanager
-def frozen(module: nn.Module) -> Iterator[None]:
+def frozen_module(module: nn.Module) -> Iterator[None]:
     """Evaluation mode, and no parameter that takes a gradient; put back as it was, after an exception too."""
     training = [part for part in module.modules() if part.training]
     learning = [parameter for parameter in module.parameters() if parameter.requires_grad]
@@ -111,7 +111,7 @@ def frozen(module: nn.Module) -> Iterator[None]:
             parameter.requires_grad_(True)
 
 
-def pixels(split: Split, transform: InputTransform, size: int) -> Iterator[torch.Tensor]:
+def pixel_batches(split: Split, transform: InputTransform, size: int) -> Iterator[torch.Tensor]:
     """Batches of `size` preprocessed images in order: (B, 3, H, W) float32 in [0, 1], channels last in memory."""
     for start in range(0, len(split), size):
         places = range(start, min(start + size, len(split)))
@@ -129,19 +129,21 @@ def _start(images: torch.Tensor, epsilon: float, random: bool, generator: torch.
     return (images + epsilon * (2 * noise - 1)).clamp_(0, 1)
 
 
-def _gradient(classifier: Classifier, images: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+def _gradient(
+    classifier: LogitsFunction, images: torch.Tensor, labels: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Logits (B, C), and what the summed cross-entropy's gradient is at each pixel (B, 3, H, W)."""
     with torch.enable_grad():
         leaf = images.detach().requires_grad_()
         logits = classifier(leaf.clone())
         if not logits.requires_grad:
-            raise NoGradient
+            raise NoGradientError
         # summed, not averaged: an image's gradient is the same in every batch
         loss = nn.functional.cross_entropy(logits, labels, reduction="sum")
         (slope,) = torch.autograd.grad(loss, leaf, allow_unused=True)
     if slope is None:
-        raise NoGradient
+        raise NoGradientError
     if slope.isnan().any():
         # its sign would be 0, and the image pass for robust
-        raise NoGradient("it is NaN")
+        raise NoGradientError("it is NaN")
     return logits.detach(), slope

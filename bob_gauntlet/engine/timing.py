@@ -24,7 +24,7 @@ def flops(backbone: Backbone, images: torch.Tensor) -> int:
     return int(counter.get_total_flops())
 
 
-def seconds(call: Callable[[], object], device: str, *, warmup: int, repeats: int) -> list[float]:
+def measure_seconds(call: Callable[[], object], device: str, *, warmup: int, repeats: int) -> list[float]:
     """Wall time of each of `repeats` calls after `warmup` ones, the device's queue emptied around each."""
     found = []
     for index in range(warmup + repeats):

@@ -10,11 +10,12 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from bob_gauntlet.errors import UsageError
+from bob_gauntlet.scores.provenance import Provenance
 from bob_gauntlet.scores.score import Score
 
-Errata = Literal["applied", "printed", "all"]
+ErrataMode = Literal["applied", "printed", "all"]
 
-CHOICES: tuple[Errata, ...] = ("applied", "printed", "all")
+CHOICES: tuple[ErrataMode, ...] = ("applied", "printed", "all")
 """Certain errata applied (the default), none of them, suspected ones as well."""
 
 NOWHERE = "none"
@@ -23,7 +24,7 @@ NOWHERE = "none"
 _SEPARATOR = " | "
 
 
-def apply(scores: Sequence[Score], errata: Errata = "applied") -> list[Score]:
+def apply(scores: Sequence[Score], errata: ErrataMode = "applied") -> list[Score]:
     """The scores under their believed backbones; a figure that two rows then share is one row with both sources.
 
     Raises UsageError, naming both rows, where they share a measure and not the figure.
@@ -44,7 +45,7 @@ def apply(scores: Sequence[Score], errata: Errata = "applied") -> list[Score]:
 
 
 @dataclass(frozen=True)
-class Note:
+class ErratumNote:
     """One erratum as the foot of a table lists it."""
 
     # "E2", or "S1" where it is suspected only
@@ -61,7 +62,7 @@ class Note:
         return f"erratum {self.number} ({self.figures} figure{'s' * (self.figures != 1)}{applied}): {self.why}"
 
 
-def notes(scores: Sequence[Score], errata: Errata = "applied") -> list[Note]:
+def notes(scores: Sequence[Score], errata: ErrataMode = "applied") -> list[ErratumNote]:
     """Every erratum that these printed scores carry."""
     reasons: dict[str, tuple[str, list[Score]]] = {}
     for score in scores:
@@ -69,7 +70,7 @@ def notes(scores: Sequence[Score], errata: Errata = "applied") -> list[Note]:
             number, _, why = text.partition(": ")
             reasons.setdefault(number, (why, []))[1].append(score)
     return [
-        Note(
+        ErratumNote(
             number,
             why,
             applied=any(_moves(score, errata) for score in found),
@@ -85,7 +86,7 @@ def join(texts: Sequence[str]) -> str:
     return _SEPARATOR.join(dict.fromkeys(texts))
 
 
-def _moves(score: Score, errata: Errata) -> bool:
+def _moves(score: Score, errata: ErrataMode) -> bool:
     """Whether the score is listed under another backbone than printed."""
     if errata == "printed" or not score.provenance.get("becomes"):
         return False
@@ -96,7 +97,7 @@ def _certain(score: Score) -> bool:
     return str(score.provenance["erratum"]).startswith("E")
 
 
-def _moved(score: Score, errata: Errata) -> Score | None:
+def _moved(score: Score, errata: ErrataMode) -> Score | None:
     if not _moves(score, errata):
         return score
     becomes = score.provenance["becomes"]
@@ -111,5 +112,7 @@ def _joined(a: Score, b: Score) -> Score:
             "one of them needs an erratum"
         )
     texts = [text for s in (a, b) if (text := s.provenance.get("erratum"))]
-    provenance = {**b.provenance, **a.provenance} | ({"erratum": join(texts)} if texts else {})
+    provenance: Provenance = {**b.provenance, **a.provenance}
+    if texts:
+        provenance["erratum"] = join(texts)
     return replace(a, source=f"{a.source}; {b.source}", provenance=provenance)

@@ -35,7 +35,7 @@ ERRATA = ("erratum", "becomes")
 """Columns of published rows: what is believed and why, and the backbone that the value belongs to."""
 
 
-RANDOM = {"style": "none", "method": "random initialisation", "data": "none", "images": "0", "licence": "ours"}
+RANDOM_INIT = {"style": "none", "method": "random initialisation", "data": "none", "images": "0", "licence": "ours"}
 """What stands in the line of a random initialisation, whatever its architecture."""
 
 
@@ -168,7 +168,7 @@ def write_folder(folder: Path, scores: Sequence[Score], rows: Iterable[BackboneR
 
 
 @dataclass(frozen=True)
-class Examples:
+class PerExampleValues:
     """Per-example values of one measure: ids (N,), clusters (N,), and values (N,) of each backbone."""
 
     ids: tuple[str, ...]
@@ -176,7 +176,7 @@ class Examples:
     values: Mapping[str, np.ndarray]
 
 
-def read_examples(folder: Path, setting: str, metric: str) -> Examples | None:
+def read_examples(folder: Path, setting: str, metric: str) -> PerExampleValues | None:
     """The stored per-example values of a measure, None where there are none."""
     path = examples_path(folder, setting, metric)
     if not path.is_file():
@@ -188,10 +188,10 @@ def read_examples(folder: Path, setting: str, metric: str) -> Examples | None:
     except (OSError, ValueError, KeyError, BadZipFile) as error:
         log.warning("%s is damaged (%s): its measure has no interval", path, error)
         return None
-    return Examples(tuple(texts["ids"]), tuple(texts["clusters"]), values)
+    return PerExampleValues(tuple(texts["ids"]), tuple(texts["clusters"]), values)
 
 
-def write_examples(folder: Path, setting: str, metric: str, examples: Examples) -> None:
+def write_examples(folder: Path, setting: str, metric: str, examples: PerExampleValues) -> None:
     """Write them, compressed."""
     names = sorted(examples.values)
     buffer = io.BytesIO()

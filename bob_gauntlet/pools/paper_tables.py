@@ -12,7 +12,7 @@ from pathlib import Path
 
 from bob_gauntlet.backbones.zoo import ZOO
 from bob_gauntlet.pools import errata
-from bob_gauntlet.pools.folder import RANDOM, BackboneRow, write_folder
+from bob_gauntlet.pools.folder import RANDOM_INIT, BackboneRow, write_folder
 from bob_gauntlet.scores.score import Score
 from bob_gauntlet.scores.settings import SETTINGS, Measure, Setting
 
@@ -26,7 +26,7 @@ LARGER_THAN_BASE = ("x64", "Large", "XLarge")
 
 
 @dataclass(frozen=True)
-class Printed:
+class PrintedRow:
     """One row of one printed table: what it says, and which backbone of the zoo it is."""
 
     table: str
@@ -58,15 +58,15 @@ class Erratum:
 
 def build(folder: Path) -> None:
     """Write scores.csv and backbones.csv of a folder with tables/, printed.csv and errata.csv."""
-    printed = read_printed(folder)
+    printed = read_printed_rows(folder)
     scores = list(_scores(folder, printed))
     write_folder(folder, scores, _backbones(printed))
 
 
-def read_printed(folder: Path) -> dict[tuple[str, int], Printed]:
+def read_printed_rows(folder: Path) -> dict[tuple[str, int], PrintedRow]:
     """(table, row number from 1) -> the printed row."""
     with (folder / "printed.csv").open(newline="", encoding="utf-8") as file:
-        rows = [Printed(**{**row, "row": int(row["row"])}) for row in csv.DictReader(file)]  # type: ignore[arg-type]
+        rows = [PrintedRow(**{**row, "row": int(row["row"])}) for row in csv.DictReader(file)]  # type: ignore[arg-type]
     return {(row.table, row.row): row for row in rows}
 
 
@@ -95,7 +95,7 @@ def measures_by_column() -> dict[str, tuple[Setting, Measure]]:
     return {c: (s, m) for s in SETTINGS.values() for m in s.measures for c in m.paper}
 
 
-def _scores(folder: Path, printed: Mapping[tuple[str, int], Printed]) -> Iterator[Score]:
+def _scores(folder: Path, printed: Mapping[tuple[str, int], PrintedRow]) -> Iterator[Score]:
     """A Score a printed figure, those that several tables print joined into one."""
     known, believed = measures_by_column(), read_errata(folder)
     found = []
@@ -124,7 +124,7 @@ def _scores(folder: Path, printed: Mapping[tuple[str, int], Printed]) -> Iterato
     yield from errata.apply(found, "printed")
 
 
-def _backbones(printed: Mapping[tuple[str, int], Printed]) -> list[BackboneRow]:
+def _backbones(printed: Mapping[tuple[str, int], PrintedRow]) -> list[BackboneRow]:
     """A line a backbone, in the order of the tables."""
     tables: dict[str, set[str]] = {}
     for row in printed.values():
@@ -138,7 +138,7 @@ def _backbone(name: str, tables: set[str]) -> BackboneRow:
     known = ZOO[name] if not random else next(e for e in ZOO.values() if e.name.split(".")[0] == architecture)
     reason = _why_reference(known.model, known.method, tables, random=random)
     found = BackboneRow.of_zoo(name, known, role="reference" if reason else "candidate", why=reason)
-    return replace(found, label=f"{known.model} random", **RANDOM) if random else found
+    return replace(found, label=f"{known.model} random", **RANDOM_INIT) if random else found
 
 
 def _why_reference(model: str, method: str, tables: set[str], *, random: bool) -> str:

@@ -14,7 +14,7 @@ from typing import Any
 from bob_gauntlet.config import bundled
 from bob_gauntlet.errors import UsageError, nearest
 from bob_gauntlet.pools import errata
-from bob_gauntlet.pools.errata import Errata, Note
+from bob_gauntlet.pools.errata import ErrataMode, ErratumNote
 from bob_gauntlet.pools.folder import BackboneRow, read_backbones, read_scores
 from bob_gauntlet.runtime.artifacts import digest, write_atomically
 from bob_gauntlet.scores.score import Score
@@ -39,9 +39,9 @@ class Pool:
     scores: Mapping[str, Mapping[MeasureKey, Score]]
     backbones: Mapping[str, BackboneRow]
     # what is wrong in print, and what was done about it
-    errata: tuple[Note, ...] = ()
+    errata: tuple[ErratumNote, ...] = ()
 
-    def example_of(self, measure: MeasureKey) -> Score | None:
+    def comparable_score(self, measure: MeasureKey) -> Score | None:
         """Any member's score of a measure that carries the frozen protocol hash: what others are compared with."""
         for member in self.members:
             score = self.scores.get(member, {}).get(measure)
@@ -87,7 +87,7 @@ def file_to_freeze(name: str, own: Path) -> Path:
     return pool_file(name, own)
 
 
-def load_pool(name: str, own: Path, errata_mode: Errata = "applied") -> Pool:
+def load_pool(name: str, own: Path, errata_mode: ErrataMode = "applied") -> Pool:
     """The pool of that name. UsageError where there is none, or where its file does not fit its hash.
 
     The frozen mean and std are of scores with certain errata applied; in another mode they are worked out anew.

@@ -8,16 +8,16 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
 from bob_gauntlet.backbones.spec import BackboneSpec
 from bob_gauntlet.errors import UsageError
 from bob_gauntlet.pools.folder import (
-    RANDOM,
+    RANDOM_INIT,
     BackboneRow,
-    Examples,
+    PerExampleValues,
     counts,
     known_row,
     read_backbones,
@@ -28,6 +28,7 @@ from bob_gauntlet.pools.folder import (
 )
 from bob_gauntlet.pools.pool import freeze_pool
 from bob_gauntlet.runtime.artifacts import Artifacts, digest
+from bob_gauntlet.scores.provenance import Provenance
 from bob_gauntlet.scores.score import Score
 
 _STYLES = {"supervised": "supervised", "simclr": "self-supervised", "rotation": "self-supervised"}
@@ -101,14 +102,14 @@ def row_of(spec: BackboneSpec, scores: Iterable[Score]) -> BackboneRow:
         method = str(recipe.get("method", ""))
         found = replace(found, method=method, data=str(recipe.get("data", "")), style=_STYLES.get(method, ""))
     if random:
-        found = replace(found, role="reference", label="", why="random initialisation", **RANDOM)
+        found = replace(found, role="reference", label="", why="random initialisation", **RANDOM_INIT)
     return replace(found, specs=spec.text)
 
 
 def merged(name: str, found: Sequence[Score], recipe: Mapping[str, Any] | None) -> Score:
     """One score from those of several seeds: the mean; the standard error is that of its examples, averaged."""
     first = found[0]
-    provenance = {key: value for key, value in first.provenance.items() if key not in _CACHED}
+    provenance = cast(Provenance, {key: value for key, value in first.provenance.items() if key not in _CACHED})
     if recipe:
         provenance["pretraining"] = dict(recipe)
     if len(found) == 1:
@@ -141,7 +142,7 @@ def _add_examples(
     ids, clusters = (tuple(texts[key].tobytes().decode().split("\n")) for key in ("ids", "clusters"))
     before = read_examples(folder, *measure)
     kept = dict(before.values) if before is not None and before.ids == ids else {}
-    write_examples(folder, *measure, Examples(ids, clusters, {**kept, **values}))
+    write_examples(folder, *measure, PerExampleValues(ids, clusters, {**kept, **values}))
 
 
 def _examples_of(score: Score, artifacts: Artifacts) -> Mapping[str, np.ndarray] | None:

@@ -93,17 +93,17 @@ class Adversarial:
         """Of one seed's head: logits (N, C) of `clean` and `attacked` images, and which (N,) were `stuck`."""
         import torch
 
-        from bob_gauntlet.engine.attacks import frozen, logits_of, pgd, pixels
+        from bob_gauntlet.engine.attacks import frozen_module, logits_without_gradient, pgd, pixel_batches
 
         module, classifier = head.differentiable()
         generator = torch.Generator().manual_seed(seed)
         labels = torch.from_numpy(test.targets).to(backbone.device)
         parts: dict[str, list[np.ndarray]] = {"clean": [], "attacked": [], "stuck": []}
-        batches = pixels(test, backbone.identity.input_transform(self.input_size), context.batch_size)
-        with frozen(module):
+        batches = pixel_batches(test, backbone.identity.input_transform(self.input_size), context.batch_size)
+        with frozen_module(module):
             for number, batch in enumerate(batches):
                 images, truth = batch.to(backbone.device), labels[number * context.batch_size :][: len(batch)]
-                parts["clean"].append(logits_of(classifier, images).cpu().numpy())
+                parts["clean"].append(logits_without_gradient(classifier, images).cpu().numpy())
                 with _differentiable(backbone):
                     found = pgd(
                         classifier, images, truth, self.epsilon_255 / 255, steps=self.steps,
@@ -111,7 +111,7 @@ class Adversarial:
                         generator=generator, advance=advance,
                     )  # fmt: skip
                 parts["attacked"].append(found.logits.cpu().numpy())
-                parts["stuck"].append(found.stuck.cpu().numpy())
+                parts["stuck"].append(found.zero_gradient.cpu().numpy())
         whole = {name: np.concatenate(part) for name, part in parts.items()}
         if not np.isfinite(whole["attacked"]).all():
             raise BobError(f"{backbone.name}: its features are NaN or infinite under attack; check its forward")
@@ -134,13 +134,13 @@ def _differentiable(backbone: "Backbone") -> Iterator[None]:
     """The forward pass has worked by now without a gradient: what fails inside is differentiation."""
     import torch
 
-    from bob_gauntlet.engine.attacks import NoGradient
+    from bob_gauntlet.engine.attacks import NoGradientError
 
     try:
         yield
     except torch.OutOfMemoryError:
         raise
-    except (NoGradient, RuntimeError) as error:
+    except (NoGradientError, RuntimeError) as error:
         reason = str(error).partition("\n")[0] or "forward gives a result without one"
         raise BobError(
             f"{backbone.name} cannot be attacked: no gradient of the loss reaches the image ({reason}); "

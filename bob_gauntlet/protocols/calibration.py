@@ -47,7 +47,7 @@ class Calibration:
 
     def evaluate(self, backbone: "Backbone", dataset: "Dataset", context: "RunContext") -> Iterator[Measured]:
         """top1 (%), ce (nats), ece, ece_adaptive, ce_scaled (nats), ece_scaled: means over the seeds."""
-        from bob_gauntlet.metrics.calibration import temperature
+        from bob_gauntlet.metrics.calibration import fit_temperature
 
         if dataset.multi_label:
             raise MissingError(f"{dataset.name} has several labels an image; calibration is about one")
@@ -55,7 +55,7 @@ class Calibration:
         test = dataset[self.head.tested_on(dataset)]
         logits = [classifier.scores(test, context) for classifier in found]
         unseen = [pair for classifier in found if (pair := classifier.held_out(context)) is not None]
-        warmth = [temperature(scores, targets) for scores, targets in unseen]
+        warmth = [fit_temperature(scores, targets) for scores, targets in unseen]
         details = {**self.head.details(found, context.seeds), "temperature": warmth, "bins": self.bins}
         yield from self._as_trained(logits, test, details)
         if unseen:
@@ -63,13 +63,13 @@ class Calibration:
             yield from self._scaled(scaled, test, details)
 
     def _as_trained(self, logits: list[np.ndarray], test: "Split", details: Mapping[str, Any]) -> Iterator[Measured]:
-        from bob_gauntlet.metrics.calibration import reliability
+        from bob_gauntlet.metrics.calibration import reliability_curve
         from bob_gauntlet.metrics.classification import in_top_k
 
         right = np.mean([100.0 * in_top_k(found, test.targets, 1) for found in logits], axis=0)
         yield Measured("top1", float(right.mean()), right, test.ids, test.clusters, details)
         yield self._entropy("ce", logits, test, details)
-        curve = reliability(logits[0], test.targets, self.bins)
+        curve = reliability_curve(logits[0], test.targets, self.bins)
         drawn = {"confidence": curve.confidence, "accuracy": curve.accuracy, "count": curve.count}
         shown = {name: np.round(values, 4).tolist() for name, values in drawn.items()}
         yield self._error("ece", logits, test, {**details, "reliability": shown})
@@ -96,9 +96,9 @@ class Calibration:
         adaptive: bool = False,
     ) -> Measured:
         """Calibration error: no mean over examples, so its standard error comes from a bootstrap over clusters."""
-        from bob_gauntlet.metrics.calibration import reliability, resampled_ece
+        from bob_gauntlet.metrics.calibration import reliability_curve, resampled_ece
 
-        found = [reliability(scores, test.targets, self.bins, adaptive=adaptive).ece for scores in logits]
+        found = [reliability_curve(scores, test.targets, self.bins, adaptive=adaptive).ece for scores in logits]
         draws = resampled_ece(logits[0], test.targets, test.clusters, self.bins, adaptive=adaptive)
         spread = {
             "stderr": float(draws.std()),

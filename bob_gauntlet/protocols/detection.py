@@ -14,7 +14,7 @@ from bob_gauntlet.scores.score import Fidelity
 if TYPE_CHECKING:
     from bob_gauntlet.backbones.backbone import Backbone
     from bob_gauntlet.datasets.dataset import Dataset, Split
-    from bob_gauntlet.engine.detection.scenes import Scaling
+    from bob_gauntlet.engine.detection.resizing import Scaling
     from bob_gauntlet.engine.detection.trained_detector import DetectorConfig, TrainedDetector
     from bob_gauntlet.engine.training.config import TrainingConfig
     from bob_gauntlet.metrics.detection import AveragePrecision
@@ -132,11 +132,11 @@ class Detection:
             raise MissingError(f"{dataset.name} has no boxes; a detector needs a dataset of kind coco")
         mmdet_ops.prepare()
         from bob_gauntlet.engine.detection.trained_detector import train_detector
-        from bob_gauntlet.engine.training.examples import examples
+        from bob_gauntlet.engine.training.examples import training_examples
 
         detector_config = self._detector_config(backbone, len(dataset.classes))
         paper = self.fidelity == "paper"
-        drawn = [examples(dataset, seed, paper=paper, most=CARVED) for seed in context.seeds]
+        drawn = [training_examples(dataset, seed, paper=paper, max_carved=CARVED) for seed in context.seeds]
         return [
             train_detector(backbone, each, detector_config, seed, context, form)
             for each, seed in zip(drawn, context.seeds, strict=True)
@@ -176,7 +176,7 @@ class Detection:
         )  # fmt: skip
 
     def _scaling(self, strides: Sequence[int]) -> "Scaling":
-        from bob_gauntlet.engine.detection.scenes import DIVISOR, Scaling
+        from bob_gauntlet.engine.detection.resizing import DIVISOR, Scaling
 
         training = self.augmentation
         if training == "auto":
@@ -226,7 +226,7 @@ def tested(
     """
     found = recipe.detectors(backbone, dataset, context, form)
     # needs what `detectors` has asked for
-    from bob_gauntlet.engine.detection.pictures import keep_pictures
+    from bob_gauntlet.engine.detection.example_images import store_example_images
 
     split = dataset[dataset.reported_role(recipe.fidelity)]
     detections = [each.detections(split, context) for each in found]
@@ -235,7 +235,7 @@ def tested(
     details["detections"] = {"kind": "detections", "key": found[0].detections_key(split)}
     kinds: tuple[Kind, ...] = ("box", "mask") if recipe.masks else ("box",)
     first, *others = (each for kind in kinds for each in _measured(detections, dataset, split, kind, details))
-    seen = keep_pictures(detections[0], details["detections"]["key"], split, dataset.classes, context)
+    seen = store_example_images(detections[0], details["detections"]["key"], split, dataset.classes, context)
     yield replace(first, details={**first.details, "pictures": seen})
     yield from others
 

@@ -5,15 +5,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from bob_gauntlet.protocols.heads import Trained
-from bob_gauntlet.protocols.recipe import canonical
+from bob_gauntlet.protocols.recipe import Reuse, canonical
 from bob_gauntlet.scores.score import Fidelity
 
 if TYPE_CHECKING:
     from bob_gauntlet.backbones.backbone import Backbone
     from bob_gauntlet.datasets.dataset import Dataset
-    from bob_gauntlet.engine.training.classifier import Grid, TrainedClassifier
+    from bob_gauntlet.engine.training.classifier import ClassifierConfig, TrainedClassifier
     from bob_gauntlet.engine.training.config import TrainingConfig
-    from bob_gauntlet.engine.training.examples import Examples
+    from bob_gauntlet.engine.training.examples import TrainingExamples
     from bob_gauntlet.runtime.context import RunContext
 
 
@@ -34,6 +34,7 @@ class FineTune(Trained):
     id: ClassVar[str] = "finetune"
     version: ClassVar[int] = 1
     seeded: ClassVar[bool] = True
+    reuses: ClassVar[Reuse] = "network"
     mini: ClassVar[Mapping[str, Any]] = {
         "input_size": 64,
         "epochs": 6,
@@ -80,32 +81,33 @@ class FineTune(Trained):
 
     def classifiers(self, backbone: "Backbone", dataset: "Dataset", context: "RunContext") -> "list[TrainedClassifier]":
         """The network of each seed; from the artefacts where it was trained before."""
-        from bob_gauntlet.engine.training.examples import examples
+        from bob_gauntlet.engine.training.examples import training_examples
 
-        drawn = [examples(dataset, seed, paper=self.fidelity == "paper") for seed in context.seeds]
+        drawn = [training_examples(dataset, seed, paper=self.fidelity == "paper") for seed in context.seeds]
         return self.tuned(backbone, drawn, len(dataset.classes), context, canonical(self))
 
     def tuned(
         self,
         backbone: "Backbone",
-        drawn: "Sequence[Examples]",
+        drawn: "Sequence[TrainingExamples]",
         classes: int,
         context: "RunContext",
         form: dict[str, Any],
     ) -> "list[TrainedClassifier]":
         """The network of each seed on the examples that were drawn for it; `form` names the artefacts."""
-        from bob_gauntlet.engine.training.classifier import tune
+        from bob_gauntlet.engine.training.classifier import train_classifier
 
         grid = self._grid(backbone, classes)
         return [
-            tune(backbone, each, grid, seed, context, form) for each, seed in zip(drawn, context.seeds, strict=True)
+            train_classifier(backbone, each, grid, seed, context, form)
+            for each, seed in zip(drawn, context.seeds, strict=True)
         ]
 
-    def _grid(self, backbone: "Backbone", classes: int) -> "Grid":
-        from bob_gauntlet.engine.training.classifier import Grid
-        from bob_gauntlet.engine.training.stream import Augmentation
+    def _grid(self, backbone: "Backbone", classes: int) -> "ClassifierConfig":
+        from bob_gauntlet.engine.training.classifier import ClassifierConfig
+        from bob_gauntlet.engine.training.data_loader import Augmentation
 
-        return Grid(
+        return ClassifierConfig(
             configs=tuple(self._configs(backbone)),
             augmentation=Augmentation(auto_augment=self.auto_augment, erasing=self.erasing),
             batch=self.batch,

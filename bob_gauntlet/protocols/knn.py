@@ -9,12 +9,12 @@ import numpy as np
 from bob_gauntlet.datasets.partition import NO_VALIDATION_EXAMPLES, partition
 from bob_gauntlet.errors import BobError
 from bob_gauntlet.protocols.heads import classification_metrics
-from bob_gauntlet.protocols.recipe import Measured
+from bob_gauntlet.protocols.recipe import Measured, Reuse
 
 if TYPE_CHECKING:
     from bob_gauntlet.backbones.backbone import Backbone
     from bob_gauntlet.datasets.dataset import Dataset
-    from bob_gauntlet.engine.frozen.probe import Labelled
+    from bob_gauntlet.engine.frozen.labelled_features import LabelledFeatures
     from bob_gauntlet.runtime.context import RunContext
 
 
@@ -28,6 +28,7 @@ class KNN:
     id: ClassVar[str] = "knn"
     version: ClassVar[int] = 1
     seeded: ClassVar[bool] = True
+    reuses: ClassVar[Reuse] = "features"
     mini: ClassVar[Mapping[str, Any]] = {"input_size": 96}
 
     # side of the input in pixels; None is the backbone's own
@@ -38,9 +39,9 @@ class KNN:
     def evaluate(self, backbone: "Backbone", dataset: "Dataset", context: "RunContext") -> Iterator[Measured]:
         """Top-1 and top-5 in %; mean AUC in % where images have several labels."""
         from bob_gauntlet.engine.frozen.features import features
-        from bob_gauntlet.engine.frozen.labelled import labelled
+        from bob_gauntlet.engine.frozen.labelled_features import load_labelled_features
 
-        data = labelled(backbone, dataset, self.input_size, context)
+        data = load_labelled_features(backbone, dataset, self.input_size, context)
         test = dataset["test"]
         tested = features(backbone, test, backbone.identity.input_transform(self.input_size), context)
         chosen = [self._choose(data, seed, context.device) for seed in context.seeds]
@@ -48,7 +49,7 @@ class KNN:
         details = {"k": chosen, "selection": "best validation accuracy", "seeds": list(context.seeds)}
         yield from classification_metrics([found[k] for k in chosen], test.targets, test.ids, test.clusters, details)
 
-    def _choose(self, data: "Labelled", seed: int, device: str) -> int:
+    def _choose(self, data: "LabelledFeatures", seed: int, device: str) -> int:
         """The k with the best validation score, the smallest of equals."""
         from bob_gauntlet.engine.frozen.probe import validation_score
 

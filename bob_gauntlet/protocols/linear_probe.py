@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from bob_gauntlet.protocols.heads import tested
-from bob_gauntlet.protocols.recipe import Measured, canonical
+from bob_gauntlet.protocols.recipe import Measured, Reuse, canonical
 
 if TYPE_CHECKING:
     from bob_gauntlet.backbones.backbone import Backbone
@@ -30,6 +30,7 @@ class LinearProbe:
     id: ClassVar[str] = "linear-probe"
     version: ClassVar[int] = 1
     seeded: ClassVar[bool] = True
+    reuses: ClassVar[Reuse] = "features"
     mini: ClassVar[Mapping[str, Any]] = {"input_size": 96}
 
     # side of the input in pixels; None is the backbone's own
@@ -43,14 +44,14 @@ class LinearProbe:
 
     def classifiers(self, backbone: "Backbone", dataset: "Dataset", context: "RunContext") -> "list[LinearClassifier]":
         """The probe of each seed, fitted on train + validation; from the artefacts where it was fitted before."""
-        from bob_gauntlet.engine.frozen.labelled import labelled
+        from bob_gauntlet.engine.frozen.labelled_features import load_labelled_features
         from bob_gauntlet.engine.frozen.linear import LinearClassifier
-        from bob_gauntlet.engine.frozen.probe import probe
+        from bob_gauntlet.engine.frozen.probe import fit_probe
 
-        data, form = labelled(backbone, dataset, self.input_size, context), canonical(self)
+        data, form = load_labelled_features(backbone, dataset, self.input_size, context), canonical(self)
         return [
             LinearClassifier(
-                backbone, dataset, self.input_size, probe(data, self.strengths, seed, context, form), seed, form
+                backbone, dataset, self.input_size, fit_probe(data, self.strengths, seed, context, form), seed, form
             )
             for seed in context.seeds
         ]

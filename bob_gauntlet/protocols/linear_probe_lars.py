@@ -11,7 +11,7 @@ from bob_gauntlet.scores.score import Fidelity
 if TYPE_CHECKING:
     from bob_gauntlet.backbones.backbone import Backbone
     from bob_gauntlet.datasets.dataset import Dataset
-    from bob_gauntlet.engine.training.classifier import Grid, TrainedClassifier
+    from bob_gauntlet.engine.training.classifier import ClassifierConfig, TrainedClassifier
     from bob_gauntlet.runtime.context import RunContext
 
 
@@ -54,26 +54,28 @@ class LinearProbeLARS(Trained):
 
     def classifiers(self, backbone: "Backbone", dataset: "Dataset", context: "RunContext") -> "list[TrainedClassifier]":
         """The head of each seed; from the artefacts where it was trained before."""
-        from bob_gauntlet.engine.training.classifier import tune
-        from bob_gauntlet.engine.training.examples import examples
+        from bob_gauntlet.engine.training.classifier import train_classifier
+        from bob_gauntlet.engine.training.examples import training_examples
 
         grid, form = self._grid(backbone, len(dataset.classes)), canonical(self)
         return [
-            tune(backbone, examples(dataset, seed, paper=self.fidelity == "paper"), grid, seed, context, form)
+            train_classifier(
+                backbone, training_examples(dataset, seed, paper=self.fidelity == "paper"), grid, seed, context, form
+            )
             for seed in context.seeds
         ]
 
-    def _grid(self, backbone: "Backbone", classes: int) -> "Grid":
-        from bob_gauntlet.engine.training.classifier import Grid
+    def _grid(self, backbone: "Backbone", classes: int) -> "ClassifierConfig":
+        from bob_gauntlet.engine.training.classifier import ClassifierConfig
         from bob_gauntlet.engine.training.config import TrainingConfig
-        from bob_gauntlet.engine.training.stream import Augmentation
+        from bob_gauntlet.engine.training.data_loader import Augmentation
 
         config = TrainingConfig(
             lr=self.base_lr * self.batch / 256, weight_decay=0.0, layer_decay=None, epochs=self.epochs,
             warmup_epochs=self.warmup_epochs, warmup_lr=0.0, min_lr=0.0, optimiser="lars", per_step=True,
             micro_batch=self.micro_batch, amp=self.amp, best_epoch=self.fidelity == "paper",
         )  # fmt: skip
-        return Grid(
+        return ClassifierConfig(
             configs=(config,),
             augmentation=Augmentation(interpolation="bicubic"),
             batch=self.batch,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import numpy as np
 
 from bob_gauntlet.errors import BobError
-from bob_gauntlet.protocols.recipe import Measured
+from bob_gauntlet.protocols.recipe import Measured, Reuse
 
 if TYPE_CHECKING:
     from bob_gauntlet.backbones.backbone import Backbone
@@ -28,6 +28,7 @@ class Retrieval:
     id: ClassVar[str] = "retrieval"
     version: ClassVar[int] = 1
     seeded: ClassVar[bool] = False
+    reuses: ClassVar[Reuse] = "features"
     mini: ClassVar[Mapping[str, Any]] = {"input_size": 96}
 
     # side of the input in pixels; None is the backbone's own
@@ -38,13 +39,13 @@ class Retrieval:
     def evaluate(self, backbone: "Backbone", dataset: "Dataset", context: "RunContext") -> Iterator[Measured]:
         """mAP in %; MRR and Recall@1, 5, 10 as fractions."""
         from bob_gauntlet.engine.frozen.features import features
-        from bob_gauntlet.engine.frozen.neighbours import normalised
+        from bob_gauntlet.engine.frozen.neighbours import l2_normalise
         from bob_gauntlet.metrics import retrieval as metrics
 
         queries, gallery = dataset["query"], dataset["gallery"]
         transform = backbone.identity.input_transform(self.input_size)
-        q, g = (normalised(features(backbone, split, transform, context)).numpy() for split in (queries, gallery))
-        relevance = dataset.relevance or metrics.relevance_of(queries.targets, gallery.targets)
+        q, g = (l2_normalise(features(backbone, split, transform, context)).numpy() for split in (queries, gallery))
+        relevance = dataset.relevance or metrics.relevance_from_targets(queries.targets, gallery.targets)
         kept = np.array([index for index, (positives, _) in enumerate(relevance) if len(positives)])
         if not len(kept):
             raise BobError(f"{dataset.name}: no query has a relevant gallery image; raise --bob-limit")

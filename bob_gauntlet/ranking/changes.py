@@ -32,7 +32,7 @@ class Change:
         return None if not self.delta else self.delta * METRICS[self.metric].sign > 0
 
 
-def changes(before: Iterable[Score], after: Sequence[Score]) -> list[Change]:
+def list_changes(before: Iterable[Score], after: Sequence[Score]) -> list[Change]:
     """Measure by measure, of the backbones that were measured now; one that only one run has is listed too."""
     old = _by_backbone(before)
     found = []

@@ -6,8 +6,8 @@ from functools import cached_property
 
 import numpy as np
 
-from bob_gauntlet.pools.errata import Note
-from bob_gauntlet.pools.folder import Examples, read_examples
+from bob_gauntlet.pools.errata import ErratumNote
+from bob_gauntlet.pools.folder import PerExampleValues, read_examples
 from bob_gauntlet.pools.pool import MeasureKey, Pool
 from bob_gauntlet.ranking.score_table import MIN_COVERAGE, Indicative, ScoredBackbone, ScoreTable
 from bob_gauntlet.ranking.stability import stability_note
@@ -21,7 +21,7 @@ SEED = 0
 
 
 @dataclass(frozen=True)
-class Row:
+class RankingRow:
     """One backbone in a ranking."""
 
     # as typed, and as shown
@@ -46,11 +46,12 @@ class Row:
     measures: int
     # share of the measures, for All averaged over the tasks
     coverage: float
-    # covers too little to be ranked
-    apart: bool
+    # whether it has a mean z, but covers too few measures to be ranked (JSON key and CSV column: "apart")
+    below_min_coverage: bool
     # number of the group that cannot be told from its leader; 0 where nothing tells
     group: int
-    own: bool
+    # whether it is marked in tables: the user's own, or a member that the user named (JSON key and CSV column: "own")
+    highlighted: bool
     # the pool's member that this one is, "" for none
     member: str
 
@@ -63,24 +64,24 @@ class Ranking:
     pool_hash: str
     scale: str
     columns: tuple[str, ...]
-    rows: tuple[Row, ...]
+    rows: tuple[RankingRow, ...]
     measures: tuple[MeasureKey, ...]
     notes: tuple[str, ...]
-    errata: tuple[Note, ...]
+    errata: tuple[ErratumNote, ...]
     indicative: tuple[Indicative, ...]
     # whether draws over test examples, and over datasets, say anything here
-    by_examples: bool
-    by_settings: bool
+    has_example_intervals: bool
+    has_settings_intervals: bool
 
 
 def rank(
     pool: Pool,
-    own: Mapping[str, Sequence[Score]] | None = None,
+    user_scores: Mapping[str, Sequence[Score]] | None = None,
     *,
     task: str | None = None,
     members: bool = False,
     only_measured: bool = False,
-    highlight: Sequence[str] = (),
+    highlighted_members: Sequence[str] = (),
     min_coverage: float = MIN_COVERAGE,
     artifacts: Artifacts | None = None,
 ) -> Ranking:
@@ -89,25 +90,32 @@ def rank(
     Backbones with a coverage below `min_coverage` come last, without rank. `artifacts` holds the per-example values of
     the own backbones.
     """
-    score_table = ScoreTable.of(pool, own, task=task, members=members, only_measured=only_measured, highlight=highlight)
-    return Order(score_table, artifacts, min_coverage).ranked_table()
+    score_table = ScoreTable.from_pool(
+        pool,
+        user_scores,
+        task=task,
+        members=members,
+        only_measured=only_measured,
+        highlighted_members=highlighted_members,
+    )
+    return RankingStatistics(score_table, artifacts, min_coverage).build_ranking()
 
 
-class Order:
+class RankingStatistics:
     """The entrants of a standing by their mean z in its first column, and how sure that is."""
 
     def __init__(self, score_table: ScoreTable, artifacts: Artifacts | None, min_coverage: float = 0.0) -> None:
         self.score_table, self.artifacts = score_table, artifacts
         self.column = next(iter(score_table.columns), "")
-        self.ranking = score_table.columns.get(self.column, [])
-        self.z = score_table.z[:, self.ranking]
+        self.measure_indices = score_table.columns.get(self.column, [])
+        self.z = score_table.z[:, self.measure_indices]
         nothing = np.zeros(len(score_table.backbones))
-        self.coverage = score_table.coverage(self.column) if self.ranking else nothing
+        self.coverage = score_table.coverage(self.column) if self.measure_indices else nothing
         self.overall = zscores.mean_z(self.z)
         # who is ranked: covered enough, and with a value
         self.ranked = (self.coverage >= min_coverage) & np.isfinite(self.overall)
 
-    def ranked_table(self) -> Ranking:
+    def build_ranking(self) -> Ranking:
         """The rows with what they rest on."""
         score_table, pool = self.score_table, self.score_table.pool
         shown = {setting for setting, _ in score_table.measures}
@@ -121,11 +129,11 @@ class Order:
             notes=(*score_table.notes, *self.notes()),
             errata=tuple(note for note in pool.errata if shown & note.settings),
             indicative=score_table.indicative,
-            by_examples=self.spread,
-            by_settings=bool(np.isfinite(self.settings_intervals).any()),
+            has_example_intervals=self.spread,
+            has_settings_intervals=bool(np.isfinite(self.settings_intervals).any()),
         )
 
-    def rows(self) -> tuple[Row, ...]:
+    def rows(self) -> tuple[RankingRow, ...]:
         """Best first; those that are not ranked last."""
         if not self.score_table.backbones:
             return ()
@@ -141,7 +149,7 @@ class Order:
         }
         columns = {name: self.score_table.mean_z(name) for name in self.score_table.columns}
         rows = [
-            Row(
+            RankingRow(
                 backbone=e.name,
                 title=e.title,
                 rank=None if np.isnan(places[i]) else int(places[i]),
@@ -150,25 +158,29 @@ class Order:
                 z={name: _number(values[i]) for name, values in columns.items()},
                 **{name: _number(values[i]) for name, values in details.items()},
                 measured=int(np.isfinite(self.z[i]).sum()),
-                measures=len(self.ranking),
+                measures=len(self.measure_indices),
                 coverage=float(self.coverage[i]),
-                apart=bool(np.isfinite(self.overall[i]) and not self.ranked[i]),
+                below_min_coverage=bool(np.isfinite(self.overall[i]) and not self.ranked[i]),
                 group=int(groups[i]),
-                own=e.own,
+                highlighted=e.highlighted,
                 member=e.member,
             )
             for i, e in enumerate(self.score_table.backbones)
         ]
-        return tuple(sorted(rows, key=lambda r: (r.rank or np.inf, not r.apart, -(r.z.get(self.column) or 0), r.title)))
+        return tuple(
+            sorted(
+                rows, key=lambda r: (r.rank or np.inf, not r.below_min_coverage, -(r.z.get(self.column) or 0), r.title)
+            )
+        )
 
     def notes(self) -> list[str]:
         """What the two uncertainties and the pool leave open; nothing where nothing is ranked."""
-        if not self.ranking or not self.ranked.any():
+        if not self.measure_indices or not self.ranked.any():
             return []
         return [*self._uncertainty_notes(), *stability_note(self.score_table, self.column, self.ranked)]
 
     def _uncertainty_notes(self) -> list[str]:
-        sources = len({self.score_table.sources[i] for i in self.ranking})
+        sources = len({self.score_table.sources[i] for i in self.measure_indices})
         found = []
         if not self.spread:
             found.append("test examples: no interval, since these scores come without per-example values")
@@ -182,7 +194,7 @@ class Order:
     @cached_property
     def weights(self) -> ClusterWeights:
         """Draws of datasets."""
-        sources = [self.score_table.sources[i] for i in self.ranking]
+        sources = [self.score_table.sources[i] for i in self.measure_indices]
         return ClusterWeights(sources, np.random.default_rng(SEED))
 
     @cached_property
@@ -195,7 +207,7 @@ class Order:
         """(draws, B) of mean z over draws of test examples."""
         rng = np.random.default_rng(SEED)
         total = np.zeros((resampling.DRAWS, len(self.score_table.backbones)))
-        for index in self.ranking:
+        for index in self.measure_indices:
             drawn = self.score_table.z_of(index, self._measure_draws(index, rng))
             total += np.nan_to_num(drawn)
         count = np.isfinite(self.z).sum(axis=1)
@@ -208,9 +220,9 @@ class Order:
 
     def told_apart(self, leader: int, other: int) -> list[bool]:
         """Whether each uncertainty that says anything here tells the two apart."""
-        by_examples = resampling.apart_by_examples(self.draws, leader, other) if self.spread else None
-        by_settings = resampling.apart_by_settings(self.z, self.weights, leader, other)
-        return [answer for answer in (by_examples, by_settings) if answer is not None]
+        has_example_intervals = resampling.apart_by_examples(self.draws, leader, other) if self.spread else None
+        has_settings_intervals = resampling.apart_by_settings(self.z, self.weights, leader, other)
+        return [answer for answer in (has_example_intervals, has_settings_intervals) if answer is not None]
 
     def _groups(self, overall: np.ndarray) -> np.ndarray:
         """Tie groups: two are told apart where every uncertainty that says anything says so."""
@@ -232,7 +244,7 @@ class Order:
             draws[:, list(aligned)] = resampling.cluster_draws(np.stack(list(aligned.values())), stored.clusters, rng)
         return draws
 
-    def _examples(self, backbone: ScoredBackbone, measure: MeasureKey, stored: Examples) -> np.ndarray | None:
+    def _examples(self, backbone: ScoredBackbone, measure: MeasureKey, stored: PerExampleValues) -> np.ndarray | None:
         """Per-example values in the order of the pool's, None where they are not the same examples."""
         if measure not in backbone.scores:
             return None

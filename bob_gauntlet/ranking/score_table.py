@@ -1,7 +1,7 @@
 """Backbones by measures: the table of values and z-scores that rankings, analyses and reports are made from.
 
-`ScoreTable.of` puts the members of a pool and the user's own backbones into one table, and leaves out what may not be
-compared, with the reason.
+`ScoreTable.from_pool` puts the members of a pool and the user's backbones into one table. Scores that must not be
+compared are left out, and a note gives the reason.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,7 +16,7 @@ from bob_gauntlet.errors import UsageError, named
 from bob_gauntlet.pools.folder import BackboneRow, counts, known_row
 from bob_gauntlet.pools.pool import MeasureKey, Pool
 from bob_gauntlet.scores.score import METRICS, Score, difference
-from bob_gauntlet.scores.settings import IN_ALL, SETTINGS, TASKS, find, ranked_measures
+from bob_gauntlet.scores.settings import IN_ALL, SETTINGS, TASKS, find_setting, ranked_measures
 from bob_gauntlet.stats import zscores
 
 ALL = "All"
@@ -33,7 +33,8 @@ class ScoredBackbone:
 
     name: str
     scores: Mapping[MeasureKey, Score]
-    own: bool
+    # marked in tables: a backbone of the user, or a member of the pool that the user named
+    highlighted: bool
     # the pool's member that this one is, "" for none
     member: str
     about: BackboneRow
@@ -67,15 +68,15 @@ class ScoreTable:
     task: str | None = None
 
     @classmethod
-    def of(
+    def from_pool(
         cls,
         pool: Pool,
-        own: Mapping[str, Sequence[Score]] | None = None,
+        user_scores: Mapping[str, Sequence[Score]] | None = None,
         *,
         task: str | None = None,
         members: bool = False,
         only_measured: bool = False,
-        highlight: Sequence[str] = (),
+        highlighted_members: Sequence[str] = (),
     ) -> Self:
         """The pool's candidates (or all its members) and the backbones `own`, over the pool's ranked measures.
 
@@ -86,8 +87,10 @@ class ScoreTable:
             raise UsageError(f"unknown task {task!r}; tasks are {', '.join(TASKS)}")
         notes: list[str] = []
         indicative: list[Indicative] = []
-        mine = {name: _comparable(name, scores, pool, notes, indicative) for name, scores in (own or {}).items()}
-        backbones = _entrants(pool, mine, own or {}, members=members, highlight=highlight)
+        mine = {
+            name: _comparable(name, scores, pool, notes, indicative) for name, scores in (user_scores or {}).items()
+        }
+        backbones = _entrants(pool, mine, user_scores or {}, members=members, highlight=highlighted_members)
         wanted = [m for m in ranked_measures(pool.scale, task) if m in pool.references]
         if only_measured and mine:
             wanted = [m for m in wanted if any(m in scores for scores in mine.values())]
@@ -116,7 +119,7 @@ class ScoreTable:
     @cached_property
     def tasks(self) -> tuple[str, ...]:
         """The task of every measure."""
-        return tuple(find(setting).measure(metric).task for setting, metric in self.measures)
+        return tuple(find_setting(setting).measure(metric).task for setting, metric in self.measures)
 
     @cached_property
     def sources(self) -> tuple[str, ...]:
@@ -156,7 +159,7 @@ def _comparable(
     kept, ranked = {}, set(ranked_measures(pool.scale))
     left_out: dict[str, list[str]] = {}
     for score in (s for s in scores if s.scale == pool.scale):
-        other = pool.example_of(score.measure)
+        other = pool.comparable_score(score.measure)
         if score.setting not in SETTINGS:
             left_out.setdefault("datasets of your own are measured only", []).append(score.setting)
         if other is None or score.measure not in ranked:

@@ -11,7 +11,7 @@ from bob_gauntlet.scores.score import Score
 from bob_gauntlet.scores.store import Store
 
 
-def of_backbones(
+def select_backbones(
     store: Store, names: Sequence[str], members: Sequence[str] = ()
 ) -> tuple[dict[str, list[Score]], list[str]]:
     """Name -> its newest scores of the full data, and those names that are members of a pool and were never measured.
@@ -34,7 +34,7 @@ def of_backbones(
     return own, [name for name in names if name not in found]
 
 
-def before(store: Store, now: Mapping[str, Sequence[Score]]) -> list[Score]:
+def select_previous(store: Store, now: Mapping[str, Sequence[Score]]) -> list[Score]:
     """The newest stored scores under the same names, of other weights than those measured now."""
     found = _by_name(store)
     weights = {name: {score.backbone_fingerprint for score in scores} for name, scores in now.items()}
@@ -45,7 +45,7 @@ def before(store: Store, now: Mapping[str, Sequence[Score]]) -> list[Score]:
     return [score for scores in older.values() if scores for score in _newest(scores)]
 
 
-def of_other_data(known: Iterable[Score], now: Sequence[Score]) -> Score | None:
+def find_score_on_other_data(known: Iterable[Score], now: Sequence[Score]) -> Score | None:
     """The newest of the `known` scores that differ from one of `now` in the dataset's fingerprints alone.
 
     None where the newest that is the same in all but the data is of the same data.
@@ -56,7 +56,7 @@ def of_other_data(known: Iterable[Score], now: Sequence[Score]) -> Score | None:
     return None if newest is None or newest.datasets == wanted[_but_data(newest)].datasets else newest
 
 
-def reference(text: str, own: Path, now: Sequence[str]) -> list[Score]:
+def load_comparison_scores(text: str, own: Path, now: Sequence[str]) -> list[Score]:
     """The scores that `text` names to compare with: a file of --bob-json, or baselines by name.
 
     Where it holds one backbone under another name, that one is compared with every backbone of `now`. UsageError where

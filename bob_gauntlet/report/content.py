@@ -8,10 +8,10 @@ from functools import partial
 from typing import Any
 
 from bob_gauntlet.pools.pool import Pool
-from bob_gauntlet.ranking.changes import Change, changes
-from bob_gauntlet.ranking.ranking import Order, Ranking
+from bob_gauntlet.ranking.changes import Change, list_changes
+from bob_gauntlet.ranking.comparison import Comparison, compare_with_others
+from bob_gauntlet.ranking.ranking import Ranking, RankingStatistics
 from bob_gauntlet.ranking.score_table import MIN_COVERAGE, ScoreTable
-from bob_gauntlet.ranking.versus import Versus, versus
 from bob_gauntlet.runtime.artifacts import Artifacts
 from bob_gauntlet.scores.score import Score
 
@@ -39,7 +39,7 @@ class Report:
     # every score of these backbones, ranked or not
     scores: tuple[Score, ...]
     # name of a backbone of the report -> its comparison with every other backbone
-    versus: Mapping[str, Sequence[Versus]]
+    versus: Mapping[str, Sequence[Comparison]]
     changes: tuple[Change, ...] = ()
     # the run that `changes` compares with, as the user named it
     since: str = ""
@@ -47,7 +47,8 @@ class Report:
     # UTC, ISO 8601
     created: str = ""
     command: str = ""
-    # (backbone, setting) -> test images with annotated objects and detections, stored by `engine.detection.pictures`
+    # (backbone, setting) -> test images with annotated objects and detections, stored by
+    # `engine.detection.example_images`
     pictures: Mapping[tuple[str, str], Mapping[str, Any]] = field(default_factory=dict)
 
 
@@ -57,7 +58,7 @@ def gather(
     *,
     highlight: Sequence[str] = (),
     only_measured: bool = False,
-    order: Order | None = None,
+    statistics: RankingStatistics | None = None,
     min_coverage: float = MIN_COVERAGE,
     before: Sequence[Score] = (),
     since: str = "",
@@ -67,29 +68,34 @@ def gather(
 ) -> Report:
     """Gather the content of a report on the backbones of `own_scores` and on `highlight`, members of the pool.
 
-    `order`: the same backbones in the same pool, if they are ordered already; this saves a second bootstrap.
+    `statistics`: those of the same backbones in the same pool, if there are any already; saves a second bootstrap.
     """
     names = (*own_scores, *highlight)
     scores = [score for scores_of_one in own_scores.values() for score in scores_of_one]
     score_table = None
     if pool is not None:
         scores += [score for name in highlight for score in pool.scores.get(name, {}).values()]
-        table_of = partial(ScoreTable.of, pool, own_scores, only_measured=only_measured, highlight=highlight)
-        score_table = table_of(members=True)
-        order = order or Order(table_of(), artifacts, min_coverage)
+        build = partial(ScoreTable.from_pool, pool, own_scores, only_measured=only_measured)
+        score_table = build(members=True, highlighted_members=highlight)
+        statistics = statistics or RankingStatistics(build(highlighted_members=highlight), artifacts, min_coverage)
     return Report(
-        ranking=order.ranked_table() if order else None,
+        ranking=statistics.build_ranking() if statistics else None,
         score_table=score_table,
         backbones=names,
         scores=tuple(scores),
-        versus={name: versus(order, name) for name in names if order.ranking} if order else {},
-        changes=tuple(changes(before, scores)) if since else (),
+        versus=_compare_each(statistics, names) if statistics else {},
+        changes=tuple(list_changes(before, scores)) if since else (),
         since=since,
         outcomes=tuple(outcomes),
         created=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         command=command,
         pictures=_load_pictures(scores, artifacts) if artifacts else {},
     )
+
+
+def _compare_each(statistics: RankingStatistics, names: Sequence[str]) -> dict[str, Sequence[Comparison]]:
+    """Return name -> its comparison with every other backbone; empty if no measure is ranked."""
+    return {name: compare_with_others(statistics, name) for name in names if statistics.measure_indices}
 
 
 def _load_pictures(scores: Sequence[Score], artifacts: Artifacts) -> dict[tuple[str, str], Mapping[str, Any]]:

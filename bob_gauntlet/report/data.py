@@ -51,7 +51,7 @@ def as_csv(report: Report) -> str:
                 if measure in backbone.scores:
                     ranked.add((backbone.name, measure))
                     score = backbone.scores[measure]
-                    writer.writerow(_csv_row(score, backbone.name, backbone.title, is_own=backbone.own, z=z))
+                    writer.writerow(_csv_row(score, backbone.name, backbone.title, is_own=backbone.highlighted, z=z))
     for score in report.scores:
         if (score.backbone, score.measure) not in ranked:
             writer.writerow(_csv_row(score, score.backbone, score.backbone, is_own=True, z=np.nan))

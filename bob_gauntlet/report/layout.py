@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from tabulate import tabulate
 
-from bob_gauntlet.ranking.ranking import Ranking, Row
+from bob_gauntlet.ranking.ranking import Ranking, RankingRow
 
 Format = Literal["table", "json", "csv", "markdown"]
 MARK = "►"
@@ -18,6 +18,9 @@ MARK = "►"
 MINI_SCALE_NOTE = "mini scale: shows that everything works and can gate changes; it does not judge backbones"
 """Shown under every ranking at mini scale."""
 
+_RECORD_KEYS = {"below_min_coverage": "apart", "highlighted": "own"}
+"""Fields of a row whose key in JSON has another name, so that files written earlier stay readable."""
+
 
 def render(ranking: Ranking, form: Format) -> str:
     """Return the ranking as a table for the terminal, JSON, CSV or Markdown."""
@@ -25,8 +28,8 @@ def render(ranking: Ranking, form: Format) -> str:
         return json.dumps([ranking_record(row) for row in ranking.rows], indent=1, ensure_ascii=False)
     if form == "csv":
         return _format_csv([_csv_row(row, ranking.columns) for row in ranking.rows])
-    main_rows = [row for row in ranking.rows if (row.measured and not row.apart) or row.own]
-    separate_rows = [row for row in ranking.rows if row.apart and not row.own]
+    main_rows = [row for row in ranking.rows if (row.measured and not row.below_min_coverage) or row.highlighted]
+    separate_rows = [row for row in ranking.rows if row.below_min_coverage and not row.highlighted]
     parts = [_format_table([_table_row(row, ranking) for row in main_rows], form)]
     if separate_rows:
         table = _format_table([_table_row(row, ranking) for row in separate_rows], form)
@@ -42,10 +45,10 @@ def render_indicative(ranking: Ranking, form: Format) -> str:
     return f"indicative, not ranked:\n\n{_format_table(_indicative_rows(ranking), form)}"
 
 
-def ranking_record(row: Row) -> dict[str, Any]:
+def ranking_record(row: RankingRow) -> dict[str, Any]:
     """Return a row of the ranking as plain types, as `--format json` lists it."""
     return {
-        **asdict(row),
+        **{_RECORD_KEYS.get(name, name): value for name, value in asdict(row).items()},
         "z": dict(row.z),
         "interval": list(row.interval) if row.interval else None,
         "settings_interval": list(row.settings_interval) if row.settings_interval else None,
@@ -80,11 +83,11 @@ def _legend_lines(ranking: Ranking) -> Iterator[str]:
         f"{ranking.columns[0] if ranking.columns else 'the ranking'} is the mean z over {measures} "
         f"ranked measure{'s' * (measures != 1)}"
     )
-    if empty := sum(not row.measured and not row.own for row in ranking.rows):
+    if empty := sum(not row.measured and not row.highlighted for row in ranking.rows):
         yield f"{empty} more backbone{'s' * (empty != 1)} of the pool {'have' if empty != 1 else 'has'} no score here"
-    if ranking.by_examples:
+    if ranking.has_example_intervals:
         yield "rank [a-b]: 95% interval of the rank when test examples are resampled"
-    if ranking.by_settings:
+    if ranking.has_settings_intervals:
         yield "[95%]: 95% interval of the mean z when datasets are resampled"
     if any(row.group for row in ranking.rows):
         yield "group: not significantly worse than the first backbone of the group (one-sided test at 5%)"
@@ -105,7 +108,7 @@ def _format_csv(rows: Sequence[dict[str, Any]]) -> str:
     return text.getvalue().rstrip("\n")
 
 
-def _csv_row(row: Row, columns: Sequence[str]) -> dict[str, Any]:
+def _csv_row(row: RankingRow, columns: Sequence[str]) -> dict[str, Any]:
     """Return a row of the ranking for CSV, in full precision."""
     low, high = row.interval or (None, None)
     z_low, z_high = row.settings_interval or (None, None)
@@ -124,22 +127,22 @@ def _csv_row(row: Row, columns: Sequence[str]) -> dict[str, Any]:
         "win_rate": row.win_rate,
         "group": row.group,
         "coverage": row.coverage,
-        "apart": row.apart,
-        "own": row.own,
+        "apart": row.below_min_coverage,
+        "own": row.highlighted,
     }
 
 
-def _table_row(row: Row, ranking: Ranking) -> dict[str, str]:
+def _table_row(row: RankingRow, ranking: Ranking) -> dict[str, str]:
     """Return a row of the ranking for a reader. Intervals and groups that the ranking lacks have no column."""
-    same_member = f" = {row.member}" if row.own and row.member not in ("", row.backbone) else ""
+    same_member = f" = {row.member}" if row.highlighted and row.member not in ("", row.backbone) else ""
     main, *others = ranking.columns or ("",)
     return {
-        "": MARK if row.own else "",
+        "": MARK if row.highlighted else "",
         "rank": ("–" if row.rank is None else str(row.rank))
         + (f" [{row.interval[0]}-{row.interval[1]}]" if row.interval and row.rank else ""),
         "backbone": row.title + same_member,
         main: _format_signed(row.z.get(main)),
-        **({"[95%]": _format_interval(row.settings_interval)} if ranking.by_settings else {}),
+        **({"[95%]": _format_interval(row.settings_interval)} if ranking.has_settings_intervals else {}),
         **{name: _format_signed(row.z[name]) for name in others},
         "mean rank": "–" if row.mean_rank is None else f"{row.mean_rank:.1f}",
         "wins": "–" if row.win_rate is None else f"{row.win_rate:.0%}",

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from tabulate import tabulate
 
 from bob_gauntlet.ranking.changes import Change
-from bob_gauntlet.ranking.versus import Versus
+from bob_gauntlet.ranking.comparison import Comparison
 from bob_gauntlet.report.content import Report, SettingOutcome
 from bob_gauntlet.report.layout import escape_cell, render
 from bob_gauntlet.scores.score import METRICS, Score
@@ -27,7 +27,7 @@ def render_markdown(report: Report) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _versus_section(name: str, comparisons: Sequence[Versus]) -> list[str]:
+def _versus_section(name: str, comparisons: Sequence[Comparison]) -> list[str]:
     """Return a folded section that compares backbone `name` with every other one; empty without comparisons."""
     rows = [
         {

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import spearmanr
 
-from bob_gauntlet.analysis.correlation import matrix, without
+from bob_gauntlet.analysis.correlation import correlation_matrix, without
 from bob_gauntlet.analysis.members import pretrained
 from bob_gauntlet.analysis.registry import analyse
 from bob_gauntlet.analysis.result import AnalysisOptions, Table, ticks_fit
@@ -37,7 +37,7 @@ def test_the_papers_coefficients_and_ours(paper: ScoreTable) -> None:
         ("0.49", "0.512"), ("0.8", "0.71"), ("typically > 0.8", "> 0.8 in 4 of 15 pairs"),
     ]  # fmt: skip
     assert all(p.why for p in lines.values())
-    assert lines["rho of Cls and Ret"].why.endswith("it is .45")  # EARLIER, below
+    assert lines["rho of Cls and Ret"].why.endswith("rho is .45")  # EARLIER, below
     # Table 11's frozen detectors, and Table 12's fine-tuned ones, against Cls
     assert "0.08 frozen and 0.90 fine-tuned" in lines["rho of two tasks"].why
     assert rho(found.tables)["Cls / Ret"] == pytest.approx(0.512, abs=5e-4)
@@ -50,7 +50,7 @@ EARLIER = {"Cls / Ret": 0.45, "Det / Seg": 1.00, "Cls / OOD-Cls": 0.91, "Det / O
 
 def test_as_printed_an_independent_script_is_met() -> None:
     """The same five coefficients, to two digits."""
-    printed = ScoreTable.of(load_pool("paper", Path("nowhere"), "printed"), members=True)
+    printed = ScoreTable.from_pool(load_pool("paper", Path("nowhere"), "printed"), members=True)
     found = analyse("correlation", printed, AnalysisOptions(errata="printed"))
     ours = rho(found.tables)
     assert {pair: round(float(str(ours[pair])), 2) for pair in EARLIER} == EARLIER
@@ -82,7 +82,7 @@ def test_the_matrix_is_symmetric_with_ones(paper: ScoreTable) -> None:
 @cache
 def once() -> ScoreTable:
     """The pool mini, read once for all draws."""
-    return ScoreTable.of(load_pool("mini", Path("nowhere")), members=True)
+    return ScoreTable.from_pool(load_pool("mini", Path("nowhere")), members=True)
 
 
 @given(st.permutations(range(6)), st.permutations(range(6)))
@@ -92,7 +92,7 @@ def test_a_monotone_change_of_a_measure_changes_no_rho(a: list[int], b: list[int
     changed = [
         _of_values(score_table, {PHOTOS: f(np.array(a, float)), RET: f(np.array(b, float))}) for f in (np.array, np.exp)
     ]
-    first, second = (matrix(s, ["Cls", "Ret"])["Cls", "Ret"] for s in changed)
+    first, second = (correlation_matrix(s, ["Cls", "Ret"])["Cls", "Ret"] for s in changed)
     assert (first.r, first.p, first.n) == pytest.approx((second.r, second.p, second.n))
 
 
@@ -119,14 +119,14 @@ def test_leaving_out_by_name_and_by_method(paper: ScoreTable) -> None:
 
 def test_a_standing_of_candidates_alone_has_no_midas_to_leave_out(paper: ScoreTable) -> None:
     """Only MAE is."""
-    found = analyse("correlation", ScoreTable.of(paper.pool))
+    found = analyse("correlation", ScoreTable.from_pool(paper.pool))
     assert found.tables[1].title == "Spearman's rho of tasks, without MAE"
 
 
 def test_only_the_papers_pool_leaves_out_by_itself(mini: ScoreTable, paper: ScoreTable) -> None:
     """And what the user names goes before the paper's choice."""
     assert len(analyse("correlation", mini).tables) == 2
-    small = ScoreTable.of(load_pool("paper-small", Path("nowhere")), members=True)
+    small = ScoreTable.from_pool(load_pool("paper-small", Path("nowhere")), members=True)
     assert "swinv2_tiny_window16_256.midas" in {e.name for e in small.backbones}
     assert len(analyse("correlation", small).tables) == 2
     found = analyse("correlation", paper, AnalysisOptions(without=("resnet50.dino",)))
@@ -155,7 +155,7 @@ def test_the_axes_of_figure_1(paper: ScoreTable) -> None:
     lines = {p.what: p for p in analyse("tasks", paper).published}
     assert [p.why == "" for p in lines.values()] == [False, True, False, True]
     assert lines["left, Cls"].paper == "axis ticks -2 to 1"
-    printed = ScoreTable.of(load_pool("paper", Path("nowhere"), "printed"), members=True)
+    printed = ScoreTable.from_pool(load_pool("paper", Path("nowhere"), "printed"), members=True)
     points = analyse("tasks", printed, AnalysisOptions(errata="printed")).tables[1]
     values = [float(str(x)) for x in column(points, "Cls").values()]
     assert f"values are {min(values):.2f} to {max(values):.2f}, which fit" in lines["left, Cls"].why

@@ -17,7 +17,7 @@ from torch import nn
 
 from bob_gauntlet.backbones import checkpoints
 from bob_gauntlet.backbones.backbone import Backbone
-from bob_gauntlet.backbones.build import _door, _unreachable
+from bob_gauntlet.backbones.build import _connection_problem, _connection_target
 from bob_gauntlet.backbones.loading import load
 from bob_gauntlet.backbones.resolve import resolve
 from bob_gauntlet.backbones.spec import BackboneSpec
@@ -360,16 +360,16 @@ def test_a_hub_that_never_answers_is_given_up(monkeypatch: pytest.MonkeyPatch) -
 
     monkeypatch.setattr(socket, "create_connection", hang)
     start = time.monotonic()
-    assert _unreachable("hub", 443, within=0.1) == "no answer in 0.1 s"
+    assert _connection_problem("hub", 443, timeout=0.1) == "no answer in 0.1 s"
     assert time.monotonic() - start < 5
     end.set()
-    assert inspect.signature(_unreachable).parameters["within"].default < 10
+    assert inspect.signature(_connection_problem).parameters["timeout"].default < 10
 
 
 def test_a_host_that_answers_is_reachable() -> None:
     """A real connection on this machine."""
     with socket.create_server(("127.0.0.1", 0)) as server:
-        assert _unreachable("127.0.0.1", server.getsockname()[1]) == ""
+        assert _connection_problem("127.0.0.1", server.getsockname()[1]) == ""
 
 
 # what curl's manual says of https_proxy, all_proxy and no_proxy
@@ -393,7 +393,7 @@ def test_behind_a_proxy_the_proxy_is_asked(
         monkeypatch.delenv(name.upper(), raising=False)
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    assert _door("https://hub.example") == door
+    assert _connection_target("https://hub.example") == door
 
 
 def test_cached_weights_ask_no_hub(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -420,4 +420,4 @@ def test_an_architecture_without_published_weights_says_so() -> None:
         for name in timm.list_models("vit_*")
         if not getattr(timm.models.get_pretrained_cfg(name), "has_weights", False)
     )
-    assert f"timm has no pretrained weights for {bare}; without a network: " in refusal(bare)
+    assert f"timm has no pretrained weights for {bare}; without network access " in refusal(bare)

@@ -142,7 +142,7 @@ def test_a_malicious_pickle_does_nothing(tmp_path: Path, kind: str) -> None:
         save(path, {"model": WEIGHTS, "x": Bomb(sign)}, zipped=kind == "zip")
     message = refusal(path)
     assert not sign.exists()
-    assert "weights are never executed, save model.state_dict()" in message
+    assert "checkpoints are never executed, save model.state_dict()" in message
     if kind != "pickle":  # outside torch's own formats it does not say which function was asked for
         assert f"{os.mkdir.__module__}.mkdir" in message
 
@@ -222,7 +222,7 @@ def test_a_file_without_named_tensors_is_refused(tmp_path: Path, content: Any) -
 
 def test_a_name_that_is_no_checkpoints_is_refused(tmp_path: Path) -> None:
     """Before the file is opened."""
-    assert "known endings are .safetensors, .pth" in refusal(tmp_path / "w.onnx")
+    assert "known extensions are .safetensors, .pth" in refusal(tmp_path / "w.onnx")
 
 
 @pytest.mark.parametrize("name", ["w.pth", "w.safetensors"])
@@ -238,7 +238,7 @@ def test_an_archive_of_something_else_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "w.pth"
     np.savez(tmp_path / "w.npz", x=np.zeros(3))
     (tmp_path / "w.npz").rename(path)
-    assert "no torch checkpoint" in refusal(path)
+    assert "is a zip archive, but not a checkpoint" in refusal(path)
 
 
 @pytest.mark.parametrize("prefix", ["", "module.", "backbone.", "module.backbone.", "encoder_q."])
@@ -259,7 +259,7 @@ def test_the_wrong_architecture_names_the_keys() -> None:
         fill(target, dict(tiny("test_resnet").state_dict()), "w.pth", allow_partial=False)
     message = str(caught.value)
     assert message.startswith("w.pth does not fit VisionTransformer: ")
-    assert "cls_token, pos_embed, patch_embed.proj.weight, ..." in message
+    assert "cls_token, pos_embed, patch_embed.proj.weight and 75 more" in message
     assert "it fills 0%" in message
     assert same(dict(target.state_dict()), before)
 

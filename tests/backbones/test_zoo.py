@@ -70,8 +70,8 @@ def test_sizes_are_those_of_the_network(entry: ZooEntry) -> None:
     spec = BackboneSpec(name=entry.name, text=entry.name, scheme="timm", target=entry.architecture, arguments=arguments)
     with torch.device("meta"):
         module, given = build._create(spec, pretrained=False)
-    traits = build._traits(module, given, pretrained=False)
-    identity = BackboneIdentity(fingerprint="", transform=build._transform(module, spec), traits=traits)
+    traits = build._derive_traits(module, given, pretrained=False)
+    identity = BackboneIdentity(fingerprint="", transform=build._input_transform(module, spec), traits=traits)
     assert identity.transform.size == entry.size
     assert traits.params == pytest.approx(entry.params, abs=0.01)
     images = torch.empty(1, 3, entry.size, entry.size, device="meta")

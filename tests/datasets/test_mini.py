@@ -12,8 +12,8 @@ from PIL import Image
 
 from bob_gauntlet.datasets.loading import load
 from bob_gauntlet.datasets.mini import sources
-from bob_gauntlet.datasets.mini.build import Box, Example, generator, random_crop, render, split
-from bob_gauntlet.datasets.mini.classification import DIGITS, SHARES, boxes, role_region
+from bob_gauntlet.datasets.mini.build import Box, Example, build_split, generator, random_crop, render
+from bob_gauntlet.datasets.mini.classification import DIGIT_RANGES, ROLE_SHARES, crop_boxes, role_region
 from bob_gauntlet.datasets.mini.sources import read_digits, read_photos
 from bob_gauntlet.errors import MissingError
 
@@ -61,14 +61,14 @@ def overlap(one: Box, other: Box) -> bool:
 def test_no_pixel_of_a_photo_is_in_two_roles(name: str) -> None:
     """Every crop lies in its role's part of the photo, and the parts are apart."""
     size = read_photos()[name].size
-    for role in SHARES:
+    for role in ROLE_SHARES:
         left, top, right, bottom = role_region(size, role)
-        for box in boxes(name, size, role):
+        for box in crop_boxes(name, size, role):
             assert left <= box[0] < box[2] <= right <= size[0]
             assert top <= box[1] < box[3] <= bottom <= size[1]
-    for one, other in combinations(SHARES, 2):
+    for one, other in combinations(ROLE_SHARES, 2):
         assert not overlap(role_region(size, one), role_region(size, other))
-        assert not any(overlap(a, b) for a in boxes(name, size, one) for b in boxes(name, size, other))
+        assert not any(overlap(a, b) for a in crop_boxes(name, size, one) for b in crop_boxes(name, size, other))
 
 
 def test_a_crop_shows_nothing_from_beyond_its_edge() -> None:
@@ -82,7 +82,7 @@ def test_digits_are_split_by_index() -> None:
     """1,797 of them (UCI, optical recognition of handwritten digits, test set), each in one role."""
     ids = [one for found in load("digits").splits.values() for one in found.ids]
     assert len(ids) == len(set(ids)) == 1797
-    ranges = sorted(DIGITS.values())
+    ranges = sorted(DIGIT_RANGES.values())
     assert [ranges[0][0], ranges[-1][1]] == [0, 1797]
     assert all(first[1] == second[0] for first, second in pairwise(ranges))
 
@@ -168,9 +168,9 @@ BASE = Example("a", 0, "photo", Image.new("RGB", (2, 2)))
 )
 def test_a_fingerprint_covers_everything(other: Example) -> None:
     """One grey level of one channel is enough; so is the role, or the order."""
-    assert split("train", [other]).fingerprint != split("train", [BASE]).fingerprint
-    assert split("test", [BASE]).fingerprint != split("train", [BASE]).fingerprint
-    assert split("train", [BASE, other]).fingerprint != split("train", [other, BASE]).fingerprint
+    assert build_split("train", [other]).fingerprint != build_split("train", [BASE]).fingerprint
+    assert build_split("test", [BASE]).fingerprint != build_split("train", [BASE]).fingerprint
+    assert build_split("train", [BASE, other]).fingerprint != build_split("train", [other, BASE]).fingerprint
 
 
 def test_crops_stay_inside_their_part() -> None:

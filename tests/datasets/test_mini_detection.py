@@ -12,9 +12,9 @@ from bob_gauntlet.datasets import loading
 from bob_gauntlet.datasets.catalog import CATALOG
 from bob_gauntlet.datasets.dataset import Split
 from bob_gauntlet.datasets.mini import detection, fonts
-from bob_gauntlet.datasets.mini.build import Box, Example, generator, split
+from bob_gauntlet.datasets.mini.build import Box, Example, build_split, generator
 from bob_gauntlet.datasets.mini.classification import role_region
-from bob_gauntlet.datasets.mini.detection import Paint, Scene
+from bob_gauntlet.datasets.mini.detection import ComposedImage, Paint
 from bob_gauntlet.datasets.mini.sources import read_digits, read_photos
 from bob_gauntlet.datasets.objects import ImageObjects
 from bob_gauntlet.datasets.rle import decode_mask
@@ -165,7 +165,7 @@ def test_fonts_scenes_are_scenes_of_their_own() -> None:
 def test_what_is_painted_is_what_is_annotated(name: str, role: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Against the same scene without objects: changed where a mask is; elsewhere not, but by the rim of an ink."""
     whole = load(name)[role]
-    monkeypatch.setattr(Scene, "add", lambda self, label, paint, rng: None)
+    monkeypatch.setattr(ComposedImage, "add", lambda self, label, paint, rng: None)
     bare = loading.load(name)[role]
     inside, pieces, rims = [], 0, []
     for index, objects in enumerate(annotated(whole)):
@@ -208,9 +208,9 @@ def square(side: int, colour: int = 255) -> Paint:
     return paint
 
 
-def scene(monkeypatch: pytest.MonkeyPatch, *placed: tuple[int, int, int]) -> Scene:
+def scene(monkeypatch: pytest.MonkeyPatch, *placed: tuple[int, int, int]) -> ComposedImage:
     """Squares of 10 px, each (label, left, top), added in turn on 40 x 30 px of black; the n-th is of colour n."""
-    found = Scene(Image.new("RGB", (40, 30)))
+    found = ComposedImage(Image.new("RGB", (40, 30)))
     for number, (label, left, top) in enumerate(placed, 1):
         monkeypatch.setattr(detection, "random_square", lambda rng, size, at=(left, top): (*at, at[0] + 10, at[1] + 10))
         found.add(label, square(10, number), generator("a test"))
@@ -256,7 +256,7 @@ def test_an_object_that_hides_too_much_is_left_out(
 def test_what_is_half_opaque_belongs_to_an_object(monkeypatch: pytest.MonkeyPatch) -> None:
     """128 of 255 and more; below that a pixel is its ground's."""
     monkeypatch.setattr(detection, "random_square", lambda rng, size: (1, 1, 4, 2))
-    found = Scene(Image.new("RGB", (6, 4)))
+    found = ComposedImage(Image.new("RGB", (6, 4)))
     found.add(0, lambda image, box, rng: Image.fromarray(np.array([[127, 128, 255]], np.uint8)), generator("a test"))
     assert found.objects.boxes.tolist() == [[2, 1, 2, 1]]
 
@@ -305,6 +305,6 @@ BASE = ImageObjects(
 def test_a_fingerprint_covers_every_object(other: ImageObjects) -> None:
     """Whatever is said of one."""
     one, changed = (Example("a", (1,), "photo", Image.new("RGB", (4, 4)), objects) for objects in (BASE, other))
-    assert split("train", [one]).fingerprint != split("train", [changed]).fingerprint
-    assert split("train", [one]).objects == (BASE,)
-    assert split("train", [replace(one, objects=None)]).objects is None
+    assert build_split("train", [one]).fingerprint != build_split("train", [changed]).fingerprint
+    assert build_split("train", [one]).objects == (BASE,)
+    assert build_split("train", [replace(one, objects=None)]).objects is None

@@ -11,9 +11,9 @@ from bob_gauntlet.datasets import loading
 from bob_gauntlet.datasets.catalog import CATALOG
 from bob_gauntlet.datasets.loading import limit_dataset
 from bob_gauntlet.datasets.mini import scenes
-from bob_gauntlet.datasets.mini.build import Example, generator, split
+from bob_gauntlet.datasets.mini.build import Example, build_split, generator
 from bob_gauntlet.datasets.mini.classification import role_region
-from bob_gauntlet.datasets.mini.scenes import SIDE, write
+from bob_gauntlet.datasets.mini.scenes import SIDE, draw_in_quarter
 from bob_gauntlet.datasets.mini.sources import read_digits, read_photos
 
 load = cache(loading.load)
@@ -62,7 +62,7 @@ def test_labels_are_the_digits_that_were_drawn(monkeypatch: pytest.MonkeyPatch) 
     assert len(at) == len(images)
     drawn: list[tuple[int, int]] = []
     monkeypatch.setattr(
-        scenes, "write", lambda scene, digit, quarter, rng: drawn.append((at[digit.tobytes()], quarter))
+        scenes, "draw_in_quarter", lambda scene, digit, quarter, rng: drawn.append((at[digit.tobytes()], quarter))
     )
     counts = Counter[int]()
     for role, wanted in RANGES.items():
@@ -93,7 +93,7 @@ def test_no_pixel_of_another_roles_part_is_in_a_scene(role: str, monkeypatch: py
     assert all(only[key].tobytes() != photo.tobytes() for key, photo in read_photos().items())
     whole = load("digit-scenes")[role].fingerprint
     monkeypatch.setattr(scenes, "read_photos", lambda: only)
-    assert split(role, [scenes._example(role, i) for i in range(scenes.COUNTS[role])]).fingerprint == whole
+    assert build_split(role, [scenes._example(role, i) for i in range(scenes.COUNTS[role])]).fingerprint == whole
 
 
 @pytest.mark.parametrize("grey", [0, 100, 156, 255])
@@ -102,7 +102,7 @@ def test_a_digit_is_drawn_in_one_quarter_in_a_colour_that_is_seen(grey: int) -> 
     digit, rng, sides = read_digits()[0][0], generator("a test"), []
     for draw in range(100):
         scene = Image.new("RGB", (SIDE, SIDE), (grey,) * 3)
-        write(scene, np.full_like(digit, 255), draw % 4, rng)
+        draw_in_quarter(scene, np.full_like(digit, 255), draw % 4, rng)
         changed = np.abs(np.asarray(scene, int) - grey).min(axis=2)
         rows, columns = (np.flatnonzero(changed.any(axis=axis)) for axis in (1, 0))
         assert (rows[0] // 48, columns[0] // 48) == (rows[-1] // 48, columns[-1] // 48) == divmod(draw % 4, 2)
@@ -117,10 +117,10 @@ def test_a_drawn_digit_has_its_shape() -> None:
     images = read_digits()[0][:50].astype(float)
     for index in range(0, 50, 5):
         scene = Image.new("RGB", (SIDE, SIDE))
-        write(scene, read_digits()[0][index], index % 4, generator("a test", index))
+        draw_in_quarter(scene, read_digits()[0][index], index % 4, generator("a test", index))
         black = Image.new("RGB", (SIDE, SIDE))
         # the same draws with a digit of full strokes say where it lies
-        write(black, np.full((8, 8), 255, np.uint8), index % 4, generator("a test", index))
+        draw_in_quarter(black, np.full((8, 8), 255, np.uint8), index % 4, generator("a test", index))
         box = black.getbbox()
         small = np.asarray(scene.convert("L").crop(box).resize((8, 8), Image.Resampling.BOX), float).ravel()
         likeness = np.corrcoef(small, images.reshape(50, 64))[0, 1:]
@@ -131,8 +131,8 @@ def test_a_drawn_digit_has_its_shape() -> None:
 def test_a_fingerprint_covers_every_label() -> None:
     """One label of one image is enough."""
     one, other = (Example("a", target, "photo", Image.new("RGB", (2, 2))) for target in ((0, 1), (1, 1)))
-    assert split("train", [one]).fingerprint != split("train", [other]).fingerprint
-    assert split("train", [one, other]).targets.tolist() == [[0, 1], [1, 1]]
+    assert build_split("train", [one]).fingerprint != build_split("train", [other]).fingerprint
+    assert build_split("train", [one, other]).targets.tolist() == [[0, 1], [1, 1]]
 
 
 def test_a_limit_keeps_the_first() -> None:

@@ -18,7 +18,15 @@ from bob_gauntlet.datasets.loading import limit_dataset
 from bob_gauntlet.datasets.mini import fonts, shifts
 from bob_gauntlet.datasets.mini.build import generator
 from bob_gauntlet.datasets.mini.classification import role_region
-from bob_gauntlet.datasets.mini.shifts import FINE, SIDE, askew, hue_turn, sketch, strokes, warped
+from bob_gauntlet.datasets.mini.shifts import (
+    OVERSAMPLING,
+    SIDE,
+    brush_strokes,
+    draw_sketch,
+    hue_rotation,
+    random_corners,
+    warp,
+)
 from bob_gauntlet.datasets.mini.sources import read_photos
 from bob_gauntlet.errors import MissingError
 
@@ -135,31 +143,31 @@ def edge(left: int, right: int) -> Image.Image:
 
 def test_a_sketch_is_the_edges_alone() -> None:
     """Dark where brightness changes, white elsewhere, whichever side is the brighter one, without colour."""
-    drawn = np.asarray(sketch(edge(40, 200)))
+    drawn = np.asarray(draw_sketch(edge(40, 200)))
     assert drawn[:, 15:17].max() == 0
     assert drawn[:, :12].min() == drawn[:, 20:].min() == 255
-    np.testing.assert_array_equal(drawn, np.asarray(sketch(edge(200, 40))))
+    np.testing.assert_array_equal(drawn, np.asarray(draw_sketch(edge(200, 40))))
     assert np.ptp(drawn, axis=2).max() == 0
     np.testing.assert_array_equal(
-        np.asarray(sketch(edge(40, 200).rotate(90))), np.asarray(sketch(edge(40, 200)).rotate(90))
+        np.asarray(draw_sketch(edge(40, 200).rotate(90))), np.asarray(draw_sketch(edge(40, 200)).rotate(90))
     )
 
 
 def test_a_turned_hue() -> None:
     """A third of the circle makes red green; grey stays, as each column sums to about 256; a half undoes itself."""
     red = np.array([255, 0, 0])
-    assert (red @ hue_turn(120) // 256).tolist() == [0, 255, 0]
-    assert (red @ hue_turn(240) // 256).tolist() == [0, 0, 255]
+    assert (red @ hue_rotation(120) // 256).tolist() == [0, 255, 0]
+    assert (red @ hue_rotation(240) // 256).tolist() == [0, 0, 255]
     for degrees in range(0, 360, 15):
-        assert np.abs(hue_turn(degrees).sum(axis=0) - 256).max() <= 1
-    np.testing.assert_allclose(hue_turn(180) @ hue_turn(180) / 256**2, np.eye(3), atol=0.01)
+        assert np.abs(hue_rotation(degrees).sum(axis=0) - 256).max() <= 1
+    np.testing.assert_allclose(hue_rotation(180) @ hue_rotation(180) / 256**2, np.eye(3), atol=0.01)
 
 
 def test_strokes_lie_along_a_diagonal() -> None:
     """Neighbours along the stroke are alike, those across it are not; mean near 0."""
     slants = []
     for seed in range(8):
-        found = strokes(generator("a test", seed)).astype(float)
+        found = brush_strokes(generator("a test", seed)).astype(float)
         assert found.shape == (SIDE, SIDE)
         assert abs(found.mean()) < 3
         down, up = (
@@ -181,22 +189,22 @@ def ramp(last: int) -> Image.Image:
 
 def test_a_warp_puts_each_corner_where_it_belongs() -> None:
     """The square's own corners only shrink it; those of a quadrangle land in the corners of the result."""
-    last = FINE * SIDE - 1
+    last = OVERSAMPLING * SIDE - 1
     image = ramp(last)
-    same = warped(image, [(0, 0), (last, 0), (last, last), (0, last)])
-    np.testing.assert_array_equal(np.asarray(same), np.asarray(image.reduce(FINE)))
+    same = warp(image, [(0, 0), (last, 0), (last, last), (0, last)])
+    np.testing.assert_array_equal(np.asarray(same), np.asarray(image.reduce(OVERSAMPLING)))
     corners = [(30, 60), (300, 10), (last, 350), (90, 200)]
-    found = np.asarray(warped(image, corners), int)
+    found = np.asarray(warp(image, corners), int)
     for (x, y), (row, column) in zip(corners, ((0, 0), (0, -1), (-1, -1), (-1, 0)), strict=True):
         assert np.abs(found[row, column] - [x * 255 // last, y * 255 // last, 0]).max() <= 2
 
 
 def test_corners_move_inwards_by_up_to_a_quarter() -> None:
     """None leaves the square, and all of the range is used."""
-    last = FINE * SIDE - 1
+    last = OVERSAMPLING * SIDE - 1
     home = np.array([(0, 0), (last, 0), (last, last), (0, last)])
-    moves = np.array([np.abs(np.array(askew(generator("a test", i))) - home) for i in range(200)])
-    corners = np.array([askew(generator("a test", i)) for i in range(200)])
+    moves = np.array([np.abs(np.array(random_corners(generator("a test", i))) - home) for i in range(200)])
+    corners = np.array([random_corners(generator("a test", i)) for i in range(200)])
     assert corners.min() >= 0
     assert corners.max() <= last
     assert last // 4 - 5 <= moves.max() <= last // 4

@@ -11,17 +11,17 @@ from torch import nn
 
 from bob_gauntlet.engine import attacks
 from bob_gauntlet.engine.attacks import (
-    Attacked,
-    Classifier,
-    NoGradient,
-    fooled,
-    frozen,
-    logits_of,
+    AttackResult,
+    LogitsFunction,
+    NoGradientError,
+    frozen_module,
+    logits_without_gradient,
+    misclassified,
     pgd,
-    pixels,
+    pixel_batches,
 )
-from bob_gauntlet.engine.frozen.linear import attackable
-from bob_gauntlet.engine.frozen.logistic import path
+from bob_gauntlet.engine.frozen.linear import pixels_to_logits
+from bob_gauntlet.engine.frozen.logistic import regularisation_path
 from bob_gauntlet.engine.transforms import normalise, preprocess
 from tests.helpers.synthetic_images import SIZE, Colours, backbone, pictures, split
 
@@ -62,12 +62,12 @@ def examples(count: int = 32) -> tuple[torch.Tensor, torch.Tensor]:
     """Images in [0, 1], black and white pixels among them, and labels: what the network says, and each eighth wrong."""
     generator = torch.Generator().manual_seed(1)
     images = (1.4 * torch.rand(count, 3, 9, 9, generator=generator) - 0.2).clamp(0, 1)
-    labels = logits_of(network(), images).argmax(dim=1)
+    labels = logits_without_gradient(network(), images).argmax(dim=1)
     labels[::8] = (labels[::8] + 1) % CLASSES
     return images, labels
 
 
-def attack(classifier: Classifier, epsilon: float = EPSILON, **options: Any) -> Attacked:
+def attack(classifier: LogitsFunction, epsilon: float = EPSILON, **options: Any) -> AttackResult:
     """`pgd` of the examples in steps of a fifth of epsilon."""
     images, labels = examples()
     return pgd(classifier, images, labels, epsilon, **{"steps": 20, "step_size": epsilon / 5, **options})
@@ -93,7 +93,7 @@ def test_it_is_torchattacks_pgd() -> None:
     theirs = torchattacks.PGD(model, eps=EPSILON, alpha=EPSILON / 5, steps=20, random_start=False)(*examples())
     found = attack(network())
     assert (found.images - theirs).abs().max() <= 1e-6
-    assert torch.equal(found.logits.argmax(dim=1), logits_of(model, theirs).argmax(dim=1))
+    assert torch.equal(found.logits.argmax(dim=1), logits_without_gradient(model, theirs).argmax(dim=1))
     assert (found.images - examples()[0]).abs().max() == pytest.approx(EPSILON, rel=1e-5)
 
 
@@ -114,10 +114,10 @@ def test_it_misleads() -> None:
     """Of 28 images that were right few stay so; the logits are those of the images given back."""
     images, labels = examples()
     found = attack(network())
-    assert fooled(logits_of(network(), images), labels).sum() == 4
-    assert fooled(found.logits, labels).sum() >= 20
-    torch.testing.assert_close(found.logits, logits_of(network(), found.images))
-    assert not found.stuck.any()
+    assert misclassified(logits_without_gradient(network(), images), labels).sum() == 4
+    assert misclassified(found.logits, labels).sum() >= 20
+    torch.testing.assert_close(found.logits, logits_without_gradient(network(), found.images))
+    assert not found.zero_gradient.any()
 
 
 @settings(max_examples=30, deadline=None)
@@ -138,7 +138,7 @@ def test_images_stay_in_the_ball_and_in_range(
     assert found.images.max() <= 1
 
 
-def linear(classes: int) -> Classifier:
+def linear(classes: int) -> LogitsFunction:
     """A linear classifier of fixed weights."""
     weight = 0.1 * torch.randn(3 * 81, classes, generator=torch.Generator().manual_seed(2))
     return lambda images: images.flatten(1) @ weight
@@ -170,7 +170,7 @@ def test_without_room_nothing_moves() -> None:
     images, _ = examples()
     found = attack(network(), 0.0, random_start=True)
     assert torch.equal(found.images, images)
-    assert torch.equal(found.logits, logits_of(network(), images))
+    assert torch.equal(found.logits, logits_without_gradient(network(), images))
 
 
 @pytest.mark.parametrize("random_start", [False, True])
@@ -195,7 +195,7 @@ def test_an_image_s_gradient_is_not_shared_out_over_its_batch() -> None:
         darkness = 3e-44 * x.flatten(1).sum(dim=1)
         return torch.stack([-darkness, 0 * darkness], dim=1)
 
-    assert not pgd(faint, images, labels, EPSILON, steps=1, step_size=EPSILON).stuck.any()
+    assert not pgd(faint, images, labels, EPSILON, steps=1, step_size=EPSILON).zero_gradient.any()
 
 
 def test_a_random_start_is_uniform_in_the_ball_and_the_generators() -> None:
@@ -218,14 +218,14 @@ def test_any_stops_at_the_first_wrong_iterate() -> None:
     """Each image is the first iterate of the whole attack that is wrong, else the last one."""
     _, labels = examples()
     iterates = [attack(network(), EPSILON / 2, steps=steps, step_size=EPSILON / 10) for steps in range(9)]
-    wrong = torch.stack([fooled(found.logits, labels) for found in iterates])
+    wrong = torch.stack([misclassified(found.logits, labels) for found in iterates])
     stopped = attack(network(), EPSILON / 2, steps=8, step_size=EPSILON / 10, success="any")
     first = torch.where(wrong.any(dim=0), wrong.int().argmax(dim=0), 8)
     assert set(first.tolist()) > {0, 8}  # wrong from the start, and never
     assert len(set(first.tolist())) > 3
     for place, step in enumerate(first.tolist()):
         torch.testing.assert_close(stopped.images[place], iterates[step].images[place], rtol=0, atol=1e-6)
-    assert torch.equal(fooled(stopped.logits, labels), wrong.any(dim=0))
+    assert torch.equal(misclassified(stopped.logits, labels), wrong.any(dim=0))
 
 
 def test_any_counts_an_image_that_recovers() -> None:
@@ -238,7 +238,9 @@ def test_any_counts_an_image_that_recovers() -> None:
 
     images, labels = torch.full((1, 3, 2, 2), 0.5), torch.tensor([0])
     judged = {
-        success: fooled(pgd(stripe, images, labels, 1.0, steps=2, step_size=0.045, success=success).logits, labels)
+        success: misclassified(
+            pgd(stripe, images, labels, 1.0, steps=2, step_size=0.045, success=success).logits, labels
+        )
         for success in ("last", "any")
     }
     # 0.5 right, 0.545 wrong and, beyond the stripe's middle, pushed back: 0.5 again
@@ -255,7 +257,7 @@ def test_a_network_never_sees_an_empty_batch() -> None:
         return linear(2)(x)
 
     found = pgd(counting, images, labels % 2, 0.5, steps=20, step_size=0.1, success="any")
-    assert fooled(found.logits, labels % 2).all()
+    assert misclassified(found.logits, labels % 2).all()
     assert 1 < len(sizes) < 20
     assert min(sizes) > 0
 
@@ -295,7 +297,7 @@ def test_images_without_a_gradient_are_marked() -> None:
         return linear(CLASSES)(torch.where(seen.view(-1, 1, 1, 1), x, x.round()))
 
     found = pgd(half_blind, images, labels, EPSILON, steps=2, step_size=EPSILON)
-    assert torch.equal(found.stuck, ~seen)
+    assert torch.equal(found.zero_gradient, ~seen)
     assert torch.equal(found.images[~seen], images[~seen])
 
 
@@ -303,21 +305,21 @@ def test_images_without_a_gradient_are_marked() -> None:
     "classifier",
     [
         lambda x: linear(4)(x.detach()),
-        lambda x: logits_of(linear(4), x),
+        lambda x: logits_without_gradient(linear(4), x),
         lambda x: torch.ones(32, 4, requires_grad=True),
     ],
     ids=["detach", "no_grad", "unused"],
 )
-def test_a_classifier_without_a_gradient_is_an_error(classifier: Classifier) -> None:
+def test_a_classifier_without_a_gradient_is_an_error(classifier: LogitsFunction) -> None:
     """Not an attack that does nothing."""
-    with pytest.raises(NoGradient):
+    with pytest.raises(NoGradientError):
         attack(classifier)
 
 
 def test_ties_are_wrong() -> None:
     """As in_top_k counts them."""
     logits = torch.tensor([[1.0, 1.0, 0.0], [2.0, 1.0, 0.0], [0.0, 1.0, 0.0]])
-    assert fooled(logits, torch.tensor([0, 0, 0])).tolist() == [True, False, True]
+    assert misclassified(logits, torch.tensor([0, 0, 0])).tolist() == [True, False, True]
 
 
 # ---- the network around it
@@ -334,7 +336,7 @@ def test_frozen_puts_everything_back() -> None:
     state = {name: value.clone() for name, value in module.state_dict().items()}
 
     def fail() -> None:
-        with frozen(module):
+        with frozen_module(module):
             assert not any(part.training for part in module.modules())
             assert not any(p.requires_grad for p in module.parameters())
             attack(module)
@@ -349,23 +351,25 @@ def test_frozen_puts_everything_back() -> None:
 
 
 def test_the_attacked_classifier_is_the_backbone_and_its_head() -> None:
-    """The logits of `Head.scores` on the features of normalised images, and a gradient through all of it."""
+    """The logits of `Head.logits` on the features of normalised images, and a gradient through all of it."""
     images = torch.stack([preprocess(image, backbone(Colours()).identity.transform) for image in pictures(40)])
     whole = backbone(Colours())
     with torch.no_grad():
         features = whole.embed(normalise(images, whole.identity.transform)).numpy()
     # features far from 0 and of unlike scales, so that a forgotten mean or scale shows
-    head = next(path(features, np.arange(40) % 3, 3, [1e-3]))
-    classifier = attackable(whole, whole.identity.transform, head)
-    np.testing.assert_allclose(logits_of(classifier, images / 255).numpy(), head.scores(features), rtol=0, atol=1e-4)
+    head = next(regularisation_path(features, np.arange(40) % 3, 3, [1e-3]))
+    classifier = pixels_to_logits(whole, whole.identity.transform, head)
+    np.testing.assert_allclose(
+        logits_without_gradient(classifier, images / 255).numpy(), head.logits(features), rtol=0, atol=1e-4
+    )
     found = pgd(classifier, images / 255, torch.arange(40) % 3, EPSILON, steps=1, step_size=EPSILON)
-    assert not found.stuck.any()
+    assert not found.zero_gradient.any()
 
 
 def test_pixels_are_the_preprocessed_images() -> None:
     """Batches in order, the last one shorter; 0 to 1; channels last."""
     shown, transform = pictures(5), backbone(Colours()).identity.transform
-    batches = list(pixels(split(shown, 5), transform, 2))
+    batches = list(pixel_batches(split(shown, 5), transform, 2))
     assert [tuple(batch.shape) for batch in batches] == [(2, 3, SIZE, SIZE), (2, 3, SIZE, SIZE), (1, 3, SIZE, SIZE)]
     expected = torch.stack([preprocess(image, transform) for image in shown]) / 255
     assert torch.equal(torch.cat(batches), expected)

@@ -70,7 +70,7 @@ def test_flops_of_attention_are_counted() -> None:
 def test_warm_up_is_called_and_not_counted() -> None:
     """Two slow calls, then three quick ones: three times, all quick."""
     naps = iter([0.05, 0.05, 0.0, 0.0, 0.0])
-    found = timing.seconds(lambda: time.sleep(next(naps)), "cpu", warmup=2, repeats=3)
+    found = timing.measure_seconds(lambda: time.sleep(next(naps)), "cpu", warmup=2, repeats=3)
     assert len(found) == 3
     assert min(found) < 0.05
     assert next(naps, None) is None
@@ -80,7 +80,7 @@ def test_times_are_the_clocks(monkeypatch: pytest.MonkeyPatch) -> None:
     """A clock that jumps by 2 at each look gives 2 s a call."""
     ticks = iter(range(0, 100, 2))
     monkeypatch.setattr(timing, "time", SimpleNamespace(perf_counter=lambda: float(next(ticks))))
-    assert timing.seconds(lambda: None, "cpu", warmup=1, repeats=2) == [2.0, 2.0]
+    assert timing.measure_seconds(lambda: None, "cpu", warmup=1, repeats=2) == [2.0, 2.0]
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")

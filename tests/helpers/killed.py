@@ -28,7 +28,7 @@ tests.interrupted(Path(folder))
 """
 
 
-def leave_killed(module: str, folder: Path, steps: int) -> None:
+def run_until_killed(module: str, folder: Path, steps: int) -> None:
     """`interrupted(folder)` of a module of tests, killed after that many steps at its second rate.
 
     The first run and the second one's first epoch are saved, and nothing else.
@@ -37,5 +37,5 @@ def leave_killed(module: str, folder: Path, steps: int) -> None:
     command = [sys.executable, "-c", DYING, module, str(folder), str(steps)]
     ended = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert ended.returncode == -signal.SIGKILL, ended.stderr
-    assert tiny.kept(folder) == {}
+    assert tiny.network_artefacts(folder) == {}
     assert sorted(path.name for path in (folder / "checkpoints").rglob("*.pt")) == ["finished.pt", "run-1.pt"]

@@ -15,11 +15,12 @@ from bob_gauntlet.backbones.spec import BackboneSpec
 from bob_gauntlet.datasets.dataset import Dataset, Split
 from bob_gauntlet.datasets.objects import ImageObjects
 from bob_gauntlet.engine.detection.cascade import Heads
+from bob_gauntlet.engine.detection.data_loading import DetectionSample
 from bob_gauntlet.engine.detection.detector import Design, Detector
-from bob_gauntlet.engine.detection.scenes import Scaling, Scene
+from bob_gauntlet.engine.detection.resizing import Scaling
 from bob_gauntlet.engine.detection.trained_detector import DetectorConfig
 from bob_gauntlet.engine.training.config import TrainingConfig
-from bob_gauntlet.engine.training.examples import Examples
+from bob_gauntlet.engine.training.examples import TrainingExamples
 from bob_gauntlet.errors import MissingError
 
 HEADS = Heads(
@@ -69,7 +70,7 @@ def detector(found: Backbone | None = None, mode: Any = "finetune", seed: int = 
 
 
 @contextmanager
-def taken() -> Iterator[None]:
+def nothing_missing() -> Iterator[None]:
     """Nothing is missing inside: the plugin would make a skipped test of it."""
     try:
         yield
@@ -100,7 +101,7 @@ def disc(height: int, width: int, box: Any) -> np.ndarray:
     return ((x - left - wide / 2) / (wide / 2)) ** 2 + ((y - top - high / 2) / (high / 2)) ** 2 <= 1
 
 
-def picture(height: int, width: int, boxes: Any, labels: Any, noise: Any = 0) -> Image.Image:
+def draw_image(height: int, width: int, boxes: Any, labels: Any, noise: Any = 0) -> Image.Image:
     """Red squares and blue discs on black, or on noise."""
     pixels = np.zeros((height, width, 3), np.uint8) + np.uint8(noise)
     for (left, top, wide, high), label in zip(boxes, labels, strict=True):
@@ -125,11 +126,11 @@ def split(count: int = 8, role: str = "train", *, most: int = 2, empty: int = 0)
             boxes.append((left, int(rng.integers(0, height - side + 1)), side, side))
             labels.append(int(rng.integers(0, 2)))
         annotated.append(objects(height, width, boxes, labels))
-        images.append(picture(height, width, boxes, labels, rng.integers(0, 90, (height, width, 3))))
-    return of(annotated, images, role)
+        images.append(draw_image(height, width, boxes, labels, rng.integers(0, 90, (height, width, 3))))
+    return split_of(annotated, images, role)
 
 
-def of(annotated: Any, images: Any, role: str = "train") -> Split:
+def split_of(annotated: Any, images: Any, role: str = "train") -> Split:
     """A split of those images."""
     ids = tuple(f"{role}-{i}" for i in range(len(images)))
     targets = np.array([[label in each.labels for label in range(len(CLASSES))] for each in annotated], np.uint8)
@@ -143,16 +144,16 @@ def dataset(train: int = 8, val: int = 4, test: int = 4, **more: Any) -> Dataset
     return Dataset("shapes", {role: split(count, role) for role, count in counts.items() if count}, CLASSES, **more)
 
 
-def scene(height: int, width: int, divisor: int = 32, seed: int = 0) -> Scene:
+def sample(height: int, width: int, divisor: int = 32, seed: int = 0) -> DetectionSample:
     """Noise with a square, as it was drawn."""
     noise = np.random.default_rng([height, width, seed]).integers(0, 90, (height, width, 3))
     box = (8, 6, width // 2, height // 2)
-    image = torch.from_numpy(np.array(picture(height, width, [box], [0], noise))).permute(2, 0, 1)
+    image = torch.from_numpy(np.array(draw_image(height, width, [box], [0], noise))).permute(2, 0, 1)
     mask = torch.zeros(1, height, width, dtype=torch.uint8)
     mask[:, 6 : 6 + height // 2, 8 : 8 + width // 2] = 1
     corners = torch.tensor([[8.0, 6.0, 8.0 + width // 2, 6.0 + height // 2]])
     padded = -(-height // divisor) * divisor, -(-width // divisor) * divisor
-    return Scene(image, corners, torch.tensor([0]), mask, padded, (height, width))
+    return DetectionSample(image, corners, torch.tensor([0]), mask, padded, (height, width))
 
 
 def config(**changes: Any) -> TrainingConfig:
@@ -170,6 +171,6 @@ def detector_config(*configs: TrainingConfig, mode: Any = "finetune", **changes:
     return DetectorConfig(configs=configs or (config(),), **{**usual, **changes})
 
 
-def examples() -> Examples:
+def examples() -> TrainingExamples:
     """Eight images to train on, four to choose on."""
-    return Examples(split(8), split(4, "val"))
+    return TrainingExamples(split(8), split(4, "val"))

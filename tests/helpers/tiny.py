@@ -12,13 +12,13 @@ from bob_gauntlet.backbones import loading
 from bob_gauntlet.backbones.backbone import Backbone
 from bob_gauntlet.backbones.spec import BackboneIdentity, BackboneSpec, InputTransform, Traits
 from bob_gauntlet.datasets.dataset import Dataset, Split
-from bob_gauntlet.engine.training.classifier import Grid
+from bob_gauntlet.engine.training.classifier import ClassifierConfig
 from bob_gauntlet.engine.training.config import TrainingConfig
-from bob_gauntlet.engine.training.examples import Examples
+from bob_gauntlet.engine.training.data_loader import Augmentation, create_image_loader
+from bob_gauntlet.engine.training.examples import TrainingExamples
 from bob_gauntlet.engine.training.loop import Trainer
 from bob_gauntlet.engine.training.loss import LabelLoss
 from bob_gauntlet.engine.training.network import Network
-from bob_gauntlet.engine.training.stream import Augmentation, labelled
 
 SIDE = 4
 HALF = (0.5, 0.5, 0.5)
@@ -69,15 +69,15 @@ def config(**changes: Any) -> TrainingConfig:
     return TrainingConfig(**{**usual, **changes})
 
 
-def grid(*configs: TrainingConfig, **changes: Any) -> Grid:
+def classifier_config(*configs: TrainingConfig, **changes: Any) -> ClassifierConfig:
     """Batches of 16 of three classes."""
     usual: dict[str, Any] = {"augmentation": CROPS, "batch": 16, "transform": TRANSFORM, "classes": 3}
-    return Grid(configs=configs, **{**usual, **changes})
+    return ClassifierConfig(configs=configs, **{**usual, **changes})
 
 
-def drawn() -> Examples:
+def examples() -> TrainingExamples:
     """48 images to train on, 24 to choose on."""
-    return Examples(split(48), split(24, "val"))
+    return TrainingExamples(split(48), split(24, "val"))
 
 
 def trainer(
@@ -87,8 +87,8 @@ def trainer(
     if network is None:
         network = Network(backbone(), 3, TRANSFORM)
         network.initialise(seed)
-    stream = labelled(split(images), TRANSFORM, CROPS, batch=16, seed=seed)
-    return Trainer(network, made, stream, LabelLoss(made, 3, multi_label=multi_label), seed, "cpu")
+    loader = create_image_loader(split(images), TRANSFORM, CROPS, batch_size=16, seed=seed)
+    return Trainer(network, made, loader, LabelLoss(made, 3, multi_label=multi_label), seed, "cpu")
 
 
 def weights(network: nn.Module) -> dict[str, torch.Tensor]:
@@ -96,11 +96,11 @@ def weights(network: nn.Module) -> dict[str, torch.Tensor]:
     return {name: tensor.detach().clone() for name, tensor in network.state_dict().items()}
 
 
-def same(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> bool:
+def identical(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> bool:
     """Bit for bit."""
     return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
 
 
-def kept(folder: Path) -> dict[str, bytes]:
+def network_artefacts(folder: Path) -> dict[str, bytes]:
     """The artefacts of trained networks in a folder, by name."""
     return {path.name: path.read_bytes() for path in (folder / "networks").glob("*.safetensors")}

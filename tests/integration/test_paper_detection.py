@@ -13,8 +13,9 @@ from bob_gauntlet.backbones.resolve import resolve
 from bob_gauntlet.cli.main import main
 from bob_gauntlet.config import UserConfig
 from bob_gauntlet.datasets.catalog import CATALOG
+from bob_gauntlet.engine.detection.data_loading import DetectionSample
 from bob_gauntlet.engine.detection.detector import Detector
-from bob_gauntlet.engine.detection.scenes import Scaling, Scene
+from bob_gauntlet.engine.detection.resizing import Scaling
 from bob_gauntlet.protocols.detection import Detection, OODDetection
 from bob_gauntlet.protocols.recipe import at_scale, canonical
 from bob_gauntlet.runtime.artifacts import Artifacts
@@ -142,8 +143,8 @@ def test_a_strip_in_which_no_anchor_lies_can_be_learned_from() -> None:
     """Jitter makes a tenth of a long image: 9 of 102 pixels, where the smallest anchor has 23."""
     backbone = load(resolve("random:test_resnet", UserConfig(Path())))
     recipe = Detection(masks=False, channels=8, linear=8, regions=8, anchors=8, proposals=(20, 10))
-    detector = Detector(backbone, recipe._course(backbone, 3).design, 0)
-    strip = Scene(
+    detector = Detector(backbone, recipe._detector_config(backbone, 3).design, 0)
+    strip = DetectionSample(
         torch.full((3, 9, 102), 99, dtype=torch.uint8), torch.tensor([[4.0, 1.0, 30.0, 8.0]]), torch.tensor([1]), None,
         (128, 128), (90, 1020),
     )  # fmt: skip

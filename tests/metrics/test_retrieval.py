@@ -17,7 +17,7 @@ from bob_gauntlet.metrics.retrieval import (
     ranks_of_relevant,
     recall_at,
     reciprocal_rank,
-    relevance_of,
+    relevance_from_targets,
 )
 
 Drawn = tuple[np.ndarray, np.ndarray, Relevance]
@@ -190,5 +190,5 @@ def test_a_worked_example() -> None:
 )
 def test_images_of_equal_target_are_relevant(queries: np.ndarray, gallery: np.ndarray) -> None:
     """Equal to comparing every pair; nothing is junk."""
-    found = [(sorted(positives.tolist()), len(junk)) for positives, junk in relevance_of(queries, gallery)]
+    found = [(sorted(positives.tolist()), len(junk)) for positives, junk in relevance_from_targets(queries, gallery)]
     assert found == [([i for i, g in enumerate(gallery) if g == q], 0) for q in queries]

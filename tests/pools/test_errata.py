@@ -81,7 +81,7 @@ def test_another_mode_is_standardised_over_its_own_figures() -> None:
     printed = load_pool("paper", Path("nowhere"), "printed")
     for measure, found in printed.references.items():
         assert found.n == sum(measure in rows for rows in printed.scores.values())
-    assert ScoreTable.of(printed).z.std() != ScoreTable.of(load_pool("paper", Path("nowhere"))).z.std()
+    assert ScoreTable.from_pool(printed).z.std() != ScoreTable.from_pool(load_pool("paper", Path("nowhere"))).z.std()
 
 
 def test_every_erratum_is_listed_with_its_settings() -> None:

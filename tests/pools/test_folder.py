@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from bob_gauntlet.errors import UsageError
 from bob_gauntlet.pools.folder import (
     BackboneRow,
-    Examples,
+    PerExampleValues,
     examples_path,
     read_backbones,
     read_examples,
@@ -124,7 +124,7 @@ def test_scores_of_two_protocols_make_no_pool(folder: Path) -> None:
 
 def test_examples_survive_their_file(tmp_path: Path) -> None:
     """Values of every backbone, with ids and clusters."""
-    examples = Examples(("x", "ü"), ("p", "p"), {"b": np.array([1.0, 2.0]), "a": np.array([3.0, 4.0])})
+    examples = PerExampleValues(("x", "ü"), ("p", "p"), {"b": np.array([1.0, 2.0]), "a": np.array([3.0, 4.0])})
     write_examples(tmp_path, "knn@photos", "top1", examples)
     read = read_examples(tmp_path, "knn@photos", "top1")
     assert read is not None

@@ -9,13 +9,13 @@ import pytest
 from bob_gauntlet.backbones.zoo import ZOO
 from bob_gauntlet.pools import paper_tables
 from bob_gauntlet.pools.folder import read_backbones, read_scores
-from bob_gauntlet.pools.paper_tables import Printed
+from bob_gauntlet.pools.paper_tables import PrintedRow
 from bob_gauntlet.scores.score import METRICS, Score
-from bob_gauntlet.scores.settings import SETTINGS, find
+from bob_gauntlet.scores.settings import SETTINGS, find_setting
 
 PAPER = Path(__file__).parents[2] / "baselines/paper"
 SCORES = read_scores(PAPER)
-PRINTED = paper_tables.read_printed(PAPER)
+PRINTED = paper_tables.read_printed_rows(PAPER)
 ERRATA = paper_tables.read_errata(PAPER)
 
 # Results of Tables 8 to 19: every number but the detectors' parameters and Table 19's z. Counted from the tables.
@@ -95,7 +95,7 @@ def test_a_figure_stands_under_what_measures_it(name: str) -> None:
         setting = DETECTION.get(name) or COLUMNS.get(column) or COLUMNS[head]
         metric = RETRIEVAL.get(name) or METRIC_OF.get(column) or (tail if tail in ("top1", "top5") else "top1")
         assert (score.setting, score.metric) == (setting, metric)
-        assert score.task == find(score.setting).measure(score.metric).task
+        assert score.task == find_setting(score.setting).measure(score.metric).task
         assert (score.scale, score.fidelity, score.limit) == ("paper", "paper", None)
         assert METRICS[score.metric].unit != "%" or 0 <= score.value <= 100
 
@@ -112,7 +112,7 @@ DATA = {
 
 
 @pytest.mark.parametrize("row", PRINTED.values(), ids=lambda r: f"{r.table}:{r.row}")
-def test_a_printed_row_is_the_backbone_that_it_names(row: Printed) -> None:
+def test_a_printed_row_is_the_backbone_that_it_names(row: PrintedRow) -> None:
     """Architecture, method and data of its id are those of the row, which is the table's; and it says why."""
     printed = table(row.table)[row.row - 1]
     assert (row.backbone, row.method, row.pretrain_data) == tuple(

@@ -245,10 +245,10 @@ def test_epsilon_and_step_are_the_papers(tmp_path: Path, monkeypatch: pytest.Mon
     """Paper 5: 20 steps of epsilon / 5, epsilon in 255ths; an image without gradient for one head of two counts."""
     given: list[tuple[float, float, int]] = []
 
-    def told(*arguments: Any, **options: Any) -> attacks.Attacked:
+    def told(*arguments: Any, **options: Any) -> attacks.AttackResult:
         given.append((arguments[3], options["step_size"], options["steps"]))
         found = pgd(*arguments, **options)
-        return replace(found, stuck=torch.arange(96) < len(given))
+        return replace(found, zero_gradient=torch.arange(96) < len(given))
 
     monkeypatch.setattr(attacks, "pgd", told)
     found = measure(tmp_path, Adversarial(HEAD, epsilon_255=2), seeds=(0, 1), batch_size=96)

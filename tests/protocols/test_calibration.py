@@ -9,7 +9,7 @@ from sklearn.preprocessing import StandardScaler
 
 from bob_gauntlet.datasets.dataset import Dataset
 from bob_gauntlet.errors import MissingError
-from bob_gauntlet.metrics.calibration import cross_entropies, log_softmax, temperature
+from bob_gauntlet.metrics.calibration import cross_entropies, fit_temperature, log_softmax
 from bob_gauntlet.protocols.calibration import Calibration
 from bob_gauntlet.protocols.linear_probe import LinearProbe
 from bob_gauntlet.protocols.recipe import Measured
@@ -54,8 +54,8 @@ def test_the_temperature_comes_from_images_that_the_head_has_not_seen(tmp_path: 
     dataset, made = classification()
     found = measure(dataset, tmp_path)
     [warmth] = found["ce_scaled"].details["temperature"]
-    assert warmth == pytest.approx(temperature(theirs(made, ("train",), "val"), made["val"][1]), rel=1e-2)
-    seen = temperature(theirs(made, ("train", "val"), "val"), made["val"][1])
+    assert warmth == pytest.approx(fit_temperature(theirs(made, ("train",), "val"), made["val"][1]), rel=1e-2)
+    seen = fit_temperature(theirs(made, ("train", "val"), "val"), made["val"][1])
     assert abs(warmth - seen) > 0.02, "the two have to differ for this test to tell"
     logits = theirs(made, ("train", "val"), "test") / warmth
     assert found["ce_scaled"].value == pytest.approx(cross_entropies(logits, made["test"][1]).mean(), rel=2e-3)

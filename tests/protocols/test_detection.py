@@ -10,17 +10,17 @@ from torch import nn
 
 from bob_gauntlet.backbones.backbone import Backbone
 from bob_gauntlet.datasets.dataset import Dataset, Split
-from bob_gauntlet.engine.detection.cascade import configuration
+from bob_gauntlet.engine.detection.cascade import mmdet_config
 from bob_gauntlet.engine.detection.detector import Detector
-from bob_gauntlet.engine.detection.scenes import Scaling
+from bob_gauntlet.engine.detection.resizing import Scaling
 from bob_gauntlet.engine.detection.trained_detector import TrainedDetector
 from bob_gauntlet.errors import BobError, MissingError
 from bob_gauntlet.metrics.detection import average_precision, federated_average_precision
 from bob_gauntlet.metrics.detections import Detections
 from bob_gauntlet.protocols.detection import CARVED, Detection, OODDetection
 from bob_gauntlet.protocols.recipe import Measured, at_scale, canonical, with_fidelity
-from tests.engine.detection.test_trained_detector import never
 from tests.helpers import shapes
+from tests.helpers.calls import fail_if_called
 from tests.helpers.synthetic_splits import context_in
 
 THIN = Detection(
@@ -93,7 +93,7 @@ def test_the_papers_heads_differ() -> None:
 
 def test_the_cascade_is_the_papers() -> None:
     """Cai and Vasconcelos (CVPR 2018): overlaps of 0.5, 0.6 and 0.7, losses that count 1, 1/2 and 1/4."""
-    made = configuration(Detection()._detector_config(shapes.backbone(), 2).design.heads, 2, (4, 8, 16, 32, 64))
+    made = mmdet_config(Detection()._detector_config(shapes.backbone(), 2).design.heads, 2, (4, 8, 16, 32, 64))
     stages = made["train_cfg"]["rcnn"]
     assert [each["assigner"]["pos_iou_thr"] for each in stages] == [0.5, 0.6, 0.7]
     assert [each["assigner"]["neg_iou_thr"] for each in stages] == [0.5, 0.6, 0.7]
@@ -232,7 +232,7 @@ def test_it_is_measured_on_the_test_images(mode: Any, tmp_path: Path) -> None:
 def test_the_same_again_computes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whichever recipe asks: an OOD recipe finds its detector of boxes trained."""
     first = measure(BOXES, tmp_path)
-    monkeypatch.setattr(Detector, "__init__", never)
+    monkeypatch.setattr(Detector, "__init__", fail_if_called)
     again = measure(OODDetection(BOXES), tmp_path, backbone=(fresh := shapes.backbone()))
     assert list(again) == list(first) == NAMES[:3]
     assert {name: each.value for name, each in again.items()} == {name: each.value for name, each in first.items()}
@@ -299,13 +299,13 @@ def test_images_are_carved_out_of_train_where_no_others_choose(tmp_path: Path, m
     from bob_gauntlet.engine.training import examples
 
     asked: list[int] = []
-    whole = examples.examples
+    whole = examples.training_examples
 
     def noted(*args: Any, **options: Any) -> Any:
-        asked.append(options["most"])
+        asked.append(options["max_carved"])
         return whole(*args, **options)
 
-    monkeypatch.setattr(examples, "examples", noted)
+    monkeypatch.setattr(examples, "training_examples", noted)
     details = measure(BOXES, tmp_path, shapes.dataset(train=20, val=0), max_steps=1)["ap_box"].details
     assert (details["train_images"], details["validation_images"]) == (18, 2)
     assert asked == [CARVED] == [5000]
@@ -360,6 +360,6 @@ def test_each_kind_of_backbone_is_measured(tmp_path: Path) -> None:
     """From tokens and from windows as from convolutions, with the recipe's own augmentation."""
     for kind in ("vit 14", "swin v2", "convnext"):
         recipe = replace(BOXES, augmentation="jitter", jitter_side=96, jitter_short=96)
-        with shapes.taken():
+        with shapes.nothing_missing():
             found = measure(recipe, tmp_path / kind, backbone=shapes.backbone(kind))
         assert all(0 <= each.value <= 100 for each in found.values())

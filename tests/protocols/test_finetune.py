@@ -115,7 +115,7 @@ def test_processes_that_load_change_no_bit(tmp_path: Path) -> None:
         measure(replace(RECIPE, epochs=1), tmp_path / str(n), tiny.dataset(24, 6, 12), backbone, loaders=n)
         for n in (0, 1)
     ]
-    assert tiny.kept(tmp_path / "0") == tiny.kept(tmp_path / "1") != {}
+    assert tiny.network_artefacts(tmp_path / "0") == tiny.network_artefacts(tmp_path / "1") != {}
     assert found[0]["top1"].details["drop_path"] == 0.1
     assert found[0]["top1"].details == found[1]["top1"].details
 
@@ -124,7 +124,7 @@ def test_every_seed_is_a_network_and_the_score_their_mean(tmp_path: Path) -> Non
     """Each with the value that it has alone."""
     both = measure(PLAIN, tmp_path, seeds=(0, 1))["top1"]
     alone = [measure(PLAIN, tmp_path, seeds=(seed,))["top1"].value for seed in (0, 1)]
-    assert len(tiny.kept(tmp_path)) == 2
+    assert len(tiny.network_artefacts(tmp_path)) == 2
     assert both.details["by_seed"] == pytest.approx(alone)
     assert both.value == pytest.approx(np.mean(alone))
     assert len(both.details["run"]) == len(both.details["validation"]) == 2
@@ -141,20 +141,20 @@ def shifted() -> Dataset:
 def test_who_tests_it_trains_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Fine-tuning, two shifts of the same training images, calibration and two attacks: one grid is trained."""
     trained: list[int] = []
-    epoch = Trainer.epoch
+    epoch = Trainer.train_epoch
 
     def counted(self: Trainer, *told: Any) -> float:
         trained.append(self.state.epoch)
         return epoch(self, *told)
 
-    monkeypatch.setattr(Trainer, "epoch", counted)
+    monkeypatch.setattr(Trainer, "train_epoch", counted)
     own = measure(PLAIN, tmp_path)["top1"]
     assert trained == [0, 1, 2, 3]
     ood = measure(OOD(head=PLAIN), tmp_path, shifted())
     calibrated = measure(Calibration(head=PLAIN), tmp_path)
     attacked = [measure(Adversarial(PLAIN, epsilon_255=e), tmp_path) for e in (4, 30)]
     assert trained == [0, 1, 2, 3]
-    assert len(tiny.kept(tmp_path)) == 1
+    assert len(tiny.network_artefacts(tmp_path)) == 1
     # and each of them tests that network
     assert ood["top1"].details["source_top1"] == calibrated["top1"].value == own.value
     assert ood["top1_drop"].value == pytest.approx(own.value - ood["top1"].value)
@@ -180,12 +180,12 @@ def test_an_attack_leaves_the_network_as_it_was(tmp_path: Path) -> None:
 
 def test_the_temperature_is_fitted_on_images_that_chose_the_run(tmp_path: Path) -> None:
     """The validation images; none is left where the reported ones chose, and nothing is scaled."""
-    from bob_gauntlet.metrics.calibration import temperature
+    from bob_gauntlet.metrics.calibration import fit_temperature
 
     found = measure(Calibration(head=PLAIN), tmp_path)
     [network] = PLAIN.classifiers(tiny.backbone(), tiny.dataset(), context_in(tmp_path))
     val = tiny.dataset()["val"]
-    expected = temperature(network.scores(val, context_in(tmp_path)), val.targets)
+    expected = fit_temperature(network.scores(val, context_in(tmp_path)), val.targets)
     assert found["ce_scaled"].details["temperature"] == [pytest.approx(expected)]
     as_paper = measure(Calibration(head=replace(PLAIN, fidelity="paper")), tmp_path)
     assert set(as_paper) == {"top1", "ce", "ece", "ece_adaptive"}
@@ -223,7 +223,7 @@ def test_steps_cut_short_are_another_score(tmp_path: Path) -> None:
     """Of another artefact, whose runs say so."""
     whole, cut = measure(RECIPE, tmp_path), measure(RECIPE, tmp_path, max_steps=1)
     assert [found["top1"].details["runs"][0]["steps"] for found in (whole, cut)] == [6, 1]
-    assert len(tiny.kept(tmp_path)) == 2
+    assert len(tiny.network_artefacts(tmp_path)) == 2
 
 
 def test_arithmetic_is_named() -> None:

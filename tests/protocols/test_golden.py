@@ -288,10 +288,10 @@ def test_a_detector_gives_the_golden_loss(kind: str, loss: float) -> None:
     """Of two images, before any step: heads, their initialisation, matching and all losses."""
     from tests.helpers import shapes
 
-    with shapes.taken():
+    with shapes.nothing_missing():
         detector = shapes.detector(shapes.backbone(kind)).train()
     with seeded(0):
-        found = float(detector.loss([shapes.scene(64, 80), shapes.scene(72, 64)]).detach())
+        found = float(detector.loss([shapes.sample(64, 80), shapes.sample(72, 64)]).detach())
     assert found == pytest.approx(loss, rel=1e-3), MOVED
 
 

@@ -36,7 +36,7 @@ def test_the_head_alone_is_kept(tmp_path: Path) -> None:
     """Linear layer and the statistics before it; the score is that of this head on the backbone's features."""
     backbone, dataset = tiny.backbone(), tiny.dataset()
     found = measure(RECIPE, tmp_path, dataset, backbone)["top1"]
-    [content] = tiny.kept(tmp_path).values()
+    [content] = tiny.network_artefacts(tmp_path).values()
     kept = load(content[32:])
     assert set(kept) == {
         "facts", "head.0.running_mean", "head.0.running_var", "head.0.num_batches_tracked", "head.1.weight",
@@ -58,8 +58,8 @@ def test_the_backbone_of_every_seed_is_the_same(tmp_path: Path) -> None:
     backbone = tiny.backbone(dropout=0.5)
     before = tiny.weights(backbone.module)
     found = measure(RECIPE, tmp_path, backbone=backbone, seeds=(0, 1))["top1"]
-    assert tiny.same(before, tiny.weights(backbone.module))
-    assert len(tiny.kept(tmp_path)) == 2
+    assert tiny.identical(before, tiny.weights(backbone.module))
+    assert len(tiny.network_artefacts(tmp_path)) == 2
     assert found.value == pytest.approx(np.mean(found.details["by_seed"]))
     assert found.details["run"] == ["lars lr 2, weight decay 0"] * 2
 
@@ -68,7 +68,7 @@ def test_processes_that_load_change_no_bit(tmp_path: Path) -> None:
     """Of head, curve and score."""
     for loaders in (0, 1):
         measure(RECIPE, tmp_path / str(loaders), loaders=loaders)
-    assert tiny.kept(tmp_path / "0") == tiny.kept(tmp_path / "1") != {}
+    assert tiny.network_artefacts(tmp_path / "0") == tiny.network_artefacts(tmp_path / "1") != {}
 
 
 def test_the_original_s_way(tmp_path: Path) -> None:

@@ -60,13 +60,13 @@ def test_each_fraction_and_each_whole_has_a_network_of_its_own(tmp_path: Path) -
     """A quarter, a half, and fine-tuning by the same recipe."""
     for recipe in (QUARTER, replace(QUARTER, fraction=0.5), PLAIN):
         measure(recipe, tmp_path)
-    assert len(tiny.kept(tmp_path)) == 3
+    assert len(tiny.network_artefacts(tmp_path)) == 3
 
 
 def test_every_seed_draws_its_fraction(tmp_path: Path) -> None:
     """Other images of the same count."""
     found = QUARTER.classifiers(tiny.backbone(), tiny.dataset(), context_in(tmp_path, seeds=(0, 1)))
-    fits = [network.examples.fit for network in found]
+    fits = [network.examples.train for network in found]
     assert [len(fit) for fit in fits] == [12, 12]
     assert set(fits[0].ids) != set(fits[1].ids)
 
@@ -76,7 +76,7 @@ def test_the_published_list_is_used(tmp_path: Path) -> None:
     listed = np.array([5, 6, 7, 8])
     dataset = replace(tiny.dataset(), subsets={"25%": listed})
     [network] = QUARTER.classifiers(tiny.backbone(), dataset, context_in(tmp_path))
-    assert network.examples.fit.ids == tuple(f"train-{i}" for i in listed)
+    assert network.examples.train.ids == tuple(f"train-{i}" for i in listed)
 
 
 def test_the_original_s_way(tmp_path: Path) -> None:

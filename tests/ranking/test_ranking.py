@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from bob_gauntlet.errors import UsageError
-from bob_gauntlet.pools.folder import BackboneRow, Examples, write_examples, write_folder
+from bob_gauntlet.pools.folder import BackboneRow, PerExampleValues, write_examples, write_folder
 from bob_gauntlet.pools.pool import Pool, freeze_pool, load_pool
 from bob_gauntlet.ranking.ranking import rank
 from bob_gauntlet.scores.score import Score
@@ -87,8 +87,8 @@ def test_a_new_backbone_moves_nobody(four: Pool) -> None:
     before = {row.backbone: row.z for row in rank(four).rows}
     found = rank(four, {"mine": [score("mine", CLS, 1e6), score("mine", RET, 1e6)]})
     assert found.rows[0].backbone == "mine"
-    assert found.rows[0].own
-    assert {row.backbone: row.z for row in found.rows if not row.own} == before
+    assert found.rows[0].highlighted
+    assert {row.backbone: row.z for row in found.rows if not row.highlighted} == before
 
 
 def test_a_member_is_shown_once_and_marked(four: Pool) -> None:
@@ -96,7 +96,7 @@ def test_a_member_is_shown_once_and_marked(four: Pool) -> None:
     mine = [replace(score("mine", m, v), backbone_fingerprint="fp-b") for m, v in ((CLS, 20.0), (RET, 20.0))]
     found = rank(four, {"mine": mine})
     assert sorted(row.backbone for row in found.rows) == ["a", "c", "mine"]
-    assert next(row for row in found.rows if row.own).member == "b"
+    assert next(row for row in found.rows if row.highlighted).member == "b"
 
 
 def test_two_backbones_with_one_name_are_both_shown(four: Pool) -> None:
@@ -117,7 +117,7 @@ def test_two_backbones_with_one_name_are_both_shown(four: Pool) -> None:
 def test_unlike_things_are_never_compared(four: Pool, change: dict[str, object], field: str) -> None:
     """The score is left out, and the note names the field."""
     found = rank(four, {"mine": [replace(score("mine", CLS, 5.0), **change)]})
-    mine = next(row for row in found.rows if row.own)
+    mine = next(row for row in found.rows if row.highlighted)
     assert mine.rank is None
     assert mine.measured == 0
     assert any(f"{field} differs from that of pool four" in note for note in found.notes)
@@ -132,7 +132,7 @@ def test_another_scale_is_refused(four: Pool) -> None:
 def test_coverage_says_what_is_missing(four: Pool) -> None:
     """Half of the measures: skipped, never zero."""
     found = rank(four, {"mine": [score("mine", CLS, 30.0)]})
-    mine = next(row for row in found.rows if row.own)
+    mine = next(row for row in found.rows if row.highlighted)
     assert mine.coverage == 0.5
     assert mine.z == {"All": pytest.approx(15 / 125**0.5), "Cls": pytest.approx(15 / 125**0.5), "Ret": None}
 
@@ -158,7 +158,7 @@ def test_intervals_are_joint_over_stored_examples(tmp_path: Path) -> None:
     values = {"a": easy, "b": easy - 0.5, "c": easy - 30}
     folder = tmp_path / "p"
     made = pool(folder, [score(n, CLS, float(v.mean())) for n, v in values.items()])
-    write_examples(folder, *CLS, Examples(tuple(map(str, range(300))), tuple(map(str, range(300))), values))
+    write_examples(folder, *CLS, PerExampleValues(tuple(map(str, range(300))), tuple(map(str, range(300))), values))
     assert [(row.backbone, row.interval, row.group) for row in rank(made, task="Cls").rows] == [
         ("a", (1, 1), 1),
         ("b", (2, 2), 2),

@@ -90,7 +90,7 @@ def test_missing_cells_pools_of_one_and_equal_values_are_said(rows: list[tuple[f
 def test_coverage_of_all_is_the_mean_over_tasks() -> None:
     """One of two classification measures and the one of retrieval: (1/2 + 1) / 2."""
     made = pool([(10.0, None, 20.0), (20.0, 20.0, 35.0), (35.0, 90.0, 90.0)])
-    score_table = ScoreTable.of(made)
+    score_table = ScoreTable.from_pool(made)
     assert score_table.coverage("All").tolist() == [0.75, 1.0, 1.0]
     assert score_table.coverage("Cls").tolist() == [0.5, 1.0, 1.0]
 
@@ -106,8 +106,8 @@ def published(name: str = "mine", **fields: Any) -> Score:
 
 def test_a_run_at_the_papers_fidelity_stands_beside_its_figures() -> None:
     """Printed figures have neither protocol hash nor dataset fingerprint to differ in."""
-    score_table = ScoreTable.of(PAPER, {"mine": [published()]})
-    [mine] = [e for e in score_table.backbones if e.own]
+    score_table = ScoreTable.from_pool(PAPER, {"mine": [published()]})
+    [mine] = [e for e in score_table.backbones if e.highlighted]
     assert ("finetune@imagenet-1k", "top1") in mine.scores
     assert score_table.indicative == ()
 
@@ -119,7 +119,7 @@ def test_a_sound_run_is_indicative() -> None:
     assert (one.backbone, one.score.value) == ("mine", 84.0)
     assert "chosen on a validation part" in one.why
     assert one.z == pytest.approx(PAPER.references["finetune@imagenet-1k", "top1"].z(np.array(84.0), 1))
-    assert next(row for row in found.rows if row.own).rank is None
+    assert next(row for row in found.rows if row.highlighted).rank is None
 
 
 def test_a_limited_run_stands_beside_nothing() -> None:
@@ -133,8 +133,8 @@ def test_scores_of_another_scale_are_refused_or_left_out() -> None:
     """Mini scores alone cannot stand in the paper's pool; beside paper-scale ones they are simply not of it."""
     mini = published(setting="linear-probe@photos", scale="mini")
     with pytest.raises(UsageError, match="mine was measured at mini scale, and pool paper holds paper-scale scores"):
-        ScoreTable.of(PAPER, {"mine": [mini]})
-    found = ScoreTable.of(PAPER, {"mine": [mini, published()]})
+        ScoreTable.from_pool(PAPER, {"mine": [mini]})
+    found = ScoreTable.from_pool(PAPER, {"mine": [mini, published()]})
     assert not found.notes
 
 

@@ -27,7 +27,7 @@ def store(tmp_path: Path) -> Store:
 
 def test_two_checkpoints_never_share_a_row(store: Store) -> None:
     """The digits of the old weights are not the new ones'."""
-    own, highlight = selection.of_backbones(store, ["mine"])
+    own, highlight = selection.select_backbones(store, ["mine"])
     assert [(s.setting, s.value) for s in own["mine"]] == [("knn@photos", 3.0)]
     assert highlight == []
 
@@ -35,35 +35,35 @@ def test_two_checkpoints_never_share_a_row(store: Store) -> None:
 def test_a_limited_run_does_not_count(store: Store) -> None:
     """The first eight examples say nothing."""
     store.append([replace(score("knn@photos", 99.0, "newest"), limit=8)])
-    assert selection.of_backbones(store, ["mine"])[0]["mine"][0].value == 3.0
+    assert selection.select_backbones(store, ["mine"])[0]["mine"][0].value == 3.0
 
 
 def test_a_member_of_the_pool_needs_no_scores_of_its_own(store: Store) -> None:
     """It is shown as the one that was asked for; a name that is neither gets the nearest ones."""
-    assert selection.of_backbones(store, ["resnet50.dino"], ["resnet50.dino"]) == ({}, ["resnet50.dino"])
+    assert selection.select_backbones(store, ["resnet50.dino"], ["resnet50.dino"]) == ({}, ["resnet50.dino"])
     with pytest.raises(UsageError, match=r"no scores of 'resnet50\.dine'.*did you mean resnet50.dino"):
-        selection.of_backbones(store, ["resnet50.dine"], ["resnet50.dino"])
+        selection.select_backbones(store, ["resnet50.dine"], ["resnet50.dino"])
 
 
 def test_what_was_before(store: Store) -> None:
     """The newest other weights under that name."""
-    found = selection.before(store, {"mine": [score("knn@photos", 3.0)]})
+    found = selection.select_previous(store, {"mine": [score("knn@photos", 3.0)]})
     assert [(s.setting, s.value) for s in found] == [("knn@photos", 1.0), ("knn@digits", 2.0)]
-    assert selection.before(store, {"other": []}) == []
+    assert selection.select_previous(store, {"other": []}) == []
 
 
 def test_a_reference_is_a_file_of_scores(tmp_path: Path) -> None:
     """By name; a single backbone under another name is compared with whatever was measured now."""
     path = tmp_path / "scores.json"
     path.write_text("\ufeff" + json.dumps([score("knn@photos", 1.0).to_dict()]), encoding="utf-8")
-    assert selection.reference(str(path), tmp_path, ["mine"])[0].value == 1.0
-    [renamed] = selection.reference(str(path), tmp_path, ["next"])
+    assert selection.load_comparison_scores(str(path), tmp_path, ["mine"])[0].value == 1.0
+    [renamed] = selection.load_comparison_scores(str(path), tmp_path, ["next"])
     assert renamed.backbone == "next"
     two = [score("knn@photos", 1.0).to_dict(), score("knn@photos", 2.0, name="other").to_dict()]
     path.write_text(json.dumps(two))
-    assert [s.backbone for s in selection.reference(str(path), tmp_path, ["other"])] == ["other"]
+    assert [s.backbone for s in selection.load_comparison_scores(str(path), tmp_path, ["other"])] == ["other"]
     with pytest.raises(UsageError, match="has no scores of next; it has mine, other"):
-        selection.reference(str(path), tmp_path, ["next"])
+        selection.load_comparison_scores(str(path), tmp_path, ["next"])
 
 
 @pytest.mark.parametrize("text", ["{", "[1]", '[{"setting": 1}]', "null"])
@@ -72,22 +72,22 @@ def test_a_file_that_holds_no_scores_is_named(tmp_path: Path, text: str) -> None
     path = tmp_path / "scores.json"
     path.write_text(text)
     with pytest.raises(UsageError, match=r"is no file of scores .*; --bob-json=FILE writes one"):
-        selection.reference(str(path), tmp_path, ["mine"])
+        selection.load_comparison_scores(str(path), tmp_path, ["mine"])
 
 
 def test_a_reference_may_be_saved_baselines(tmp_path: Path) -> None:
     """The bundled ones among them."""
-    found = selection.reference("mini", tmp_path, ["efficientnet_lite0"])
+    found = selection.load_comparison_scores("mini", tmp_path, ["efficientnet_lite0"])
     assert {s.backbone for s in found} == {"efficientnet_lite0"}
     with pytest.raises(UsageError, match="no baselines are called 'minni'; did you mean mini"):
-        selection.reference("minni", tmp_path, ["mine"])
+        selection.load_comparison_scores("minni", tmp_path, ["mine"])
 
 
 def test_a_name_with_limited_scores_alone_says_so(store: Store) -> None:
     """`bob list` shows them, so that it would not help to be sent there."""
     store.append([replace(score("knn@photos", 1.0, name="quick"), max_steps=2)])
     with pytest.raises(UsageError, match=r"all scores of 'quick' in .* are of --bob-limit or --bob-max-steps"):
-        selection.of_backbones(store, ["quick"])
+        selection.select_backbones(store, ["quick"])
 
 
 def test_a_score_of_other_data_is_found() -> None:
@@ -99,7 +99,7 @@ def test_a_score_of_other_data_is_found() -> None:
 
     now = [of("c", 9)]
     first, second = of("a", 1), of("b", 2)
-    assert selection.of_other_data([second, first], now) == second
-    assert selection.of_other_data([first, of("c", 3)], now) is None, "measured again on the same data"
+    assert selection.find_score_on_other_data([second, first], now) == second
+    assert selection.find_score_on_other_data([first, of("c", 3)], now) is None, "measured again on the same data"
     others = [of("a", 1, limit=8), of("a", 1, backbone_fingerprint="x"), of("a", 1, protocol_hash="p")]
-    assert selection.of_other_data(others, now) is None
+    assert selection.find_score_on_other_data(others, now) is None

@@ -116,20 +116,22 @@ def test_a_backbone_with_low_coverage_is_not_ranked(paper: Pool) -> None:
     """ViT-Small 21k has scores in two of six tasks; with a least coverage of 0 it is ranked."""
     rows = {row.backbone: row for row in rank(paper).rows}
     incomplete = rows["vit_small_patch16_224.augreg_in21k_ft_in1k"]
-    assert incomplete.apart
+    assert incomplete.below_min_coverage
     assert incomplete.rank is None
     # classification 6 of 9, retrieval 8 of 8, nothing in the other four tasks
     assert incomplete.coverage == pytest.approx((6 / 9 + 1) / 6)
     assert incomplete.z["All"] is not None
     everyone = {row.backbone: row for row in rank(paper, min_coverage=0).rows}
     assert everyone[incomplete.backbone].rank
-    assert [row.apart for row in rank(paper).rows] == sorted(row.apart for row in rank(paper).rows)
+    assert [row.below_min_coverage for row in rank(paper).rows] == sorted(
+        row.below_min_coverage for row in rank(paper).rows
+    )
 
 
 def test_published_scores_have_no_interval_over_examples(paper: Pool) -> None:
     """A note says so, and there are no groups. Over datasets there is an interval, but not for COCO alone."""
     whole, detection = rank(paper), rank(paper, task="Det")
-    assert not whole.by_examples
+    assert not whole.has_example_intervals
     assert all(row.interval is None for row in whole.rows)
     assert any("test examples: no interval" in note for note in whole.notes)
     assert all(row.settings_interval for row in whole.rows if row.rank)

@@ -1,1 +1,1 @@
-"""Mini datasets: real photos and digits that come inside scikit-image and scikit-learn, never downloaded."""
+"""Mini datasets, made of real photos and digits inside scikit-image and scikit-learn; nothing is downloaded."""

@@ -1,4 +1,4 @@
-"""What the mini datasets share: crops, and splits whose fingerprint is a digest of the pixels themselves."""
+"""Functions shared by the mini datasets: random crops, and splits whose fingerprint is a digest of their pixels."""
 
 import hashlib
 import json
@@ -12,15 +12,15 @@ from bob_gauntlet.datasets.dataset import Split
 from bob_gauntlet.datasets.objects import ImageObjects
 
 Box = tuple[int, int, int, int]
-"""left, top, right, bottom in pixels of the photo."""
+"""Left, top, right and bottom in pixels of the photo."""
 
 
 @dataclass(frozen=True)
 class Example:
-    """One rendered image with its id, class index and what it shares with others (its photo).
+    """One rendered image with its id, its target and its cluster.
 
-    Where images have several labels, the target is {0, 1} for each of them. For detection `objects` says what is
-    where.
+    The target is a class index, or {0, 1} for each class in a multi-label dataset. The cluster names what the image
+    shares with others, such as its photo. In a detection dataset, `objects` are the annotated objects.
     """
 
     id: str
@@ -30,8 +30,8 @@ class Example:
     objects: ImageObjects | None = None
 
 
-def split(role: str, examples: Sequence[Example]) -> Split:
-    """A split held in memory; its fingerprint covers ids, targets, objects and every pixel."""
+def build_split(role: str, examples: Sequence[Example]) -> Split:
+    """Return a split that is held in memory; its fingerprint covers ids, targets, clusters, objects and every pixel."""
     sha = hashlib.sha256(role.encode())
     for example in examples:
         sha.update(f"{example.id}|{example.target}|{example.cluster}|{example.image.size}".encode())
@@ -52,7 +52,10 @@ def split(role: str, examples: Sequence[Example]) -> Split:
 
 
 def random_crop(rng: np.random.Generator, region: Box, smallest: float, largest: float) -> Box:
-    """A square inside `region` whose side is a random share of the short side of `region`."""
+    """Return a random square inside `region`.
+
+    Its side is a random fraction, between `smallest` and `largest`, of the short side of `region`, and at least 8 px.
+    """
     left, top, right, bottom = region
     width, height = right - left, bottom - top
     side = max(8, int(min(width, height) * rng.uniform(smallest, largest)))
@@ -62,11 +65,14 @@ def random_crop(rng: np.random.Generator, region: Box, smallest: float, largest:
 
 
 def render(photo: Image.Image, box: Box, size: int = 128) -> Image.Image:
-    """The pixels of a box, at `size` x `size`; cut out first, since a resampling filter reaches over a box's edge."""
+    """Return the pixels of a box, resized to `size` x `size`.
+
+    The box is cut out before the resizing, since a resampling filter would use pixels outside the box.
+    """
     return photo.crop(box).resize((size, size), Image.Resampling.BICUBIC)
 
 
 def generator(*names: object) -> np.random.Generator:
-    """A random generator seeded by names alone, the same on every machine."""
+    """Return a random generator that is seeded by names, and is therefore the same on every machine."""
     digest = hashlib.sha256("/".join(map(str, names)).encode()).digest()
     return np.random.default_rng(int.from_bytes(digest[:8], "little"))

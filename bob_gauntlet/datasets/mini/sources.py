@@ -1,6 +1,6 @@
-"""The photos and digits inside the wheels of scikit-image and scikit-learn, read without importing either.
+"""The photos and digits inside the packages scikit-image and scikit-learn, read without importing either package.
 
-The photos: NASA, public-domain and CC0/BSD pictures listed in the two packages' own README files.
+The photos are NASA, public-domain, CC0 and BSD pictures, which the README files of the two packages list.
 """
 
 import gzip
@@ -23,32 +23,33 @@ PHOTOS = {
     ),
     "sklearn": ("china.jpg", "flower.jpg"),
 }  # fmt: skip
-"""Package -> the real photos in it; drawings, logos, masks and the second view of a scene are left out."""
+"""Package -> its real photos; drawings, logos, masks and second views of the same scene are left out."""
 
 _FOLDERS = {"skimage": "data", "sklearn": "datasets/images"}
 
 
 @cache
 def read_photos() -> dict[str, Image.Image]:
-    """Name -> RGB photo, at most 1024 px a side, in the order of names."""
-    found = {}
+    """Return RGB photos by name, sorted by name; their sides have at most 1024 px."""
+    images = {}
     for package, names in PHOTOS.items():
         for name in names:
-            image = read_image(_package(package) / _FOLDERS[package] / name)
+            image = read_image(_package_folder(package) / _FOLDERS[package] / name)
             image.thumbnail((1024, 1024), Image.Resampling.LANCZOS)
-            found[Path(name).stem] = image
-    return dict(sorted(found.items()))
+            images[Path(name).stem] = image
+    return dict(sorted(images.items()))
 
 
 @cache
 def read_digits() -> tuple[np.ndarray, np.ndarray]:
-    """scikit-learn's 1,797 handwritten digits: images (1797, 8, 8) uint8 in 0..255, labels (1797,) int64."""
-    packed = (_package("sklearn") / "datasets/data/digits.csv.gz").read_bytes()
+    """Return scikit-learn's 1,797 handwritten digits: (1797, 8, 8) uint8 images in 0..255, and (1797,) int64 labels."""
+    packed = (_package_folder("sklearn") / "datasets/data/digits.csv.gz").read_bytes()
     table = np.loadtxt(BytesIO(gzip.decompress(packed)), delimiter=",", dtype=np.int64)
     return (table[:, :-1].reshape(-1, 8, 8) * 255 // 16).astype(np.uint8), table[:, -1]
 
 
-def _package(name: str) -> Path:
+def _package_folder(name: str) -> Path:
+    """Return the folder of an installed package; MissingError where it is not installed."""
     spec = find_spec(name)
     if spec is None or not spec.submodule_search_locations:
         raise MissingError(f'the mini datasets need {name}: pip install "bob-gauntlet[mini]"')

@@ -16,9 +16,9 @@ from bob_gauntlet.backbones.backbone import Backbone
 from bob_gauntlet.backbones.build import create_untrained, rebuild
 from bob_gauntlet.backbones.spec import InputTransform
 from bob_gauntlet.engine.detection import mmdet_ops
-from bob_gauntlet.engine.detection.cascade import Heads, configuration
-from bob_gauntlet.engine.detection.necks import LastMap, LastMapPyramid, Normed
-from bob_gauntlet.engine.detection.scenes import Scene
+from bob_gauntlet.engine.detection.cascade import Heads, mmdet_config
+from bob_gauntlet.engine.detection.data_loading import DetectionSample
+from bob_gauntlet.engine.detection.necks import LastMap, LastMapPyramid, NormalisedMaps
 from bob_gauntlet.engine.seeding import seeded
 from bob_gauntlet.engine.training.trainable import Trainable
 from bob_gauntlet.engine.transforms import normalise
@@ -50,7 +50,7 @@ class Detector(Trainable):
     Raises MissingError where mmdet is absent, or the backbone gives no maps that a pyramid can stand on.
     """
 
-    place = "model.backbone."
+    backbone_prefix = "model.backbone."
 
     def __init__(self, backbone: Backbone, design: Design, seed: int) -> None:
         mmdet_ops.prepare()
@@ -64,16 +64,16 @@ class Detector(Trainable):
         self.transform = InputTransform(size=0) if design.imagenet_pixels else backbone.identity.transform
         self.keeps_statistics = design.mode == "finetune" and backbone.identity.traits.pretrained
         with seeded(seed):
-            self.model = _build(self._copy, design, strides)
+            self.model = _build(self.backbone_copy, design, strides)
         # only now, or mmdet would have initialised it
-        self.model.backbone = _Maps(self._copy, len(strides), frozen=self.frozen)
+        self.model.backbone = _Maps(self.backbone_copy, len(strides), frozen=self.frozen)
         self.to(backbone.device)
 
     def train(self, mode: bool = True) -> Self:
         """With the backbone's BatchNorm in evaluation mode where its statistics are kept."""
         super().train(mode)
         if self.keeps_statistics:
-            for module in self._copy.module.modules():
+            for module in self.backbone_copy.module.modules():
                 if isinstance(module, nn.modules.batchnorm._BatchNorm):
                     module.eval()
         return self
@@ -82,7 +82,7 @@ class Detector(Trainable):
         """One group: as in the original, everything decays, and the backbone learns at the rate of the heads."""
         return [{"params": [p for p in self.parameters() if p.requires_grad], "weight_decay": weight_decay}]
 
-    def loss(self, scenes: Sequence[Scene]) -> torch.Tensor:
+    def loss(self, scenes: Sequence[DetectionSample]) -> torch.Tensor:
         """Of all heads, a mean over the images."""
         images, samples = self._inputs(scenes)
         # mmdet stops where no anchor lies inside an image: a strip counts padding until one of 8 steps does
@@ -94,8 +94,8 @@ class Detector(Trainable):
         return total
 
     @torch.no_grad()
-    @mmdet_ops.unwarned()
-    def detect(self, scenes: Sequence[Scene], *, masks: bool = True) -> list[Any]:
+    @mmdet_ops.without_mmdet_warnings()
+    def detect(self, scenes: Sequence[DetectionSample], *, masks: bool = True) -> list[Any]:
         """mmdet's instances of each image, in pixels of the original; all scenes are padded to one size.
 
         They have `bboxes` (n, 4) left, top, right, bottom, `scores`, `labels`, and `masks` (n, H, W) bool where the
@@ -112,15 +112,15 @@ class Detector(Trainable):
             found = heads.predict_bbox(maps, metas, proposals, rcnn_test_cfg=heads.test_cfg, rescale=True)
         return found
 
-    def _inputs(self, scenes: Sequence[Scene]) -> tuple[torch.Tensor, list[Any]]:
+    def _inputs(self, scenes: Sequence[DetectionSample]) -> tuple[torch.Tensor, list[Any]]:
         """Normalised images, with what is beyond them in the batch at their mean, and what mmdet asks of each."""
-        device = self._copy.device
+        device = self.backbone_copy.device
         height, width = (max(scene.padded[axis] for scene in scenes) for axis in (0, 1))
         images = []
         for scene in scenes:
             image = normalise(scene.image.to(device, non_blocking=True)[None], self.transform)
             images.append(functional.pad(image, (0, width - image.shape[3], 0, height - image.shape[2])))
-        return torch.cat(images), [scene.sample((height, width), device) for scene in scenes]
+        return torch.cat(images), [scene.to_mmdet((height, width), device) for scene in scenes]
 
 
 class _Maps(nn.Module):
@@ -194,8 +194,8 @@ def _build(copy: Backbone, design: Design, strides: Sequence[int]) -> Any:
     with DefaultScope.overwrite_default_scope("mmdet"):
         if len(strides) > 1:
             neck = MODELS.build(ConfigDict(pyramid))
-        made = MODELS.build(ConfigDict(configuration(heads, design.classes, levels)))
-        made.neck = Normed(widths, neck)
+        made = MODELS.build(ConfigDict(mmdet_config(heads, design.classes, levels)))
+        made.neck = NormalisedMaps(widths, neck)
         if heads.proposal_convs > 1:
             made.rpn_head.rpn_conv = _normed(made.rpn_head.rpn_conv)
         made.init_weights()

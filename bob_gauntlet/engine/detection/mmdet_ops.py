@@ -42,9 +42,9 @@ def prepare() -> None:
             "mmdet was imported before mmcv had its operators, and does without: call prepare() of "
             "bob_gauntlet.engine.detection.mmdet_ops first"
         )
-    stand_in()
+    install_operators()
     try:
-        with unwarned():
+        with without_mmdet_warnings():
             import mmdet.models  # noqa: F401  (fills its registry)
             from mmengine.logging import MMLogger
     # mmdet asserts the versions of the others
@@ -56,14 +56,14 @@ def prepare() -> None:
 
 
 @contextmanager
-def unwarned() -> Iterator[None]:
+def without_mmdet_warnings() -> Iterator[None]:
     """Inside, what mmdet and its own packages warn of, which no user can mend, is not shown."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module=r"mm(det|cv|engine)\b")
         yield
 
 
-def stand_in() -> bool:
+def install_operators() -> bool:
     """Put the stand-in for `mmcv._ext` in place; False where a compiled one, or another, is there already."""
     if _compiled():
         return False

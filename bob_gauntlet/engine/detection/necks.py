@@ -55,7 +55,7 @@ class LastMapPyramid(nn.Module):
         return (*found, functional.max_pool2d(found[-1], 1, stride=2))
 
 
-class Normed(nn.Module):
+class NormalisedMaps(nn.Module):
     """Layer norm on each map of a pyramid: backbones leave theirs at scales that differ by orders of magnitude."""
 
     def __init__(self, widths: Sequence[int], then: nn.Module) -> None:

@@ -10,12 +10,18 @@ from faster_coco_eval.core import mask as coco
 
 from bob_gauntlet.backbones.backbone import Backbone
 from bob_gauntlet.datasets.dataset import Split
+from bob_gauntlet.engine.detection.data_loading import (
+    DetectionSample,
+    create_detection_loader,
+    load_test_batches,
+    repeat_factors,
+)
 from bob_gauntlet.engine.detection.detector import Design, Detector
-from bob_gauntlet.engine.detection.scenes import Scaling, Scene, repeat_factors, scaled, scenes
-from bob_gauntlet.engine.frozen.features import check_readable, counted, note_unreadable
+from bob_gauntlet.engine.detection.resizing import Scaling
+from bob_gauntlet.engine.frozen.features import check_readable, note_unreadable, with_unreadable_count
 from bob_gauntlet.engine.training.config import TrainingConfig
-from bob_gauntlet.engine.training.examples import Examples
-from bob_gauntlet.engine.training.grid_search import GridSearch, artefact_key, facts_of, trained, weights_of
+from bob_gauntlet.engine.training.examples import TrainingExamples
+from bob_gauntlet.engine.training.grid_search import GridSearch, artefact_key, facts_of, load_or_train, weights_of
 from bob_gauntlet.engine.training.loop import Trainer, half_precision
 from bob_gauntlet.metrics.detection import average_precision
 from bob_gauntlet.metrics.detections import Detections
@@ -57,7 +63,7 @@ class TrainedDetector:
         """The trained detector, in evaluation mode; built at the first call."""
         if self._detector is None:
             detector = Detector(self.backbone, self.detector_config.design, self.seed)
-            detector.load_learned(weights_of(self.arrays))
+            detector.load_learned_state(weights_of(self.arrays))
             self._detector = detector.eval()
         return self._detector
 
@@ -71,9 +77,9 @@ class TrainedDetector:
         def compute() -> Arrays:
             detector = self.detector()
             before = detector.images_forwarded
-            found, unreadable = detected(detector, split, self.detector_config, context)
+            found, unreadable = detect_split(detector, split, self.detector_config, context)
             self.backbone.images_forwarded += detector.images_forwarded - before
-            return counted(found.to_arrays(), unreadable)
+            return with_unreadable_count(found.to_arrays(), unreadable)
 
         kept = context.artifacts.get("detections", self.detections_key(split), compute)
         note_unreadable(kept, split, context)
@@ -83,22 +89,22 @@ class TrainedDetector:
 class DetectorLoss:
     """Objects on images: mmdet's losses."""
 
-    def on(self, batch: list[Scene], device: str) -> list[Scene]:
+    def to_device(self, batch: list[DetectionSample], device: str) -> list[DetectionSample]:
         """As they are: the detector moves them, a few at once."""
         return batch
 
-    def size(self, batch: list[Scene]) -> int:
+    def size(self, batch: list[DetectionSample]) -> int:
         """Images of the batch."""
         return len(batch)
 
-    def loss(self, network: Detector, batch: list[Scene], part: slice) -> torch.Tensor:
+    def loss(self, network: Detector, batch: list[DetectionSample], part: slice) -> torch.Tensor:
         """mmdet's is a mean over the images that it is given."""
         return network.loss(batch[part]) * len(batch[part])
 
 
 def train_detector(
     backbone: Backbone,
-    examples: Examples,
+    examples: TrainingExamples,
     detector_config: DetectorConfig,
     seed: int,
     context: RunContext,
@@ -113,34 +119,34 @@ def train_detector(
         detector_config,
         seed,
         key,
-        trained(key, lambda: _search(backbone, examples, detector_config, seed, context), context),
+        load_or_train(key, lambda: _search(backbone, examples, detector_config, seed, context), context),
     )
 
 
 def _search(
-    backbone: Backbone, examples: Examples, detector_config: DetectorConfig, seed: int, context: RunContext
+    backbone: Backbone, examples: TrainingExamples, detector_config: DetectorConfig, seed: int, context: RunContext
 ) -> GridSearch:
-    fit = examples.fit
-    stream = scenes(
-        fit, detector_config.scaling, masks=detector_config.design.heads.masks, batch=detector_config.batch, seed=seed,
-        workers=context.loaders,
+    fit = examples.train
+    loader = create_detection_loader(
+        fit, detector_config.scaling, masks=detector_config.design.heads.masks, batch_size=detector_config.batch,
+        seed=seed, workers=context.loaders,
         repeats=repeat_factors(fit, detector_config.rare_below) if detector_config.rare_below else None,
     )  # fmt: skip
 
-    def trainer(config: TrainingConfig) -> Trainer:
+    def make_trainer(config: TrainingConfig) -> Trainer:
         return Trainer(
-            Detector(backbone, detector_config.design, seed), config, stream, DetectorLoss(), seed, context.device
+            Detector(backbone, detector_config.design, seed), config, loader, DetectorLoss(), seed, context.device
         )
 
-    def validation(detector: Detector) -> tuple[float, float]:
-        found, _ = detected(detector, examples.choose, detector_config, context, masks=False)
-        assert examples.choose.objects is not None
-        aps = average_precision(found, examples.choose.objects, class_names(detector_config.design.classes), "box")
+    def validate(detector: Detector) -> tuple[float, float]:
+        found, _ = detect_split(detector, examples.validation, detector_config, context, masks=False)
+        assert examples.validation.objects is not None
+        aps = average_precision(found, examples.validation.objects, class_names(detector_config.design.classes), "box")
         return aps.ap or 0.0, aps.ap50 or 0.0
 
     return GridSearch(
-        backbone=backbone, configs=detector_config.configs, stream=stream, trainer=trainer, validate=validation,
-        context=context, validation=len(examples.choose),
+        backbone=backbone, configs=detector_config.configs, loader=loader, make_trainer=make_trainer, validate=validate,
+        context=context, validation_images=len(examples.validation),
     )  # fmt: skip
 
 
@@ -149,7 +155,7 @@ def class_names(count: int) -> tuple[str, ...]:
     return tuple(map(str, range(count)))
 
 
-def detected(
+def detect_split(
     detector: Detector, split: Split, detector_config: DetectorConfig, context: RunContext, *, masks: bool = True
 ) -> tuple[Detections, list[str]]:
     """What a detector in evaluation mode finds on a split, and why some images could not be read."""
@@ -158,10 +164,10 @@ def detected(
     found: dict[int, Any] = {}
     unreadable: list[str] = []
     with (
-        context.progress.step(f"{detector._copy.name}: detect on {split.role}", len(split)) as advance,
+        context.progress.step(f"{detector.backbone_copy.name}: detect on {split.role}", len(split)) as advance,
         torch.autocast(torch.device(context.device).type, half, enabled=half is not None),
     ):
-        for indices, batch, reasons in scaled(split, detector_config.scaling, size, threads=context.readers):
+        for indices, batch, reasons in load_test_batches(split, detector_config.scaling, size, threads=context.readers):
             unreadable += reasons
             for index, instances in zip(indices, detector.detect(batch, masks=masks), strict=True):
                 found[index] = _plain(instances)

@@ -11,15 +11,15 @@ from torch import nn
 from bob_gauntlet.backbones.backbone import Backbone
 from bob_gauntlet.backbones.spec import InputTransform
 from bob_gauntlet.datasets.dataset import Split
-from bob_gauntlet.engine.frozen.features import batches, check_readable, counted, note_unreadable
+from bob_gauntlet.engine.frozen.features import check_readable, load_batches, note_unreadable, with_unreadable_count
 from bob_gauntlet.engine.frozen.probe import validation_score
 from bob_gauntlet.engine.training.config import TrainingConfig
-from bob_gauntlet.engine.training.examples import Examples
-from bob_gauntlet.engine.training.grid_search import GridSearch, artefact_key, facts_of, trained, weights_of
+from bob_gauntlet.engine.training.data_loader import Augmentation, create_image_loader
+from bob_gauntlet.engine.training.examples import TrainingExamples
+from bob_gauntlet.engine.training.grid_search import GridSearch, artefact_key, facts_of, load_or_train, weights_of
 from bob_gauntlet.engine.training.loop import Trainer, half_precision
 from bob_gauntlet.engine.training.loss import LabelLoss
 from bob_gauntlet.engine.training.network import Network
-from bob_gauntlet.engine.training.stream import Augmentation, labelled
 from bob_gauntlet.engine.transforms import normalise, normaliser
 from bob_gauntlet.errors import BobError
 from bob_gauntlet.runtime.artifacts import Arrays, digest
@@ -27,7 +27,7 @@ from bob_gauntlet.runtime.context import RunContext
 
 
 @dataclass(frozen=True)
-class Grid:
+class ClassifierConfig:
     """What is trained, and how: everything that the chosen network depends on beside backbone, examples and seed."""
 
     configs: tuple[TrainingConfig, ...]
@@ -48,8 +48,8 @@ class TrainedClassifier:
     """The chosen network of one seed (`protocols.heads.Classifier`)."""
 
     backbone: Backbone
-    grid: Grid
-    examples: Examples
+    classifier_config: ClassifierConfig
+    examples: TrainingExamples
     seed: int
     # of the artefact that holds the weights
     key: dict[str, Any]
@@ -64,8 +64,8 @@ class TrainedClassifier:
     def network(self) -> Network:
         """The trained network, in evaluation mode; built at the first call."""
         if self._network is None:
-            network = _network(self.backbone, self.grid)
-            network.load_learned(weights_of(self.arrays))
+            network = _network(self.backbone, self.classifier_config)
+            network.load_learned_state(weights_of(self.arrays))
             self._network = network.eval()
         return self._network
 
@@ -76,9 +76,9 @@ class TrainedClassifier:
         def compute() -> Arrays:
             network = self.network()
             before = network.images_forwarded
-            found, unreadable = logits_of(network, split, self.grid, context)
+            found, unreadable = predict_logits(network, split, self.classifier_config, context)
             self.backbone.images_forwarded += network.images_forwarded - before
-            return counted({"logits": found}, unreadable)
+            return with_unreadable_count({"logits": found}, unreadable)
 
         kept = context.artifacts.get("logits", key, compute)
         note_unreadable(kept, split, context)
@@ -89,61 +89,79 @@ class TrainedClassifier:
 
     def held_out(self, context: RunContext) -> tuple[np.ndarray, np.ndarray] | None:
         """Logits and targets of the images that chose the run; None where they are the reported ones."""
-        if self.examples.reported:
+        if self.examples.validation_is_reported:
             return None
-        return self.scores(self.examples.choose, context), self.examples.choose.targets
+        return self.scores(self.examples.validation, context), self.examples.validation.targets
 
     def differentiable(self) -> tuple[nn.Module, Callable[[torch.Tensor], torch.Tensor]]:
         """The network, and normalisation and network in one."""
-        network, normalised = self.network(), normaliser(self.grid.transform, self.backbone.device)
+        network, normalised = self.network(), normaliser(self.classifier_config.transform, self.backbone.device)
         return network, lambda images: network(normalised(images)).float()
 
 
-def tune(
-    backbone: Backbone, examples: Examples, grid: Grid, seed: int, context: RunContext, recipe: dict[str, Any]
+def train_classifier(
+    backbone: Backbone,
+    examples: TrainingExamples,
+    classifier_config: ClassifierConfig,
+    seed: int,
+    context: RunContext,
+    recipe: dict[str, Any],
 ) -> TrainedClassifier:
     """The network that a grid gives, from the artefacts where it was trained before."""
-    key = artefact_key(backbone, grid.transform, examples, seed, context, recipe, amp=grid.configs[0].amp)
+    key = artefact_key(
+        backbone, classifier_config.transform, examples, seed, context, recipe, amp=classifier_config.configs[0].amp
+    )
 
     def search() -> GridSearch:
-        stream = labelled(
-            examples.fit, grid.transform, grid.augmentation,
-            batch=grid.batch, seed=seed, workers=context.loaders, pin=context.device != "cpu",
+        loader = create_image_loader(
+            examples.train, classifier_config.transform, classifier_config.augmentation,
+            batch_size=classifier_config.batch, seed=seed, workers=context.loaders, pin=context.device != "cpu",
         )  # fmt: skip
 
-        def trainer(config: TrainingConfig) -> Trainer:
-            network = _network(backbone, grid)
+        def make_trainer(config: TrainingConfig) -> Trainer:
+            network = _network(backbone, classifier_config)
             network.initialise(seed)
-            objective = LabelLoss(config, grid.classes, multi_label=examples.fit.targets.ndim == 2)
-            return Trainer(network, config, stream, objective, seed, context.device)
+            loss_function = LabelLoss(config, classifier_config.classes, multi_label=examples.train.targets.ndim == 2)
+            return Trainer(network, config, loader, loss_function, seed, context.device)
 
-        def validation(network: Network) -> tuple[float, float]:
-            logits, _ = logits_of(network, examples.choose, grid, context)
-            return validation_score(logits, examples.choose.targets)
+        def validate(network: Network) -> tuple[float, float]:
+            logits, _ = predict_logits(network, examples.validation, classifier_config, context)
+            return validation_score(logits, examples.validation.targets)
 
         return GridSearch(
-            backbone=backbone, configs=grid.configs, stream=stream, trainer=trainer, validate=validation,
-            context=context, validation=len(examples.choose), stop_beaten=grid.stop_beaten,
+            backbone=backbone, configs=classifier_config.configs, loader=loader, make_trainer=make_trainer,
+            validate=validate, context=context, validation_images=len(examples.validation),
+            stop_beaten=classifier_config.stop_beaten,
         )  # fmt: skip
 
-    return TrainedClassifier(backbone, grid, examples, seed, key, trained(key, search, context))
+    return TrainedClassifier(backbone, classifier_config, examples, seed, key, load_or_train(key, search, context))
 
 
-def logits_of(network: Network, split: Split, grid: Grid, context: RunContext) -> tuple[np.ndarray, list[str]]:
+def predict_logits(
+    network: Network, split: Split, classifier_config: ClassifierConfig, context: RunContext
+) -> tuple[np.ndarray, list[str]]:
     """(N, C) float32 logits of a network in evaluation mode, and why some images could not be read."""
-    half = half_precision(context.device) if grid.configs[0].amp else None
+    half = half_precision(context.device) if classifier_config.configs[0].amp else None
     parts: list[np.ndarray] = []
     unreadable: list[str] = []
     on_cpu = context.device == "cpu"
-    for images, broken in batches(split, grid.transform, context.batch_size, on_cpu=on_cpu, threads=context.readers):
+    for images, broken in load_batches(
+        split, classifier_config.transform, context.batch_size, on_cpu=on_cpu, threads=context.readers
+    ):
         unreadable += broken
         if not on_cpu:
-            images = normalise(images.to(context.device, non_blocking=True), grid.transform)
+            images = normalise(images.to(context.device, non_blocking=True), classifier_config.transform)
         with torch.no_grad(), torch.autocast(torch.device(context.device).type, half, enabled=half is not None):
             parts.append(network(images).float().cpu().numpy())
     check_readable(unreadable, split)
     return np.concatenate(parts), unreadable
 
 
-def _network(backbone: Backbone, grid: Grid) -> Network:
-    return Network(backbone, grid.classes, grid.transform, frozen=grid.frozen, drop_path=grid.drop_path)
+def _network(backbone: Backbone, classifier_config: ClassifierConfig) -> Network:
+    return Network(
+        backbone,
+        classifier_config.classes,
+        classifier_config.transform,
+        frozen=classifier_config.frozen,
+        drop_path=classifier_config.drop_path,
+    )

@@ -42,13 +42,13 @@ class TrainingConfig:
     curve: int = 10
 
     @property
-    def words(self) -> str:
+    def description(self) -> str:
         """What tells this run of a grid from the others."""
         layers = f", layer decay {self.layer_decay:g}" if self.layer_decay else ""
         return f"{self.optimiser} lr {self.lr:g}, weight decay {self.weight_decay:g}{layers}"
 
 
-def schedule(config: TrainingConfig, optimiser: Optimizer, steps: int) -> Any:
+def create_schedule(config: TrainingConfig, optimiser: Optimizer, steps: int) -> Any:
     """timm's scheduler of the learning rate, for epochs of that many steps: by epochs, or by steps with `per_step`."""
     unit = steps if config.per_step else 1
     warmup = min(config.warmup_epochs, config.epochs - 1) * unit

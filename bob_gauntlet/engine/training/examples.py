@@ -15,56 +15,60 @@ CARVED_MOST = 10_000
 
 
 @dataclass(frozen=True)
-class Examples:
+class TrainingExamples:
     """Disjoint but under `fidelity="paper"`, where hyper-parameters are chosen on the images that are reported."""
 
-    fit: Split
-    choose: Split
-    reported: bool = False
+    train: Split
+    validation: Split
+    validation_is_reported: bool = False
 
     @property
     def key(self) -> list[str]:
         """What stands for them in the key of an artefact."""
-        return [self.fit.fingerprint, self.choose.fingerprint]
+        return [self.train.fingerprint, self.validation.fingerprint]
 
 
-def examples(dataset: Dataset, seed: int, *, paper: bool = False, most: int = CARVED_MOST) -> Examples:
+def training_examples(
+    dataset: Dataset, seed: int, *, paper: bool = False, max_carved: int = CARVED_MOST
+) -> TrainingExamples:
     """Train and val of a dataset; other seeds than 0 deal them out anew. With `paper`, the original's choice.
 
-    Without val at most `most` images are carved out of train. BobError where nothing is left to choose on.
+    Without val at most `max_carved` images are carved out of train. BobError where nothing is left to choose on.
     """
     train = dataset["train"]
     if paper:
-        return Examples(train, dataset[dataset.reported_role("paper")], reported=True)
+        return TrainingExamples(train, dataset[dataset.reported_role("paper")], validation_is_reported=True)
     if "val" in dataset.splits and seed == 0:
-        return Examples(train, dataset["val"])
-    whole = joined([dataset[role] for role in ("train", "val") if role in dataset.splits])
-    fit, choose = partition(whole.targets, len(train), seed, _carved(whole, most))
+        return TrainingExamples(train, dataset["val"])
+    whole = concatenate_splits([dataset[role] for role in ("train", "val") if role in dataset.splits])
+    fit, choose = partition(whole.targets, len(train), seed, _carved(whole, max_carved))
     if not len(choose):
         raise BobError(NO_VALIDATION_EXAMPLES)
-    return Examples(whole.take(fit, f"fit, seed {seed}"), whole.take(choose, f"choose, seed {seed}"))
+    return TrainingExamples(whole.take(fit, f"fit, seed {seed}"), whole.take(choose, f"choose, seed {seed}"))
 
 
-def low_shot(dataset: Dataset, fraction: float, seed: int, *, paper: bool = False) -> Examples:
+def low_shot_examples(dataset: Dataset, fraction: float, seed: int, *, paper: bool = False) -> TrainingExamples:
     """The same with a fraction of the training images, by class: at least one of each.
 
     The published list of a dataset is seed 0's draw, unless a limit has left no class two images beyond it. Validation
     images are those of the whole dataset, which the fraction leaves alone: where they are carved out of train, it is
     drawn from the rest.
     """
-    whole = examples(dataset, seed, paper=paper)
+    whole = training_examples(dataset, seed, paper=paper)
     name = f"{100 * fraction:g}%"
     if seed == 0 and name in dataset.subsets:
         listed = dataset["train"].take(dataset.subsets[name], f"the published {name}")
         if paper or "val" in dataset.splits:
-            return Examples(listed, whole.choose, whole.reported)
+            return TrainingExamples(listed, whole.validation, whole.validation_is_reported)
         rest = np.setdiff1d(np.arange(len(dataset["train"])), dataset.subsets[name])
         beyond = dataset["train"].take(rest, f"beyond the published {name}")
         if len(beyond) > len(np.unique(beyond.targets)):
             _, choose = partition(beyond.targets, len(beyond), seed, _carved(beyond))
-            return Examples(listed, beyond.take(choose, f"choose, seed {seed}"))
-    drawn = stratified(whole.fit.targets, fraction, seed)
-    return Examples(whole.fit.take(drawn, f"{name}, seed {seed}"), whole.choose, whole.reported)
+            return TrainingExamples(listed, beyond.take(choose, f"choose, seed {seed}"))
+    drawn = stratified_sample(whole.train.targets, fraction, seed)
+    return TrainingExamples(
+        whole.train.take(drawn, f"{name}, seed {seed}"), whole.validation, whole.validation_is_reported
+    )
 
 
 def _carved(split: Split, most: int = CARVED_MOST) -> float:
@@ -72,10 +76,10 @@ def _carved(split: Split, most: int = CARVED_MOST) -> float:
     return min(CARVED_SHARE, most / len(split))
 
 
-def stratified(targets: np.ndarray, fraction: float, seed: int) -> np.ndarray:
+def stratified_sample(targets: np.ndarray, fraction: float, seed: int) -> np.ndarray:
     """Sorted indices of a fraction of every class, at least one of each; of several labels an image, of all images.
 
-    >>> stratified(np.array([0] * 10 + [1] * 30 + [2]), 0.1, seed=0).shape
+    >>> stratified_sample(np.array([0] * 10 + [1] * 30 + [2]), 0.1, seed=0).shape
     (5,)
     """
     rng = np.random.default_rng(seed)
@@ -87,7 +91,7 @@ def stratified(targets: np.ndarray, fraction: float, seed: int) -> np.ndarray:
     return np.sort(np.concatenate(taken))
 
 
-def joined(splits: Sequence[Split]) -> Split:
+def concatenate_splits(splits: Sequence[Split]) -> Split:
     """Several splits as one, in order."""
     if len(splits) == 1:
         return splits[0]

@@ -18,9 +18,9 @@ from bob_gauntlet.backbones.backbone import Backbone
 from bob_gauntlet.backbones.spec import InputTransform
 from bob_gauntlet.engine.training import loop
 from bob_gauntlet.engine.training.config import TrainingConfig
-from bob_gauntlet.engine.training.examples import Examples
-from bob_gauntlet.engine.training.loop import Diverged, State, Trainer, Validate, half_precision
-from bob_gauntlet.engine.training.stream import Stream
+from bob_gauntlet.engine.training.data_loader import AugmentedLoader
+from bob_gauntlet.engine.training.examples import TrainingExamples
+from bob_gauntlet.engine.training.loop import Diverged, Trainer, TrainingState, Validate, half_precision
 from bob_gauntlet.errors import BobError
 from bob_gauntlet.runtime.artifacts import Arrays, digest
 from bob_gauntlet.runtime.context import RunContext
@@ -28,7 +28,7 @@ from bob_gauntlet.runtime.context import RunContext
 log = logging.getLogger(__name__)
 
 
-def trained(key: dict[str, Any], search: "Callable[[], GridSearch]", context: RunContext) -> Arrays:
+def load_or_train(key: dict[str, Any], search: "Callable[[], GridSearch]", context: RunContext) -> Arrays:
     """The weights and facts of the run that a search chooses, kept under `key`; made where they are not there."""
     folder = context.artifacts.root / "checkpoints" / digest(key)
     arrays = context.artifacts.get("networks", key, lambda: search().result(folder))
@@ -40,7 +40,7 @@ def trained(key: dict[str, Any], search: "Callable[[], GridSearch]", context: Ru
 def artefact_key(
     backbone: Backbone,
     transform: InputTransform,
-    examples: Examples,
+    examples: TrainingExamples,
     seed: int,
     context: RunContext,
     recipe: dict[str, Any],
@@ -60,7 +60,7 @@ def artefact_key(
 
 
 def weights_of(arrays: Arrays) -> dict[str, torch.Tensor]:
-    """What `Trainable.load_learned` takes."""
+    """What `Trainable.load_learned_state` takes."""
     return {name: torch.from_numpy(np.array(array)) for name, array in arrays.items() if name != "facts"}
 
 
@@ -82,14 +82,14 @@ class GridSearch:
 
     backbone: Backbone
     configs: tuple[TrainingConfig, ...]
-    stream: Stream
+    loader: AugmentedLoader
     # a plan's trainer, at its beginning
-    trainer: Callable[[TrainingConfig], Trainer]
+    make_trainer: Callable[[TrainingConfig], Trainer]
     # validation score in %, and what decides between equal ones
     validate: Validate
     context: RunContext
     # validation images
-    validation: int
+    validation_images: int
     # end a run that validation shows to be clearly behind the best one at the same epoch
     stop_beaten: bool = False
     # what is finished: a record a run, and the weights and the curve of the best
@@ -105,7 +105,7 @@ class GridSearch:
         """
         self.micro_batch = self.configs[0].micro_batch
         self._load(folder)
-        images = len(self.stream) * self.stream.batch
+        images = len(self.loader) * self.loader.batch_size
         total = sum(config.epochs for config in self.configs) * images
         with self.context.progress.step(f"{self.backbone.name}: {len(self.configs)} training runs", total) as advance:
             advance(sum(config.epochs for config in self.configs[: len(self.points)]) * images)
@@ -117,10 +117,10 @@ class GridSearch:
         facts = {
             **self.best,
             "runs": self.points,
-            "effective_batch": self.stream.batch,
-            "train_images": self.stream.size,
-            "validation_images": self.validation,
-            "unreadable_images": len(self.stream.unreadable),
+            "effective_batch": self.loader.batch_size,
+            "train_images": self.loader.size,
+            "validation_images": self.validation_images,
+            "unreadable_images": len(self.loader.unreadable),
         }
         weights = {name: tensor.cpu().numpy() for name, tensor in self.weights.items()}
         return {**weights, "facts": np.frombuffer(json.dumps(facts).encode(), np.uint8)}
@@ -129,19 +129,19 @@ class GridSearch:
         """Train one run and take note of it."""
         config = replace(self.configs[number], micro_batch=self.micro_batch, max_steps=self.context.max_steps)
         path = folder / f"run-{number}.pt"
-        record: dict[str, Any] = {"run": config.words}
+        record: dict[str, Any] = {"run": config.description}
         try:
-            trainer = loop.train(lambda: self.trainer(config), self.validate, path, advance, self._beaten)
+            trainer = loop.train(lambda: self.make_trainer(config), self.validate, path, advance, self._beaten)
         except Diverged as error:
             log.warning("%s: %s; the other runs go on", self.backbone.name, error)
             record["diverged"] = str(error)
         else:
             state = trainer.state
             self.micro_batch = min(self.micro_batch, state.micro_batch)
-            record |= {"validation": round(state.judged[0], 4), "epochs": state.epoch, "steps": state.steps}
+            record |= {"validation": round(state.validation[0], 4), "epochs": state.epoch, "steps": state.steps}
             if state.epoch < config.epochs and self.context.max_steps is None:
                 record["stopped"] = "clearly beaten"
-            elif not self.best or state.judged > tuple(self.best["judged"]):
+            elif not self.best or state.validation > tuple(self.best["judged"]):
                 self._keep(trainer, config)
             self.backbone.images_forwarded += trainer.network.images_forwarded
         self.points.append(record)
@@ -151,16 +151,16 @@ class GridSearch:
     def _keep(self, trainer: Trainer, config: TrainingConfig) -> None:
         """The best run so far."""
         state = trainer.state
-        self.weights = {name: tensor.detach().cpu().clone() for name, tensor in trainer.network.learned().items()}
+        self.weights = {name: tensor.detach().cpu().clone() for name, tensor in trainer.network.learned_state().items()}
         self.best = {
-            "chosen": config.words,
-            "judged": list(state.judged),
+            "chosen": config.description,
+            "judged": list(state.validation),
             "curve": state.curve,
-            "micro_batch": min(state.micro_batch, self.stream.batch),
+            "micro_batch": min(state.micro_batch, self.loader.batch_size),
             "drop_path": trainer.network.drop_path,
         }
 
-    def _beaten(self, state: State) -> bool:
+    def _beaten(self, state: TrainingState) -> bool:
         """Whether the run is behind the best one, at the same epoch, by more than two standard errors of the gap."""
         if not self.stop_beaten or not self.best or not state.curve["epoch"] or state.curve["epoch"][-1] < 2:
             return False
@@ -170,7 +170,7 @@ class GridSearch:
         if best is None:
             return False
         share = (best + own) / 200
-        error = 100 * (2 * share * (1 - share) / self.validation) ** 0.5
+        error = 100 * (2 * share * (1 - share) / self.validation_images) ** 0.5
         return bool(own < best - 2 * error)
 
     def _save(self, folder: Path) -> None:
@@ -179,13 +179,13 @@ class GridSearch:
             "best": self.best,
             "weights": self.weights,
             "micro_batch": self.micro_batch,
-            "unreadable": sorted(self.stream.unreadable),
+            "unreadable": sorted(self.loader.unreadable),
         }
-        loop.write(folder / "finished.pt", whole)
+        loop.write_checkpoint(folder / "finished.pt", whole)
 
     def _load(self, folder: Path) -> None:
-        whole = loop.read(folder / "finished.pt", "cpu")
+        whole = loop.read_checkpoint(folder / "finished.pt", "cpu")
         if whole is not None:
             self.points, self.best, self.weights = whole["points"], whole["best"], whole["weights"]
             self.micro_batch = whole["micro_batch"]
-            self.stream.unreadable.update(whole["unreadable"])
+            self.loader.unreadable.update(whole["unreadable"])

@@ -12,7 +12,7 @@ from bob_gauntlet.engine.training.config import TrainingConfig
 class Loss(Protocol):
     """How a trainer handles its stream's batches, whose kind it need not know."""
 
-    def on(self, batch: Any, device: str) -> Any:
+    def to_device(self, batch: Any, device: str) -> Any:
         """The batch on the device, as a step is to see it."""
 
     def size(self, batch: Any) -> int:
@@ -41,7 +41,7 @@ class LabelLoss:
             else None
         )
 
-    def on(self, batch: Any, device: str) -> Any:
+    def to_device(self, batch: Any, device: str) -> Any:
         """(B, 3, H, W) images and their targets, mixed."""
         images, targets = batch
         images, targets = images.to(device, non_blocking=True), targets.to(device)

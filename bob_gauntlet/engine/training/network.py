@@ -55,9 +55,9 @@ class Network(Trainable):
         """(B, C) logits."""
         if self.frozen and self.training:
             with torch.no_grad():
-                found = self._copy.embed(images)
+                found = self.backbone_copy.embed(images)
         else:
-            found = self._copy.embed(images)
+            found = self.backbone_copy.embed(images)
         logits: torch.Tensor = self.head(found)
         return logits
 
@@ -71,12 +71,12 @@ class Network(Trainable):
         if self.frozen:
             # timm's LARS adapts the rate of what has weight decay only; here there is none, and the bias is not adapted
             own[0]["always_adapt"] = True
-        body = [] if self.frozen else self._copy.parameter_groups(weight_decay, layer_decay)
+        body = [] if self.frozen else self.backbone_copy.parameter_groups(weight_decay, layer_decay)
         return [*body, *own]
 
     def _width(self, size: int) -> int:
         """Features of an image, found by asking."""
         with torch.no_grad():
-            width = self._copy.embed(torch.zeros(2, 3, size, size, device=self._copy.device)).shape[1]
-        self._copy.images_forwarded = 0
+            width = self.backbone_copy.embed(torch.zeros(2, 3, size, size, device=self.backbone_copy.device)).shape[1]
+        self.backbone_copy.images_forwarded = 0
         return int(width)

@@ -16,17 +16,17 @@ class Trainable(nn.Module, ABC):
     """What a trainer asks of a network, whatever stands on the backbone.
 
     With `frozen` the copy of the backbone stays in evaluation mode and none of its tensors changes. `copy` is the
-    copy; its module lies at `place` among the parameters.
+    copy; its module lies at `backbone_prefix` among the parameters.
     """
 
-    place = "body."
+    backbone_prefix = "body."
     # stochastic depth of the copy
     drop_path = 0.0
 
     def __init__(self, copy: Backbone, *, frozen: bool) -> None:
         super().__init__()
         self.frozen = frozen
-        self._copy = copy
+        self.backbone_copy = copy
         for parameter in copy.module.parameters():
             # also those that a user's factory left frozen
             parameter.requires_grad_(not frozen and parameter.is_floating_point())
@@ -39,17 +39,17 @@ class Trainable(nn.Module, ABC):
         """A frozen backbone stays in evaluation mode: its normalisation statistics and drop-path do not move."""
         super().train(mode)
         if self.frozen:
-            self._copy.module.eval()
+            self.backbone_copy.module.eval()
         return self
 
     def check_gradients(self) -> None:
         """BobError where, after a backward pass, no weight of a backbone that learns has a gradient."""
-        learning = [] if self.frozen else list(self._copy.module.parameters())
+        learning = [] if self.frozen else list(self.backbone_copy.module.parameters())
         if learning and all(parameter.grad is None for parameter in learning):
             raise BobError(self._stuck("its forward gives a result without one"))
 
     @contextmanager
-    def differentiable(self) -> Iterator[None]:
+    def explain_gradient_errors(self) -> Iterator[None]:
         """What fails inside, in the first step, is differentiation: BobError in one line."""
         try:
             yield
@@ -60,25 +60,25 @@ class Trainable(nn.Module, ABC):
 
     def _stuck(self, reason: str) -> str:
         return (
-            f"{self._copy.name} cannot be trained: no gradient of the loss reaches its weights ({reason}); its forward "
-            "has to stay in torch, without detach, no_grad or NumPy"
+            f"{self.backbone_copy.name} cannot be trained: no gradient of the loss reaches its weights ({reason}); its "
+            "forward has to stay in torch, without detach, no_grad or NumPy"
         )
 
     @property
     def images_forwarded(self) -> int:
         """Images that went through the copy of the backbone."""
-        return self._copy.images_forwarded
+        return self.backbone_copy.images_forwarded
 
-    def learned(self) -> dict[str, torch.Tensor]:
+    def learned_state(self) -> dict[str, torch.Tensor]:
         """Everything that training moves: parameters and buffers of what is not frozen."""
         kept = self.state_dict()
         return {name: tensor.detach() for name, tensor in kept.items() if not self._stays(name)}
 
-    def load_learned(self, learned: dict[str, torch.Tensor]) -> None:
-        """The inverse of `learned`."""
-        missing, unexpected = self.load_state_dict(learned, strict=False)
+    def load_learned_state(self, learned_state: dict[str, torch.Tensor]) -> None:
+        """The inverse of `learned_state`."""
+        missing, unexpected = self.load_state_dict(learned_state, strict=False)
         assert not unexpected, unexpected
         assert all(self._stays(name) for name in missing), missing
 
     def _stays(self, name: str) -> bool:
-        return self.frozen and name.startswith(self.place)
+        return self.frozen and name.startswith(self.backbone_prefix)

@@ -82,7 +82,7 @@ def parse_number(text: str) -> float | None:
 def _backbone_record(backbone: ScoredBackbone) -> dict[str, Any]:
     about = {key: getattr(backbone.about, key) for key in ("family", "style", "method", "data")}
     params = parse_number(backbone.about.params)
-    return {"name": backbone.name, "title": backbone.title, "own": backbone.own, "params": params, **about}
+    return {"name": backbone.name, "title": backbone.title, "own": backbone.highlighted, "params": params, **about}
 
 
 def _task_panels(score_table: ScoreTable, index: Mapping[str, int]) -> Iterator[dict[str, Any]]:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from bob_gauntlet.ranking.ranking import Ranking, Row
+from bob_gauntlet.ranking.ranking import Ranking, RankingRow
 from bob_gauntlet.ranking.score_table import ALL
 from bob_gauntlet.report.content import Report
 from bob_gauntlet.report.html.formatting import describe_task, format_ordinal, format_signed
@@ -34,7 +34,7 @@ class BackboneCard:
     title: str
     own: bool
     # None if the ranking does not list the backbone
-    row: Row | None = None
+    row: RankingRow | None = None
     # tasks with a value, best first
     tasks: tuple[ColumnRank, ...] = ()
     ties: str = ""
@@ -66,7 +66,7 @@ def choose_headline(report: Report, cards: Sequence[BackboneCard]) -> str:
     return f"How {one} ranks" if one else f"How {len(cards)} backbones rank"
 
 
-def rank_in_column(ranking: Ranking, row: Row, column: str) -> ColumnRank | None:
+def rank_in_column(ranking: Ranking, row: RankingRow, column: str) -> ColumnRank | None:
     """Return the rank of a row in a column; None without a value.
 
     In a task it counts all rows with a value; in the column All only the rows that are ranked.
@@ -79,7 +79,7 @@ def rank_in_column(ranking: Ranking, row: Row, column: str) -> ColumnRank | None
     return ColumnRank(column, z, 1 + sum(value > z for value in values), len(values))
 
 
-def _build_card(ranking: Ranking | None, row: Row | None, name: str, *, is_own: bool) -> BackboneCard:
+def _build_card(ranking: Ranking | None, row: RankingRow | None, name: str, *, is_own: bool) -> BackboneCard:
     if ranking is None or row is None:
         return BackboneCard(name, name, is_own)
     tasks = [rank for task in ranking.columns if task != ALL and (rank := rank_in_column(ranking, row, task))]
@@ -87,7 +87,7 @@ def _build_card(ranking: Ranking | None, row: Row | None, name: str, *, is_own: 
     return BackboneCard(name, row.title, is_own, row, best_first, _describe_ties(ranking, row))
 
 
-def _describe_ties(ranking: Ranking, row: Row) -> str:
+def _describe_ties(ranking: Ranking, row: RankingRow) -> str:
     """Return a sentence on the tie group of a row; "" without groups.
 
     The other backbones of a group are those that are not significantly worse than its first one.

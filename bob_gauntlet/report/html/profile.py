@@ -61,7 +61,7 @@ def build_profile(score_table: ScoreTable, ranking: Ranking, cards: Sequence[Bac
     low, high = math.floor(2 * min(every_z, default=0)) / 2, math.ceil(2 * max(every_z, default=0)) / 2
     axis = (min(low, -0.5), max(high, 0.5))
     numbers = {card.name: str(i) if len(cards) > 1 else "" for i, card in enumerate(cards, 1)}
-    ranked = {row.backbone for row in ranking.rows if row.rank is not None or row.apart}
+    ranked = {row.backbone for row in ranking.rows if row.rank is not None or row.below_min_coverage}
     strips = []
     for column, z_by_index in z_by_column.items():
         dots = [_build_dot(score_table, index, z, axis, numbers, ranked) for index, z in z_by_index.items()]

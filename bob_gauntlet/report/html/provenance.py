@@ -73,8 +73,8 @@ def collect_facts(score: Score) -> dict[str, str]:
         "command": provenance.get("command", ""),
         "started": provenance.get("started", ""),
         **{
-            f"{key}, in detail" if key in _SCORE_FIELDS else key: provenance[key]
-            for key in provenance
+            f"{key}, in detail" if key in _SCORE_FIELDS else key: value
+            for key, value in provenance.items()
             if key not in _SHOWN_ELSEWHERE
         },
     }

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 from bob_gauntlet.pools.folder import BackboneRow
 from bob_gauntlet.ranking.changes import Change
-from bob_gauntlet.ranking.ranking import Ranking, Row
+from bob_gauntlet.ranking.comparison import Comparison
+from bob_gauntlet.ranking.ranking import Ranking, RankingRow
 from bob_gauntlet.ranking.score_table import ScoredBackbone, ScoreTable
-from bob_gauntlet.ranking.versus import Versus
 from bob_gauntlet.report.content import SettingOutcome
 from bob_gauntlet.report.html.figures import STYLES, sort_known_first
 from bob_gauntlet.report.html.formatting import (
@@ -37,7 +37,7 @@ class ZBar:
 class RankingTableRow:
     """A row of the ranking, with the bar of its mean z and the values that the page filters by."""
 
-    row: Row
+    row: RankingRow
     about: BackboneRow
     # index in the figures' list of backbones, -1 for a backbone that is not in it
     backbone_index: int
@@ -109,7 +109,7 @@ def build_ranking_table(ranking: Ranking, score_table: ScoreTable) -> RankingTab
     intervals = [row.settings_interval for row in ranking.rows if row.settings_interval]
     means = [z for row in ranking.rows if (z := row.z.get(main)) is not None]
     bounds = [0.0, *means, *(bound for interval in intervals for bound in interval)]
-    shown = [row for row in ranking.rows if row.measured or row.own]
+    shown = [row for row in ranking.rows if row.measured or row.highlighted]
     rows = []
     for row in shown:
         index, about = known.get(row.backbone, (-1, BackboneRow(row.backbone, "candidate", "")))
@@ -122,8 +122,8 @@ def build_ranking_table(ranking: Ranking, score_table: ScoreTable) -> RankingTab
     }
     return RankingTable(
         ranked=tuple(each for each in rows if each.row.rank is not None),
-        low_coverage=tuple(each for each in rows if each.row.apart),
-        without_score=tuple(each for each in rows if each.row.rank is None and not each.row.apart),
+        low_coverage=tuple(each for each in rows if each.row.below_min_coverage),
+        without_score=tuple(each for each in rows if each.row.rank is None and not each.row.below_min_coverage),
         hidden=len(ranking.rows) - len(shown),
         filters={label: (field, values) for label, (field, values) in filters.items() if len(values) > 1},
     )
@@ -186,7 +186,7 @@ def _build_heat_map_cell(score_table: ScoreTable, row: int, column: int, *, firs
     return HeatMapCell(z, tint_class(z), "\n".join(lines), first)
 
 
-def format_dataset_p_value(comparison: Versus) -> str:
+def format_dataset_p_value(comparison: Comparison) -> str:
     """Format the p-value of a comparison over datasets, or say that there are too few datasets for one."""
     too_few = comparison.p_datasets is None or comparison.datasets < FEWEST_CLUSTERS
     return "too few datasets" if too_few else format_p_value(comparison.p_datasets)

@@ -14,8 +14,8 @@ from torch import nn
 from bob_gauntlet.backbones.backbone import Backbone
 from bob_gauntlet.backbones.build import create_untrained
 from bob_gauntlet.backbones.spec import InputTransform
+from bob_gauntlet.engine.detection.data_loading import create_detection_loader
 from bob_gauntlet.engine.detection.detector import Detector, pyramid_strides
-from bob_gauntlet.engine.detection.scenes import scenes
 from bob_gauntlet.engine.detection.trained_detector import DetectorLoss
 from bob_gauntlet.engine.training.loop import Trainer
 from bob_gauntlet.errors import MissingError
@@ -44,7 +44,7 @@ def moved(before: State, after: State) -> set[str]:
 
 def mixed(divisor: int = 32) -> list[Any]:
     """Two images that are no multiple of any stride, one high, one wide."""
-    return [shapes.scene(71, 45, divisor), shapes.scene(50, 83, divisor, seed=1)]
+    return [shapes.sample(71, 45, divisor), shapes.sample(50, 83, divisor, seed=1)]
 
 
 @pytest.mark.parametrize("mode", ["frozen", "finetune"])
@@ -53,9 +53,9 @@ def test_every_weight_of_the_backbone_is_there(kind: str, mode: str) -> None:
     """Bit for bit, buffers too: neither mmdet nor timm initialises them anew. The backbone itself is left alone."""
     backbone = shapes.backbone(kind)
     before = state(backbone.module)
-    with shapes.taken():
+    with shapes.nothing_missing():
         made = shapes.detector(backbone, mode, drop_path=0.2)
-    assert moved(before, state(made._copy.module)) == set()
+    assert moved(before, state(made.backbone_copy.module)) == set()
     assert moved(before, state(backbone.module)) == set()
     own = {tensor.data_ptr() for tensor in backbone.module.state_dict().values() if tensor.numel()}
     assert own.isdisjoint(tensor.data_ptr() for tensor in made.state_dict().values() if tensor.numel())
@@ -67,7 +67,7 @@ def test_every_weight_of_the_backbone_is_there(kind: str, mode: str) -> None:
 def test_scratch_is_a_network_of_its_seed(kind: str) -> None:
     """As timm initialises it, whatever the backbone had learned."""
     backbone = shapes.backbone(kind)
-    with shapes.taken():
+    with shapes.nothing_missing():
         first, same, other = (state(shapes.detector(backbone, "scratch", seed)) for seed in (0, 0, 1))
     assert moved(first, same) == set()
     place = "model.backbone.module."
@@ -108,8 +108,8 @@ def test_the_loss_reaches_what_learns(kind: str, mode: str) -> None:
     loss.backward()
     assert torch.isfinite(loss)
     assert loss > 0
-    learning = [p for p in made._copy.module.parameters() if p.grad is not None]
-    parameters = list(made._copy.module.parameters())
+    learning = [p for p in made.backbone_copy.module.parameters() if p.grad is not None]
+    parameters = list(made.backbone_copy.module.parameters())
     if mode == "frozen":
         assert learning == []
         assert not any(parameter.requires_grad for parameter in parameters)
@@ -130,7 +130,7 @@ def test_gradients_flow_to_the_first_layer() -> None:
     backbone.module.requires_grad_(False)
     made = shapes.detector(backbone).train()
     made.loss(mixed()).backward()
-    first = next(iter(made._copy.module.parameters()))
+    first = next(iter(made.backbone_copy.module.parameters()))
     assert first.grad is not None
     assert first.grad.abs().sum() > 0
 
@@ -138,17 +138,17 @@ def test_gradients_flow_to_the_first_layer() -> None:
 def stepped(made: Detector, steps: int = 3, lr: float = 1e-2) -> tuple[State, State]:
     """State of the backbone, before and after steps of a real training."""
     # 32 is no multiple of a patch of 14 pixels
-    scaling = replace(shapes.SCALING, divisor=42 if made._copy.name == "vit 14" else 32)
-    stream = scenes(shapes.split(8), scaling, masks=made.design.heads.masks, batch=4, seed=0)
-    before = state(made._copy.module)
+    scaling = replace(shapes.SCALING, divisor=42 if made.backbone_copy.name == "vit 14" else 32)
+    loader = create_detection_loader(shapes.split(8), scaling, masks=made.design.heads.masks, batch_size=4, seed=0)
+    before = state(made.backbone_copy.module)
     config = shapes.config(lr=lr, epochs=9, max_steps=steps)
-    trainer = Trainer(made, config, stream, DetectorLoss(), 0, "cpu")
+    trainer = Trainer(made, config, loader, DetectorLoss(), 0, "cpu")
     heads = state(made.model.roi_head)
-    while not trainer.over:
-        trainer.epoch(lambda count: None)
+    while not trainer.finished:
+        trainer.train_epoch(lambda count: None)
     assert trainer.state.steps == steps
     assert moved(heads, state(made.model.roi_head))
-    return before, state(made._copy.module)
+    return before, state(made.backbone_copy.module)
 
 
 def statistics(names: set[str]) -> set[str]:
@@ -161,9 +161,9 @@ def test_nothing_of_a_frozen_backbone_moves(kind: str) -> None:
     """No weight, no statistic, in steps of a training with weight decay; it stays in evaluation mode."""
     made = shapes.detector(shapes.backbone(kind), "frozen", drop_path=0.5)
     assert moved(*stepped(made)) == set()
-    assert not made.train()._copy.module.training
+    assert not made.train().backbone_copy.module.training
     assert made.drop_path == 0.0
-    assert not any(name.startswith("model.backbone.") for name in made.learned())
+    assert not any(name.startswith("model.backbone.") for name in made.learned_state())
 
 
 @pytest.mark.parametrize(
@@ -176,8 +176,8 @@ def test_whose_statistics_move(mode: str, pretrained: bool, moves: bool) -> None
     changed = moved(*stepped(made, 1))
     assert bool(statistics(changed)) == moves
     assert changed - statistics(changed)
-    assert any(name.startswith("model.backbone.") for name in made.learned())
-    training = {m.training for m in made.train()._copy.module.modules() if isinstance(m, nn.BatchNorm2d)}
+    assert any(name.startswith("model.backbone.") for name in made.learned_state())
+    training = {m.training for m in made.train().backbone_copy.module.modules() if isinstance(m, nn.BatchNorm2d)}
     assert training == {moves}
     assert not any(module.training for module in made.eval().modules())
 
@@ -187,7 +187,7 @@ def test_learned_comes_back() -> None:
     made = shapes.detector(mode="frozen")
     stepped(made, 1)
     again = shapes.detector(mode="frozen", seed=5)
-    again.load_learned(made.learned())
+    again.load_learned_state(made.learned_state())
     assert moved(state(made), state(again)) == set()
 
 
@@ -195,7 +195,7 @@ def test_stochastic_depth_is_the_designs() -> None:
     """Where the architecture takes it; the rate that was taken is told."""
     for kind, taken in (("convnext", 0.3), ("swin", 0.3), ("vit 16", 0.3), ("regnet", 0.3)):
         made = shapes.detector(shapes.backbone(kind), drop_path=0.3)
-        rates = [m.drop_prob for m in made._copy.module.modules() if type(m).__name__ == "DropPath"]
+        rates = [m.drop_prob for m in made.backbone_copy.module.modules() if type(m).__name__ == "DropPath"]
         assert made.drop_path == taken
         assert max(rates) == pytest.approx(0.3)
     made = shapes.detector(factory(shapes.backbone("convnext")), drop_path=0.3)
@@ -209,7 +209,9 @@ def test_everything_decays_and_learns_at_one_rate() -> None:
     assert group["weight_decay"] == 0.05
     assert len(group["params"]) == len(list(made.parameters()))
     [group] = shapes.detector(mode="frozen").parameter_groups(0.05, None)
-    assert len(group["params"]) == len(list(made.model.parameters())) - len(list(made._copy.module.parameters()))
+    assert len(group["params"]) == len(list(made.model.parameters())) - len(
+        list(made.backbone_copy.module.parameters())
+    )
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -218,7 +220,7 @@ def test_boxes_are_sought_where_the_maps_say(kind: str) -> None:
     backbone = shapes.backbone(kind)
     made = shapes.detector(backbone, "frozen").eval()
     unit = 64 if kind != "vit 14" else 56
-    images, _ = made._inputs([shapes.scene(2 * unit, unit, unit)])
+    images, _ = made._inputs([shapes.sample(2 * unit, unit, unit)])
     with torch.no_grad():
         maps = made.model.extract_feat(images)
     strides = [stride for stride, _ in made.model.rpn_head.prior_generator.strides]
@@ -234,7 +236,7 @@ def test_boxes_are_sought_where_the_maps_say(kind: str) -> None:
 def test_detections_are_in_pixels_of_the_original(kind: str) -> None:
     """The same image as the half of one: boxes twice as large, masks of that size."""
     made = shapes.detector(shapes.backbone(kind), "frozen").eval()
-    scene = shapes.scene(71, 45, 32 if kind != "vit 14" else 42)
+    scene = shapes.sample(71, 45, 32 if kind != "vit 14" else 42)
     [small], [large] = made.detect([scene]), made.detect([replace(scene, original=(142, 90))])
     assert len(small.bboxes) == shapes.HEADS.detections
     assert torch.allclose(2 * small.bboxes, large.bboxes, atol=1e-3)
@@ -250,7 +252,7 @@ def test_detections_are_in_pixels_of_the_original(kind: str) -> None:
 def test_boxes_are_the_same_without_their_masks() -> None:
     """Where they are not wanted."""
     made = shapes.detector().eval()
-    [whole], [bare] = (made.detect([shapes.scene(71, 45)], masks=masks) for masks in (True, False))
+    [whole], [bare] = (made.detect([shapes.sample(71, 45)], masks=masks) for masks in (True, False))
     assert "masks" not in bare
     assert torch.equal(whole.bboxes, bare.bboxes)
     assert torch.equal(whole.labels, bare.labels)
@@ -262,16 +264,16 @@ def test_a_detector_of_boxes_alone() -> None:
     assert not any("mask" in name for name, _ in made.named_parameters())
     stepped(made, 1)
     made.train().loss([replace(scene, masks=None) for scene in mixed()]).backward()
-    [found] = made.eval().detect([shapes.scene(71, 45)])
+    [found] = made.eval().detect([shapes.sample(71, 45)])
     assert "masks" not in found
     assert len(found.bboxes) == 5
 
 
 def test_an_image_without_objects_has_a_loss() -> None:
     """A crop may have lost them all."""
-    empty = shapes.scene(64, 64)
+    empty = shapes.sample(64, 64)
     empty = replace(empty, boxes=empty.boxes[:0], labels=empty.labels[:0], masks=torch.zeros(0, 64, 64).byte())
-    for scenes_of in ([empty], [empty, shapes.scene(64, 64)]):
+    for scenes_of in ([empty], [empty, shapes.sample(64, 64)]):
         made = shapes.detector().train()
         loss = made.loss(scenes_of)
         loss.backward()
@@ -282,9 +284,9 @@ def test_the_input_is_what_the_backbone_was_trained_with() -> None:
     """Normalised by its own mean and deviation, or ImageNet's; beyond an image there is their mean."""
     backbone = shapes.backbone()
     backbone.identity = replace(backbone.identity, transform=InputTransform(size=64, mean=(0.5,) * 3, std=(0.25,) * 3))
-    scene = shapes.scene(50, 40)
+    scene = shapes.sample(50, 40)
     for imagenet in (False, True):
-        images, _ = shapes.detector(backbone, imagenet_pixels=imagenet)._inputs([scene, shapes.scene(33, 70)])
+        images, _ = shapes.detector(backbone, imagenet_pixels=imagenet)._inputs([scene, shapes.sample(33, 70)])
         mean, std = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)) if imagenet else ((0.5,) * 3, (0.25,) * 3)
         expected = (scene.image / 255 - torch.tensor(mean)[:, None, None]) / torch.tensor(std)[:, None, None]
         assert tuple(images.shape) == (2, 3, 64, 96)
@@ -313,9 +315,9 @@ def test_a_network_that_is_not_timms() -> None:
     """It is copied as it is; nobody can build it anew."""
     backbone = factory(shapes.backbone("vit 16"))
     made = shapes.detector(backbone)
-    assert moved(state(backbone.module), state(made._copy.module)) == set()
+    assert moved(state(backbone.module), state(made.backbone_copy.module)) == set()
     stepped(made, 1)
-    assert moved(state(backbone.module), state(made._copy.module))
+    assert moved(state(backbone.module), state(made.backbone_copy.module))
     with pytest.raises(MissingError, match="vit 16 is a factory's; only a timm network can be built anew"):
         shapes.detector(backbone, "scratch")
 
@@ -374,7 +376,7 @@ from tests.engine.detection.test_detector import stepped
 for kind in ("resnet", "vit 16"):
     made = shapes.detector(shapes.backbone(kind))
     stepped(made, 1)
-    made.eval().detect([shapes.scene(71, 45)])
+    made.eval().detect([shapes.sample(71, 45)])
 """
 
 
@@ -396,4 +398,4 @@ def test_seeds_outside_are_left_alone() -> None:
         torch.manual_seed(7)
         shapes.detector(mode=mode)
         assert torch.equal(torch.rand(3), expected)
-    assert tiny.same(state(shapes.detector()), state(shapes.detector()))
+    assert tiny.identical(state(shapes.detector()), state(shapes.detector()))

@@ -23,7 +23,7 @@ EXTRA = 'pip install "bob-gauntlet[detection]"'
 @pytest.fixture(autouse=True)
 def ready() -> None:
     """mmcv can be imported."""
-    with shapes.taken():
+    with shapes.nothing_missing():
         mmdet_ops.prepare()
 
 
@@ -76,7 +76,7 @@ def test_roi_align_is_its_definition(points: int, aligned: bool) -> None:
     from mmcv.ops import roi_align
 
     maps = np.random.default_rng(0).normal(size=(2, 3, 11, 13))
-    with shapes.taken():
+    with shapes.nothing_missing():
         found = roi_align(torch.from_numpy(maps), torch.from_numpy(ROIS), (2, 3), 0.5, points, "avg", aligned)
     expected = roi_align_by_hand(maps, ROIS, (2, 3), 0.5, points, aligned)
     assert found.numpy() == pytest.approx(expected, abs=1e-12)
@@ -155,20 +155,20 @@ def without(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_it_stands_in_where_there_is_none(without: None) -> None:
     """Once."""
-    assert mmdet_ops.stand_in()
+    assert mmdet_ops.install_operators()
     assert sys.modules["mmcv._ext"].nms is mmdet_ops._Operators.nms  # type: ignore[attr-defined]
-    assert not mmdet_ops.stand_in()
+    assert not mmdet_ops.install_operators()
 
 
 def test_it_steps_aside_for_a_compiled_one(without: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """On disk, or imported already."""
     with monkeypatch.context() as patch:
         patch.setattr(mmdet_ops, "find_spec", lambda name: object())
-        assert not mmdet_ops.stand_in()
+        assert not mmdet_ops.install_operators()
     assert "mmcv._ext" not in sys.modules
     own = types.ModuleType("mmcv._ext")
     monkeypatch.setitem(sys.modules, "mmcv._ext", own)
-    assert not mmdet_ops.stand_in()
+    assert not mmdet_ops.install_operators()
     assert sys.modules["mmcv._ext"] is own
 
 
@@ -242,7 +242,7 @@ def test_what_is_installed() -> None:
 
 def test_warnings_of_mmdet_alone_are_not_shown() -> None:
     """Ours are, and all are afterwards."""
-    with mmdet_ops.unwarned():
+    with mmdet_ops.without_mmdet_warnings():
         for module in ("mmdet.models", "mmcv", "mmengine.config"):
             warnings.warn_explicit("theirs", UserWarning, "f.py", 1, module=module)
         with pytest.raises(UserWarning, match="ours"):

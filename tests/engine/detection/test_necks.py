@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional
 
-from bob_gauntlet.engine.detection.necks import LastMap, LastMapPyramid, Normed
+from bob_gauntlet.engine.detection.necks import LastMap, LastMapPyramid, NormalisedMaps
 
 KINDS = get_args(LastMap)
 
@@ -75,7 +75,7 @@ def test_maps_are_normalised_each_by_itself() -> None:
     """At every pixel over the channels: backbones whose maps differ by a factor give the same."""
     torch.manual_seed(0)
     maps = [torch.randn(2, 8, 6, 5), 3 + torch.randn(2, 16, 3, 2)]
-    normed = Normed([8, 16], Kept())
+    normed = NormalisedMaps([8, 16], Kept())
     found = normed(maps)
     for one in found:
         assert one.mean(dim=1).abs().max() < 1e-5
@@ -87,7 +87,9 @@ def test_maps_are_normalised_each_by_itself() -> None:
 def test_maps_are_float32_in_any_arithmetic() -> None:
     """mmdet casts the regions to their dtype: bfloat16 has no number between 1024 and 1032."""
     with torch.autocast("cpu", torch.bfloat16):
-        found = Normed([8], nn.Sequential(Kept(), First(), nn.Conv2d(8, 4, 1), Row()))([torch.randn(1, 8, 6, 5)])
+        found = NormalisedMaps([8], nn.Sequential(Kept(), First(), nn.Conv2d(8, 4, 1), Row()))(
+            [torch.randn(1, 8, 6, 5)]
+        )
     assert [one.dtype for one in found] == [torch.float32]
 
 

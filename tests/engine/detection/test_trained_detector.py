@@ -15,25 +15,27 @@ from bob_gauntlet.backbones.backbone import Backbone
 from bob_gauntlet.datasets.images import UnreadableImage
 from bob_gauntlet.engine.detection import trained_detector
 from bob_gauntlet.engine.detection.cascade import Heads
+from bob_gauntlet.engine.detection.data_loading import create_detection_loader, repeat_factors
 from bob_gauntlet.engine.detection.detector import Design, Detector
-from bob_gauntlet.engine.detection.scenes import Scaling, repeat_factors, scenes
+from bob_gauntlet.engine.detection.resizing import Scaling
 from bob_gauntlet.engine.detection.trained_detector import (
     DetectorConfig,
     DetectorLoss,
     TrainedDetector,
     class_names,
-    detected,
+    detect_split,
     train_detector,
 )
 from bob_gauntlet.engine.training import loop
-from bob_gauntlet.engine.training.examples import Examples
+from bob_gauntlet.engine.training.examples import TrainingExamples
 from bob_gauntlet.engine.training.loop import Trainer
 from bob_gauntlet.errors import BobError
 from bob_gauntlet.metrics.detection import average_precision
 from bob_gauntlet.metrics.detections import Detections
 from bob_gauntlet.protocols.detection import Detection
 from tests.helpers import shapes, tiny
-from tests.helpers.killed import leave_killed
+from tests.helpers.calls import fail_if_called
+from tests.helpers.killed import run_until_killed
 from tests.helpers.synthetic_images import context_in
 
 RATES = (1e-3, 3e-4)
@@ -48,7 +50,7 @@ def test_an_image_smaller_than_any_anchor_is_learned_from() -> None:
     """What jitter makes of a small one; panoramas are as narrow."""
     for height, width in ((9, 12), (20, 200)):
         detector = shapes.detector().train()
-        assert torch.isfinite(detector.loss([shapes.scene(height, width)]))
+        assert torch.isfinite(detector.loss([shapes.sample(height, width)]))
 
 
 def trained(
@@ -67,11 +69,6 @@ def same(first: Detections, second: Detections) -> bool:
     return one.keys() == two.keys() and all(np.array_equal(one[name], two[name]) for name in one)
 
 
-def never(*args: object, **options: object) -> None:
-    """Is not called."""
-    raise AssertionError
-
-
 def test_the_same_again_trains_and_detects_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Weights and detections come from the artefacts; no image goes through a network."""
     backbone, test = shapes.backbone(), shapes.split(4, "test")
@@ -80,8 +77,8 @@ def test_the_same_again_trains_and_detects_nothing(tmp_path: Path, monkeypatch: 
     # two epochs of eight images, four judged after the last, and the test split
     assert backbone.images_forwarded == 2 * 8 + 4 + 4
     assert len(before) > 0
-    for owner, name in ((Trainer, "epoch"), (Detector, "detect"), (Detector, "loss"), (Detector, "__init__")):
-        monkeypatch.setattr(owner, name, never)
+    for owner, name in ((Trainer, "train_epoch"), (Detector, "detect"), (Detector, "loss"), (Detector, "__init__")):
+        monkeypatch.setattr(owner, name, fail_if_called)
     again = trained(tmp_path, backbone=(fresh := shapes.backbone()))
     assert same(again.detections(test, context_in(tmp_path)), before)
     assert again.facts == first.facts
@@ -97,13 +94,13 @@ def test_weights_that_are_kept_are_those_that_were_trained(tmp_path: Path) -> No
         how = detector_config(mode=mode)
         first, again = (trained(tmp_path / mode, how) for _ in range(2))
         detector = first.detector()
-        assert tiny.same(tiny.weights(detector), tiny.weights(again.detector()))
+        assert tiny.identical(tiny.weights(detector), tiny.weights(again.detector()))
         assert not detector.training
         assert detector is first.detector()
         kept = {name for name in first.arrays if name != "facts"}
         assert any(name.startswith("model.backbone.") for name in kept) == (mode != "frozen")
         fresh = tiny.weights(Detector(shapes.backbone(), how.design, 0))
-        assert not tiny.same(fresh, tiny.weights(detector))
+        assert not tiny.identical(fresh, tiny.weights(detector))
 
 
 def test_the_facts_of_a_training(tmp_path: Path) -> None:
@@ -119,7 +116,9 @@ def test_the_facts_of_a_training(tmp_path: Path) -> None:
     assert expected.items() <= facts.items()
     assert facts["curve"]["epoch"] == [2]
     validation = shapes.split(4, "val")
-    own, unreadable = detected(found.detector(), validation, found.detector_config, context_in(tmp_path), masks=False)
+    own, unreadable = detect_split(
+        found.detector(), validation, found.detector_config, context_in(tmp_path), masks=False
+    )
     aps = average_precision(own, validation.objects or (), ("0", "1"), "box")
     assert facts["judged"] == [aps.ap, aps.ap50]
     assert (own.masks, unreadable) == ((), [])
@@ -141,12 +140,12 @@ def test_the_rate_that_validation_prefers_is_kept(tmp_path: Path, monkeypatch: p
     assert "lr 0.0003" in found.facts["chosen"]
     told = iter([(1.0, 1.0)])
     alone = trained(tmp_path / "one", detector_config(RATES[1]))
-    assert tiny.same(tiny.weights(found.detector()), tiny.weights(alone.detector()))
+    assert tiny.identical(tiny.weights(found.detector()), tiny.weights(alone.detector()))
 
 
 def test_an_ap_of_no_objects_is_zero(tmp_path: Path) -> None:
     """Where validation images have none, the loss alone has been seen."""
-    shown = replace(shapes.examples(), choose=shapes.split(4, "val", empty=4))
+    shown = replace(shapes.examples(), validation=shapes.split(4, "val", empty=4))
     found = train_detector(shapes.backbone(), shown, detector_config(), 0, context_in(tmp_path), {"id": "r"})
     assert found.facts["judged"] == [0.0, 0.0]
 
@@ -154,8 +153,8 @@ def test_an_ap_of_no_objects_is_zero(tmp_path: Path) -> None:
 VARIANTS: dict[str, Callable[[], dict[str, Any]]] = {
     "seed": lambda: {"seed": 1},
     "recipe": lambda: {"recipe": {"id": "s"}},
-    "examples": lambda: {"examples": Examples(shapes.split(6), shapes.split(4, "val"))},
-    "validation": lambda: {"examples": Examples(shapes.split(8), shapes.split(5, "val"))},
+    "examples": lambda: {"examples": TrainingExamples(shapes.split(6), shapes.split(4, "val"))},
+    "validation": lambda: {"examples": TrainingExamples(shapes.split(8), shapes.split(5, "val"))},
     "steps": lambda: {"max_steps": 1},
     "backbone": lambda: {"backbone": shapes.backbone("convnext")},
 }
@@ -165,21 +164,21 @@ def test_what_changes_a_detector_changes_its_artefact(tmp_path: Path) -> None:
     """And what does not, does not: processes, images that are tested at once."""
     for changes in ({}, *(make() for make in VARIANTS.values())):
         asked: dict[str, Any] = {
-            "backbone": shapes.backbone(), "examples": shapes.examples(), "detector_config": detector_config(), "seed": 0,
-            "recipe": {"id": "r"}, "max_steps": None, **changes,
+            "backbone": shapes.backbone(), "examples": shapes.examples(), "detector_config": detector_config(),
+            "seed": 0, "recipe": {"id": "r"}, "max_steps": None, **changes,
         }  # fmt: skip
         asked["context"] = context_in(tmp_path, max_steps=asked.pop("max_steps"))
         train_detector(**asked)
-    assert len(tiny.kept(tmp_path)) == 1 + len(VARIANTS)
+    assert len(tiny.network_artefacts(tmp_path)) == 1 + len(VARIANTS)
     trained(tmp_path, batch_size=8, loaders=1, readers=3)
-    assert len(tiny.kept(tmp_path)) == 1 + len(VARIANTS)
+    assert len(tiny.network_artefacts(tmp_path)) == 1 + len(VARIANTS)
 
 
 def test_processes_that_draw_change_no_weight(tmp_path: Path) -> None:
     """Byte for byte."""
     trained(tmp_path / "none")
     trained(tmp_path / "two", loaders=2)
-    assert tiny.kept(tmp_path / "none") == tiny.kept(tmp_path / "two")
+    assert tiny.network_artefacts(tmp_path / "none") == tiny.network_artefacts(tmp_path / "two")
 
 
 def test_steps_cut_short(tmp_path: Path) -> None:
@@ -218,7 +217,7 @@ def test_a_detector_of_no_numbers_finds_nothing(spoilt: float, tmp_path: Path) -
     detector = shapes.detector().eval()
     for parameter in detector.model.roi_head.parameters():
         parameter.data.fill_(spoilt)
-    found, _ = detected(detector, shapes.split(4), detector_config(), context_in(tmp_path))
+    found, _ = detect_split(detector, shapes.split(4), detector_config(), context_in(tmp_path))
     assert len(found) == 0
 
 
@@ -251,10 +250,10 @@ def test_the_loss_of_parts_is_that_of_the_batch(monkeypatch: pytest.MonkeyPatch)
         detector = shapes.detector()
         detector.weight = torch.nn.Parameter(torch.ones(()))
         config = shapes.config(micro_batch=micro)
-        stream = training_stream(3)
-        trainer = Trainer(detector, config, stream, DetectorLoss(), 0, "cpu")
+        loader = training_stream(3)
+        trainer = Trainer(detector, config, loader, DetectorLoss(), 0, "cpu")
         monkeypatch.setattr(detector, "check_gradients", lambda: None)
-        made.append(float(trainer._step(next(iter(stream.epoch(0))))))
+        made.append(float(trainer._step(next(iter(loader.epoch(0))))))
     assert made[0] == pytest.approx(made[1], rel=1e-6)
     assert made[0] == pytest.approx(made[2], rel=1e-6)
     assert made[0] > 1
@@ -262,15 +261,15 @@ def test_the_loss_of_parts_is_that_of_the_batch(monkeypatch: pytest.MonkeyPatch)
 
 def training_stream(batch: int) -> Any:
     """Of six images."""
-    return scenes(shapes.split(6), shapes.SCALING, masks=True, batch=batch, seed=0)
+    return create_detection_loader(shapes.split(6), shapes.SCALING, masks=True, batch_size=batch, seed=0)
 
 
 def test_the_rates_of_the_recipe(monkeypatch: pytest.MonkeyPatch) -> None:
     """Up from a thousandth, a tenth after 27 of 36 epochs, a hundredth after 33 (PROTOCOLS 1.7)."""
     config = Detection(warmup_steps=6)._plan(1e-4)
     assert (config.optimiser, config.weight_decay, config.layer_decay) == ("adamw", 0.05, None)
-    stream = training_stream(3)
-    trainer = Trainer(shapes.detector(), replace(config, amp=False), stream, DetectorLoss(), 0, "cpu")
+    loader = training_stream(3)
+    trainer = Trainer(shapes.detector(), replace(config, amp=False), loader, DetectorLoss(), 0, "cpu")
     seen = []
 
     def noted(batch: Any) -> torch.Tensor:
@@ -278,24 +277,24 @@ def test_the_rates_of_the_recipe(monkeypatch: pytest.MonkeyPatch) -> None:
         return torch.zeros(())
 
     monkeypatch.setattr(trainer, "_step", noted)
-    while not trainer.over:
-        trainer.epoch(lambda count: None)
+    while not trainer.finished:
+        trainer.train_epoch(lambda count: None)
     rates = [lr for lrs in seen for lr in lrs]
     warm = [1e-7 + (1e-4 - 1e-7) * step / 6 for step in range(6)]
-    assert len(stream) == 2
+    assert len(loader) == 2
     assert rates == pytest.approx([*warm, *[1e-4] * 48, *[1e-5] * 12, *[1e-6] * 6])
 
 
 def test_rare_classes_are_seen_more_often(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """By the factors of the images that are trained on."""
     told: list[Any] = []
-    whole = trained_detector.scenes
+    whole = trained_detector.create_detection_loader
 
     def noted(*args: Any, **options: Any) -> Any:
         told.append(options["repeats"])
         return whole(*args, **options)
 
-    monkeypatch.setattr(trained_detector, "scenes", noted)
+    monkeypatch.setattr(trained_detector, "create_detection_loader", noted)
     trained(tmp_path / "a", detector_config(rare_below=0.9), max_steps=1)
     trained(tmp_path / "b", detector_config(), max_steps=1)
     factors = repeat_factors(shapes.split(8), 0.9)
@@ -309,7 +308,7 @@ def test_what_is_found_does_not_depend_on_the_batch(kind: str, tmp_path: Path) -
     """One image at a time, or four."""
     detector = shapes.detector(shapes.backbone(kind)).eval()
     found = [
-        detected(detector, shapes.split(9), detector_config(), context_in(tmp_path, batch_size=8 * size))[0]
+        detect_split(detector, shapes.split(9), detector_config(), context_in(tmp_path, batch_size=8 * size))[0]
         for size in (1, 4)
     ]
     assert len(found[0]) == 9 * shapes.HEADS.detections
@@ -323,9 +322,9 @@ def test_detections_are_in_the_order_of_the_images(tmp_path: Path) -> None:
     """Though those of one padded size are found together: left, top, width, height, and masks in columns."""
     split, detector = shapes.split(6), shapes.detector().eval()
     how = detector_config(scaling=Scaling(200, 200, "as tests"))
-    whole, _ = detected(detector, split, how, context_in(tmp_path))
+    whole, _ = detect_split(detector, split, how, context_in(tmp_path))
     for index in range(6):
-        alone, _ = detected(detector, split.take(np.array([index]), "one"), how, context_in(tmp_path))
+        alone, _ = detect_split(detector, split.take(np.array([index]), "one"), how, context_in(tmp_path))
         rows = np.flatnonzero(whole.images == index)
         assert whole.boxes[rows] == pytest.approx(alone.boxes, abs=1e-3)
         own = split.objects[index]  # type: ignore[index]
@@ -376,7 +375,7 @@ def test_a_killed_process_goes_on_to_the_same_bytes(tmp_path: Path, monkeypatch:
     """kill -9 in the second epoch of the second run: that epoch alone is trained again."""
     interrupted(tmp_path / "undisturbed")
     folder = tmp_path / "killed"
-    leave_killed("tests.engine.detection.test_trained_detector", folder, 3)
+    run_until_killed("tests.engine.detection.test_trained_detector", folder, 3)
     steps: list[float] = []
     step = Trainer._step
 
@@ -387,14 +386,14 @@ def test_a_killed_process_goes_on_to_the_same_bytes(tmp_path: Path, monkeypatch:
     monkeypatch.setattr(Trainer, "_step", counted)
     interrupted(folder)
     assert steps == [RATES[1]] * 2
-    assert tiny.kept(folder) == tiny.kept(tmp_path / "undisturbed")
+    assert tiny.network_artefacts(folder) == tiny.network_artefacts(tmp_path / "undisturbed")
     assert list((folder / "checkpoints").iterdir()) == []
 
 
 def test_a_run_goes_on_from_any_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Saved after every step, and killed after one, at the end of an epoch or in its middle."""
     whole = interrupted(tmp_path / "whole")
-    monkeypatch.setattr(loop, "SAVED", 0.0)
+    monkeypatch.setattr(loop, "SAVE_INTERVAL", 0.0)
     step = Trainer._step
     for number in (1, 3, 6):
         calls = [0]
@@ -410,7 +409,7 @@ def test_a_run_goes_on_from_any_step(tmp_path: Path, monkeypatch: pytest.MonkeyP
             patch.setattr(Trainer, "_step", dying)
             with pytest.raises(KeyboardInterrupt):
                 interrupted(folder)
-        assert tiny.same(tiny.weights(interrupted(folder).detector()), tiny.weights(whole.detector()))
+        assert tiny.identical(tiny.weights(interrupted(folder).detector()), tiny.weights(whole.detector()))
 
 
 def test_it_learns(tmp_path: Path) -> None:
@@ -423,7 +422,7 @@ def test_it_learns(tmp_path: Path) -> None:
     )  # fmt: skip
     config = shapes.config(lr=2e-3, epochs=9, drops=(8,), warmup_steps=3, micro_batch=8)
     how = DetectorConfig((config,), Design(2, "scratch", heads), Scaling(64, 80, "as tests"), 8)
-    shown = Examples(shapes.split(24), shapes.split(4, "val"))
+    shown = TrainingExamples(shapes.split(24), shapes.split(4, "val"))
     found = train_detector(shapes.backbone(pretrained=False), shown, how, 0, context_in(tmp_path), {"id": "r"})
     test = shapes.split(16, "test")
     detections = found.detections(test, context_in(tmp_path))

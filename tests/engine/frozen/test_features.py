@@ -49,7 +49,7 @@ class Collapsed(nn.Module):
 
 
 @pytest.fixture
-def run(tmp_path: Path) -> RunContext:
+def context(tmp_path: Path) -> RunContext:
     """Artefacts in a folder of this test's own."""
     return context_in(tmp_path, batch_size=4)
 

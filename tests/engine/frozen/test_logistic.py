@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from sklearn.linear_model import LogisticRegression
 
 from bob_gauntlet.engine.frozen import logistic
-from bob_gauntlet.engine.frozen.logistic import Head, path
+from bob_gauntlet.engine.frozen.logistic import Head, regularisation_path
 
 
 def problem(count: int, width: int, classes: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -34,11 +34,11 @@ def scikit(features: np.ndarray, targets: np.ndarray, strength: float) -> tuple[
 def test_the_optimum_is_scikit_learns(count: int, width: int, strength: float) -> None:
     """Objective to 1e-4, probabilities to 1e-2: the problem is strictly convex, so there is one answer."""
     features, targets = problem(count, width, 3)
-    head = list(path(features, targets, 3, [1.0, 1e-1, 1e-2, 1e-3, 1e-4], tolerance=1e-9))
+    head = list(regularisation_path(features, targets, 3, [1.0, 1e-1, 1e-2, 1e-3, 1e-4], tolerance=1e-9))
     found = next(h for h in head if h.strength == strength)
     objective, probabilities = scikit(features, targets, strength)
     assert found.objective == pytest.approx(objective, rel=1e-4)
-    scores = found.scores(features)
+    scores = found.logits(features)
     mine = np.exp(scores - scores.max(axis=1, keepdims=True))
     np.testing.assert_allclose(mine / mine.sum(axis=1, keepdims=True), probabilities, atol=1e-2)
 
@@ -48,7 +48,7 @@ def test_the_optimum_is_scikit_learns(count: int, width: int, strength: float) -
 def test_the_gradient_vanishes_at_the_answer(classes: int, count: int, width: int, seed: int) -> None:
     """Worked in float64 without any of the solver's code: d f / d W at the solution is near zero."""
     features, targets = problem(max(count, 2 * classes), width, classes, seed)
-    [head] = path(features, targets, classes, [1e-2], tolerance=1e-10)
+    [head] = regularisation_path(features, targets, classes, [1e-2], tolerance=1e-10)
     x = (features.astype(np.float64) - head.mean) / head.scale
     logits = x @ head.weight + head.bias
     p = np.exp(logits - logits.max(axis=1, keepdims=True))
@@ -62,39 +62,39 @@ def test_the_gradient_vanishes_at_the_answer(classes: int, count: int, width: in
 def test_a_warm_start_changes_nothing_but_the_work() -> None:
     """The path ends where a cold start ends."""
     features, targets = problem(200, 20, 4)
-    warm = list(path(features, targets, 4, [1.0, 1e-1, 1e-2, 1e-3], tolerance=1e-9))[-1]
-    [cold] = path(features, targets, 4, [1e-3], tolerance=1e-9)
+    warm = list(regularisation_path(features, targets, 4, [1.0, 1e-1, 1e-2, 1e-3], tolerance=1e-9))[-1]
+    [cold] = regularisation_path(features, targets, 4, [1e-3], tolerance=1e-9)
     assert warm.objective == pytest.approx(cold.objective, rel=1e-5)
-    [again] = path(features, targets, 4, [1e-3], tolerance=1e-9, start=warm)
+    [again] = regularisation_path(features, targets, 4, [1e-3], tolerance=1e-9, start=warm)
     assert again.evaluations < cold.evaluations
 
 
 def test_blocks_do_not_change_the_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     """Memory is bounded by blocks of 256 rows: the answer is that of one block."""
     features, targets = problem(700, 10, 3)
-    [whole] = path(features, targets, 3, [1e-3], tolerance=1e-9)
+    [whole] = regularisation_path(features, targets, 3, [1e-3], tolerance=1e-9)
     monkeypatch.setattr(logistic, "_LOGITS_IN_BLOCK", 1)
     monkeypatch.setattr(logistic, "_ROWS", 100)
-    [blocks] = path(features, targets, 3, [1e-3], tolerance=1e-9)
-    np.testing.assert_allclose(blocks.scores(features), whole.scores(features), atol=2e-2)
+    [blocks] = regularisation_path(features, targets, 3, [1e-3], tolerance=1e-9)
+    np.testing.assert_allclose(blocks.logits(features), whole.logits(features), atol=2e-2)
 
 
 def test_multi_label_is_one_against_the_rest_each() -> None:
     """Every label's head is the binary logistic regression of that label alone."""
     features, targets = problem(300, 8, 4)
     labels = np.stack([targets < 2, targets % 2 == 0], axis=1).astype(np.int64)
-    [head] = path(features, labels, 2, [1e-2], tolerance=1e-10)
+    [head] = regularisation_path(features, labels, 2, [1e-2], tolerance=1e-10)
     x = (features - features.mean(axis=0)) / features.std(axis=0)
     for label in range(2):
         # the loss is a sum over labels and a mean over images, so the strength is that of each
         model = LogisticRegression(C=1 / (len(x) * 1e-2), tol=1e-10, max_iter=9999).fit(x, labels[:, label])
-        np.testing.assert_allclose(head.scores(features)[:, label], model.decision_function(x), atol=3e-2)
+        np.testing.assert_allclose(head.logits(features)[:, label], model.decision_function(x), atol=3e-2)
 
 
 def test_strengths_come_strongest_first_and_each_is_solved() -> None:
     """Whatever the order in which they are named."""
     features, targets = problem(100, 5, 2)
-    heads = list(path(features, targets, 2, [1e-3, 10.0, 1e-1]))
+    heads = list(regularisation_path(features, targets, 2, [1e-3, 10.0, 1e-1]))
     assert [h.strength for h in heads] == [10.0, 1e-1, 1e-3]
     assert all(h.converged for h in heads)
     assert [h.objective for h in heads] == sorted((h.objective for h in heads), reverse=True)
@@ -103,20 +103,20 @@ def test_strengths_come_strongest_first_and_each_is_solved() -> None:
 def test_a_constant_feature_has_no_say() -> None:
     """It is neither divided by zero nor given a weight that matters."""
     features, targets = problem(100, 5, 2)
-    [without] = path(features, targets, 2, [1e-2], tolerance=1e-9)
+    [without] = regularisation_path(features, targets, 2, [1e-2], tolerance=1e-9)
     wide = np.concatenate([features, np.full((100, 1), 3.0, np.float32)], axis=1)
-    [with_it] = path(wide, targets, 2, [1e-2], tolerance=1e-9)
-    np.testing.assert_allclose(with_it.scores(wide), without.scores(features), atol=1e-3)
+    [with_it] = regularisation_path(wide, targets, 2, [1e-2], tolerance=1e-9)
+    np.testing.assert_allclose(with_it.logits(wide), without.logits(features), atol=1e-3)
 
 
 def test_it_is_deterministic() -> None:
     """Bit by bit, on one number of threads."""
     features, targets = problem(200, 30, 3)
-    first, second = (list(path(features, targets, 3, [1e-1, 1e-3])) for _ in range(2))
+    first, second = (list(regularisation_path(features, targets, 3, [1e-1, 1e-3])) for _ in range(2))
     assert all((a.weight == b.weight).all() for a, b in zip(first, second, strict=True))
 
 
 def test_scores_are_of_raw_features() -> None:
     """Standardisation is folded into the head."""
     head = Head(np.array([[2.0]]), np.array([1.0]), np.array([10.0]), np.array([4.0]), 1.0, 0.0, 1, True)
-    assert head.scores(np.array([[18.0]], np.float32)).tolist() == [[5.0]]
+    assert head.logits(np.array([[18.0]], np.float32)).tolist() == [[5.0]]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from bob_gauntlet.engine.frozen import neighbours
-from bob_gauntlet.engine.frozen.neighbours import normalised, votes
+from bob_gauntlet.engine.frozen.neighbours import l2_normalise, votes
 
 KS = (1, 3, 10)
 
@@ -81,4 +81,4 @@ def test_length_does_not_count() -> None:
 
 def test_a_row_of_zeros_stays_zero() -> None:
     """No NaN from 0 / 0."""
-    assert normalised(np.array([[3.0, 4.0], [0.0, 0.0]])).flatten().tolist() == pytest.approx([0.6, 0.8, 0.0, 0.0])
+    assert l2_normalise(np.array([[3.0, 4.0], [0.0, 0.0]])).flatten().tolist() == pytest.approx([0.6, 0.8, 0.0, 0.0])

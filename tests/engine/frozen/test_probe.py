@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from bob_gauntlet.engine.frozen import probe as module
-from bob_gauntlet.engine.frozen.logistic import path
-from bob_gauntlet.engine.frozen.probe import Labelled, probe, validation_score
+from bob_gauntlet.engine.frozen.labelled_features import LabelledFeatures
+from bob_gauntlet.engine.frozen.logistic import regularisation_path
+from bob_gauntlet.engine.frozen.probe import fit_probe, validation_score
 from bob_gauntlet.errors import BobError
 from bob_gauntlet.runtime.artifacts import Artifacts
 from bob_gauntlet.runtime.context import RunContext
@@ -18,50 +19,50 @@ STRENGTHS = (10.0, 1.0, 1e-1, 1e-2, 1e-3)
 
 
 @pytest.fixture
-def data() -> Labelled:
+def data() -> LabelledFeatures:
     """200 examples, of which 50 validate."""
     features, targets = problem(200, 10, 4)
-    return Labelled(features, targets, train=150, classes=4, key="synthetic")
+    return LabelledFeatures(features, targets, train=150, classes=4, key="synthetic")
 
 
 @pytest.fixture
-def run(tmp_path: Path) -> RunContext:
+def context(tmp_path: Path) -> RunContext:
     """A run with a cache of its own."""
     return RunContext(Artifacts(tmp_path))
 
 
-def test_the_best_on_validation_is_refitted_on_everything(data: Labelled, context: RunContext) -> None:
+def test_the_best_on_validation_is_refitted_on_everything(data: LabelledFeatures, context: RunContext) -> None:
     """The strength has the best validation accuracy of the path; the head is that of all 200 examples."""
-    found = probe(data, STRENGTHS, 0, context, {"id": "x"})
+    found = fit_probe(data, STRENGTHS, 0, context, {"id": "x"})
     assert len(found.validation) == len(STRENGTHS)
     accuracies = [
-        100 * (h.scores(data.features[150:]).argmax(axis=1) == data.targets[150:]).mean()
-        for h in path(data.features[:150], data.targets[:150], 4, STRENGTHS)
+        100 * (h.logits(data.features[150:]).argmax(axis=1) == data.targets[150:]).mean()
+        for h in regularisation_path(data.features[:150], data.targets[:150], 4, STRENGTHS)
     ]
     assert found.validation == pytest.approx(accuracies)
     assert found.validation[found.strengths.index(found.head.strength)] == max(accuracies)
-    [refit] = path(data.features, data.targets, 4, [found.head.strength], tolerance=1e-9)
-    np.testing.assert_allclose(found.head.scores(data.features), refit.scores(data.features), atol=5e-2)
+    [refit] = regularisation_path(data.features, data.targets, 4, [found.head.strength], tolerance=1e-9)
+    np.testing.assert_allclose(found.head.logits(data.features), refit.logits(data.features), atol=5e-2)
 
 
-def test_a_second_probe_is_read(data: Labelled, context: RunContext, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_second_probe_is_read(data: LabelledFeatures, context: RunContext, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is computed twice; another recipe, seed or set of features is another head."""
-    first = probe(data, STRENGTHS, 0, context, {"id": "x"})
+    first = fit_probe(data, STRENGTHS, 0, context, {"id": "x"})
     fits: list[int] = []
     real = module._fit
     monkeypatch.setattr(module, "_fit", lambda *args: fits.append(1) or real(*args))
-    second = probe(data, STRENGTHS, 0, context, {"id": "x"})
+    second = fit_probe(data, STRENGTHS, 0, context, {"id": "x"})
     assert (second.head.weight == first.head.weight).all()
     assert second.validation == first.validation
     assert fits == []
-    probe(data, STRENGTHS, 1, context, {"id": "x"})
-    probe(data, STRENGTHS, 0, context, {"id": "y"})
+    fit_probe(data, STRENGTHS, 1, context, {"id": "x"})
+    fit_probe(data, STRENGTHS, 0, context, {"id": "y"})
     assert len(fits) == 2
 
 
-def test_the_edge_of_the_path_is_noticed(data: Labelled, context: RunContext) -> None:
+def test_the_edge_of_the_path_is_noticed(data: LabelledFeatures, context: RunContext) -> None:
     """A chosen strength at the end says that the path was too short."""
-    found = probe(data, STRENGTHS, 0, context, {"id": "x"})
+    found = fit_probe(data, STRENGTHS, 0, context, {"id": "x"})
     for chosen, edge in ((10.0, True), (1e-3, True), (1e-1, False)):
         assert replace(found, head=replace(found.head, strength=chosen)).at_edge == edge
 
@@ -71,5 +72,5 @@ def test_a_few_images_of_several_labels_are_judged_all_the_same() -> None:
     one = np.array([[1, 0]])
     assert validation_score(np.array([[0.2, 0.1]]), one) == (50.0, 0.0)
     assert validation_score(np.array([[0.2, 0.1], [0.1, 0.1]]), np.array([[1, 0], [0, 0]])) == (100.0, 0.0)
-    with pytest.raises(BobError, match="no training image can be spared to choose hyper-parameters on"):
+    with pytest.raises(BobError, match="no training image is left to choose hyper-parameters on"):
         validation_score(np.zeros((0, 2)), np.zeros(0, np.int64))

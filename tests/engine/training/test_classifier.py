@@ -15,40 +15,44 @@ from bob_gauntlet.backbones.backbone import Backbone
 from bob_gauntlet.datasets.images import UnreadableImage
 from bob_gauntlet.engine.frozen.probe import validation_score
 from bob_gauntlet.engine.training import classifier, grid_search, loop
-from bob_gauntlet.engine.training.classifier import Grid, TrainedClassifier, tune
-from bob_gauntlet.engine.training.examples import Examples, examples
+from bob_gauntlet.engine.training.classifier import ClassifierConfig, TrainedClassifier, train_classifier
+from bob_gauntlet.engine.training.examples import TrainingExamples, training_examples
 from bob_gauntlet.engine.training.loop import Trainer
 from bob_gauntlet.engine.training.network import Network
 from bob_gauntlet.errors import BobError
 from bob_gauntlet.runtime.progress import Progress
 from tests.helpers import tiny
-from tests.helpers.killed import leave_killed
+from tests.helpers.killed import run_until_killed
 from tests.helpers.synthetic_images import context_in
 
 RATES = (1e-2, 3e-3, 1e-3)
 
 
-def rates(*lrs: float, **changes: Any) -> Grid:
+def rates(*lrs: float, **changes: Any) -> ClassifierConfig:
     """A plan of two epochs for each learning rate."""
-    return tiny.grid(*(tiny.config(lr=lr, epochs=2) for lr in lrs), **changes)
+    return tiny.classifier_config(*(tiny.config(lr=lr, epochs=2) for lr in lrs), **changes)
 
 
-def tuned(folder: Path, grid: Grid, backbone: Backbone | None = None, **options: Any) -> TrainedClassifier:
+def tuned(
+    folder: Path, classifier_config: ClassifierConfig, backbone: Backbone | None = None, **options: Any
+) -> TrainedClassifier:
     """What the grid gives on 48 images, with seed 0."""
-    return tune(backbone or tiny.backbone(), tiny.drawn(), grid, 0, context_in(folder, **options), {"id": "r"})
+    return train_classifier(
+        backbone or tiny.backbone(), tiny.examples(), classifier_config, 0, context_in(folder, **options), {"id": "r"}
+    )
 
 
 @pytest.fixture
 def epochs(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """The learning rate of every epoch that is trained."""
     found: list[float] = []
-    epoch = Trainer.epoch
+    epoch = Trainer.train_epoch
 
     def counted(self: Trainer, *told: Any) -> float:
         found.append(self.config.lr)
         return epoch(self, *told)
 
-    monkeypatch.setattr(Trainer, "epoch", counted)
+    monkeypatch.setattr(Trainer, "train_epoch", counted)
     return found
 
 
@@ -77,7 +81,7 @@ def test_the_run_that_validation_prefers_is_kept(
     found = tuned(tmp_path / "all", rates(*RATES))
     monkeypatch.setattr(classifier, "validation_score", validation_score)
     alone = tuned(tmp_path / "one", rates(RATES[best]))
-    assert tiny.same(tiny.weights(found.network()), tiny.weights(alone.network()))
+    assert tiny.identical(tiny.weights(found.network()), tiny.weights(alone.network()))
     assert found.facts["chosen"] == f"adamw lr {RATES[best]:g}, weight decay 0.05"
     assert found.facts["judged"] == list(scores[best])
     assert found.facts["curve"]["validation"] == [100 - scores[best][0], scores[best][0]]
@@ -110,8 +114,10 @@ def test_a_clearly_beaten_run_ends_early(
 ) -> None:
     """After the second epoch at the earliest, by two standard errors at the same epoch, where that was asked for."""
     judged(monkeypatch, *((score, 0.0) for score in (10, 90, 60, 40, 1, own, 99, 99)))
-    grid = tiny.grid(*(tiny.config(lr=lr, epochs=4) for lr in RATES[:2]), stop_beaten=stop_beaten)
-    found = tuned(tmp_path, grid)
+    classifier_config = tiny.classifier_config(
+        *(tiny.config(lr=lr, epochs=4) for lr in RATES[:2]), stop_beaten=stop_beaten
+    )
+    found = tuned(tmp_path, classifier_config)
     last = found.facts["runs"][1]
     if stopped and stop_beaten:
         assert epochs == [RATES[0]] * 4 + [RATES[1]] * 2
@@ -134,12 +140,12 @@ def test_the_same_again_trains_nothing(tmp_path: Path, monkeypatch: pytest.Monke
     def never(*args: object) -> None:
         raise AssertionError
 
-    monkeypatch.setattr(Trainer, "epoch", never)
+    monkeypatch.setattr(Trainer, "train_epoch", never)
     monkeypatch.setattr(Network, "forward", never)
     again = tuned(tmp_path, rates(*RATES), fresh := tiny.backbone())
     assert np.array_equal(again.scores(test, context_in(tmp_path)), before)
     assert again.facts == first.facts
-    assert tiny.same(tiny.weights(first.network()), tiny.weights(again.network()))
+    assert tiny.identical(tiny.weights(first.network()), tiny.weights(again.network()))
     assert fresh.images_forwarded == 0
 
 
@@ -161,8 +167,8 @@ def test_the_logits_are_the_networks(tmp_path: Path) -> None:
 def test_nothing_is_held_out_where_the_reported_images_chose(tmp_path: Path) -> None:
     """`fidelity="paper"`."""
     context = context_in(tmp_path)
-    shown = Examples(tiny.split(48), tiny.split(24, "test"), reported=True)
-    assert tune(tiny.backbone(), shown, rates(1e-2), 0, context, {"id": "r"}).held_out(context) is None
+    shown = TrainingExamples(tiny.split(48), tiny.split(24, "test"), validation_is_reported=True)
+    assert train_classifier(tiny.backbone(), shown, rates(1e-2), 0, context, {"id": "r"}).held_out(context) is None
 
 
 def test_checkpoints_go_once_the_artefact_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -178,17 +184,17 @@ def test_checkpoints_go_once_the_artefact_is_there(tmp_path: Path, monkeypatch: 
     tuned(tmp_path, rates(*RATES))
     assert seen == [["finished.pt"]]
     assert list((tmp_path / "checkpoints").iterdir()) == []
-    assert len(tiny.kept(tmp_path)) == 1
+    assert len(tiny.network_artefacts(tmp_path)) == 1
 
 
 def variants() -> Iterator[tuple[str, dict[str, Any]]]:
     """What makes another artefact."""
-    other = Examples(tiny.split(46), tiny.split(24, "val"))
-    chosen = Examples(tiny.split(48), tiny.split(22, "val"))
+    other = TrainingExamples(tiny.split(46), tiny.split(24, "val"))
+    chosen = TrainingExamples(tiny.split(48), tiny.split(22, "val"))
     smaller = replace(rates(1e-2), transform=replace(tiny.TRANSFORM, crop_pct=0.9))
     yield from {
         "as it is": {}, "seed": {"seed": 1}, "recipe": {"recipe": {"id": "s"}}, "examples": {"examples": other},
-        "validation": {"examples": chosen}, "steps": {"max_steps": 2}, "transform": {"grid": smaller},
+        "validation": {"examples": chosen}, "steps": {"max_steps": 2}, "transform": {"classifier_config": smaller},
         "backbone": {"backbone": tiny.backbone(dropout=0.1)},
     }.items()  # fmt: skip
 
@@ -197,14 +203,14 @@ def test_what_changes_the_network_changes_its_artefact(tmp_path: Path) -> None:
     """And what does not, does not: processes, batches of evaluation."""
     for _, changes in variants():
         asked: dict[str, Any] = {
-            "backbone": tiny.backbone(), "examples": tiny.drawn(), "grid": rates(1e-2), "seed": 0,
+            "backbone": tiny.backbone(), "examples": tiny.examples(), "classifier_config": rates(1e-2), "seed": 0,
             "recipe": {"id": "r"}, "max_steps": None, **changes,
         }  # fmt: skip
         asked["context"] = context_in(tmp_path, max_steps=asked.pop("max_steps"))
-        tune(**asked)
-    assert len(tiny.kept(tmp_path)) == 8
+        train_classifier(**asked)
+    assert len(tiny.network_artefacts(tmp_path)) == 8
     tuned(tmp_path, rates(1e-2), batch_size=3, loaders=1)
-    assert len(tiny.kept(tmp_path)) == 8
+    assert len(tiny.network_artefacts(tmp_path)) == 8
 
 
 def test_steps_cut_short(tmp_path: Path) -> None:
@@ -241,7 +247,7 @@ def test_no_run_that_ends_is_an_error(tmp_path: Path, monkeypatch: pytest.Monkey
     diverging(monkeypatch, *RATES[:2])
     with pytest.raises(BobError, match=r"tiny: no training run ended: .*step 4 \(adamw lr 0.01.*step 4 .*lr 0.003"):
         tuned(tmp_path, rates(*RATES[:2]))
-    assert tiny.kept(tmp_path) == {}
+    assert tiny.network_artefacts(tmp_path) == {}
 
 
 def test_logits_that_are_no_numbers_are_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -278,7 +284,7 @@ def test_too_little_memory_is_a_fact_of_the_grid(
 def undisturbed(tmp_path: Path) -> dict[str, bytes]:
     """The artefact of three runs with dropout that nothing interrupted."""
     interrupted(tmp_path / "undisturbed")
-    return tiny.kept(tmp_path / "undisturbed")
+    return tiny.network_artefacts(tmp_path / "undisturbed")
 
 
 def interrupted(folder: Path, **options: Any) -> TrainedClassifier:
@@ -291,11 +297,11 @@ def test_a_killed_process_goes_on_to_the_same_bytes(
 ) -> None:
     """kill -9 in the second epoch of the second run: that epoch and what comes after it is trained, no more."""
     folder = tmp_path / "killed"
-    leave_killed("tests.engine.training.test_classifier", folder, 4)
+    run_until_killed("tests.engine.training.test_classifier", folder, 4)
     del epochs[:]
     interrupted(folder)
     assert epochs == [RATES[1], RATES[2], RATES[2]]
-    assert tiny.kept(folder) == undisturbed
+    assert tiny.network_artefacts(folder) == undisturbed
     assert list((folder / "checkpoints").iterdir()) == []
 
 
@@ -343,26 +349,26 @@ def test_wherever_a_run_is_killed_the_artefact_is_the_same(
     del epochs[:]
     interrupted(tmp_path / "killed")
     assert len(epochs) == left
-    assert tiny.kept(tmp_path / "killed") == undisturbed
+    assert tiny.network_artefacts(tmp_path / "killed") == undisturbed
 
 
 def test_a_beaten_run_that_is_killed_stays_beaten(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, epochs: list[float]
 ) -> None:
     """Between its last checkpoint and its record."""
-    grid = tiny.grid(*(tiny.config(lr=lr, epochs=3) for lr in RATES[:2]), stop_beaten=True)
+    classifier_config = tiny.classifier_config(*(tiny.config(lr=lr, epochs=3) for lr in RATES[:2]), stop_beaten=True)
     scores = [(90.0, 0.0)] * 3 + [(10.0, 0.0)] * 2
     judged(monkeypatch, *scores)
     with monkeypatch.context() as patch:
         dies(patch, loop, "train", 2, after=True)
         with pytest.raises(Killed):
-            tuned(tmp_path, grid)
+            tuned(tmp_path, classifier_config)
     judged(monkeypatch, (10.0, 0.0))
-    assert tuned(tmp_path, grid).facts["runs"][1]["epochs"] == 2
+    assert tuned(tmp_path, classifier_config).facts["runs"][1]["epochs"] == 2
     assert len(epochs) == 5
 
 
-def spoilt() -> Examples:
+def spoilt() -> TrainingExamples:
     """100 images, one of which cannot be read."""
     whole = tiny.split(100)
 
@@ -371,13 +377,15 @@ def spoilt() -> Examples:
             raise UnreadableImage("seven.png (truncated)")
         return whole.image(index)
 
-    return Examples(replace(whole, image=image), tiny.split(24, "val"))
+    return TrainingExamples(replace(whole, image=image), tiny.split(24, "val"))
 
 
 def unreadable(folder: Path) -> int:
     """The count of a grid of two runs, each of which meets all images."""
-    grid = tiny.grid(*(tiny.config(lr=lr, epochs=1) for lr in RATES[:2]), batch=50)
-    found: int = tune(tiny.backbone(), spoilt(), grid, 0, context_in(folder), {"id": "r"}).facts["unreadable_images"]
+    classifier_config = tiny.classifier_config(*(tiny.config(lr=lr, epochs=1) for lr in RATES[:2]), batch=50)
+    found: int = train_classifier(
+        tiny.backbone(), spoilt(), classifier_config, 0, context_in(folder), {"id": "r"}
+    ).facts["unreadable_images"]
     return found
 
 
@@ -399,8 +407,10 @@ def test_images_of_several_labels(tmp_path: Path) -> None:
     """They are judged by their mean AUC, and learned."""
     rows = np.eye(3, dtype=np.int64)
     sides = [replace(split, targets=rows[split.targets]) for split in (tiny.split(48), tiny.split(24, "val"))]
-    grid = tiny.grid(tiny.config(epochs=6))
-    found = tune(tiny.backbone(), Examples(*sides), grid, 0, context_in(tmp_path), {"id": "r"})
+    classifier_config = tiny.classifier_config(tiny.config(epochs=6))
+    found = train_classifier(
+        tiny.backbone(), TrainingExamples(*sides), classifier_config, 0, context_in(tmp_path), {"id": "r"}
+    )
     assert found.facts["judged"][0] > 80
     assert found.facts["curve"]["loss"][-1] < 0.75 * found.facts["curve"]["loss"][0] < 0.75
 
@@ -431,11 +441,12 @@ def test_each_seed_is_a_network_of_its_own(tmp_path: Path) -> None:
     context = context_in(tmp_path)
     patterns = tiny.dataset()
     found = [
-        tune(tiny.backbone(), examples(patterns, seed), rates(1e-2), seed, context, {"id": "r"}) for seed in (0, 1, 0)
+        train_classifier(tiny.backbone(), training_examples(patterns, seed), rates(1e-2), seed, context, {"id": "r"})
+        for seed in (0, 1, 0)
     ]
-    assert not tiny.same(tiny.weights(found[0].network()), tiny.weights(found[1].network()))
-    assert tiny.same(tiny.weights(found[0].network()), tiny.weights(found[2].network()))
-    assert len(tiny.kept(tmp_path)) == 2
+    assert not tiny.identical(tiny.weights(found[0].network()), tiny.weights(found[1].network()))
+    assert tiny.identical(tiny.weights(found[0].network()), tiny.weights(found[2].network()))
+    assert len(tiny.network_artefacts(tmp_path)) == 2
 
 
 def test_the_arithmetic_is_named() -> None:

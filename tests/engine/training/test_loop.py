@@ -15,10 +15,10 @@ from torch import nn
 
 from bob_gauntlet.engine.training import loop
 from bob_gauntlet.engine.training.config import TrainingConfig
-from bob_gauntlet.engine.training.loop import Diverged, State, Trainer
+from bob_gauntlet.engine.training.data_loader import create_image_loader
+from bob_gauntlet.engine.training.loop import Diverged, Trainer, TrainingState
 from bob_gauntlet.engine.training.loss import LabelLoss
 from bob_gauntlet.engine.training.network import Network
-from bob_gauntlet.engine.training.stream import labelled
 from tests.helpers import tiny
 
 RESTLESS: dict[str, Any] = {"mixup": 0.8, "cutmix": 1.0, "smoothing": 0.1, "layer_decay": 0.75, "epochs": 4}
@@ -61,9 +61,9 @@ def test_a_run_goes_on_from_any_checkpoint_to_the_same_weights(name: str, done: 
     loop.train(make, validate, path, beaten=lambda state: state.epoch == done)
     counted: list[int] = []
     resumed = loop.train(make, validate, path, counted.append)
-    assert tiny.same(tiny.weights(whole.network), tiny.weights(resumed.network))
+    assert tiny.identical(tiny.weights(whole.network), tiny.weights(resumed.network))
     assert vars(whole.state).keys() == vars(resumed.state).keys()
-    assert (whole.state.curve, whole.state.judged) == (resumed.state.curve, resumed.state.judged)
+    assert (whole.state.curve, whole.state.validation) == (resumed.state.curve, resumed.state.validation)
     assert (whole.state.epoch, whole.state.steps) == (resumed.state.epoch, resumed.state.steps) == (4, 12)
     # what was done before comes at once, then every batch
     assert counted == [done * 48, *[16] * (12 - 3 * done)]
@@ -74,7 +74,7 @@ def test_a_run_goes_on_from_the_middle_of_an_epoch(steps: int, tmp_path: Path, m
     """Saved after every step and killed after some: weights and curve, with the mean loss, bit for bit."""
     make = maker(PLANS["adamw"])
     whole = loop.train(make, validate, tmp_path / "whole.pt")
-    monkeypatch.setattr(loop, "SAVED", 0.0)
+    monkeypatch.setattr(loop, "SAVE_INTERVAL", 0.0)
     counted: list[int] = []
 
     def dying(count: int) -> None:
@@ -85,7 +85,7 @@ def test_a_run_goes_on_from_the_middle_of_an_epoch(steps: int, tmp_path: Path, m
     with pytest.raises(KeyboardInterrupt):
         loop.train(make, validate, tmp_path / "broken.pt", dying)
     resumed = loop.train(make, validate, tmp_path / "broken.pt", counted.append)
-    assert tiny.same(tiny.weights(whole.network), tiny.weights(resumed.network))
+    assert tiny.identical(tiny.weights(whole.network), tiny.weights(resumed.network))
     assert vars(whole.state) == vars(resumed.state)
     # what was done before comes at once, then every batch
     assert counted[steps:] == [steps * 16, *[16] * (12 - steps)]
@@ -106,7 +106,7 @@ def test_gradients_are_cut_to_a_norm() -> None:
         for group in made.optimiser.param_groups:
             group.update(momentum=0.0, nesterov=False)
         before = tiny.weights(made.network)
-        made._step(next(iter(made.stream.epoch(0))))
+        made._step(next(iter(made.loader.epoch(0))))
         after = tiny.weights(made.network)
         moved.append(math.sqrt(sum(float((after[name] - before[name]).square().sum()) for name in after)))
     assert moved[0] > 2 * clip
@@ -120,7 +120,7 @@ def test_seeds_and_plans_give_other_weights() -> None:
         tiny.weights(loop.train(maker(tiny.config(**changes), seed=seed), validate, Path(f"{number}.pt")).network)
         for number, (seed, changes) in enumerate(asked)
     ]
-    assert not any(tiny.same(a, b) for i, a in enumerate(found) for b in found[:i])
+    assert not any(tiny.identical(a, b) for i, a in enumerate(found) for b in found[:i])
 
 
 @pytest.fixture(autouse=True)
@@ -157,7 +157,7 @@ def test_the_callers_random_state_stays_and_does_not_matter(tmp_path: Path) -> N
         trained = loop.train(lambda made=made: made, validate, tmp_path / f"{seed}.pt")  # type: ignore[misc]
         assert (random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist()) == before
         found.append(tiny.weights(trained.network))
-    assert tiny.same(*found)
+    assert tiny.identical(*found)
 
 
 def test_the_last_epoch_counts_or_the_best() -> None:
@@ -173,8 +173,8 @@ def test_the_last_epoch_counts_or_the_best() -> None:
     for best_epoch, expected in ((False, 3), (True, 2)):
         by_epoch.clear()
         made = loop.train(maker(tiny.config(epochs=4, best_epoch=best_epoch)), told, Path(f"{best_epoch}.pt"))
-        assert made.state.judged == scores[expected]
-        assert tiny.same(tiny.weights(made.network), by_epoch[expected])
+        assert made.state.validation == scores[expected]
+        assert tiny.identical(tiny.weights(made.network), by_epoch[expected])
         assert made.state.curve["validation"] == [10, 30, 30, 20]
         assert not made.network.training
 
@@ -202,18 +202,18 @@ def test_max_steps_end_the_run() -> None:
     assert loop.train(made, validate, Path("run.pt")).state.steps == 5
     # the schedule and the batches are those of the whole run
     whole = made()
-    whole.epoch(lambda count: None)
+    whole.train_epoch(lambda count: None)
     first = made()
     first.config = tiny.config(epochs=4)
-    first.epoch(lambda count: None)
-    assert tiny.same(tiny.weights(whole.network), tiny.weights(first.network))
+    first.train_epoch(lambda count: None)
+    assert tiny.identical(tiny.weights(whole.network), tiny.weights(first.network))
 
 
 def test_beaten_ends_the_run() -> None:
     """It is asked before every epoch, so that a run which was killed once it was beaten ends there, too."""
     asked: list[int] = []
 
-    def beaten(state: State) -> bool:
+    def beaten(state: TrainingState) -> bool:
         asked.append(state.epoch)
         return state.epoch == 2
 
@@ -233,7 +233,7 @@ def test_a_damaged_checkpoint_starts_anew(caplog: pytest.LogCaptureFixture) -> N
         counted: list[int] = []
         again = loop.train(maker(tiny.config()), validate, path, counted.append)
         assert len(counted) == 9
-        assert tiny.same(whole, tiny.weights(again.network))
+        assert tiny.identical(whole, tiny.weights(again.network))
         [record] = caplog.records
         assert record.levelno == logging.WARNING
         assert "run.pt is damaged" in record.message
@@ -318,7 +318,7 @@ def test_memory_that_runs_out_later_costs_one_epoch(monkeypatch: pytest.MonkeyPa
     asked = short_of_memory(monkeypatch, 8)
     made = loop.train(make, validate, Path("run.pt"))
     assert asked == [16, *[8] * 6]
-    assert loop.read(Path("run.pt"), "cpu")["state"]["micro_batch"] == made.state.micro_batch == 8  # type: ignore[index]
+    assert loop.read_checkpoint(Path("run.pt"), "cpu")["state"]["micro_batch"] == made.state.micro_batch == 8  # type: ignore[index]
 
 
 def test_too_little_memory_for_one_image_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -335,7 +335,7 @@ def test_accumulated_gradients_are_those_of_the_whole_batch(parts: int) -> None:
     found = []
     for micro_batch in (16, parts):
         made = tiny.trainer(tiny.config(optimiser="sgd", lr=1.0, smoothing=0.1, micro_batch=micro_batch))
-        images, targets = next(iter(made.stream.epoch(0)))
+        images, targets = next(iter(made.loader.epoch(0)))
         loss = made._step((images, targets))
         found.append((float(loss), tiny.weights(made.network)))
     assert found[0][0] == pytest.approx(found[1][0], rel=1e-6)
@@ -349,11 +349,11 @@ def log_softmax(logits: np.ndarray) -> np.ndarray:
 
 def a_batch(made: Trainer) -> tuple[torch.Tensor, torch.Tensor, np.ndarray]:
     """Images and targets of the first step, and what the network makes of a tensor, in float64."""
-    images, targets = next(iter(made.stream.epoch(0)))
+    images, targets = next(iter(made.loader.epoch(0)))
     return images, targets, np.eye(3)[targets.numpy()] if targets.ndim == 1 else targets.numpy().astype(float)
 
 
-def logits_of(made: Trainer, images: torch.Tensor) -> np.ndarray:
+def predict_logits(made: Trainer, images: torch.Tensor) -> np.ndarray:
     """In float64."""
     with torch.no_grad():
         return made.network(images).double().numpy()
@@ -365,7 +365,7 @@ def test_the_loss_is_smoothed_cross_entropy(smoothing: float) -> None:
     made = tiny.trainer(tiny.config(smoothing=smoothing))
     images, targets, hot = a_batch(made)
     soft = hot * (1 - smoothing) + smoothing / 3
-    expected = -(soft * log_softmax(logits_of(made, images))).sum(axis=1).mean()
+    expected = -(soft * log_softmax(predict_logits(made, images))).sum(axis=1).mean()
     assert float(made._step((images, targets))) == pytest.approx(expected, rel=1e-5)
 
 
@@ -380,7 +380,7 @@ def test_the_loss_of_mixed_images() -> None:
     mixed = share * images + (1 - share) * images.flip(0)
     soft = hot * 0.9 + 0.1 / 3
     soft = share * soft + (1 - share) * soft[::-1]
-    expected = -(soft * log_softmax(logits_of(made, mixed))).sum(axis=1).mean()
+    expected = -(soft * log_softmax(predict_logits(made, mixed))).sum(axis=1).mean()
     np.random.seed(5)
     assert float(made._step((images.clone(), targets))) == pytest.approx(expected, rel=1e-5)
 
@@ -390,7 +390,7 @@ def test_cutmix_pastes_a_rectangle() -> None:
     made = tiny.trainer(tiny.config(cutmix=1.0))
     images, targets, hot = a_batch(made)
     np.random.seed(0)
-    mixed, soft = made.objective.on((images.clone(), targets), "cpu")
+    mixed, soft = made.loss_function.to_device((images.clone(), targets), "cpu")
     own, partner = mixed == images, mixed == images.flip(0)
     assert (own | partner).all()
     share = float(own[0].float().mean())
@@ -402,7 +402,7 @@ def test_cutmix_pastes_a_rectangle() -> None:
 def test_the_loss_of_several_labels_is_logistic(mixup: float) -> None:
     """The mean over images and labels of -log p where the label is set, -log(1 - p) where not."""
     made = tiny.trainer(tiny.config(mixup=mixup, smoothing=0.0), multi_label=True)
-    images = next(iter(made.stream.epoch(0)))[0]
+    images = next(iter(made.loader.epoch(0)))[0]
     rows = (np.arange(48).reshape(16, 3) % 5 < 2).astype(np.int64)
     labels, mixed = rows.astype(float), images
     if mixup:
@@ -410,7 +410,7 @@ def test_the_loss_of_several_labels_is_logistic(mixup: float) -> None:
         np.random.rand()
         share = np.random.beta(0.8, 0.8)
         labels, mixed = share * labels + (1 - share) * labels[::-1], share * images + (1 - share) * images.flip(0)
-    p = 1 / (1 + np.exp(-logits_of(made, mixed)))
+    p = 1 / (1 + np.exp(-predict_logits(made, mixed)))
     expected = -(labels * np.log(p) + (1 - labels) * np.log(1 - p)).mean()
     np.random.seed(5)
     assert float(made._step((images.clone(), torch.from_numpy(rows)))) == pytest.approx(expected, rel=1e-5)
@@ -426,8 +426,8 @@ def rates(made: Trainer) -> list[list[float]]:
         return step(batch)
 
     made._step = noted  # type: ignore[method-assign]
-    while not made.over:
-        made.epoch(lambda count: None)
+    while not made.finished:
+        made.train_epoch(lambda count: None)
     return found
 
 
@@ -440,9 +440,9 @@ def test_the_rate_by_epochs() -> None:
     """Up from 1e-4 in two epochs, then on the cosine of six, whose first two are left out; times the layer's scale."""
     backbone = tiny.timm_backbone("test_vit")
     network = Network(backbone, 3, backbone.identity.transform)
-    stream = labelled(tiny.split(4), backbone.identity.transform, tiny.CROPS, batch=2, seed=0)
+    loader = create_image_loader(tiny.split(4), backbone.identity.transform, tiny.CROPS, batch_size=2, seed=0)
     config = tiny.config(lr=1e-2, epochs=6, warmup_epochs=2, warmup_lr=1e-4, min_lr=1e-6, layer_decay=0.5)
-    found = rates(Trainer(network, config, stream, LabelLoss(config, 3, multi_label=False), 0, "cpu"))
+    found = rates(Trainer(network, config, loader, LabelLoss(config, 3, multi_label=False), 0, "cpu"))
     expected = [1e-4, 1e-4 + (1e-2 - 1e-4) / 2, *[cosine(epoch, 6, 1e-2, 1e-6) for epoch in (2, 3, 4, 5)]]
     scales = [group.get("lr_scale", 1.0) for group in network.parameter_groups(0.05, 0.5)]
     assert len(set(scales)) == 7
@@ -532,12 +532,12 @@ def test_a_loss_that_is_no_number_ends_the_run(monkeypatch: pytest.MonkeyPatch) 
     expected = r"^the loss is not finite at step 5 \(adamw lr 0.01, weight decay 0.05, layer decay 0.75\)$"
     with pytest.raises(Diverged, match=expected):
         loop.train(plain(layer_decay=0.75), validate, Path("run.pt"))
-    assert loop.read(Path("run.pt"), "cpu")["state"]["steps"] == 3  # type: ignore[index]
+    assert loop.read_checkpoint(Path("run.pt"), "cpu")["state"]["steps"] == 3  # type: ignore[index]
 
 
 def test_half_precision_is_a_gpus() -> None:
     """None on a CPU, whatever was asked for."""
     assert loop.half_precision("cpu") is None
     made = tiny.trainer(tiny.config(amp=True))
-    assert made.half is None
+    assert made.half_dtype is None
     assert not made.scaler.is_enabled()

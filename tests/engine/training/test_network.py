@@ -44,8 +44,8 @@ def test_training_leaves_the_backbone_as_it_was(options: dict[str, object]) -> N
     made = network(backbone, **options)
     learned = tiny.weights(made)
     train(made)
-    assert not tiny.same(learned, tiny.weights(made))
-    assert tiny.same(before, tiny.weights(backbone.module))
+    assert not tiny.identical(learned, tiny.weights(made))
+    assert tiny.identical(before, tiny.weights(backbone.module))
     assert not any(part.training for part in backbone.module.modules())
     assert all(p.requires_grad and p.grad is None for p in backbone.module.parameters())
     assert backbone.images_forwarded == 0
@@ -71,7 +71,7 @@ def test_of_a_frozen_network_the_linear_layer_alone_learns() -> None:
     nn.functional.cross_entropy(made(images()), torch.arange(8) % 3).backward()
     assert [name for name, p in made.named_parameters() if p.grad is not None] == ["head.1.weight", "head.1.bias"]
     assert [name for name, p in made.named_parameters() if p.requires_grad] == ["head.1.weight", "head.1.bias"]
-    assert tiny.same(body, tiny.weights(made.body))
+    assert tiny.identical(body, tiny.weights(made.body))
     norm = made.head[0]
     assert isinstance(norm, nn.BatchNorm1d)
     assert (norm.affine, norm.eps, int(norm.num_batches_tracked)) == (False, 1e-6, 1)  # type: ignore[arg-type]
@@ -107,9 +107,9 @@ def test_what_is_learned_makes_an_equal_network(frozen: bool) -> None:
     backbone = tiny.timm_backbone("test_resnet")
     made = network(backbone, frozen=frozen)
     train(made)
-    learned = {name: tensor.clone() for name, tensor in made.learned().items()}
+    learned = {name: tensor.clone() for name, tensor in made.learned_state().items()}
     other = Network(backbone, 3, PIXELS, frozen=frozen)
-    other.load_learned(learned)
+    other.load_learned_state(learned)
     assert torch.equal(other.eval()(images()), made.eval()(images()))
     own = {"head.0.running_mean", "head.0.running_var", "head.0.num_batches_tracked", "head.1.weight", "head.1.bias"}
     assert set(learned) == (own if frozen else set(made.state_dict()))
@@ -119,12 +119,12 @@ def test_what_is_learned_makes_an_equal_network(frozen: bool) -> None:
 def test_weights_of_another_network_are_refused() -> None:
     """Neither unknown names nor a missing head pass."""
     made = network(tiny.timm_backbone("test_resnet"), frozen=True)
-    learned = made.learned()
+    learned = made.learned_state()
     with pytest.raises(AssertionError):
-        made.load_learned({**learned, "other": torch.zeros(1)})
+        made.load_learned_state({**learned, "other": torch.zeros(1)})
     del learned["head.1.bias"]
     with pytest.raises(AssertionError):
-        made.load_learned(learned)
+        made.load_learned_state(learned)
 
 
 def by_name(made: Network, layer_decay: float | None) -> dict[str, tuple[float, float]]:
@@ -176,7 +176,7 @@ def test_drop_path_changes_nothing_in_evaluation() -> None:
     made = network(backbone, drop_path=0.5)
     assert made.drop_path == 0.5
     with torch.no_grad():
-        assert torch.equal(made.eval()._copy.embed(images()), backbone.embed(images()))
+        assert torch.equal(made.eval().backbone_copy.embed(images()), backbone.embed(images()))
         made.train()
         assert not torch.equal(made(images()), made(images()))
         plain = network(backbone).train()
@@ -191,7 +191,7 @@ def test_an_architecture_without_drop_path_says_so() -> None:
         made = Network(backbone, 3, transform, drop_path=0.1)
         assert made.drop_path == 0
         zeros = torch.zeros(2, 3, transform.size, transform.size)
-        assert torch.equal(made.eval()._copy.embed(zeros), backbone.embed(zeros))
+        assert torch.equal(made.eval().backbone_copy.embed(zeros), backbone.embed(zeros))
     assert network(tiny.timm_backbone("test_vit"), frozen=True, drop_path=0.1).drop_path == 0
 
 

@@ -16,8 +16,8 @@ import pytest
 
 from bob_gauntlet.errors import UsageError
 from bob_gauntlet.pools.pool import Pool, load_pool
+from bob_gauntlet.ranking.comparison import Comparison
 from bob_gauntlet.ranking.ranking import rank
-from bob_gauntlet.ranking.versus import Versus
 from bob_gauntlet.report.content import Report, SettingOutcome, gather
 from bob_gauntlet.report.html.headline import build_cards
 from bob_gauntlet.report.html.page import SECTIONS, render_html
@@ -265,7 +265,7 @@ def test_the_figures_data_is_plain_json(whole: Report, paper: Pool) -> None:
     assert data["styles"] == ["supervised", "self-supervised", "vision-language", "none"]
     assert "cost-latency" not in data["panels"], "no latency is published"
     [point] = [p for p in data["panels"]["tasks-cls-det"]["points"] if data["backbones"][p["backbone"]]["own"]]
-    [row] = [row for row in report.ranking.rows if row.own]  # type: ignore[union-attr]
+    [row] = [row for row in report.ranking.rows if row.highlighted]  # type: ignore[union-attr]
     assert (point["x"], point["y"]) == (row.z["Cls"], row.z["Det"])
 
 
@@ -326,7 +326,7 @@ def test_the_ranking_has_a_part_for_low_coverage_and_one_for_no_score(paper: Poo
     report = gather(paper, {"mine": []})
     table = build_ranking_table(report.ranking, report.score_table)  # type: ignore[arg-type]
     assert [entry.row.rank for entry in table.ranked] == list(range(1, len(table.ranked) + 1))
-    assert all(entry.row.apart for entry in table.low_coverage)
+    assert all(entry.row.below_min_coverage for entry in table.low_coverage)
     assert set(table.filters) == {"Family", "Style", "Pretraining data"}
     assert len(table.filters["Style"][1]) > 1
     text = Parsed(render_html(report)).text("tbody")
@@ -369,7 +369,7 @@ def test_the_heat_map_has_the_rankings_order_and_every_measure(four: Pool) -> No
     order = [row.backbone for row in rank(four, {"mine": [incomplete]}).rows if row.rank]
     assert [row.backbone.name for row in heat_map.ranked] == order
     assert [row.backbone.name for row in heat_map.others] == ["r"]
-    own_row = next(row for row in heat_map.ranked if row.backbone.own)
+    own_row = next(row for row in heat_map.ranked if row.backbone.highlighted)
     assert [cell.tint for cell in own_row.cells] == ["p2", ""]
     assert own_row.cells[0].tip == f"mine\n{CLS[0]}, top1 25%\nz +0.89\nTable 16, row 17, column instre"
     assert heat_map.tasks == (("Cls", "image classification", 1), ("Ret", "image retrieval", 1))
@@ -377,7 +377,7 @@ def test_the_heat_map_has_the_rankings_order_and_every_measure(four: Pool) -> No
 
 def test_few_datasets_give_no_p_value() -> None:
     """Fewer than four datasets cannot be resampled."""
-    comparison = Versus("b", measures=4, datasets=4, gap=0.1, wins=0.5, p_datasets=0.0123, p_examples=None)
+    comparison = Comparison("b", measures=4, datasets=4, gap=0.1, wins=0.5, p_datasets=0.0123, p_examples=None)
     assert format_dataset_p_value(comparison) == "0.012"
     assert format_dataset_p_value(replace(comparison, datasets=3)) == "too few datasets"
     assert format_dataset_p_value(replace(comparison, p_datasets=None)) == "too few datasets"

@@ -25,7 +25,7 @@ from bob_gauntlet.engine.seeding import seeded
 from bob_gauntlet.engine.transforms import image_or_grey
 from bob_gauntlet.errors import BobError
 
-Batch = tuple[torch.Tensor, torch.Tensor]
+LabelledBatch = tuple[torch.Tensor, torch.Tensor]
 """(B, 3, H, W) normalised images, and (B,) class indices or (B, C) {0, 1}."""
 
 
@@ -43,10 +43,10 @@ class Augmentation:
     interpolation: str = "random"
 
 
-def augmenting(transform: InputTransform, augmentation: Augmentation) -> Callable[[Image.Image], torch.Tensor]:
+def create_augmentation(transform: InputTransform, augmentation: Augmentation) -> Callable[[Image.Image], torch.Tensor]:
     """From an RGB image to a (3, size, size) float32 tensor, normalised as the backbone wants it.
 
-    >>> augmenting(InputTransform(size=8), Augmentation())(Image.new("RGB", (20, 10))).shape
+    >>> create_augmentation(InputTransform(size=8), Augmentation())(Image.new("RGB", (20, 10))).shape
     torch.Size([3, 8, 8])
     """
     made: Any = create_transform(
@@ -74,32 +74,34 @@ def _posterize(posterize: Callable[..., Image.Image], image: Image.Image, bits: 
     return posterize(image, max(1, bits), **options)
 
 
-Draw = Callable[[int], tuple[Any, bool]]
+DrawExample = Callable[[int], tuple[Any, bool]]
 """From an index to an example, drawn anew at each call, and whether grey stands for its image."""
 
 
-class Augmented:
+class AugmentedImages:
     """Draws augmented images of a split, with their targets."""
 
     def __init__(self, split: Split, transform: InputTransform, augmentation: Augmentation) -> None:
         self.split, self.size = split, transform.size
-        self.augment = augmenting(transform, augmentation)
+        self.augment = create_augmentation(transform, augmentation)
 
     def __call__(self, index: int) -> tuple[tuple[torch.Tensor, Any], bool]:
         image, reason = image_or_grey(self.split, index, (self.size, self.size))
         return (self.augment(image), self.split.targets[index]), bool(reason)
 
 
-def labelled(
-    split: Split, transform: InputTransform, augmentation: Augmentation, *, batch: int, seed: int, **options: Any
-) -> "Stream":
+def create_image_loader(
+    split: Split, transform: InputTransform, augmentation: Augmentation, *, batch_size: int, seed: int, **options: Any
+) -> "AugmentedLoader":
     """A stream of augmented images with their targets; `options` as for Stream."""
     # an even number, since mixup mixes a batch with itself upside down
-    batch = max(2, min(batch, len(split)) // 2 * 2)
-    return Stream(Augmented(split, transform, augmentation), split.ids, batch=batch, seed=seed, **options)
+    batch_size = max(2, min(batch_size, len(split)) // 2 * 2)
+    return AugmentedLoader(
+        AugmentedImages(split, transform, augmentation), split.ids, batch_size=batch_size, seed=seed, **options
+    )
 
 
-class Stream:
+class AugmentedLoader:
     """The training examples of a run, epoch by epoch, in batches of one size; used by every run of a grid.
 
     What is left over at the end of an epoch is dropped, as another order comes with the next. `unreadable` holds the
@@ -109,17 +111,17 @@ class Stream:
 
     def __init__(
         self,
-        draw: Draw,
+        draw: DrawExample,
         ids: Sequence[str],
         *,
-        batch: int,
+        batch_size: int,
         seed: int,
         workers: int = 0,
         pin: bool = False,
         collate: Callable[[list[Any]], Any] = default_collate,
         repeats: np.ndarray | None = None,
     ) -> None:
-        self.batch = batch
+        self.batch_size = batch_size
         self.unreadable: set[int] = set()
         self.size = len(ids)
         self._ids = ids
@@ -142,13 +144,13 @@ class Stream:
 
     def __len__(self) -> int:
         """Batches of an epoch."""
-        return max(1, self._least // self.batch)
+        return max(1, self._least // self.batch_size)
 
     def epoch(self, number: int, first: int = 0) -> Iterator[Any]:
         """The batches of one epoch, from the one of that place on."""
         order = self._order(number)
         self._keys[:] = [
-            [(number, int(index)) for index in order[place * self.batch : (place + 1) * self.batch]]
+            [(number, int(index)) for index in order[place * self.batch_size : (place + 1) * self.batch_size]]
             for place in range(first, len(self))
         ]
         for found, broken in self._loader:
@@ -170,13 +172,13 @@ class Stream:
             whole = np.floor(self._repeats)
             times = (whole + (rng.random(self.size) < self._repeats - whole)).astype(np.int64)
             order = rng.permutation(np.repeat(np.arange(self.size), times))
-        return order if len(order) >= self.batch else np.resize(order, self.batch)
+        return order if len(order) >= self.batch_size else np.resize(order, self.batch_size)
 
 
 class _Examples(Dataset[tuple[Any, int]]):
     """Examples by (epoch, index), and the index again where grey stands for the image, else -1."""
 
-    def __init__(self, draw: Draw, seed: int) -> None:
+    def __init__(self, draw: DrawExample, seed: int) -> None:
         self.draw, self.seed = draw, seed
 
     def __getitem__(self, key: tuple[int, int]) -> tuple[Any, int]:

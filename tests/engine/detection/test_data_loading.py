@@ -13,15 +13,21 @@ from PIL import Image
 
 from bob_gauntlet.datasets.dataset import Split
 from bob_gauntlet.datasets.images import UnreadableImage
-from bob_gauntlet.engine.detection import mmdet_ops
-from bob_gauntlet.engine.detection import scenes as engine
-from bob_gauntlet.engine.detection.scenes import Drawn, Scaling, Scene, Training, repeat_factors, scaled, scenes
+from bob_gauntlet.engine.detection import data_loading, mmdet_ops
+from bob_gauntlet.engine.detection.data_loading import (
+    AugmentedSamples,
+    DetectionSample,
+    create_detection_loader,
+    load_test_batches,
+    repeat_factors,
+)
+from bob_gauntlet.engine.detection.resizing import ResizeMode, Scaling
 from bob_gauntlet.engine.seeding import seeded
-from bob_gauntlet.engine.training.stream import Stream
+from bob_gauntlet.engine.training.data_loader import AugmentedLoader
 from bob_gauntlet.errors import BobError
 from tests.helpers import shapes
 
-TRAININGS = get_args(Training)
+TRAININGS = get_args(ResizeMode)
 SIDES = list(range(480, 801, 32))
 
 
@@ -31,20 +37,22 @@ def ready() -> None:
     mmdet_ops.prepare()
 
 
-def scaling(training: Training, short: int = 64, long: int = 96, divisor: int = 32) -> Scaling:
+def scaling(training: ResizeMode, short: int = 64, long: int = 96, divisor: int = 32) -> Scaling:
     """Small, but for DETR's sizes, which are 480 to 800 pixels."""
     return Scaling(short, 700 if training == "multi-scale" else long, training, divisor)
 
 
 def one(height: int, width: int, box: tuple[int, int, int, int], **more: Any) -> Split:
     """A split of one image of one square on black."""
-    return shapes.of([shapes.objects(height, width, [box], [0], **more)], [shapes.picture(height, width, [box], [0])])
+    return shapes.split_of(
+        [shapes.objects(height, width, [box], [0], **more)], [shapes.draw_image(height, width, [box], [0])]
+    )
 
 
-def draw(split: Split, how: Scaling, seed: int) -> Scene:
+def draw(split: Split, how: Scaling, seed: int) -> DetectionSample:
     """The scene of that seed."""
     with seeded(seed):
-        return Drawn(split, how, masks=True)(0)[0]
+        return AugmentedSamples(split, how, masks=True)(0)[0]
 
 
 def extent(pixels: torch.Tensor) -> torch.Tensor | None:
@@ -63,7 +71,7 @@ def extent(pixels: torch.Tensor) -> torch.Tensor | None:
 )  # fmt: skip
 @example(height=30, width=90, side=28, at=0, seed=0)
 def test_boxes_stay_on_their_objects(
-    training: Training, height: int, width: int, side: int, at: int, seed: int
+    training: ResizeMode, height: int, width: int, side: int, at: int, seed: int
 ) -> None:
     """The square that is lit, its box and its mask agree, however it was scaled, cropped and flipped."""
     left, top = at % (width - side + 1), at % (height - side + 1)
@@ -93,7 +101,7 @@ def test_boxes_stay_on_their_objects(
     height=st.integers(20, 300), width=st.integers(20, 300), divisor=st.sampled_from([32, 42]),
     seed=st.integers(0, 10**6),
 )  # fmt: skip
-def test_sizes_are_within_their_bounds(training: Training, height: int, width: int, divisor: int, seed: int) -> None:
+def test_sizes_are_within_their_bounds(training: ResizeMode, height: int, width: int, divisor: int, seed: int) -> None:
     """Of tests; 480 to 800 pixels one way and at most `long` the other; at most `long` both ways."""
     how = scaling(training, divisor=divisor)
     found = draw(one(height, width, (0, 0, width, height)), how, seed)
@@ -132,7 +140,7 @@ def test_the_size_in_tests(height: int, width: int) -> None:
 
 
 @pytest.mark.parametrize("training", TRAININGS)
-def test_a_line_of_pixels_is_an_image(training: Training) -> None:
+def test_a_line_of_pixels_is_an_image(training: ResizeMode) -> None:
     """However thin it becomes."""
     for seed in range(12):
         found = draw(one(400, 2, (0, 0, 2, 400)), scaling(training), seed)
@@ -151,10 +159,12 @@ def test_jitter_is_a_tenth_to_twice() -> None:
     """Uniform, so that of 150 draws a tenth is below 0.29 and a tenth above 1.81; crops lie anywhere."""
     split = one(50, 50, (0, 0, 50, 50))
     scales, full = [], scaling("jitter", long=100)
-    drawn = Drawn(split, full, masks=False)
+    drawn = AugmentedSamples(split, full, masks=False)
     for seed in range(150):
         with seeded(seed):
-            scene = drawn.change.transforms[1](engine._sample(*engine.annotated(split, 0)[:2], masks=False))
+            scene = drawn.augment.transforms[1](
+                data_loading._to_torchvision(*data_loading.read_annotated_image(split, 0)[:2], masks=False)
+            )
         scales.append(scene["image"].shape[1] / 100)
     assert 0.1 <= min(scales) < 0.29
     assert 1.81 < max(scales) <= 2
@@ -179,12 +189,12 @@ def test_half_of_the_multi_scale_images_are_crops() -> None:
     assert {min(sides) for sides in shown} <= set(SIDES) | {*range(400, 701)}
 
 
-def drawn(stream: Stream, epochs: Any = (0, 1)) -> list[Scene]:
+def drawn(loader: AugmentedLoader, epochs: Any = (0, 1)) -> list[DetectionSample]:
     """Every scene of some epochs."""
-    return [scene for number in epochs for batch in stream.epoch(number) for scene in batch]
+    return [scene for number in epochs for batch in loader.epoch(number) for scene in batch]
 
 
-def equal(first: list[Scene], second: list[Scene]) -> bool:
+def equal(first: list[DetectionSample], second: list[DetectionSample]) -> bool:
     """In every pixel and number."""
     return len(first) == len(second) and all(
         a.image.shape == b.image.shape
@@ -199,20 +209,20 @@ def equal(first: list[Scene], second: list[Scene]) -> bool:
 
 
 @pytest.mark.parametrize("training", ["as tests", "jitter"])
-def test_draws_are_a_function_of_seed_epoch_and_index(training: Training) -> None:
+def test_draws_are_a_function_of_seed_epoch_and_index(training: ResizeMode) -> None:
     """For any number of processes, and from any place on; not of what was drawn before."""
     split = shapes.split(8)
 
-    def stream(seed: int = 0, workers: int = 0) -> Stream:
-        return scenes(split, scaling(training), masks=True, batch=4, seed=seed, workers=workers)
+    def loader(seed: int = 0, workers: int = 0) -> AugmentedLoader:
+        return create_detection_loader(split, scaling(training), masks=True, batch_size=4, seed=seed, workers=workers)
 
-    whole = drawn(stream())
+    whole = drawn(loader())
     assert len(whole) == 16
     for workers in (1, 2):
-        assert equal(whole, drawn(stream(workers=workers)))
-    assert equal(whole[8:], drawn(stream(), (1,)))
-    assert equal(whole[4:8], [scene for batch in stream().epoch(0, 1) for scene in batch])
-    assert not equal(whole, drawn(stream(seed=1)))
+        assert equal(whole, drawn(loader(workers=workers)))
+    assert equal(whole[8:], drawn(loader(), (1,)))
+    assert equal(whole[4:8], [scene for batch in loader().epoch(0, 1) for scene in batch])
+    assert not equal(whole, drawn(loader(seed=1)))
     assert not equal(whole[:8], whole[8:])
 
 
@@ -222,7 +232,7 @@ def test_what_is_not_learned_from() -> None:
     crowd = np.array([False, True, False, False, False, False])
     areas = np.array([360.0, 400, 0, 144, 0, 440])
     objects = shapes.objects(64, 70, boxes, [0, 0, 0, 0, 0, 1], crowd=crowd, areas=areas)
-    split = shapes.of([objects], [shapes.picture(64, 70, boxes[:1], [0])])
+    split = shapes.split_of([objects], [shapes.draw_image(64, 70, boxes[:1], [0])])
     for seed in range(4):
         found = draw(split, scaling("as tests"), seed)
         assert found.labels.tolist() == [0, 1]
@@ -246,37 +256,39 @@ def test_images_without_objects_are_left_out() -> None:
     split = shapes.split(8, empty=3)
     crowd = replace(split.objects[7], crowd=np.ones(len(split.objects[7]), bool))  # type: ignore[index]
     split = replace(split, objects=(*split.objects[:7], crowd))  # type: ignore[index]
-    stream = scenes(split, shapes.SCALING, masks=True, batch=8, seed=0)
-    assert (stream.size, stream.batch, len(stream)) == (4, 4, 1)
+    loader = create_detection_loader(split, shapes.SCALING, masks=True, batch_size=8, seed=0)
+    assert (loader.size, loader.batch_size, len(loader)) == (4, 4, 1)
     originals = {(o.height, o.width) for o in split.objects[3:7]}  # type: ignore[index]
-    found = drawn(stream)
+    found = drawn(loader)
     assert all(len(scene.boxes) for scene in found)
     assert {scene.original for scene in found} == originals
     repeats = np.array([9.0, 9, 9, 1, 2, 3, 1, 9])
-    often = scenes(split, shapes.SCALING, masks=True, batch=1, seed=0, repeats=repeats)
+    often = create_detection_loader(split, shapes.SCALING, masks=True, batch_size=1, seed=0, repeats=repeats)
     counts = [scene.original for scene in drawn(often, (0,))]
     assert [counts.count((o.height, o.width)) for o in split.objects[3:7]] == [1, 2, 3, 1]  # type: ignore[index]
     with pytest.raises(BobError, match="none of the 4 images of train has an object to learn from; check its boxes"):
-        scenes(shapes.split(4, empty=4), shapes.SCALING, masks=True, batch=2, seed=0)
+        create_detection_loader(shapes.split(4, empty=4), shapes.SCALING, masks=True, batch_size=2, seed=0)
 
 
 def test_masks_are_made_where_they_are_wanted() -> None:
     """A detector of boxes needs none, and a dataset of boxes has none."""
     split = shapes.split(4)
     bare = tuple(replace(objects, masks=()) for objects in split.objects or ())
-    for scene in drawn(scenes(replace(split, objects=bare), shapes.SCALING, masks=False, batch=2, seed=0)):
+    for scene in drawn(
+        create_detection_loader(replace(split, objects=bare), shapes.SCALING, masks=False, batch_size=2, seed=0)
+    ):
         assert scene.masks is None
-        assert "masks" not in scene.sample(scene.padded, "cpu").gt_instances
+        assert "masks" not in scene.to_mmdet(scene.padded, "cpu").gt_instances
 
 
 def test_a_size_that_is_not_the_annotated_one() -> None:
     """An image that was scaled and whose boxes were not counts as unreadable, with both sizes: grey stands for it."""
     split = shapes.split(4)
     wrong = replace(split, image=lambda i: Image.new("RGB", (31, 32)))
-    scene, broken = Drawn(wrong, shapes.SCALING, masks=True)(0)
+    scene, broken = AugmentedSamples(wrong, shapes.SCALING, masks=True)(0)
     assert broken
     assert (scene.image == 128).all()
-    reasons = [reason for _, _, found in scaled(wrong, shapes.SCALING, 2, threads=1) for reason in found]
+    reasons = [reason for _, _, found in load_test_batches(wrong, shapes.SCALING, 2, threads=1) for reason in found]
     assert len(reasons) == 4
     assert re.fullmatch(r"train-0 \(of 31 x 32 pixels, annotated as \d+ x \d+\)", sorted(reasons)[0])
 
@@ -296,14 +308,14 @@ def unreadable(count: int) -> Split:
 def test_an_image_that_cannot_be_read_is_grey() -> None:
     """And counted: in training by the stream, in tests with the reason."""
     split = unreadable(101)
-    scene, broken = Drawn(split, shapes.SCALING, masks=True)(1)
+    scene, broken = AugmentedSamples(split, shapes.SCALING, masks=True)(1)
     assert broken
     assert set(scene.image.unique().tolist()) == {128}
-    assert not Drawn(split, shapes.SCALING, masks=True)(0)[1]
-    stream = scenes(split, shapes.SCALING, masks=True, batch=101, seed=0)
-    drawn(stream, (0,))
-    assert stream.unreadable == {1}
-    found = list(scaled(split, shapes.SCALING, 4, threads=2))
+    assert not AugmentedSamples(split, shapes.SCALING, masks=True)(0)[1]
+    loader = create_detection_loader(split, shapes.SCALING, masks=True, batch_size=101, seed=0)
+    drawn(loader, (0,))
+    assert loader.unreadable == {1}
+    found = list(load_test_batches(split, shapes.SCALING, 4, threads=2))
     assert [reason for _, _, reasons in found for reason in reasons] == ["one.jpg (truncated)"]
     [grey] = [batch[indices.index(1)] for indices, batch, _ in found if 1 in indices]
     assert set(grey.image.unique().tolist()) == {128}
@@ -311,13 +323,13 @@ def test_an_image_that_cannot_be_read_is_grey() -> None:
 
 @pytest.mark.parametrize("training", TRAININGS)
 @pytest.mark.parametrize("threads", [1, 3])
-def test_each_image_is_tested_once(training: Training, threads: int) -> None:
+def test_each_image_is_tested_once(training: ResizeMode, threads: int) -> None:
     """In batches that are padded to one size, and to the same however large they are; nothing is drawn."""
     split, how = shapes.split(13), scaling(training)
     padded: list[dict[int, tuple[int, int]]] = []
     for size in (1, 4, 50):
         seen: dict[int, tuple[int, int]] = {}
-        for indices, batch, reasons in scaled(split, how, size, threads=threads):
+        for indices, batch, reasons in load_test_batches(split, how, size, threads=threads):
             assert len(indices) == len(batch) <= size
             assert reasons == []
             assert len({scene.padded for scene in batch}) == 1
@@ -336,7 +348,7 @@ def test_each_image_is_tested_once(training: Training, threads: int) -> None:
 def test_an_image_of_its_own_size_is_shown_as_it_is() -> None:
     """To a detector in tests, and in training but for the flip."""
     split = one(64, 96, (10, 20, 30, 30))
-    [(_, [tested], _)] = scaled(split, Scaling(64, 96, "as tests"), 1, threads=1)
+    [(_, [tested], _)] = load_test_batches(split, Scaling(64, 96, "as tests"), 1, threads=1)
     pixels = torch.from_numpy(np.array(split.image(0))).permute(2, 0, 1)
     assert torch.equal(tested.image, pixels)
     trained = [draw(split, Scaling(64, 96, "as tests"), seed).image for seed in range(6)]
@@ -345,8 +357,8 @@ def test_an_image_of_its_own_size_is_shown_as_it_is() -> None:
 
 def test_what_mmdet_is_told_of_a_scene() -> None:
     """Sizes as height and width, the scale as width and height, objects on the device, masks of the whole batch."""
-    scene = replace(shapes.scene(40, 60), original=(20, 15))
-    found = scene.sample((64, 96), "cpu")
+    scene = replace(shapes.sample(40, 60), original=(20, 15))
+    found = scene.to_mmdet((64, 96), "cpu")
     assert (found.img_shape, found.ori_shape) == ((40, 60), (20, 15))
     assert (found.pad_shape, found.batch_input_shape) == ((64, 96), (64, 96))
     assert found.scale_factor == (4.0, 2.0)
@@ -370,7 +382,7 @@ def test_masks_of_every_form() -> None:
         {**packed, "counts": packed["counts"].decode()},
     )
     objects = shapes.objects(12, 10, [(1, 1, 9, 8)] * 4, [0] * 4, masks=masks)
-    found = engine.bitmaps(objects, np.array([2, 0, 1, 3]))
+    found = data_loading.decode_masks(objects, np.array([2, 0, 1, 3]))
     expected = np.zeros((4, 12, 10), np.uint8)
     expected[0] = expected[3] = shapes.disc(12, 10, (2, 3, 6, 8))
     expected[1, 1:4, 1:5] = expected[1, 2:9, 8:10] = 1
@@ -395,19 +407,21 @@ def test_repeat_factors_are_those_of_lvis(count: int, classes: int, threshold: f
 def test_an_epoch_has_an_image_as_often_as_it_is_told() -> None:
     """On average over 600 epochs; in one epoch the whole number below or above."""
     repeats = np.array([1.0, 1.5, 2.25, 3.0, 1.1])
-    stream = Stream(lambda i: (i, False), list("abcde"), batch=1, seed=0, collate=list, repeats=repeats)
+    loader = AugmentedLoader(lambda i: (i, False), list("abcde"), batch_size=1, seed=0, collate=list, repeats=repeats)
     # the examples of an epoch, before what is left over at its end is dropped
-    orders = [stream._order(number) for number in range(600)]
+    orders = [loader._order(number) for number in range(600)]
     counts = np.array([np.bincount(order, minlength=5) for order in orders])
     # four standard deviations: at most 0.5 / sqrt(600) each
     assert counts.mean(axis=0) == pytest.approx(repeats, abs=0.082)
     assert ((counts == np.floor(repeats)) | (counts == np.ceil(repeats))).all()
-    assert len(stream) == 8
-    epochs = [[example for batch in stream.epoch(number) for example in batch] for number in range(40)]
+    assert len(loader) == 8
+    epochs = [[example for batch in loader.epoch(number) for example in batch] for number in range(40)]
     assert all(len(epoch) == 8 for epoch in epochs)
     assert epochs[0] != epochs[1]
-    assert [example for batch in stream.epoch(3, 5) for example in batch] == epochs[3][5:]
-    few = Stream(lambda i: (i, False), list("ab"), batch=9, seed=0, collate=list, repeats=np.array([1.0, 2.0]))
+    assert [example for batch in loader.epoch(3, 5) for example in batch] == epochs[3][5:]
+    few = AugmentedLoader(
+        lambda i: (i, False), list("ab"), batch_size=9, seed=0, collate=list, repeats=np.array([1.0, 2.0])
+    )
     [[*batch]] = few.epoch(0)
     assert sorted(set(batch)) == [0, 1]
     assert len(batch) == 9

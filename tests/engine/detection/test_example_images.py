@@ -16,7 +16,16 @@ from bob_gauntlet.datasets.dataset import Dataset, Split
 from bob_gauntlet.datasets.images import UnreadableImage
 from bob_gauntlet.datasets.objects import ImageObjects
 from bob_gauntlet.datasets.rle import encode_mask
-from bob_gauntlet.engine.detection.pictures import BYTES, COUNT, LEAST_SCORE, MOST, SIDE, chosen, outline, pictures
+from bob_gauntlet.engine.detection.example_images import (
+    BYTES,
+    COUNT,
+    LEAST_SCORE,
+    MOST,
+    SIDE,
+    chosen,
+    outline,
+    pictures,
+)
 from bob_gauntlet.metrics.detections import Detections
 from bob_gauntlet.protocols import detection
 from bob_gauntlet.runtime.artifacts import Artifacts

@@ -12,7 +12,7 @@ from PIL import Image
 
 from bob_gauntlet.datasets.dataset import Split
 from bob_gauntlet.datasets.objects import ImageObjects
-from bob_gauntlet.engine.detection.scenes import bitmaps
+from bob_gauntlet.engine.detection.data_loading import decode_masks
 from bob_gauntlet.engine.transforms import image_or_grey
 from bob_gauntlet.metrics.detections import Detections
 from bob_gauntlet.runtime.context import RunContext
@@ -36,7 +36,7 @@ MOST = 20
 """Objects of an image at most, the largest ones, and as many detections, those with the highest scores."""
 
 
-def keep_pictures(
+def store_example_images(
     detections: Detections, key: Mapping[str, Any], split: Split, classes: Sequence[str], context: RunContext
 ) -> dict[str, Any]:
     """Keep the pictures of a split under the key of its detections; gives where they are, for the provenance."""
@@ -93,7 +93,7 @@ def _picture(detections: Detections, split: Split, classes: Sequence[str], index
 def _true(objects: ImageObjects, classes: Sequence[str], scale: float, *, masks: bool) -> list[dict[str, Any]]:
     """The largest objects; with their outlines only where detections have them too."""
     rows = np.argsort(-objects.areas, kind="stable")[:MOST]
-    pixels = bitmaps(objects, rows) if masks else [None] * len(rows)
+    pixels = decode_masks(objects, rows) if masks else [None] * len(rows)
     return [
         {**_described(objects.boxes[row], int(objects.labels[row]), classes, mask, scale), "crowd": bool(crowd)}
         for row, mask, crowd in zip(rows, pixels, objects.crowd[rows], strict=True)

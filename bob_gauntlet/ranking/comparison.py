@@ -4,12 +4,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bob_gauntlet.ranking.ranking import SEED, Order
+from bob_gauntlet.ranking.ranking import SEED, RankingStatistics
 from bob_gauntlet.stats import pairwise
 
 
 @dataclass(frozen=True)
-class Versus:
+class Comparison:
     """A backbone against another: positive where it is better."""
 
     other: str
@@ -24,7 +24,7 @@ class Versus:
     p_examples: float | None
 
 
-def versus(order: Order, name: str) -> list[Versus]:
+def compare_with_others(order: RankingStatistics, name: str) -> list[Comparison]:
     """`name` against every other backbone of an order, strongest opponent first; [] where it has no value.
 
     Over datasets by flipping the signs of whole datasets' differences, over examples by the paired bootstrap; both
@@ -35,13 +35,13 @@ def versus(order: Order, name: str) -> list[Versus]:
     others = [i for i in np.argsort(-np.nan_to_num(order.overall, nan=-np.inf)) if i != mine]
     gaps = {i: order.z[mine] - order.z[i] for i in others}
     met = [i for i in others if np.isfinite(gaps[i]).any()]
-    sources = np.array([score_table.sources[i] for i in order.ranking])
+    sources = np.array([score_table.sources[i] for i in order.measure_indices])
     rng = np.random.default_rng(SEED)
     by_datasets = pairwise.holm(np.array([pairwise.sign_flip_p(gaps[i], list(sources), rng) for i in met]))
     drawn = [pairwise.draws_p(order.draws[:, mine] - order.draws[:, i]) if order.spread else np.nan for i in met]
     by_examples = pairwise.holm(np.array(drawn))
     return [
-        Versus(
+        Comparison(
             other=score_table.backbones[i].title,
             measures=int(np.isfinite(gaps[i]).sum()),
             datasets=len(set(sources[np.isfinite(gaps[i])])),
