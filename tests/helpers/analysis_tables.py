@@ -8,7 +8,7 @@ from bob_gauntlet.analysis.result import Table
 from bob_gauntlet.pools.pool import MeasureKey, load_pool
 from bob_gauntlet.ranking.score_table import ScoreTable
 from bob_gauntlet.scores.score import Score
-from bob_gauntlet.scores.settings import find
+from bob_gauntlet.scores.settings import find_setting
 
 BuildTable = Callable[..., ScoreTable]
 """The type of the fixture `build_table`."""
@@ -22,9 +22,9 @@ def bundled_table(pool: str, errata: str = "applied") -> ScoreTable:
 
 def create_score(backbone: str, measure: MeasureKey, value: float, **fields: object) -> Score:
     """Return a score of a measure, at the first scale of its setting."""
-    scale = find(measure[0]).scales[0]
+    scale = find_setting(measure[0]).scales[0]
     all_fields = {"scale": scale, "protocol_hash": "p", "backbone_fingerprint": f"fp-{backbone}"} | fields
-    task = find(measure[0]).measure(measure[1]).task
+    task = find_setting(measure[0]).measure(measure[1]).task
     return Score(setting=measure[0], metric=measure[1], task=task, value=value, backbone=backbone, **all_fields)  # type: ignore[arg-type]
 
 
