@@ -258,7 +258,7 @@ def test_only_what_is_free_is_fetched(folder: Path, monkeypatch: pytest.MonkeyPa
     assert seen == [True, False]
     result = bob("imagenet-1k --download")
     assert result.exit_code == 4
-    assert "imagenet-1k cannot be fetched by a command; get it from image-net.org" in result.output
+    assert "imagenet-1k cannot be downloaded by this command; get it from image-net.org" in result.output
 
 
 def test_a_session_takes_its_places_from_the_options(
