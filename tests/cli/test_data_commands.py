@@ -270,7 +270,7 @@ def test_a_session_takes_its_places_from_the_options(
     start = pytester.path
 
     def locations(*given: str) -> DataLocations:
-        session = open_session(read_options(pytester.parseconfig(*given)), start, {}, spreads=True)
+        session = open_session(read_options(pytester.parseconfig(*given)), start, {}, hands_out=True)
         assert session.workspace.locations is not None
         return session.workspace.locations
 
