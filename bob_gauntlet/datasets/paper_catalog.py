@@ -152,7 +152,7 @@ PAPER = (
            "Johnson-Roberson et al., Driving in the matrix, ICRA 2017",
            "fcav.engin.umich.edu/projects/driving-in-the-matrix"),
     _paper("cityscapes", "cars on streets of German cities; used to test sim10k-cityscapes", "500 val", "1",
-           "Cityscapes terms of use: non-commercial research and teaching", "Cordts et al., Cityscapes, CVPR 2016",
+           "Cityscapes terms of use (non-commercial research and teaching)", "Cordts et al., Cityscapes, CVPR 2016",
            "cityscapes-dataset.com (registration needed): leftImg8bit_trainvaltest.zip and gtFine_trainvaltest.zip"),
     _paper("sim10k-cityscapes", "cars: trained on rendered streets, tested on Cityscapes", "10,000 train, 500 test",
            "1", _RESEARCH, "Johnson-Roberson et al., ICRA 2017; Cordts et al., CVPR 2016",

@@ -71,7 +71,7 @@ def test_wrong_xml_is_one_line(tmp_path: Path, text: str) -> None:
     """The file is named."""
     sim10k(tmp_path)
     (tmp_path / "sim10k/VOC2012/Annotations/3384647.xml").write_text(text)
-    with pytest.raises(BobError, match=r"3384647.xml is no annotation in PASCAL VOC's format \(.*\)") as caught:
+    with pytest.raises(BobError, match=r"3384647.xml is not an annotation in PASCAL VOC's format \(.*\)") as caught:
         load_sim10k(DataLocations(tmp_path))
     assert "\n" not in str(caught.value)
 
@@ -197,7 +197,7 @@ def test_each_may_be_declared(tmp_path: Path) -> None:
     """And where one is absent, both names are said."""
     sim10k_cityscapes(tmp_path)
     (tmp_path / "cityscapes").rename(tmp_path / "streets")
-    with pytest.raises(MissingError, match=r"sim10k-cityscapes is made of both: cityscapes is not in .*cityscapes;"):
+    with pytest.raises(MissingError, match=r"is made of sim10k and cityscapes: cityscapes is not in .*cityscapes;"):
         load_sim10k_cityscapes(DataLocations(tmp_path))
     found = load_sim10k_cityscapes(DataLocations(tmp_path, {"cityscapes": tmp_path / "streets"}))
     assert len(found["test"]) == 4

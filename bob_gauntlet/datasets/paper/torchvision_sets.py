@@ -225,7 +225,8 @@ def _read_official(
     """
     parent = root if (root / folder).is_dir() else root.parent
     if parent != root and root.name != folder:
-        raise BobError(f"{name}: {root} has neither {folder} nor train and test; `bob data {name}` shows the layout")
+        problem = f"{root} has neither {folder} nor train and test"
+        raise BobError(f"{name}: {problem}; rename the folder inside it, or see `bob data {name}`")
     try:
         return {role: read(parent, role) for role in roles}
     except (OSError, RuntimeError, ValueError, KeyError, TypeError) as error:
