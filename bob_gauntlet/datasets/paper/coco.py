@@ -26,7 +26,7 @@ def load_coco_2017(locations: DataLocations) -> Dataset:
         role: read_coco(
             _annotation_file(COCO, root, f"instances_{folder}.json"),
             root,
-            place=partial(_path_in_folder, folder),
+            image_path=partial(_path_in_folder, folder),
         )
         for role, folder in FOLDERS.items()
     }

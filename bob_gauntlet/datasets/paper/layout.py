@@ -49,14 +49,14 @@ def select_files(files: ImageFiles, indices: Sequence[int] | np.ndarray) -> Imag
         paths=tuple(files.paths[i] for i in selected),
         sizes=tuple(files.sizes[i] for i in selected),
         labels=files.labels[selected],
-        stored=tuple(files.stored[i] for i in selected) if files.stored else None,
+        stored_paths=tuple(files.stored_paths[i] for i in selected) if files.stored_paths else None,
     )
 
 
 def relabel_files(files: ImageFiles, paths: Sequence[str], labels: np.ndarray, classes: Sequence[str]) -> ImageFiles:
     """Return the same files with other paths, labels and classes, sorted by the new paths.
 
-    The images are still read from where the files are (`ImageFiles.stored`).
+    The images are still read from where the files are (`ImageFiles.stored_paths`).
     """
     order = sorted(range(len(paths)), key=paths.__getitem__)
     return ImageFiles(
@@ -65,7 +65,7 @@ def relabel_files(files: ImageFiles, paths: Sequence[str], labels: np.ndarray, c
         sizes=tuple(files.sizes[i] for i in order),
         labels=np.asarray(labels, np.int64)[order],
         classes=tuple(classes),
-        stored=tuple((files.stored or files.paths)[i] for i in order),
+        stored_paths=tuple((files.stored_paths or files.paths)[i] for i in order),
     )
 
 
