@@ -10,7 +10,7 @@ from bob_gauntlet.pools.folder import RANDOM_INIT, BackboneRow
 from bob_gauntlet.pools.pool import MeasureKey
 from bob_gauntlet.ranking.score_table import ALL, MIN_COVERAGE, ScoredBackbone, ScoreTable
 from bob_gauntlet.scores.score import Score, difference
-from bob_gauntlet.scores.settings import find
+from bob_gauntlet.scores.settings import find_setting
 
 KINDS = {
     "ViT": "transformer",
@@ -123,7 +123,7 @@ def comparable_value(
 
 def note_missing(score_table: ScoreTable, measures: Iterable[MeasureKey]) -> list[str]:
     """Return one line that names the measures which no backbone of the pool has; an empty list if none is missing."""
-    ranked = {m: find(m[0]).measure(m[1]).ranked for m in measures}
+    ranked = {m: find_setting(m[0]).measure(m[1]).ranked for m in measures}
     missing = [m for m in ranked if m not in (score_table.measures if ranked[m] else score_table.pool.references)]
     names = ", ".join(f"{setting} {metric}" for setting, metric in missing)
     return [f"pool {score_table.pool.name} has no {names}"] if missing else []

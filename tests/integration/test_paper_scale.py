@@ -10,7 +10,7 @@ from click.testing import CliRunner
 from bob_gauntlet.cli.main import main
 from bob_gauntlet.datasets.catalog import CATALOG
 from bob_gauntlet.runtime.artifacts import Artifacts
-from bob_gauntlet.scores.settings import SETTINGS, of_user
+from bob_gauntlet.scores.settings import SETTINGS, setting_on_user_dataset
 from bob_gauntlet.scores.store import Store
 from tests.helpers.dataset_trees import DETECTION as OBJECTS
 from tests.helpers.dataset_trees import TREES, write_csv, write_noise_image, write_role_folders
@@ -219,7 +219,12 @@ def test_datasets_of_a_users_own_run_every_classification(mine: Ran) -> None:
     assert mine.settings == {f"{name}@mine" for name in trained + tested} | {f"{name}@tags" for name in trained}
     assert {score.metric for score in mine.scores.values() if score.setting.endswith("@tags")} == {"mean_auc"}
     assert {(f"{name}@mine", "top1") for name in trained + tested} <= set(mine.scores)
-    assert all(not m.ranked for name in trained + tested if (s := of_user(name, "mine", "folder")) for m in s.measures)
+    assert all(
+        not m.ranked
+        for name in trained + tested
+        if (s := setting_on_user_dataset(name, "mine", "folder"))
+        for m in s.measures
+    )
     assert "6 skipped, 0 failed" in mine.text
     for why in ("the attack needs one", "calibration is about one"):
         assert f"tags of tiny: tags has several labels an image; {why}" in mine.text
