@@ -177,16 +177,7 @@ class Gauntlet:
         workspace = self.workspace
         backbone, dataset = workspace.backbone(self.spec), workspace.dataset(setting.dataset)
         config = workspace.config
-        context = RunContext(
-            artifacts=workspace.artifacts,
-            device=config.device,
-            seeds=fields["seeds"],
-            batch_size=config.batch_size,
-            loaders=config.loader_processes,
-            readers=config.reader_threads,
-            max_steps=config.max_steps,
-            progress=workspace.progress,
-        )
+        context = RunContext(workspace.artifacts, config, fields["seeds"], workspace.progress)
         measured = list(recipe.evaluate(backbone, dataset, context))
         shared = {
             "metrics": [m.metric for m in measured],
@@ -196,7 +187,7 @@ class Gauntlet:
             "seconds": round(time.perf_counter() - clock, 3),
             "threads": config.threads,
             "command": config.command,
-            **({"unreadable_images": context.unreadable} if context.unreadable else {}),
+            **({"unreadable_images": context.unreadable.by_role} if context.unreadable.by_role else {}),
             **environment(),
         }
         return [self._score(setting, fields, one, shared) for one in measured]

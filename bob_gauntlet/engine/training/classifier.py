@@ -115,14 +115,15 @@ def train_classifier(
     def search() -> GridSearch:
         loader = create_image_loader(
             examples.train, classifier_config.transform, classifier_config.augmentation,
-            batch_size=classifier_config.batch, seed=seed, workers=context.loaders, pin=context.device != "cpu",
+            batch_size=classifier_config.batch, seed=seed, workers=context.config.loader_processes,
+            pin=context.config.device != "cpu",
         )  # fmt: skip
 
         def make_trainer(config: TrainingConfig) -> Trainer:
             network = _network(backbone, classifier_config)
             network.initialise(seed)
             loss_function = LabelLoss(config, classifier_config.classes, multi_label=examples.train.targets.ndim == 2)
-            return Trainer(network, config, loader, loss_function, seed, context.device)
+            return Trainer(network, config, loader, loss_function, seed, context.config.device)
 
         def validate(network: Network) -> tuple[float, float]:
             logits, _ = predict_logits(network, examples.validation, classifier_config, context)
@@ -141,17 +142,21 @@ def predict_logits(
     network: Network, split: Split, classifier_config: ClassifierConfig, context: RunContext
 ) -> tuple[np.ndarray, list[str]]:
     """(N, C) float32 logits of a network in evaluation mode, and why some images could not be read."""
-    half = half_precision(context.device) if classifier_config.configs[0].amp else None
+    half = half_precision(context.config.device) if classifier_config.configs[0].amp else None
     parts: list[np.ndarray] = []
     unreadable: list[str] = []
-    on_cpu = context.device == "cpu"
+    on_cpu = context.config.device == "cpu"
     for images, broken in load_batches(
-        split, classifier_config.transform, context.batch_size, on_cpu=on_cpu, threads=context.readers
+        split,
+        classifier_config.transform,
+        context.config.batch_size,
+        on_cpu=on_cpu,
+        threads=context.config.reader_threads,
     ):
         unreadable += broken
         if not on_cpu:
-            images = normalise(images.to(context.device, non_blocking=True), classifier_config.transform)
-        with torch.no_grad(), torch.autocast(torch.device(context.device).type, half, enabled=half is not None):
+            images = normalise(images.to(context.config.device, non_blocking=True), classifier_config.transform)
+        with torch.no_grad(), torch.autocast(torch.device(context.config.device).type, half, enabled=half is not None):
             parts.append(network(images).float().cpu().numpy())
     check_readable(unreadable, split)
     return np.concatenate(parts), unreadable

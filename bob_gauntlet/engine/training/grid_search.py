@@ -54,8 +54,8 @@ def artefact_key(
         "transform": transform.canonical,
         "examples": examples.key,
         "seed": seed,
-        "numerics": numerics(context.device, amp=amp),
-        "max_steps": context.max_steps,
+        "numerics": numerics(context.config.device, amp=amp),
+        "max_steps": context.config.max_steps,
     }
 
 
@@ -127,7 +127,7 @@ class GridSearch:
 
     def _one(self, number: int, folder: Path, advance: Callable[[int], None]) -> None:
         """Train one run and take note of it."""
-        config = replace(self.configs[number], micro_batch=self.micro_batch, max_steps=self.context.max_steps)
+        config = replace(self.configs[number], micro_batch=self.micro_batch, max_steps=self.context.config.max_steps)
         path = folder / f"run-{number}.pt"
         record: dict[str, Any] = {"run": config.description}
         try:
@@ -139,7 +139,7 @@ class GridSearch:
             state = trainer.state
             self.micro_batch = min(self.micro_batch, state.micro_batch)
             record |= {"validation": round(state.validation[0], 4), "epochs": state.epoch, "steps": state.steps}
-            if state.epoch < config.epochs and self.context.max_steps is None:
+            if state.epoch < config.epochs and self.context.config.max_steps is None:
                 record["stopped"] = "clearly beaten"
             elif not self.best or state.validation > tuple(self.best["judged"]):
                 self._keep(trainer, config)
