@@ -209,7 +209,10 @@ def test_nothing_measured_is_exit_code_5(workspace: pytest.Pytester, cache: Path
         ("--bob-device=tpu", "--bob-device=tpu: has to be auto or cpu or cuda"),
         ("--bob-json=nowhere/scores.json", "--bob-json=nowhere/scores.json: its folder does not exist"),
         ("--bob-report=.", "--bob-report=.: is a folder"),
-        ("--bob-report=r.pdf", "--bob-report r.pdf: has to end in .html, .md, .csv, .json; type --bob-report r.html"),
+        (
+            "--bob-report=r.pdf",
+            "--bob-report r.pdf: the file name must end in .html, .md, .csv, .json; type --bob-report r.html",
+        ),
         (
             "--bob-pool=paper",
             "--bob-pool=paper holds paper-scale scores, and this run is at mini scale: the two are never",
@@ -272,7 +275,7 @@ def test_a_session_ranks_against_its_pool(workspace: pytest.Pytester, cache: Pat
     assert table.rindex("measured 6 settings") > table.rindex("random:test_efficientnet"), "counts come last"
     page = (workspace.path / "r.md").read_text()
     assert "| random:test_efficientnet" in page
-    assert "## How they were got" in page
+    assert "## How the scores were measured" in page
 
 
 def test_a_limited_run_is_not_ranked(workspace: pytest.Pytester, cache: Path) -> None:
