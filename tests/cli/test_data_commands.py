@@ -214,7 +214,7 @@ def test_a_dataset_of_others_says_where_both_are_declared(folder: Path) -> None:
     assert rows(bob("").output)["sim10k-cityscapes"][2] == "yes"
     (folder / "bob.toml").write_text('[datasets]\ncityscapes = "elsewhere"\n')
     assert rows(bob("").output)["sim10k-cityscapes"][2] == "no"
-    assert "sim10k-cityscapes is made of both: cityscapes is not in" in bob("sim10k-cityscapes").output
+    assert "sim10k-cityscapes is made of sim10k and cityscapes: cityscapes is not in" in bob("sim10k-cityscapes").output
     result = bob("coco")
     assert result.exit_code == 4
     assert "unknown dataset 'coco'; did you mean coco-2017" in result.output
