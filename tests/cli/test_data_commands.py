@@ -216,7 +216,8 @@ def test_a_combined_dataset_says_how_to_declare_both(folder: Path) -> None:
     assert rows(bob_data("").output)["sim10k-cityscapes"][2] == "yes"
     (folder / "bob.toml").write_text('[datasets]\ncityscapes = "elsewhere"\n')
     assert rows(bob_data("").output)["sim10k-cityscapes"][2] == "no"
-    assert "sim10k-cityscapes is made of both: cityscapes is not in" in bob_data("sim10k-cityscapes").output
+    result = bob_data("sim10k-cityscapes")
+    assert "sim10k-cityscapes is made of sim10k and cityscapes: cityscapes is not in" in result.output
     result = bob_data("coco")
     assert result.exit_code == 4
     assert "unknown dataset 'coco'; did you mean coco-2017" in result.output
