@@ -8,7 +8,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -28,6 +28,7 @@ from bob_gauntlet.pools.folder import (
 )
 from bob_gauntlet.pools.pool import freeze_pool
 from bob_gauntlet.runtime.artifacts import Artifacts, digest
+from bob_gauntlet.scores.provenance import Provenance
 from bob_gauntlet.scores.score import Score
 
 _STYLES = {"supervised": "supervised", "simclr": "self-supervised", "rotation": "self-supervised"}
@@ -108,7 +109,7 @@ def row_of(spec: BackboneSpec, scores: Iterable[Score]) -> BackboneRow:
 def merged(name: str, found: Sequence[Score], recipe: Mapping[str, Any] | None) -> Score:
     """One score from those of several seeds: the mean; the standard error is that of its examples, averaged."""
     first = found[0]
-    provenance = {key: value for key, value in first.provenance.items() if key not in _CACHED}
+    provenance = cast(Provenance, {key: value for key, value in first.provenance.items() if key not in _CACHED})
     if recipe:
         provenance["pretraining"] = dict(recipe)
     if len(found) == 1:

@@ -205,9 +205,9 @@ def test_a_rate_whose_loss_is_no_number_ends_alone(
     assert found.facts["runs"][0] == {"run": "adamw lr 0.001, weight decay 0.05", "diverged": reason}
     assert found.facts["runs"][1]["steps"] == 4
     assert "lr 0.0003" in found.facts["chosen"]
-    assert f"resnet: {reason}; the other runs go on" in caplog.text
+    assert f"resnet: {reason}; the other runs continue" in caplog.text
     calls[0] = 0
-    with pytest.raises(BobError, match=r"resnet: no training run ended: .*step 3"):
+    with pytest.raises(BobError, match=r"resnet: every training run failed: .*step 3"):
         trained(tmp_path / "alone", detector_config(RATES[0]))
 
 
