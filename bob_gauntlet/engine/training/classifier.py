@@ -133,14 +133,15 @@ def _create_search(
 ) -> GridSearch:
     loader = create_image_loader(
         examples.train, classifier_config.transform, classifier_config.augmentation,
-        batch_size=classifier_config.batch, seed=seed, workers=context.loaders, pin=context.device != "cpu",
+        batch_size=classifier_config.batch, seed=seed, workers=context.config.loader_processes,
+        pin=context.config.device != "cpu",
     )  # fmt: skip
 
     def make_trainer(config: TrainingConfig) -> Trainer:
         network = _create_network(backbone, classifier_config)
         network.initialise(seed)
         loss_function = LabelLoss(config, classifier_config.classes, multi_label=examples.train.targets.ndim == 2)
-        return Trainer(network, config, loader, loss_function, seed, context.device)
+        return Trainer(network, config, loader, loss_function, seed, context.config.device)
 
     def validate(network: Network) -> tuple[float, float]:
         logits, _ = predict_logits(network, examples.validation, classifier_config, context)
@@ -157,17 +158,21 @@ def predict_logits(
     network: Network, split: Split, classifier_config: ClassifierConfig, context: RunContext
 ) -> tuple[np.ndarray, list[str]]:
     """Return the (N, C) float32 logits of a network in evaluation mode, and a reason for each unreadable image."""
-    half_dtype = half_precision(context.device) if classifier_config.configs[0].amp else None
+    half_dtype = half_precision(context.config.device) if classifier_config.configs[0].amp else None
     logits: list[np.ndarray] = []
     unreadable: list[str] = []
-    on_cpu = context.device == "cpu"
+    on_cpu = context.config.device == "cpu"
     for images, reasons in load_batches(
-        split, classifier_config.transform, context.batch_size, on_cpu=on_cpu, threads=context.readers
+        split,
+        classifier_config.transform,
+        context.config.batch_size,
+        on_cpu=on_cpu,
+        threads=context.config.reader_threads,
     ):
         unreadable += reasons
         if not on_cpu:
-            images = normalise(images.to(context.device, non_blocking=True), classifier_config.transform)
-        device_type = torch.device(context.device).type
+            images = normalise(images.to(context.config.device, non_blocking=True), classifier_config.transform)
+        device_type = torch.device(context.config.device).type
         with torch.no_grad(), torch.autocast(device_type, half_dtype, enabled=half_dtype is not None):
             logits.append(network(images).float().cpu().numpy())
     check_readable(unreadable, split)

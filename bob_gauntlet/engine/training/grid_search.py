@@ -57,8 +57,8 @@ def artefact_key(
         "transform": transform.canonical,
         "examples": examples.key,
         "seed": seed,
-        "numerics": numerics(context.device, amp=amp),
-        "max_steps": context.max_steps,
+        "numerics": numerics(context.config.device, amp=amp),
+        "max_steps": context.config.max_steps,
     }
 
 
@@ -134,7 +134,7 @@ class GridSearch:
 
     def _train_run(self, number: int, folder: Path, advance: Callable[[int], None]) -> None:
         """Train one run, add its record and save the search."""
-        config = replace(self.configs[number], micro_batch=self.micro_batch, max_steps=self.context.max_steps)
+        config = replace(self.configs[number], micro_batch=self.micro_batch, max_steps=self.context.config.max_steps)
         checkpoint = folder / f"run-{number}.pt"
         record: dict[str, Any] = {"run": config.description}
         try:
@@ -148,7 +148,7 @@ class GridSearch:
             state = trainer.state
             self.micro_batch = min(self.micro_batch, state.micro_batch)
             record |= {"validation": round(state.validation[0], 4), "epochs": state.epoch, "steps": state.steps}
-            if state.epoch < config.epochs and self.context.max_steps is None:
+            if state.epoch < config.epochs and self.context.config.max_steps is None:
                 record["stopped"] = "clearly beaten"
             elif not self.best or state.validation > tuple(self.best["judged"]):
                 self._keep_best(trainer, config)

@@ -22,8 +22,8 @@ from bob_gauntlet.engine.training.network import Network
 from bob_gauntlet.errors import BobError
 from bob_gauntlet.runtime.progress import Progress
 from tests.helpers import tiny
+from tests.helpers.contexts import context_in
 from tests.helpers.killed import run_until_killed
-from tests.helpers.synthetic_images import context_in
 
 RATES = (1e-2, 3e-3, 1e-3)
 
@@ -209,7 +209,7 @@ def test_what_changes_the_network_changes_its_artefact(tmp_path: Path) -> None:
         asked["context"] = context_in(tmp_path, max_steps=asked.pop("max_steps"))
         train_classifier(**asked)
     assert len(tiny.network_artefacts(tmp_path)) == 8
-    tuned(tmp_path, rates(1e-2), batch_size=3, loaders=1)
+    tuned(tmp_path, rates(1e-2), batch_size=3, loader_processes=1)
     assert len(tiny.network_artefacts(tmp_path)) == 8
 
 
