@@ -22,8 +22,8 @@ from bob_gauntlet.engine.detection.trained_detector import (
     DetectorConfig,
     DetectorLoss,
     TrainedDetector,
-    class_names,
     detect_split,
+    placeholder_names,
     train_detector,
 )
 from bob_gauntlet.engine.training import loop
@@ -362,7 +362,7 @@ def test_images_that_cannot_be_read_are_counted(tmp_path: Path) -> None:
 
 def test_class_names_are_as_many() -> None:
     """Nobody reads them."""
-    assert class_names(3) == ("0", "1", "2")
+    assert placeholder_names(3) == ("0", "1", "2")
 
 
 def interrupted(folder: Path) -> TrainedDetector:
