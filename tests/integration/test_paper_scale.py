@@ -155,7 +155,9 @@ def test_cut_scores_are_neither_ranked_nor_saved(folder: Path, paper: Ran) -> No
     ranked = suites(folder, *CUT)
     assert "no ranking: nothing that was measured is ranked in pool paper" in ranked.text
     [line] = [line for line in ranked.text.splitlines() if "not ranked" in line]
-    assert line.endswith("of tiny: not ranked, since limit differs from that of pool paper (first 8 examples, 2 steps)")
+    assert line.endswith(
+        "of tiny: not ranked, because limit differs from that of pool paper (first 8 examples, 2 steps)"
+    )
     assert "at paper scale, limit 8, 2 steps of training, on cpu" in ranked.text
     saved = suites(folder, *CUT, "--bob-save=ours")
     assert saved.code == pytest.ExitCode.USAGE_ERROR
@@ -225,7 +227,7 @@ def test_datasets_of_a_users_own_run_every_classification(mine: Ran) -> None:
 
 def test_they_are_shown_and_not_ranked(folder: Path, mine: Ran, monkeypatch: pytest.MonkeyPatch) -> None:
     """In the summary, in `bob list`, `bob rank` and in every kind of report."""
-    why = "of tiny: not ranked, since datasets of your own are measured only"
+    why = "of tiny: not ranked, because your own datasets are in no pool"
     assert "tiny  finetune@mine " in mine.text
     assert "no ranking: nothing that was measured is ranked in pool mini" in mine.text
     assert len([line for line in mine.text.splitlines() if line.endswith(why)]) == 1

@@ -13,7 +13,7 @@ from bob_gauntlet.report.content import SettingOutcome
 from bob_gauntlet.report.html.figures import STYLES, in_order
 from bob_gauntlet.report.html.formatting import column, p_value, signed, source, tint, with_unit
 from bob_gauntlet.scores.settings import TASKS
-from bob_gauntlet.stats.resampling import FEWEST_CLUSTERS
+from bob_gauntlet.stats.resampling import MIN_CLUSTERS
 
 
 @dataclass(frozen=True)
@@ -171,7 +171,7 @@ def _cell(score_table: ScoreTable, b: int, j: int, *, first: bool) -> Cell:
 
 def over_datasets(found: Comparison) -> str:
     """The p-value over datasets, where there are enough for one."""
-    few = found.p_datasets is None or found.datasets < FEWEST_CLUSTERS
+    few = found.p_datasets is None or found.datasets < MIN_CLUSTERS
     return "too few datasets" if few else p_value(found.p_datasets)
 
 
