@@ -1,14 +1,15 @@
-"""The linear probe against what it replaces, side by side in one run: `python benchmarks/linear_probe.py`.
+"""Time the linear probe and two alternatives in one run: `python benchmarks/linear_probe.py`.
 
-10,000 x 768 features of 100 classes, 4,000 more to test on: real ones (regions of the mini photos under
-EfficientNet-Lite0), and Gaussian classes.
+10,000 x 768 features of 100 classes, and 4,000 more for testing: real features (regions of the mini photos, extracted
+with EfficientNet-Lite0), and Gaussian classes.
 
-- ours: the whole path of 21 L2 strengths, the best chosen on a fifth of the training rows, then refitted;
-- one fit of scikit-learn's LogisticRegression (lbfgs) at its default C=1, on the same rows;
-- 20 trainings of 10 epochs in batches of 64 from a DataLoader, AdamW at 0.1 with a cosine, one a weight decay: what
-  the linear probes of CLIP's evaluation tools run.
+- ours: the whole path of 21 L2 strengths; the best is chosen on a fifth of the training rows, then refitted;
+- one fit of scikit-learn's LogisticRegression (lbfgs) with its default C=1, on the same rows;
+- 20 trainings of 10 epochs, one for each weight decay, in batches of 64 from a DataLoader, AdamW at 0.1 with cosine
+  decay: what the linear probes of CLIP's evaluation tools run.
 
-Bars: ours at most 3 times the one fit, at least 4 times faster than the trainings, as accurate, same objective to 1e-4.
+Targets: ours takes at most 3 times as long as the one fit, is at least 4 times faster than the trainings and as
+accurate, and reaches the same objective to 1e-4.
 """
 
 import argparse
@@ -23,7 +24,7 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from benchmarks.paired import load, spread, timed
+from benchmarks.paired import describe_load, format_spread, time_call
 from bob_gauntlet.backbones.loading import load as load_backbone
 from bob_gauntlet.backbones.resolve import resolve
 from bob_gauntlet.config import UserConfig
@@ -36,48 +37,50 @@ from bob_gauntlet.runtime.artifacts import Artifacts
 
 TRAIN, TEST, WIDTH, CLASSES, EPOCHS, BATCH = 10_000, 4_000, 768, 100, 10, 64
 SCIKIT_STRENGTH = 1 / TRAIN
-"""Ours of scikit-learn's default C=1."""
+"""Our L2 strength that equals scikit-learn's default C=1."""
 
 
 def main() -> None:
-    """Measure and print, on real features and on Gaussian classes."""
+    """Measure and print on real features and on Gaussian classes."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--repeats", type=int, default=3)
     repeats = parser.parse_args().repeats
     torch.set_num_threads(os.cpu_count() or 1)
-    print(f"{TRAIN:,} x {WIDTH}, {CLASSES} classes, {torch.get_num_threads()} threads, {load()}")
-    for name, (features, targets) in (("real features", data()), ("Gaussian classes", gaussian())):
+    print(f"{TRAIN:,} x {WIDTH}, {CLASSES} classes, {torch.get_num_threads()} threads, {describe_load()}")
+    for name, (features, targets) in (("real features", load_real_data()), ("Gaussian classes", make_gaussian_data())):
         print(f"\n{name}")
         compare((features[:TRAIN], targets[:TRAIN]), (features[TRAIN:], targets[TRAIN:]), repeats)
 
 
 def compare(train: tuple[np.ndarray, np.ndarray], test: tuple[np.ndarray, np.ndarray], repeats: int) -> None:
-    """The three ways on one set of features."""
+    """Time the three methods on one set of features and print the results."""
     mean, scale = train[0].mean(axis=0), train[0].std(axis=0)
     scaled = [((x - mean) / scale, y) for x, y in (train, test)]
-    ours, one, ratios = [], [], []
+    our_seconds, fit_seconds, ratios = [], [], []
     for _ in range(repeats):
-        seconds, (head, evaluations) = timed(partial(whole_path, *train))
-        single, model = timed(partial(scikit, *scaled[0], SCIKIT_STRENGTH))
-        ours.append(seconds)
-        one.append(single)
-        ratios.append(seconds / single)
-    twenty, accuracies = timed(lambda: [epochs(*scaled[0], *scaled[1], i) for i in range(20)])
-    theirs = objective(*scaled[0], model.coef_.T, model.intercept_, SCIKIT_STRENGTH)
-    [same] = regularisation_path(*train, CLASSES, [SCIKIT_STRENGTH], tolerance=1e-7)
-    print(f"ours, {len(LinearProbe().strengths)} strengths and a refit  {spread(ours)} s, {evaluations} evaluations")
-    print(f"scikit-learn, one fit, C=1           {spread(one)} s, {int(model.n_iter_[0])} iterations")
+        seconds, (head, evaluations) = time_call(partial(fit_ours, *train))
+        one_fit, model = time_call(partial(fit_scikit_learn, *scaled[0], SCIKIT_STRENGTH))
+        our_seconds.append(seconds)
+        fit_seconds.append(one_fit)
+        ratios.append(seconds / one_fit)
+    twenty, accuracies = time_call(lambda: [train_by_epochs(*scaled[0], *scaled[1], i) for i in range(20)])
+    scikit_objective = objective(*scaled[0], model.coef_.T, model.intercept_, SCIKIT_STRENGTH)
+    [our_fit] = regularisation_path(*train, CLASSES, [SCIKIT_STRENGTH], tolerance=1e-7)
+    strengths = len(LinearProbe().strengths)
+    print(f"ours, {strengths} strengths and a refit  {format_spread(our_seconds)} s, {evaluations} evaluations")
+    print(f"scikit-learn, one fit, C=1           {format_spread(fit_seconds)} s, {int(model.n_iter_[0])} iterations")
     print(f"20 trainings of {EPOCHS} epochs            {twenty:.1f} s")
-    print(f"ours / one fit       {spread(ratios)}   (bar: at most 3)")
-    print(f"20 trainings / ours  {twenty / np.median(ours):.1f}   (bar: at least 4)")
+    print(f"ours / one fit       {format_spread(ratios)}   (target: at most 3)")
+    print(f"20 trainings / ours  {twenty / np.median(our_seconds):.1f}   (target: at least 4)")
     print(f"test accuracy: ours {accuracy(head, *test):.2%} at strength {head.strength}, scikit-learn "
           f"{model.score(*scaled[1]):.2%}, best of the 20 {max(accuracies):.2%}")  # fmt: skip
-    print(f"objective at strength {SCIKIT_STRENGTH}: ours {same.objective:.7f}, scikit-learn {theirs:.7f}, "
-          f"ours - scikit-learn = {same.objective - theirs:+.1e}")  # fmt: skip
+    difference = our_fit.objective - scikit_objective
+    print(f"objective at strength {SCIKIT_STRENGTH}: ours {our_fit.objective:.7f}, "
+          f"scikit-learn {scikit_objective:.7f}, ours - scikit-learn = {difference:+.1e}")  # fmt: skip
 
 
-def whole_path(features: np.ndarray, targets: np.ndarray) -> tuple[Head, int]:
-    """Path, choice and refit, as the protocol does it; the head and the number of gradient evaluations."""
+def fit_ours(features: np.ndarray, targets: np.ndarray) -> tuple[Head, int]:
+    """Fit the path, choose a strength and refit, as the protocol does; return the head and the gradient evaluations."""
     fit, choose = slice(0, TRAIN * 4 // 5), slice(TRAIN * 4 // 5, None)
     heads = list(regularisation_path(features[fit], targets[fit], CLASSES, LinearProbe().strengths))
     best = max(heads, key=lambda head: accuracy(head, features[choose], targets[choose]))
@@ -85,17 +88,19 @@ def whole_path(features: np.ndarray, targets: np.ndarray) -> tuple[Head, int]:
     return final, sum(head.evaluations for head in heads) + final.evaluations
 
 
-def scikit(features: np.ndarray, targets: np.ndarray, strength: float) -> Any:
-    """One fit, with enough iterations to end by itself."""
+def fit_scikit_learn(features: np.ndarray, targets: np.ndarray, strength: float) -> Any:
+    """Fit once, with enough iterations to converge."""
     from sklearn.linear_model import LogisticRegression
 
     return LogisticRegression(C=1 / (len(features) * strength), max_iter=5000).fit(features, targets)
 
 
-def epochs(x: np.ndarray, y: np.ndarray, tx: np.ndarray, ty: np.ndarray, index: int) -> float:
-    """One training at the index-th weight decay; test accuracy."""
+def train_by_epochs(
+    features: np.ndarray, targets: np.ndarray, test_features: np.ndarray, test_targets: np.ndarray, index: int
+) -> float:
+    """Train with the index-th of 20 weight decays and return the test accuracy."""
     torch.manual_seed(0)
-    data = torch.utils.data.TensorDataset(torch.from_numpy(x), torch.from_numpy(y))
+    data = torch.utils.data.TensorDataset(torch.from_numpy(features), torch.from_numpy(targets))
     loader = torch.utils.data.DataLoader(data, batch_size=BATCH, shuffle=True)
     layer = torch.nn.Linear(WIDTH, CLASSES)
     optimiser = torch.optim.AdamW(layer.parameters(), lr=0.1, weight_decay=10 ** (-6 + 8 * index / 19))
@@ -107,11 +112,12 @@ def epochs(x: np.ndarray, y: np.ndarray, tx: np.ndarray, ty: np.ndarray, index: 
             optimiser.step()
             schedule.step()
     with torch.no_grad():
-        return float((layer(torch.from_numpy(tx)).argmax(dim=1).numpy() == ty).mean())
+        predicted = layer(torch.from_numpy(test_features)).argmax(dim=1).numpy()
+    return float((predicted == test_targets).mean())
 
 
 def objective(x: np.ndarray, y: np.ndarray, weight: np.ndarray, bias: np.ndarray, strength: float) -> float:
-    """The regularised mean loss in float64."""
+    """Compute the mean loss with L2 regularisation in float64."""
     logits = x.astype(np.float64) @ weight + bias
     logits -= logits.max(axis=1, keepdims=True)
     loss = np.log(np.exp(logits).sum(axis=1)) - logits[np.arange(len(y)), y]
@@ -119,19 +125,19 @@ def objective(x: np.ndarray, y: np.ndarray, weight: np.ndarray, bias: np.ndarray
 
 
 def accuracy(head: Head, features: np.ndarray, targets: np.ndarray) -> float:
-    """Share of right answers."""
+    """Compute the share of correct predictions."""
     return float((head.logits(features).argmax(axis=1) == targets).mean())
 
 
-def data() -> tuple[np.ndarray, np.ndarray]:
-    """Shuffled features and classes, kept in .bob/artifacts once they were extracted."""
+def load_real_data() -> tuple[np.ndarray, np.ndarray]:
+    """Load shuffled features and classes; they are extracted once and stored in .bob/artifacts."""
     key = {"benchmark": "linear-probe", "version": 1}
-    found = Artifacts(Path(".bob/artifacts")).get("benchmarks", key, extract)
-    return found["features"], found["targets"]
+    arrays = Artifacts(Path(".bob/artifacts")).get("benchmarks", key, extract)
+    return arrays["features"], arrays["targets"]
 
 
-def gaussian() -> tuple[np.ndarray, np.ndarray]:
-    """The easy case that is often timed: Gaussian classes, all features alike."""
+def make_gaussian_data() -> tuple[np.ndarray, np.ndarray]:
+    """Make Gaussian classes with features of equal scale: the easy case that is often timed."""
     rng = np.random.default_rng(0)
     targets = rng.permutation(np.arange(TRAIN + TEST) % CLASSES)
     centres = rng.normal(size=(CLASSES, WIDTH))
@@ -139,13 +145,13 @@ def gaussian() -> tuple[np.ndarray, np.ndarray]:
 
 
 def extract() -> dict[str, np.ndarray]:
-    """140 crops of each of five strips of twenty photos."""
+    """Extract features of 140 crops from each of five strips of twenty photos."""
     backbone = load_backbone(resolve("efficientnet_lite0", UserConfig(Path())), "cpu")
     transform = backbone.identity.input_transform(96)
     images, targets = [], []
     for photo in list(read_photos().items())[: CLASSES // 5]:
         for strip in range(5):
-            for crop in crops(*photo, strip):
+            for crop in strip_crops(*photo, strip):
                 images.append(preprocess(crop, transform))
                 targets.append(len(targets) // ((TRAIN + TEST) // CLASSES))
     parts = []
@@ -156,14 +162,14 @@ def extract() -> dict[str, np.ndarray]:
     return {"features": np.concatenate(parts)[order, :WIDTH].copy(), "targets": np.array(targets)[order]}
 
 
-def crops(name: str, photo: object, strip: int) -> list[object]:
-    """The crops of one strip of a photo."""
+def strip_crops(name: str, photo: object, strip: int) -> list[object]:
+    """Return the crops of one of five strips of a photo, which divide its longer side."""
     width, height = photo.size  # type: ignore[attr-defined]
-    across = (width * strip // 5, 0, width * (strip + 1) // 5, height)
-    down = (0, height * strip // 5, width, height * (strip + 1) // 5)
+    vertical_strip = (width * strip // 5, 0, width * (strip + 1) // 5, height)
+    horizontal_strip = (0, height * strip // 5, width, height * (strip + 1) // 5)
     rng = generator("benchmark", name, strip)
-    part = across if width >= height else down
-    return [render(photo, random_crop(rng, part, 0.3, 0.9)) for _ in range((TRAIN + TEST) // CLASSES)]  # type: ignore[arg-type]
+    region = vertical_strip if width >= height else horizontal_strip
+    return [render(photo, random_crop(rng, region, 0.3, 0.9)) for _ in range((TRAIN + TEST) // CLASSES)]  # type: ignore[arg-type]
 
 
 if __name__ == "__main__":

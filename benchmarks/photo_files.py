@@ -1,4 +1,4 @@
-"""JPEG files as datasets hold them: parts of the mini photos, 500 x 375 pixels, in a folder a class."""
+"""JPEG files like those of a dataset: crops of the mini photos, 500 x 375 pixels, in one folder for each class."""
 
 from pathlib import Path
 
@@ -9,16 +9,19 @@ from bob_gauntlet.datasets.image_folders import images_in_class_folders, labelle
 from bob_gauntlet.datasets.mini.sources import read_photos
 
 SIZE = 500, 375
+"""Width and height in pixels."""
+
 CLASSES = 8
+"""Number of class folders."""
 
 
-def photo_files(folder: Path, count: int) -> Split:
-    """`count` files of CLASSES classes in a new folder, as a split that decodes them when they are asked for."""
+def write_photo_files(folder: Path, count: int) -> Split:
+    """Write `count` files of CLASSES classes to a new folder; return a split that decodes them on demand."""
     rng = np.random.default_rng(0)
     sources = list(read_photos().values())
     for number in range(max(count, CLASSES)):
         photo = sources[number % len(sources)]
-        # a share of the photo in the files' proportions, somewhere in it
+        # a random crop of the photo with the aspect ratio of SIZE
         width = rng.uniform(0.5, 1) * min(photo.width, photo.height * SIZE[0] / SIZE[1])
         height = width * SIZE[1] / SIZE[0]
         left, top = rng.uniform(0, photo.width - width), rng.uniform(0, photo.height - height)

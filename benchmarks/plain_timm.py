@@ -1,4 +1,4 @@
-"""Fine-tuning as timm's train script has it, of timm's parts alone: what `finetuning.py` compares with."""
+"""Fine-tuning as in timm's train script, with timm's parts only: `finetuning.py` compares with it."""
 
 from collections.abc import Callable
 from functools import partial
@@ -18,10 +18,13 @@ from bob_gauntlet.backbones.backbone import Backbone
 from bob_gauntlet.protocols.finetune import FineTune
 
 
-def plain(
+def prepare_epoch(
     backbone: Backbone, folder: Path, recipe: FineTune, layout: torch.memory_format, classes: int
 ) -> Callable[[], float]:
-    """An epoch over the class folders in `folder` with the recipe's first rates: a call that gives its seconds."""
+    """Return a call that trains for one epoch on the class folders in `folder` and returns its seconds.
+
+    The recipe's first learning rate, weight decay and layer decay are used.
+    """
     model = timm.create_model(backbone.spec.target, num_classes=classes, drop_path_rate=recipe.drop_path)
     model.load_state_dict(backbone.module.state_dict(), strict=False)
     model = model.to(memory_format=layout).train()
@@ -30,7 +33,7 @@ def plain(
     )
     mixup = Mixup(recipe.mixup, recipe.cutmix, label_smoothing=recipe.smoothing, num_classes=classes)  # type: ignore[no-untyped-call]
     loss_of: Any = SoftTargetCrossEntropy()  # type: ignore[no-untyped-call]
-    batches = loader(backbone, folder, recipe)
+    batches = build_loader(backbone, folder, recipe)
 
     def epoch() -> float:
         start, losses = perf_counter(), AverageMeter()  # type: ignore[no-untyped-call]
@@ -46,12 +49,12 @@ def plain(
     return epoch
 
 
-def loader(backbone: Backbone, folder: Path, recipe: FineTune) -> Any:
-    """timm's loader with one process and the recipe's augmentation."""
-    own = backbone.identity.input_transform(recipe.input_size)
+def build_loader(backbone: Backbone, folder: Path, recipe: FineTune) -> Any:
+    """Build timm's data loader with one process and the recipe's augmentation."""
+    transform = backbone.identity.input_transform(recipe.input_size)
     batches = create_loader(
         ImageDataset(str(folder)),  # type: ignore[no-untyped-call]
-        (3, own.size, own.size),
+        (3, transform.size, transform.size),
         recipe.batch,
         is_training=True,
         use_prefetcher=False,
@@ -60,8 +63,8 @@ def loader(backbone: Backbone, folder: Path, recipe: FineTune) -> Any:
         re_prob=recipe.erasing,
         re_mode="pixel",
         interpolation="random",
-        mean=own.mean,
-        std=own.std,
+        mean=transform.mean,
+        std=transform.std,
         num_workers=1,
         device=torch.device("cpu"),
     )
@@ -73,5 +76,5 @@ def loader(backbone: Backbone, folder: Path, recipe: FineTune) -> Any:
 
 
 def _posterize(posterize: Callable[..., Any], image: Any, bits: int, **options: Any) -> Any:
-    """timm asks for 0 bits at the highest magnitude, which Pillow refuses."""
+    """Keep at least 1 bit: timm asks for 0 bits at the highest magnitude, which Pillow refuses."""
     return posterize(image, max(1, bits), **options)

@@ -1,10 +1,10 @@
-"""Pretrains small networks of four families on the mini datasets' training parts, one CPU thread, minutes each.
+"""Pretrain small networks of four families on the training parts of the mini datasets, minutes each on one CPU thread.
 
     python benchmarks/pretrain.py [--out FOLDER] [--only NAME ...]
 
-Of each network it writes FOLDER/NAME.safetensors, the weights without classifier, and FOLDER/NAME.json, how they came
-about; a network that is there already is skipped. `spec("resnet-supervised")` is what to type after `--backbone`.
-The networks show that the tool tells pretrained backbones apart; they are good at nothing else.
+For each network it writes FOLDER/NAME.safetensors, the weights without the classifier, and FOLDER/NAME.json, the
+recipe. Networks that are already there are skipped. `backbone_spec("resnet-supervised")` returns the value for
+`--backbone`. The networks show that bob-gauntlet can tell pretrained backbones apart; they serve no other purpose.
 """
 
 import argparse
@@ -19,20 +19,20 @@ from typing import TYPE_CHECKING, Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from benchmarks.pretraining.networks import DEFAULT, NETWORKS, Network, spec
+from benchmarks.pretraining.networks import DEFAULT, NETWORKS, NetworkConfig, backbone_spec
 
 if TYPE_CHECKING:
-    from benchmarks.pretraining.pool import Pool
+    from benchmarks.pretraining.pool import ImagePool
 
 
-def pretrain(network: Network, folder: Path, pool: "Pool") -> dict[str, Any]:
-    """Train one network and write its two files, the recipe last; returns the recipe."""
+def pretrain(network: NetworkConfig, folder: Path, pool: "ImagePool") -> dict[str, Any]:
+    """Train one network, write its two files, the recipe last, and return the recipe."""
     from safetensors.torch import save_file
 
-    from benchmarks.pretraining.training import start, train
+    from benchmarks.pretraining.training import build_untrained, train
 
     began = time.monotonic()
-    backbone = start(network.architecture, network.seed)
+    backbone = build_untrained(network.architecture, network.seed)
     losses = train(network, backbone, pool)
     checkpoint = folder / f"{network.name}.safetensors"
     folder.mkdir(parents=True, exist_ok=True)
@@ -42,7 +42,7 @@ def pretrain(network: Network, folder: Path, pool: "Pool") -> dict[str, Any]:
     transform = backbone.identity.transform
     recipe = {
         **asdict(network),
-        "spec": spec(network.name, folder) if network in NETWORKS else "",
+        "spec": backbone_spec(network.name, folder) if network in NETWORKS else "",
         "timm": backbone.spec.target,
         "arguments": dict(backbone.spec.arguments),
         "parameters": sum(p.numel() for p in backbone.module.parameters()),
@@ -58,46 +58,53 @@ def pretrain(network: Network, folder: Path, pool: "Pool") -> dict[str, Any]:
     return recipe
 
 
-def is_done(network: Network, folder: Path) -> bool:
-    """Whether the network's files are there, belong together, and come from this very recipe."""
-    checkpoint, described = folder / f"{network.name}.safetensors", folder / f"{network.name}.json"
-    if not (checkpoint.is_file() and described.is_file()):
+def is_done(network: NetworkConfig, folder: Path) -> bool:
+    """Check that the network's files exist, belong together, and were made with exactly this recipe."""
+    checkpoint, recipe_file = folder / f"{network.name}.safetensors", folder / f"{network.name}.json"
+    if not (checkpoint.is_file() and recipe_file.is_file()):
         return False
-    recipe: Mapping[str, Any] = json.loads(described.read_text())
+    recipe: Mapping[str, Any] = json.loads(recipe_file.read_text())
     same = all(recipe.get(key) == value for key, value in asdict(network).items())
     return same and recipe["sha256"] == _digest(checkpoint)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Pretrain what is missing."""
+    """Pretrain the networks that are missing."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument(
-        "--out", type=Path, default=DEFAULT, metavar="FOLDER", help=f"where to write (default {DEFAULT})"
+        "--out", type=Path, default=DEFAULT, metavar="FOLDER", help=f"Folder to write to (default {DEFAULT})."
     )
     names = [network.name for network in NETWORKS]
-    parser.add_argument("--only", action="append", choices=names, metavar="NAME", help=f"one of {', '.join(names)}")
-    chosen = parser.parse_args(arguments)
-    wanted = [network for network in NETWORKS if not chosen.only or network.name in chosen.only]
-    missing = [network for network in wanted if not is_done(network, chosen.out)]
+    parser.add_argument(
+        "--only",
+        action="append",
+        choices=names,
+        metavar="NAME",
+        help=f"Pretrain only this network: one of {', '.join(names)}. Can be repeated.",
+    )
+    options = parser.parse_args(arguments)
+    wanted = [network for network in NETWORKS if not options.only or network.name in options.only]
+    missing = [network for network in wanted if not is_done(network, options.out)]
     for network in wanted:
         if network not in missing:
-            print(f"{network.name}: already there")
+            print(f"{network.name}: already pretrained")
     if not missing:
         return
 
-    from benchmarks.pretraining.pool import build
-    from benchmarks.pretraining.training import one_thread
+    from benchmarks.pretraining.pool import build_pool
+    from benchmarks.pretraining.training import use_one_thread
 
-    one_thread()
-    pool = build()
+    use_one_thread()
+    pool = build_pool()
     for network in missing:
-        recipe = pretrain(network, chosen.out, pool)
+        recipe = pretrain(network, options.out, pool)
         print(
             f"{network.name}: loss {recipe['final_loss']:.3f}, {recipe['seconds']:.0f} s, {recipe['spec']}", flush=True
         )
 
 
 def _versions() -> dict[str, str]:
+    """Return the versions of Python and of the packages that affect the weights."""
     from importlib.metadata import version
 
     packages = ("torch", "timm", "torchvision", "numpy", "pillow", "scikit-image", "scikit-learn", "matplotlib")
@@ -105,6 +112,7 @@ def _versions() -> dict[str, str]:
 
 
 def _digest(path: Path) -> str:
+    """Return the SHA-256 of a file."""
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 

@@ -1,15 +1,16 @@
-"""How fast rankings and reports are, beside public code in the same run: `python benchmarks/ranking.py`.
+"""Time rankings and reports, and compare them with public code in the same run: `python benchmarks/ranking.py`.
 
-- `bob rank --pool paper` and `bob report --pool paper` as whole processes (bars: 1.5 s and 5 s), beside a process that
-  only imports pandas and SciPy's statistics;
-- 1,000 backbones x 100 settings with 1,000 bootstrap draws (bar: 5 s), beside a plain NumPy and SciPy loop that gives
-  the rank intervals and nothing else.
+- `bob rank --pool paper` and `bob report --pool paper` as whole processes (targets: 1.5 s and 5 s), against a process
+  that only imports pandas and SciPy's statistics;
+- 1,000 backbones x 100 settings with 1,000 bootstrap draws (target: 5 s), against a plain NumPy and SciPy loop that
+  computes the rank intervals only.
 """
 
 import statistics
 import subprocess
 import sys
 import tempfile
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ from scipy.stats import rankdata
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from benchmarks.paired import in_turn, spread, timed
+from benchmarks.paired import format_spread, run_in_turn, time_call
 from bob_gauntlet.pools.folder import BackboneRow
 from bob_gauntlet.pools.pool import Pool
 from bob_gauntlet.ranking.ranking import RankingStatistics
@@ -26,22 +27,22 @@ from bob_gauntlet.scores.score import Score
 from bob_gauntlet.stats.zscores import reference
 
 BACKBONES, SETTINGS, DRAWS, REPEATS = 1000, 100, 1000, 5
-FEW = 100
-"""Draws of the plain loop; its time grows with their number."""
+PLAIN_DRAWS = 100
+"""Number of draws of the plain loop; its time is scaled to DRAWS."""
 
 CLIP = "vit_base_patch16_clip_224.laion2b"
 BOB = [sys.executable, "-m", "bob_gauntlet.cli"]
 
 
 def main() -> None:
-    """Measure and print."""
+    """Measure and print everything."""
     with tempfile.TemporaryDirectory() as folder:
         page = [
             "report",
             "--pool",
             "paper",
             "--backbone",
-            "vit_base_patch16_clip_224.laion2b",
+            CLIP,
             "-o",
             f"{folder}/r.html",
         ]
@@ -51,55 +52,58 @@ def main() -> None:
             "bob analyse all --pool paper": [*BOB, "analyse", "all", "--pool", "paper"],
             "bob report --pool paper": [*BOB, *page],
         }
-        found = in_turn({name: lambda c=command: run(c) for name, command in commands.items()}, REPEATS)  # type: ignore[misc]
-        imports = statistics.median(found["import pandas, scipy.stats"])
-        for name, seconds in found.items():
+        calls = {name: partial(time_process, command) for name, command in commands.items()}
+        seconds_by_command = run_in_turn(calls, REPEATS)
+        imports = statistics.median(seconds_by_command["import pandas, scipy.stats"])
+        for name, seconds in seconds_by_command.items():
             ratio = statistics.median(seconds) / imports
-            print(f"{name:30} {spread(seconds)} s, {ratio:.1f} x the imports alone")
+            print(f"{name:30} {format_spread(seconds)} s, {ratio:.1f} x the imports alone")
         timing = [sys.executable, "-X", "importtime", *BOB[1:], "rank", "--pool", "paper"]
-        loaded = subprocess.run(timing, capture_output=True, text=True, check=True).stderr.splitlines()
-        print(f"torch imported by bob rank: {any(line.endswith(' torch') for line in loaded)}")
-        print(f"size of the page: {Path(folder, 'r.html').stat().st_size / 1e6:.2f} MB")
-    large()
+        imports_log = subprocess.run(timing, capture_output=True, text=True, check=True).stderr.splitlines()
+        print(f"torch imported by bob rank: {any(line.endswith(' torch') for line in imports_log)}")
+        print(f"size of the HTML report: {Path(folder, 'r.html').stat().st_size / 1e6:.2f} MB")
+    compare_large()
 
 
-def large() -> None:
-    """The large pool, ours and by the plain loop."""
-    calls = {"ours, the whole ranking": ours, "a plain loop, rank intervals only": plain}
-    found = in_turn(calls, REPEATS)
-    found["a plain loop, rank intervals only"] = [s * DRAWS / FEW for s in found["a plain loop, rank intervals only"]]
-    mine = statistics.median(found["ours, the whole ranking"])
+def compare_large() -> None:
+    """Time a large pool, ours and the plain loop in turn."""
+    calls = {"ours, the whole ranking": time_ours, "a plain loop, rank intervals only": time_plain}
+    our_seconds, plain_seconds = run_in_turn(calls, REPEATS).values()
+    scaled_seconds = [seconds * DRAWS / PLAIN_DRAWS for seconds in plain_seconds]
+    seconds_by_name = dict(zip(calls, (our_seconds, scaled_seconds), strict=True))
     print(f"{BACKBONES} backbones x {SETTINGS} settings, {DRAWS} draws:")
-    for name, seconds in found.items():
-        print(f"  {name:34} {spread(seconds)} s, {statistics.median(seconds) / mine:.1f} x ours")
+    for name, seconds in seconds_by_name.items():
+        ratio = statistics.median(seconds) / statistics.median(our_seconds)
+        print(f"  {name:34} {format_spread(seconds)} s, {ratio:.1f} x ours")
 
 
-def ours() -> float:
-    """Ranks, intervals over examples and datasets, groups, wins, medians, and how stable the top is."""
-    made = score_table()
-    return timed(lambda: RankingStatistics(made, None).build_ranking())[0]
+def time_ours() -> float:
+    """Time the whole ranking: ranks, intervals over examples and datasets, groups, wins, medians, top stability."""
+    score_table = make_score_table()
+    return time_call(lambda: RankingStatistics(score_table, None).build_ranking())[0]
 
 
-def plain() -> float:
-    """FEW draws as one would write them: noise, z-scores, their mean, scipy's ranks, numpy's percentiles."""
-    made = score_table()
-    values, mean, std = made.values, made.values.mean(axis=0), made.values.std(axis=0)
+def time_plain() -> float:
+    """Time PLAIN_DRAWS draws of an obvious loop: noise, z-scores, their mean, SciPy's ranks, NumPy's percentiles."""
+    score_table = make_score_table()
+    values = score_table.values
+    mean, std = values.mean(axis=0), values.std(axis=0)
     rng = np.random.default_rng(0)
 
     def loop() -> object:
-        drawn = [rankdata(-zscores(rng, values, mean, std).mean(axis=1), method="min") for _ in range(FEW)]
-        return np.percentile(drawn, [2.5, 97.5], axis=0)
+        ranks = [rankdata(-draw_z(rng, values, mean, std).mean(axis=1), method="min") for _ in range(PLAIN_DRAWS)]
+        return np.percentile(ranks, [2.5, 97.5], axis=0)
 
-    return timed(loop)[0]
+    return time_call(loop)[0]
 
 
-def zscores(rng: np.random.Generator, values: np.ndarray, mean: np.ndarray, std: np.ndarray) -> np.ndarray:
-    """Of one draw."""
+def draw_z(rng: np.random.Generator, values: np.ndarray, mean: np.ndarray, std: np.ndarray) -> np.ndarray:
+    """Add noise to the values and return the z-scores of this draw."""
     return np.asarray((values + 0.5 * rng.standard_normal(values.shape) - mean) / std)
 
 
-def score_table() -> ScoreTable:
-    """A made-up pool of every backbone, with a standard error on each value."""
+def make_score_table() -> ScoreTable:
+    """Make an artificial pool of BACKBONES x SETTINGS values with standard errors."""
     rng = np.random.default_rng(0)
     values = rng.normal(70, 8, (BACKBONES, 1)) + rng.normal(0, 3, (BACKBONES, SETTINGS))
     measures = tuple((f"setting{i}@dataset{i}", "top1") for i in range(SETTINGS))
@@ -117,15 +121,15 @@ def score_table() -> ScoreTable:
     backbones = tuple(
         ScoredBackbone(name, scores[name], False, name, BackboneRow(name, "candidate", name)) for name in names
     )
-    found = ScoreTable(pool, backbones, measures)
-    # the settings are made up, so their task and dataset are in no table
-    found.__dict__.update(tasks=("Cls",) * SETTINGS, sources=tuple(f"dataset{i}" for i in range(SETTINGS)))
-    return found
+    score_table = ScoreTable(pool, backbones, measures)
+    # the settings are artificial, so no table lists their tasks and datasets
+    score_table.__dict__.update(tasks=("Cls",) * SETTINGS, sources=tuple(f"dataset{i}" for i in range(SETTINGS)))
+    return score_table
 
 
-def run(command: list[str]) -> float:
-    """Seconds of a whole process."""
-    return timed(lambda: subprocess.run(command, check=True, capture_output=True))[0]
+def time_process(command: list[str]) -> float:
+    """Return the seconds of a whole process."""
+    return time_call(lambda: subprocess.run(command, check=True, capture_output=True))[0]
 
 
 if __name__ == "__main__":

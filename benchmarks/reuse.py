@@ -1,10 +1,10 @@
-"""What settings save by sharing: images that go through EfficientNet-Lite0 for fine-tuning and all that tests it.
+"""Count the images that sharing saves: those that EfficientNet-Lite0 processes for fine-tuning and its evaluations.
 
     python benchmarks/reuse.py [--max-steps N]
 
-Fine-tuning on `photos`, its four shifts, its calibration and both attacks, at mini scale: with one cache for all, and
-each with a fresh one. Counted where images enter the backbone, with the two of zeros by which a new head learns its
-width. A count, so that the load of the machine does not matter.
+The settings are fine-tuning on `photos`, its four shifts, its calibration and both attacks, at mini scale; once with
+one cache for all, and once with an empty cache for each. Images are counted where they enter the backbone, including
+the two images of zeros from which a new head gets its width. Counts do not depend on the load of the machine.
 """
 
 import argparse
@@ -45,52 +45,52 @@ SETTINGS: Mapping[str, tuple[Recipe, str]] = {
 
 
 @contextmanager
-def counted() -> Iterator[Callable[[], int]]:
-    """A call that gives the images that went through any backbone since it was last asked."""
+def count_images() -> Iterator[Callable[[], int]]:
+    """Provide a call that returns the number of images that any backbone processed since the previous call."""
     embed, images = Backbone.embed, [0]
 
     def counting(backbone: Backbone, batch: torch.Tensor) -> torch.Tensor:
         images[0] += len(batch)
         return embed(backbone, batch)
 
-    def since() -> int:
-        found, images[0] = images[0], 0
-        return found
+    def count_since() -> int:
+        count, images[0] = images[0], 0
+        return count
 
     with patch.object(Backbone, "embed", counting):
-        yield since
+        yield count_since
 
 
 def images_forwarded(spec: str, max_steps: int | None) -> dict[str, tuple[int, int]]:
-    """Setting -> images with the cache of those before it, and with a fresh one; printed as they come."""
+    """Return setting -> number of images with the shared cache and with an empty cache; print them as they come."""
     backbone = load_backbone(resolve(spec, UserConfig(Path())))
-    found = {}
+    counts = {}
     print(f"{'':38}{'one cache':>10}{'its own':>10}")
-    with counted() as since, tempfile.TemporaryDirectory() as shared:
+    with count_images() as count_since, tempfile.TemporaryDirectory() as shared:
         for name, (recipe, dataset) in SETTINGS.items():
             images = []
             with tempfile.TemporaryDirectory() as fresh:
                 for folder in (shared, fresh):
                     context = RunContext(Artifacts(Path(folder)), loaders=1, max_steps=max_steps)
                     list(at_scale(recipe, "mini").evaluate(backbone, load_dataset(dataset), context))
-                    images.append(since())
-            found[name] = images[0], images[1]
+                    images.append(count_since())
+            counts[name] = images[0], images[1]
             print(f"{name:38}{images[0]:10,}{images[1]:10,}", flush=True)
-    return found
+    return counts
 
 
 def main() -> None:
-    """Print the table and the ratio."""
+    """Print the counts and their ratio."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--backbone", default="efficientnet_lite0")
-    parser.add_argument("--max-steps", type=int, help="cut every training short, to try the script")
+    parser.add_argument("--max-steps", type=int, help="Stop every training after so many steps, to try the script.")
     parser.add_argument("--threads", type=int, default=2)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    found = images_forwarded(options.backbone, options.max_steps)
-    together, apart = (sum(pair[side] for pair in found.values()) for side in (0, 1))
-    print(f"{'all':38}{together:10,}{apart:10,}")
-    print(f"each with a cache of its own forwards {apart / together:.2f} times the images")
+    counts = images_forwarded(options.backbone, options.max_steps)
+    shared, separate = (sum(pair[side] for pair in counts.values()) for side in (0, 1))
+    print(f"{'all':38}{shared:10,}{separate:10,}")
+    print(f"with separate caches, {separate / shared:.2f} times as many images are processed")
 
 
 if __name__ == "__main__":

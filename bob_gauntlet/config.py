@@ -1,4 +1,4 @@
-"""What a user declares: `bob.toml` or `[tool.bob]` of a pyproject.toml, and the `.bob` folder; both found upwards."""
+"""The user's declarations in `bob.toml` or `[tool.bob]` of a pyproject.toml, and the `.bob` folder."""
 
 import tomllib
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ from bob_gauntlet.errors import UsageError
 
 @dataclass(frozen=True)
 class UserConfig:
-    """The declarations of one file; `folder` is what relative paths in it are relative to."""
+    """The declarations of one file; relative paths in it are relative to `folder`."""
 
     folder: Path
     source: str = ""
@@ -21,12 +21,12 @@ class UserConfig:
 
 
 def find_config(start: Path) -> UserConfig:
-    """The declarations of the nearest `bob.toml`, or pyproject.toml with `[tool.bob]`, from `start` upwards."""
-    start = start.absolute()  # a relative path has no parents to look in
+    """Return the declarations of the nearest `bob.toml`, or pyproject.toml with `[tool.bob]`, from `start` upwards."""
+    start = start.absolute()  # a relative path has no parents
     for folder in (start, *start.parents):
-        own, project = folder / "bob.toml", folder / "pyproject.toml"
-        if own.is_file():
-            return _config(own, _read(own))
+        bob_toml, project = folder / "bob.toml", folder / "pyproject.toml"
+        if bob_toml.is_file():
+            return _config(bob_toml, _read(bob_toml))
         if project.is_file():
             tool = _read(project).get("tool")
             if isinstance(tool, dict) and "bob" in tool:
@@ -35,7 +35,7 @@ def find_config(start: Path) -> UserConfig:
 
 
 def bob_folder(start: Path) -> Path:
-    """The nearest `.bob` folder from `start` upwards, else where it will be made: `start/.bob`."""
+    """Return the nearest `.bob` folder from `start` upwards, else `start/.bob`, where it will be made."""
     start = start.absolute()
     for folder in (start, *start.parents):
         if (folder / ".bob").is_dir():
@@ -44,20 +44,22 @@ def bob_folder(start: Path) -> Path:
 
 
 def bundled(name: str) -> Path:
-    """The folder `suites` or `baselines`: beside the package in a clone, inside it where a wheel was installed."""
+    """Return the folder `suites` or `baselines`: beside the package in a clone, inside it in an installed wheel."""
     package = Path(__file__).parent
     clone = package.parent / name
     return clone if (package.parent / "pyproject.toml").is_file() and clone.is_dir() else package / name
 
 
 def _read(path: Path) -> dict[str, Any]:
+    """Return the content of a TOML file. Raises UsageError where it cannot be read."""
     try:
         return tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
-        raise UsageError(f"{path}: {error}; mend this file") from error
+        raise UsageError(f"{path}: {error}; correct this file") from error
 
 
 def _config(path: Path, table: Any) -> UserConfig:
+    """Return the declarations of a file. Raises UsageError that names what is wrong."""
     backbones = _table(path, table, "backbones", "SPEC")
     for name, value in backbones.items():
         spec = value.get("spec") if isinstance(value, dict) else value
@@ -71,7 +73,8 @@ def _config(path: Path, table: Any) -> UserConfig:
 
 
 def _table(path: Path, table: Any, name: str, value: str) -> dict[str, Any]:
-    found = table.get(name, {}) if isinstance(table, dict) else None
-    if not isinstance(found, dict):
+    """Return a table of a file, {} where it is absent. Raises UsageError where it is no table."""
+    entries = table.get(name, {}) if isinstance(table, dict) else None
+    if not isinstance(entries, dict):
         raise UsageError(f'{path}: [{name}] has to be a table of name = "{value}"')
-    return found
+    return entries

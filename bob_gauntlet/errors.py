@@ -1,7 +1,6 @@
-"""What can go wrong for a user: each error is one line that says what to type next."""
+"""Errors that a user can mend: each message is one line that says what to type next."""
 
 from collections.abc import Iterable
-from difflib import get_close_matches
 
 
 class BobError(Exception):
@@ -9,27 +8,29 @@ class BobError(Exception):
 
 
 class UsageError(BobError):
-    """A wrong name, option or file, found before anything ran (pytest exit code 4)."""
+    """A wrong name, option or file, found before anything ran (pytest's exit code 4)."""
 
 
 class MissingError(BobError):
-    """Data, an extra or a device is absent: the setting is skipped with this message as its reason."""
+    """Data, an extra or a device is missing: the setting is skipped, with this message as the reason."""
 
 
 def nearest(name: str, known: Iterable[str], count: int = 3) -> str:
-    """The known names closest to `name`, as the tail of an error message; empty where none is close.
+    """Return the known names closest to `name`, as the end of an error message; "" where none is close.
 
     >>> nearest("resnet5O", ["resnet50", "vit_tiny"])
     '; did you mean resnet50?'
     >>> nearest("zzz", ["resnet50"])
     ''
     """
+    from difflib import get_close_matches
+
     close = get_close_matches(name, list(known), n=count, cutoff=0.6)
     return f"; did you mean {', '.join(close)}?" if close else ""
 
 
 def named(names: Iterable[str], most: int = 3) -> str:
-    """The first few names, and how many more there are.
+    """Return the first few names, and how many more there are.
 
     >>> named(["a", "b", "c", "d", "e"])
     'a, b, c and 2 more'

@@ -1,21 +1,16 @@
-"""One backbone through one setting: read its scores from the store, or measure and stamp them.
+"""One backbone in one setting: its scores are read from the store, or measured and given their identity.
 
 Nothing heavy is imported until something has to be loaded: a session whose scores are all stored needs no torch.
 """
 
-import platform
-import subprocess
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from functools import cache
-from importlib.metadata import PackageNotFoundError, version
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import numpy as np
 
-from bob_gauntlet import __version__
 from bob_gauntlet.backbones.loading import identify, load, memoisable
 from bob_gauntlet.backbones.spec import BackboneIdentity, BackboneSpec
 from bob_gauntlet.datasets import loading as datasets
@@ -33,9 +28,13 @@ from bob_gauntlet.protocols.recipe import (
 from bob_gauntlet.runtime.artifacts import Artifacts
 from bob_gauntlet.runtime.context import RunContext
 from bob_gauntlet.runtime.devices import device_name
+from bob_gauntlet.runtime.environment import environment
 from bob_gauntlet.runtime.progress import Progress
-from bob_gauntlet.scores import settings
-from bob_gauntlet.scores.score import Fidelity, Scale, Score
+from bob_gauntlet.runtime.run_config import RunConfig
+from bob_gauntlet.scores.provenance import Provenance
+from bob_gauntlet.scores.score import Identity, Score, identity_of
+from bob_gauntlet.scores.settings import Setting, find_setting, setting_on_user_dataset
+from bob_gauntlet.stats.standard_error import clustered_standard_error
 
 if TYPE_CHECKING:
     from bob_gauntlet.backbones.backbone import Backbone
@@ -43,52 +42,34 @@ if TYPE_CHECKING:
 
 Origin = Literal["measured", "store"]
 
+LOADED_PARAMETERS = 500.0
+"""Parameters of the backbones that a process keeps loaded, in millions: 2 GB in float32."""
+
 
 @dataclass(frozen=True)
-class Outcome:
-    """What one `Gauntlet.run` gave, and whether it was measured now or read from the store."""
+class SettingResult:
+    """The scores of one setting, and whether they were measured now or read from the store."""
 
     scores: tuple[Score, ...]
     origin: Origin
 
 
-HELD = 500.0
-"""Parameters of the backbones that a process keeps loaded, in millions: 2 GB in float32."""
-
-
 @dataclass
 class Workspace:
-    """What one process keeps between settings: options, stored scores, loaded backbones, the dataset used last.
-
-    `stored` maps a Score's identity to the Score; a worker reads it once at its start.
-    """
+    """What one process keeps between settings: stored scores, artefacts, loaded backbones, the dataset used last."""
 
     artifacts: Artifacts
-    stored: Mapping[tuple[Any, ...], Score] = field(default_factory=dict)
-    scale: Scale = "mini"
-    limit: int | None = None
-    # of every training, in optimiser steps
-    max_steps: int | None = None
-    fidelity: Fidelity = "sound"
-    seeds: tuple[int, ...] = (0,)
-    device: str = "cpu"
-    rerun: bool = False
-    batch_size: int = 32
-    # of torch on a CPU; None leaves its own choice
-    threads: int | None = None
-    # processes that decode and augment training images
-    loaders: int = 0
+    config: RunConfig = field(default_factory=RunConfig)
+    # identity -> score; a worker reads the store once at its start
+    stored: Mapping[Identity, Score] = field(default_factory=dict)
     progress: Progress = field(default_factory=Progress)
-    # where datasets are looked for; None looks from the calling folder
-    locations: DataLocations | None = None
+    locations: DataLocations = field(default_factory=default_locations)
     _identities: dict[str, BackboneIdentity] = field(default_factory=dict)
-    # as typed, for the provenance of scores
-    command: str = ""
     _backbones: "dict[str, Backbone]" = field(default_factory=dict)
     _dataset: "Dataset | None" = None
 
     def identity(self, spec: BackboneSpec) -> BackboneIdentity:
-        """Fingerprint, transform and traits; loads the backbone only where no memo can be trusted."""
+        """Return fingerprint, transform and traits of a backbone; load it only where no memo can be trusted."""
         if spec.name not in self._identities:
             if memoisable(spec):
                 self._identities[spec.name] = identify(spec, self.artifacts)
@@ -97,34 +78,41 @@ class Workspace:
         return self._identities[spec.name]
 
     def backbone(self, spec: BackboneSpec) -> "Backbone":
-        """The loaded backbone. Those loaded before are kept, the oldest let go beyond HELD million parameters."""
+        """Return the loaded backbone. Earlier ones stay loaded; the oldest go beyond LOADED_PARAMETERS millions."""
         if spec.name not in self._backbones:
             self._limit_threads()
             with self.progress.step(f"load {spec.name}", total=1) as advance:
-                loaded = load(spec, self.device)
+                loaded = load(spec, self.config.device)
                 advance(1)
-            room = HELD - loaded.identity.traits.params
+            room = LOADED_PARAMETERS - loaded.identity.traits.params
             while self._backbones and sum(b.identity.traits.params for b in self._backbones.values()) > room:
                 del self._backbones[next(iter(self._backbones))]
             self._backbones[spec.name] = loaded
         return self._backbones[spec.name]
 
     def _limit_threads(self) -> None:
-        if self.threads is not None:
+        """Set torch's threads where the configuration names a number."""
+        if self.config.threads is not None:
             import torch
 
-            torch.set_num_threads(self.threads)
+            torch.set_num_threads(self.config.threads)
 
     def dataset(self, name: str) -> "Dataset":
-        """The loaded dataset, cut to the session's limit."""
+        """Return the loaded dataset, cut to the configured limit."""
         if self._dataset is None or self._dataset.name != name:
-            whole = datasets.load(name, self.locations)
-            self._dataset = whole if self.limit is None else datasets.limit_dataset(whole, self.limit)
+            whole, limit = datasets.load(name, self.locations), self.config.limit
+            self._dataset = whole if limit is None else datasets.limit_dataset(whole, limit)
         return self._dataset
 
     def fingerprints(self, name: str) -> dict[str, str]:
-        """Role -> fingerprint of the whole dataset, without reading an image where a manifest has them."""
+        """Return role -> fingerprint of the whole dataset, without reading an image where a manifest has them."""
         return datasets.fingerprints(name, self.artifacts, self.locations)
+
+    def setting(self, protocol: str, dataset: str) -> Setting:
+        """Return a protocol on a dataset of the catalog or of the user's own. Raises UsageError for an unknown one."""
+        user_dataset = self.locations.user_datasets.get(dataset)
+        on_user_dataset = setting_on_user_dataset(protocol, dataset, user_dataset.kind) if user_dataset else None
+        return on_user_dataset or find_setting(f"{protocol}@{dataset}")
 
 
 class Gauntlet:
@@ -133,35 +121,33 @@ class Gauntlet:
     def __init__(self, spec: BackboneSpec, workspace: Workspace) -> None:
         self.spec = spec
         self.workspace = workspace
-        self.outcomes: list[Outcome] = []
+        self.results: list[SettingResult] = []
 
     def run(self, recipe: Recipe, dataset: str) -> list[Score]:
         """Measure `recipe` on the dataset of that name, or read its scores from the store.
 
         Returns one Score a measure. Raises MissingError where data, an extra or a device is absent, BobError where
-        it could not be measured.
+        the setting could not be measured.
         """
-        locations = self.workspace.locations or default_locations()
-        recipe = at_scale(recipe, self.workspace.scale, locations.spec(dataset).overrides)
-        if self.workspace.fidelity == "paper":
+        config = self.workspace.config
+        recipe = at_scale(recipe, config.scale, self.workspace.locations.spec(dataset).overrides)
+        if config.fidelity == "paper":
             recipe = with_fidelity(recipe, "paper")
-        kind = locations.user_datasets[dataset].kind if dataset in locations.user_datasets else None
-        own = settings.of_user(recipe.id, dataset, kind) if kind else None
-        setting = own or settings.find(f"{recipe.id}@{dataset}")
+        setting = self.workspace.setting(recipe.id, dataset)
         if setting.planned:
-            raise MissingError("planned: its protocol or its data reader is not in this version")
-        stamp = self._stamp(recipe, dataset)
-        stored = None if self.workspace.rerun else self._stored(setting, stamp)
+            raise MissingError("planned: this version has no protocol or no data reader for it")
+        fields = self._identity_fields(recipe, dataset)
+        stored = None if config.rerun else self._stored(setting, fields)
         if stored is not None:
-            self.outcomes.append(Outcome(tuple(stored), "store"))
+            self.results.append(SettingResult(tuple(stored), "store"))
             return stored
-        scores = self._measure(recipe, setting, stamp)
-        self.outcomes.append(Outcome(tuple(scores), "measured"))
+        scores = self._measure(recipe, setting, fields)
+        self.results.append(SettingResult(tuple(scores), "measured"))
         return scores
 
-    def _stamp(self, recipe: Recipe, dataset: str) -> dict[str, Any]:
-        """The identity fields that all measures of this setting share."""
-        identity = self.workspace.identity(self.spec)
+    def _identity_fields(self, recipe: Recipe, dataset: str) -> dict[str, Any]:
+        """Return the fields of a Score that all measures of this setting share."""
+        identity, config = self.workspace.identity(self.spec), self.workspace.config
         return {
             "setting": f"{recipe.id}@{dataset}",
             "backbone": self.spec.name,
@@ -169,34 +155,37 @@ class Gauntlet:
             "protocol_hash": protocol_hash(recipe),
             "datasets": self.workspace.fingerprints(dataset),
             "transform": identity.input_transform(recipe.input_size).canonical,
-            "precision": find_trait(recipe, "precision", lambda device: "float32")(self.workspace.device),
-            "limit": self.workspace.limit,
-            "max_steps": self.workspace.max_steps,
-            "seeds": self.workspace.seeds if recipe.seeded else (0,),
-            "device": device_name(self.workspace.device),
-            "scale": self.workspace.scale,
+            "precision": find_trait(recipe, "precision", lambda device: "float32")(config.device),
+            "limit": config.limit,
+            "max_steps": config.max_steps,
+            "seeds": config.seeds if recipe.seeded else (0,),
+            "device": device_name(config.device),
+            "scale": config.scale,
             "fidelity": find_trait(recipe, "fidelity", "sound"),
         }
 
-    def _stored(self, setting: settings.Setting, stamp: Mapping[str, Any]) -> list[Score] | None:
-        """The stored scores of every measure, or None where one is missing."""
-        blanks = [Score(**stamp, metric=m.metric, task=m.task, value=0.0) for m in setting.measures]
-        found = [score for blank in blanks if (score := self.workspace.stored.get(blank.identity))]
-        wanted = found[0].provenance.get("metrics", []) if found else [None]
-        return found if {s.metric for s in found} >= set(wanted) else None
+    def _stored(self, setting: Setting, fields: Mapping[str, Any]) -> list[Score] | None:
+        """Return the stored scores of every measure that the stored run gave, or None where one is missing."""
+        identities = [identity_of({**fields, "metric": m.metric, "task": m.task}) for m in setting.measures]
+        scores = [score for identity in identities if (score := self.workspace.stored.get(identity))]
+        expected = scores[0].provenance.get("metrics", []) if scores else [None]
+        return scores if {score.metric for score in scores} >= set(expected) else None
 
-    def _measure(self, recipe: Recipe, setting: settings.Setting, stamp: Mapping[str, Any]) -> list[Score]:
+    def _measure(self, recipe: Recipe, setting: Setting, fields: Mapping[str, Any]) -> list[Score]:
+        """Evaluate the recipe and return its scores with their provenance."""
         started, clock = datetime.now(UTC), time.perf_counter()
-        backbone, dataset = self.workspace.backbone(self.spec), self.workspace.dataset(setting.dataset)
+        workspace = self.workspace
+        backbone, dataset = workspace.backbone(self.spec), workspace.dataset(setting.dataset)
+        config = workspace.config
         context = RunContext(
-            artifacts=self.workspace.artifacts,
-            device=self.workspace.device,
-            seeds=stamp["seeds"],
-            batch_size=self.workspace.batch_size,
-            loaders=self.workspace.loaders,
-            readers=max(2, self.workspace.loaders),
-            max_steps=self.workspace.max_steps,
-            progress=self.workspace.progress,
+            artifacts=workspace.artifacts,
+            device=config.device,
+            seeds=fields["seeds"],
+            batch_size=config.batch_size,
+            loaders=config.loader_processes,
+            readers=config.reader_threads,
+            max_steps=config.max_steps,
+            progress=workspace.progress,
         )
         measured = list(recipe.evaluate(backbone, dataset, context))
         shared = {
@@ -205,27 +194,27 @@ class Gauntlet:
             "backbone": dict(backbone.identity.details),
             "started": started.isoformat(timespec="seconds"),
             "seconds": round(time.perf_counter() - clock, 3),
-            "threads": self.workspace.threads,
-            "command": self.workspace.command,
+            "threads": config.threads,
+            "command": config.command,
             **({"unreadable_images": context.unreadable} if context.unreadable else {}),
-            **_surroundings(),
+            **environment(),
         }
-        return [self._score(setting, stamp, m, shared) for m in measured]
+        return [self._score(setting, fields, one, shared) for one in measured]
 
     def _score(
-        self, setting: settings.Setting, stamp: Mapping[str, Any], measured: Measured, shared: Mapping[str, Any]
+        self, setting: Setting, fields: Mapping[str, Any], measured: Measured, shared: Mapping[str, Any]
     ) -> Score:
-        task = setting.measure(measured.metric).task
+        """Return the score of one metric; its per-example values are kept as an artefact."""
+        named = {**fields, "metric": measured.metric, "task": setting.measure(measured.metric).task}
         provenance = {**shared, **measured.details}
-        blank = Score(**stamp, metric=measured.metric, task=task, value=float(measured.value))
         if measured.values is not None:
-            provenance |= _spread(measured.values, measured.clusters)
-            provenance["examples"] = self._keep_examples(blank, measured)
-        return Score(**stamp, metric=measured.metric, task=task, value=float(measured.value), provenance=provenance)
+            provenance |= clustered_standard_error(measured.values, measured.clusters)
+            provenance["examples"] = self._keep_examples(identity_of(named), measured)
+        return Score(**named, value=float(measured.value), provenance=cast(Provenance, provenance))
 
-    def _keep_examples(self, score: Score, measured: Measured) -> dict[str, Any]:
-        """Store the per-example values as an artefact; returns where they are."""
-        key = {"identity": [list(pair) for pair in score.identity]}
+    def _keep_examples(self, identity: Identity, measured: Measured) -> dict[str, Any]:
+        """Store the per-example values under the score's identity; return a reference to the artefact."""
+        key = {"identity": [list(pair) for pair in identity]}
         values = np.asarray(measured.values, np.float32)
         self.workspace.artifacts.get(
             "examples",
@@ -240,58 +229,5 @@ class Gauntlet:
 
 
 def _text(names: Sequence[str]) -> np.ndarray:
-    """Names as one uint8 array, newline-joined UTF-8."""
+    """Return names as one uint8 array of newline-joined UTF-8."""
     return np.frombuffer("\n".join(names).encode(), np.uint8)
-
-
-def _spread(values: np.ndarray, clusters: Sequence[str] | None) -> dict[str, Any]:
-    """n, standard error of the mean and how it was got.
-
-    With clusters: the cluster-robust standard error, sqrt(G / (G - 1) * sum over clusters of (sum of deviations)^2)
-    / n for G clusters, since crops of one photo are no independent examples.
-    """
-    n = len(values)
-    deviations = np.asarray(values, np.float64) - np.mean(values, dtype=np.float64)
-    groups = np.unique(np.asarray(clusters), return_inverse=True)[1] if clusters is not None else np.arange(n)
-    count = int(groups.max()) + 1 if n else 0
-    if count < 2:
-        return {"n": n}
-    sums = np.bincount(groups, weights=deviations)
-    stderr = float(np.sqrt(count / (count - 1) * np.sum(sums**2)) / n)
-    how = f"over {count} clusters" if count < n else f"over {n} examples"
-    return {"n": n, "stderr": stderr, "stderr_how": how}
-
-
-@cache
-def _surroundings() -> dict[str, Any]:
-    """Versions and commit of this process."""
-    return {"versions": dict(_versions()), "commit": _commit()}
-
-
-def _versions() -> Iterator[tuple[str, str]]:
-    yield "bob-gauntlet", __version__
-    yield "python", platform.python_version()
-    for package in (
-        "torch",
-        "torchvision",
-        "timm",
-        "numpy",
-        "scipy",
-        "pillow",
-        "scikit-image",
-        "scikit-learn",
-        "matplotlib",
-    ):
-        try:
-            yield package, version(package)
-        except PackageNotFoundError:
-            continue
-
-
-def _commit() -> str:
-    """The commit of the calling folder's git checkout, "" where there is none."""
-    try:
-        out = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, timeout=5, check=False)
-    except (OSError, subprocess.TimeoutExpired):
-        return ""
-    return out.stdout.strip()

@@ -1,19 +1,12 @@
 """Calibration (paper 5, Table 10): cross-entropy in nats and expected calibration error; lower is better."""
 
 from bob_gauntlet.gauntlet import Gauntlet
-from bob_gauntlet.plugin.hooks import settings
-from bob_gauntlet.protocols.calibration import Calibration
-from bob_gauntlet.protocols.finetune import FineTune
-from bob_gauntlet.protocols.linear_probe import LinearProbe
+from bob_gauntlet.plugin import settings
+from bob_gauntlet.protocols.catalog import CALIBRATION
+from bob_gauntlet.protocols.recipe import Recipe
 
 
-@settings("calibration-linear-probe")
-def test_calibration_linear_probe(gauntlet: Gauntlet, dataset: str) -> None:
-    """Of the linear probe's head, as trained and after temperature scaling."""
-    gauntlet.run(Calibration(head=LinearProbe()), dataset)
-
-
-@settings("calibration-finetune")
-def test_calibration_finetune(gauntlet: Gauntlet, dataset: str) -> None:
-    """Of the fine-tuned network, as in the paper."""
-    gauntlet.run(Calibration(head=FineTune()), dataset)
+@settings(*CALIBRATION)
+def test_calibration(gauntlet: Gauntlet, recipe: Recipe, dataset: str) -> None:
+    """Measure how far the confidences of the linear probe and of the fine-tuned network can be trusted."""
+    gauntlet.run(recipe, dataset)

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from benchmarks import detection, finetuning, mini, paired, pipeline, plain_timm, reuse
-from benchmarks.photo_files import CLASSES, photo_files
+from benchmarks.photo_files import CLASSES, write_photo_files
 from bob_gauntlet.backbones.backbone import Backbone
 from bob_gauntlet.backbones.loading import load
 from bob_gauntlet.backbones.resolve import resolve
@@ -33,7 +33,7 @@ def backbone() -> Backbone:
 @pytest.fixture(scope="module")
 def images(tmp_path_factory: pytest.TempPathFactory) -> Split:
     """32 JPEG files."""
-    return photo_files(tmp_path_factory.mktemp("files") / "photos", 32)
+    return write_photo_files(tmp_path_factory.mktemp("files") / "photos", 32)
 
 
 @pytest.mark.parametrize("name", sorted(path.stem for path in FOLDER.glob("*.py")))
@@ -46,7 +46,7 @@ def test_sides_take_turns_and_the_warm_up_is_left_out() -> None:
     """a, b, a, b, a, b; the first pair is not reported."""
     log: list[str] = []
     calls = {side: lambda s=side: log.append(s) or len(log) for side in "ab"}  # type: ignore[func-returns-value,misc]
-    assert paired.in_turn(calls, repeats=2, warm_up=1) == {"a": [3, 5], "b": [4, 6]}
+    assert paired.run_in_turn(calls, repeats=2, warm_up=1) == {"a": [3, 5], "b": [4, 6]}
     assert log == list("ababab")
 
 
@@ -59,7 +59,7 @@ def test_each_side_has_a_process_of_its_own(tmp_path: Path) -> None:
         "calls = itertools.count()\n"
         "serve(lambda: [os.getpid(), sys.argv[2:], next(calls)])\n"
     )
-    found = paired.in_processes(str(script), ("a", "b"), ["--fast"], repeats=2)
+    found = paired.run_in_processes(str(script), ("a", "b"), ["--fast"], repeats=2)
     assert [(given, calls) for _, given, calls in found["a"]] == [(["a", "--fast"], 1), (["a", "--fast"], 2)]
     assert len({pid for turns in found.values() for pid, _, _ in turns}) == 2
 
@@ -75,7 +75,7 @@ def test_photo_files_are_jpegs_of_the_usual_size(images: Split) -> None:
 def test_a_clock_counts_what_a_part_takes() -> None:
     """Two sleeps of 20 ms, and nothing elsewhere."""
     clock = finetuning.Clock()
-    sleep = clock.timed("mixup", time.sleep)
+    sleep = clock.wrap("mixup", time.sleep)
     sleep(0.02)
     sleep(0.02)
     counted = dict(zip(finetuning.PARTS, clock.seconds, strict=True))
@@ -88,7 +88,7 @@ def test_a_clock_counts_what_a_part_takes() -> None:
 def test_shares_of_an_epoch(backbone: Backbone, images: Split, workers: int) -> None:
     """Every part is counted, in the loader's process too, none twice; and the timers are gone after."""
     forward = Network.forward
-    found = finetuning.shares(backbone, images, SMALL, workers, epochs=2)
+    found = finetuning.measure_shares(backbone, images, SMALL, workers, epochs=2)
     parts = {part: found[part] for part in finetuning.COLUMNS if part != "together"}
     assert sum(parts.values()) == pytest.approx(1)
     assert all(share > 0 for share in parts.values()), parts
@@ -102,11 +102,11 @@ def test_shares_of_an_epoch(backbone: Backbone, images: Split, workers: int) -> 
 def test_an_epoch_of_timms_parts_is_the_same_work(backbone: Backbone, images: Split, tmp_path: Path) -> None:
     """As many images of the same size from its loader as from ours, and an epoch that ends."""
     folder = tmp_path / "photos"
-    photo_files(folder, 32)
-    ours = finetuning.trainer(backbone, images, SMALL, 0).loader
-    theirs = plain_timm.loader(backbone, folder, SMALL)
+    write_photo_files(folder, 32)
+    ours = finetuning.create_trainer(backbone, images, SMALL, 0).loader
+    theirs = plain_timm.build_loader(backbone, folder, SMALL)
     assert [tuple(batch.shape) for batch, _ in ours.epoch(0)] == [tuple(batch.shape) for batch, _ in theirs]
-    assert plain_timm.plain(backbone, folder, SMALL, torch.channels_last, CLASSES)() > 0
+    assert plain_timm.prepare_epoch(backbone, folder, SMALL, torch.channels_last, CLASSES)() > 0
 
 
 @pytest.mark.usefixtures("one_thread")
@@ -127,7 +127,7 @@ def test_minis_table_adds_up() -> None:
         {"task": task, "setting": setting, "provenance": {"seconds": seconds}}
         for task, setting, seconds in (("Cls", "a@x", 1), ("Cls", "a@x", 1), ("Cls", "b@x", 2.5), ("Cal", "c@x", 4))
     ]
-    lines = mini.table(mini.by_setting(scores), 10).splitlines()
+    lines = mini.format_table(mini.seconds_by_setting(scores), 10).splitlines()
     assert [line.split() for line in lines] == [
         ["Cal", "c@x", "4.0", "s"], ["Cls", "b@x", "2.5", "s"], ["Cls", "a@x", "1.0", "s"], [],
         ["Cal", "4.0", "s"], ["Cls", "3.5", "s"],
@@ -138,64 +138,64 @@ def test_minis_table_adds_up() -> None:
 def test_mini_runs_a_session_of_its_own(tmp_path: Path) -> None:
     """In the store and cache that it is given; a session that fails says why."""
     extra = ["--bob-limit=8", "-k", "knn and digits"]
-    seconds, scores = mini.session("random:test_resnet", tmp_path, extra)
+    seconds, scores = mini.run_session("random:test_resnet", tmp_path, extra)
     assert {score["setting"] for score in scores} == {"knn@digits"}
-    assert 0 < sum(mini.by_setting(scores).values()) < seconds
+    assert 0 < sum(mini.seconds_by_setting(scores).values()) < seconds
     assert list((tmp_path / "store").iterdir())
     with pytest.raises(SystemExit, match="has to be a whole number"):
-        mini.session("random:test_resnet", tmp_path, ["--bob-limit=few"])
+        mini.run_session("random:test_resnet", tmp_path, ["--bob-limit=few"])
 
 
 @pytest.mark.usefixtures("one_thread")
 def test_the_pipeline_has_a_rate_for_every_side(backbone: Backbone, images: Split) -> None:
     """On a CPU; and what strict float32 turned off is on again."""
     before = torch.backends.cudnn.allow_tf32
-    found = pipeline.rates(backbone, images, batch=16, repeats=2)
+    found = pipeline.measure_rates(backbone, images, batch=16, repeats=2)
     assert list(found) == list(pipeline.SIDES)
     assert all(len(rates) == 2 and min(rates) > 0 for rates in found.values())
     assert torch.backends.cudnn.allow_tf32 == before
 
 
 @pytest.fixture(scope="module")
-def detecting() -> detection.Workspace:
+def detecting() -> detection.DetectionSetup:
     """A small network, on small scenes."""
     network = load(resolve("random:test_resnet", UserConfig(Path())))
     thinner = {"channels": 16, "linear": 16, "proposals": (50, 20)}
-    return detection.Workspace(network, load_dataset("photo-scenes")["train"], 64, 8, thinner)
+    return detection.DetectionSetup(network, load_dataset("photo-scenes")["train"], 64, 8, thinner)
 
 
 @pytest.mark.usefixtures("one_thread")
-def test_a_detectors_step_is_timed(detecting: detection.Workspace) -> None:
+def test_a_detectors_step_is_timed(detecting: detection.DetectionSetup) -> None:
     """Most of it is mmdet's model; the timers are gone after."""
     step, backward = detection.Trainer._step, torch.Tensor.backward
-    found, rate = detection.share(detecting, 2)
+    found, rate = detection.measure_share(detecting, 2)
     assert 0.3 < found < 1
     assert rate > 0
     assert (step, backward) == (detection.Trainer._step, torch.Tensor.backward)
 
 
 @pytest.mark.usefixtures("one_thread")
-def test_a_detector_has_seconds_of_every_kind(detecting: detection.Workspace) -> None:
+def test_a_detector_has_seconds_of_every_kind(detecting: detection.DetectionSetup) -> None:
     """Steps of each mode and of mmengine's Runner, memory, batches of the evaluation, a loader's scenes."""
-    assert list(detection.paces(detecting, 1)) == ["frozen", "finetune"]
-    seconds = detection.beside_mmdet(detecting, 1)
+    assert list(detection.time_modes(detecting, 1)) == ["frozen", "finetune"]
+    seconds = detection.time_both_steps(detecting, 1)
     assert set(seconds) == {"ours", "mmdet"}
     assert min(min(taken) for taken in seconds.values()) > 0
-    assert 0 <= detection.peak(detecting, "frozen") < 2000
-    assert min(detection.evaluated(detecting, 4, 1)["four"]) > 0
-    assert min(detection.rates(detecting, detecting.detector_config().scaling, 4, 1)) > 0
+    assert 0 <= detection.peak_memory(detecting, "frozen") < 2000
+    assert min(detection.measure_evaluation_rates(detecting, 4, 1)["four"]) > 0
+    assert min(detection.measure_loader_rates(detecting, detecting.detector_config().scaling, 4, 1)) > 0
 
 
 @pytest.mark.usefixtures("one_thread")
-def test_mmengines_step_is_of_the_same_loss(detecting: detection.Workspace) -> None:
+def test_mmengines_step_is_of_the_same_loss(detecting: detection.DetectionSetup) -> None:
     """The same detector, images and objects: the gradients of one batch are equal on both roads."""
-    ours, theirs = detecting.trainer(), detecting.trainer()
+    ours, theirs = detecting.create_trainer(), detecting.create_trainer()
     batch = next(iter(ours.loader.epoch(0)))
     torch.manual_seed(0)
     ours._step(batch)
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(detection.Workspace, "trainer", lambda on: theirs)
-        call = detection.runners_step(detecting, batch)
+        patched.setattr(detection.DetectionSetup, "create_trainer", lambda setup: theirs)
+        call = detection.prepare_mmengine_step(detecting, batch)
     torch.manual_seed(0)
     call()
     # a tenth of the gradients
@@ -210,4 +210,4 @@ def test_the_pipeline_needs_a_gpu(monkeypatch: pytest.MonkeyPatch, capsys: pytes
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(sys, "argv", ["pipeline.py"])
     pipeline.main()
-    assert capsys.readouterr().out == "needs a GPU; --device cpu tries the script on 64 images\n"
+    assert capsys.readouterr().out == "this benchmark needs a GPU; --device cpu tries the script on 64 images\n"

@@ -72,7 +72,7 @@ def test_a_byte_order_mark_is_no_letter(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("[backbones", "mend this file"),
+        ("[backbones", "correct this file"),
         ("backbones = 3", "has to be a table"),
         ('backbones = ["random:a"]', "has to be a table"),
         ("[backbones]\nmine = 3", "backbone 'mine' has to be"),
@@ -97,7 +97,7 @@ def test_a_file_that_is_wrong_is_named_in_one_line(tmp_path: Path, text: str, sa
 def test_a_file_in_another_encoding_is_named(tmp_path: Path) -> None:
     """TOML is UTF-8."""
     (tmp_path / "bob.toml").write_bytes('[backbones]\nü = "random:a"\n'.encode("latin-1"))
-    with pytest.raises(UsageError, match="mend this file"):
+    with pytest.raises(UsageError, match="correct this file"):
         find_config(tmp_path)
 
 

@@ -26,7 +26,9 @@ from bob_gauntlet.protocols.recipe import Measured, protocol_hash
 from bob_gauntlet.protocols.retrieval import Retrieval
 from bob_gauntlet.runtime import devices
 from bob_gauntlet.runtime.artifacts import Artifacts
+from bob_gauntlet.runtime.run_config import RunConfig
 from bob_gauntlet.scores.score import Score, difference
+from bob_gauntlet.stats.standard_error import clustered_standard_error
 
 LIMIT = 24  # of every role: seconds become fractions
 KNN_32 = KNN(input_size=32, ks=(1, 3))
@@ -57,7 +59,7 @@ def on_bench(
     artifacts: Artifacts, stored: Stored | None = None, text: str = "random:test_resnet", **options: Any
 ) -> Gauntlet:
     """A gauntlet in a new process, as it were: nothing is shared but artefacts and stored scores."""
-    workspace = Workspace(artifacts, stored=stored or {}, **{"limit": LIMIT, **options})
+    workspace = Workspace(artifacts, RunConfig(**{"limit": LIMIT, **options}), stored or {})
     return Gauntlet(resolve(text, UserConfig(Path())), workspace)
 
 
@@ -96,12 +98,12 @@ def test_a_stored_setting_is_read_and_nothing_is_loaded(
     """The second run gives the same scores from the store, and loads neither weights nor images."""
     first = on_bench(artifacts)
     measured = first.run(recipe, dataset)
-    assert first.outcomes[0].origin == "measured"
+    assert first.results[0].origin == "measured"
     no_loading(monkeypatch)
     second = on_bench(artifacts, stored_of(measured))
     assert second.run(recipe, dataset) == [Score.from_dict(s.to_dict()) for s in measured]
-    assert second.outcomes[0].origin == "store"
-    assert second.outcomes[0].scores == tuple(second.run(recipe, dataset))
+    assert second.results[0].origin == "store"
+    assert second.results[0].scores == tuple(second.run(recipe, dataset))
 
 
 def test_rerun_measures_again(artifacts: Artifacts) -> None:
@@ -109,7 +111,7 @@ def test_rerun_measures_again(artifacts: Artifacts) -> None:
     measured = on_bench(artifacts).run(KNN_32, "digits")
     again = on_bench(artifacts, stored_of(measured), rerun=True)
     assert [s.value for s in again.run(KNN_32, "digits")] == [s.value for s in measured]
-    assert again.outcomes[0].origin == "measured"
+    assert again.results[0].origin == "measured"
 
 
 def test_a_setting_of_which_one_measure_is_missing_is_measured(artifacts: Artifacts) -> None:
@@ -118,7 +120,7 @@ def test_a_setting_of_which_one_measure_is_missing_is_measured(artifacts: Artifa
     assert [s.metric for s in measured] == ["top1", "top5"]
     again = on_bench(artifacts, stored_of(measured[:1]))
     again.run(KNN_32, "digits")
-    assert again.outcomes[0].origin == "measured"
+    assert again.results[0].origin == "measured"
 
 
 @pytest.mark.parametrize(
@@ -137,7 +139,7 @@ def test_another_identity_is_not_read(options: dict[str, Any], recipe: Any, text
     measured = on_bench(artifacts).run(KNN_32, "digits")
     other = on_bench(artifacts, stored_of(measured), text, **options)
     other.run(recipe, "digits")
-    assert other.outcomes[0].origin == "measured"
+    assert other.results[0].origin == "measured"
 
 
 def test_seeds_do_not_touch_what_is_not_seeded(artifacts: Artifacts) -> None:
@@ -145,7 +147,7 @@ def test_seeds_do_not_touch_what_is_not_seeded(artifacts: Artifacts) -> None:
     measured = on_bench(artifacts).run(RETRIEVAL_32, "photos-instances")
     again = on_bench(artifacts, stored_of(measured), seeds=(0, 1, 2))
     assert again.run(RETRIEVAL_32, "photos-instances")[0].seeds == (0,)
-    assert again.outcomes[0].origin == "store"
+    assert again.results[0].origin == "store"
 
 
 def test_efficiency_belongs_to_its_device(artifacts: Artifacts, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -156,7 +158,7 @@ def test_efficiency_belongs_to_its_device(artifacts: Artifacts, monkeypatch: pyt
     there = on_bench(artifacts, stored_of(measured))
     [theirs, *_] = there.run(EFFICIENCY_32, "noise")
     there.run(KNN_32, "digits")
-    assert [outcome.origin for outcome in there.outcomes] == ["measured", "store"]
+    assert [outcome.origin for outcome in there.results] == ["measured", "store"]
     assert difference(measured[0], theirs) == "device"
 
 
@@ -231,7 +233,7 @@ def test_the_fidelity_of_a_recipe_is_stamped(artifacts: Artifacts) -> None:
 def test_a_planned_setting_is_missing(artifacts: Artifacts, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is skipped with a reason before anything is loaded."""
     no_loading(monkeypatch)
-    with pytest.raises(MissingError, match="planned: its protocol"):
+    with pytest.raises(MissingError, match="planned: this version has no protocol"):
         on_bench(artifacts, scale="paper").run(Retrieval(), "cub-200")
 
 
@@ -267,7 +269,7 @@ def test_a_value_that_is_not_finite_fails(artifacts: Artifacts) -> None:
     broken = on_bench(artifacts)
     with pytest.raises(BobError, match="top1 of random:test_resnet is nan"):
         broken.run(Broken(input_size=32), "digits")
-    assert broken.outcomes == []
+    assert broken.results == []
 
 
 # ---- standard errors
@@ -286,7 +288,7 @@ def naive_stderr(values: list[float], clusters: list[str]) -> float:
 def test_the_standard_error_is_the_naive_one(drawn: list[tuple[float, str]]) -> None:
     """Clusters of any sizes; none where there is one cluster only."""
     values, clusters = [value for value, _ in drawn], [cluster for _, cluster in drawn]
-    found = module._spread(np.array(values), clusters)
+    found = clustered_standard_error(np.array(values), clusters)
     assert found["n"] == len(values)
     if len(set(clusters)) == 1:
         assert "stderr" not in found
@@ -299,7 +301,7 @@ def test_examples_that_share_nothing_have_the_textbook_error(values: list[float]
     """std(ddof=1) / sqrt(n), with clusters of one and without clusters."""
     expected = float(np.std(values, ddof=1)) / math.sqrt(len(values))
     for clusters in (None, [str(i) for i in range(len(values))]):
-        found = module._spread(np.array(values), clusters)
+        found = clustered_standard_error(np.array(values), clusters)
         assert found["stderr"] == pytest.approx(expected, rel=1e-9, abs=1e-9)
         assert found["stderr_how"] == f"over {len(values)} examples"
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from benchmarks import pretrain
-from benchmarks.pretraining.networks import NETWORKS, Network, spec
+from benchmarks.pretraining.networks import NETWORKS, NetworkConfig, backbone_spec
 from bob_gauntlet.backbones.loading import load
 from bob_gauntlet.backbones.resolve import resolve
 from bob_gauntlet.config import UserConfig
@@ -27,30 +27,30 @@ def test_the_table_has_several_families_and_methods() -> None:
 
 
 @pytest.fixture(scope="module")
-def written(tmp_path_factory: pytest.TempPathFactory) -> tuple[Network, Path]:
+def written(tmp_path_factory: pytest.TempPathFactory) -> tuple[NetworkConfig, Path]:
     """A network after two steps, and the folder that it was written to."""
-    from benchmarks.pretraining.pool import build
+    from benchmarks.pretraining.pool import build_pool
 
     network = replace(NETWORKS[0], steps=2, batch=8)
     folder = tmp_path_factory.mktemp("pretrained")
-    pretrain.pretrain(network, folder, build(crops=2, glyphs=1))
+    pretrain.pretrain(network, folder, build_pool(crops=2, glyphs=1))
     return network, folder
 
 
-def test_a_written_network_loads_through_bobs_loader(written: tuple[Network, Path]) -> None:
+def test_a_written_network_loads_through_bobs_loader(written: tuple[NetworkConfig, Path]) -> None:
     """Its SPEC loads, its features are finite and not those of the seed that it started from."""
     network, folder = written
     config = UserConfig(Path())
     images = torch.rand(2, 3, 96, 96, generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
-        trained = load(resolve(spec(network.name, folder), config), "cpu").embed(images)
+        trained = load(resolve(backbone_spec(network.name, folder), config), "cpu").embed(images)
         random = load(resolve(f"random:{network.architecture}", config), "cpu").embed(images)
     assert trained.shape == (2, 256)  # the last of the architecture's channels
     assert torch.isfinite(trained).all()
     assert not torch.allclose(trained, random)
 
 
-def test_a_written_network_is_done_until_its_recipe_or_file_changes(written: tuple[Network, Path]) -> None:
+def test_a_written_network_is_done_until_its_recipe_or_file_changes(written: tuple[NetworkConfig, Path]) -> None:
     """Resuming trusts the recipe and the digest of the weights."""
     network, folder = written
     assert pretrain.is_done(network, folder)
@@ -64,10 +64,10 @@ def test_a_written_network_is_done_until_its_recipe_or_file_changes(written: tup
     checkpoint.write_bytes(whole)
 
 
-def test_the_same_seed_gives_the_same_weights(written: tuple[Network, Path], tmp_path: Path) -> None:
+def test_the_same_seed_gives_the_same_weights(written: tuple[NetworkConfig, Path], tmp_path: Path) -> None:
     """Two trainings of one recipe agree to the bit."""
-    from benchmarks.pretraining.pool import build
+    from benchmarks.pretraining.pool import build_pool
 
     network, folder = written
-    again = pretrain.pretrain(network, tmp_path, build(crops=2, glyphs=1))
+    again = pretrain.pretrain(network, tmp_path, build_pool(crops=2, glyphs=1))
     assert again["sha256"] == json.loads((folder / f"{network.name}.json").read_text())["sha256"]

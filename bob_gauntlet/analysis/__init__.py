@@ -1,1 +1,1 @@
-"""The paper's analyses as functions over a standing: any pool, and one's own backbones with it."""
+"""The paper's analyses, as functions of a score table: for any pool, with or without the user's own backbones."""

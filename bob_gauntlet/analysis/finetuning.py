@@ -5,8 +5,8 @@ from collections.abc import Iterator
 import numpy as np
 
 from bob_gauntlet.analysis import figures
-from bob_gauntlet.analysis.members import kind, pretrained
-from bob_gauntlet.analysis.result import AnalysisOptions, Finding, Published, compare_axis, table
+from bob_gauntlet.analysis.members import architecture_kind, pretrained
+from bob_gauntlet.analysis.result import AnalysisOptions, Finding, PublishedFigure, compare_axis, table
 from bob_gauntlet.ranking.score_table import ScoreTable
 
 AXES = {"Det": (-2.5, 0.0, 2.5), "Seg": (-2.5, 0.0, 2.5), "OOD-Det": (0.0, 1.0, 2.0)}
@@ -14,15 +14,18 @@ AXES = {"Det": (-2.5, 0.0, 2.5), "Seg": (-2.5, 0.0, 2.5), "OOD-Det": (0.0, 1.0, 
 
 
 def fine_tuning(score_table: ScoreTable, options: AnalysisOptions) -> Finding:
-    """z fine-tuned less z frozen, a table a panel, and the means of transformers and CNNs."""
+    """Tabulate the fine-tuned z minus the frozen z, a table for each panel, and the means of transformers and CNNs."""
     panels = dict(figures.fine_tuning_gains(pretrained(score_table)))
     if not panels:
-        return Finding((), (f"pool {score_table.pool.name} has no measure both fine-tuned and frozen",))
+        return Finding((), (f"pool {score_table.pool.name} has no dataset that is scored both fine-tuned and frozen",))
     means = []
-    for panel, found in panels.items():
-        gains = {k: [d.gain for d in found if kind(d.backbone.about) == k] for k in ("transformer", "CNN")}
-        a, b = (float(np.mean(gain)) if gain else float("nan") for gain in gains.values())
-        means.append((panel, a, len(gains["transformer"]), b, len(gains["CNN"]), a - b))
+    for panel, gains in panels.items():
+        by_kind = {
+            kind: [gain.gain for gain in gains if architecture_kind(gain.backbone.about) == kind]
+            for kind in ("transformer", "CNN")
+        }
+        a, b = (float(np.mean(values)) if values else float("nan") for values in by_kind.values())
+        means.append((panel, a, len(by_kind["transformer"]), b, len(by_kind["CNN"]), a - b))
     columns = {
         "panel": "",
         "transformers": "+.2f",
@@ -31,17 +34,18 @@ def fine_tuning(score_table: ScoreTable, options: AnalysisOptions) -> Finding:
         "n (CNNs)": "",
         "difference": "+.2f",
     }
-    tables = [table("Mean of z fine-tuned less z frozen", columns, means)]
+    tables = [table("Mean of fine-tuned z minus frozen z", columns, means)]
     columns = {"backbone": "", "kind": "", "fine-tuned": "+.2f", "frozen": "+.2f", "difference": "+.2f"}
-    for panel, found in panels.items():
-        rows = [(d.backbone.title, kind(d.backbone.about), d.finetuned, d.frozen, d.gain) for d in found]
-        tables.append(table(f"{panel}: z fine-tuned less z frozen", columns, rows))
+    for panel, gains in panels.items():
+        rows = [(g.backbone.title, architecture_kind(g.backbone.about), g.finetuned, g.frozen, g.gain) for g in gains]
+        tables.append(table(f"{panel}: fine-tuned z minus frozen z", columns, rows))
     return Finding(tuple(tables))
 
 
-def published_fine_tuning(score_table: ScoreTable) -> Iterator[Published]:
-    """The axes of Figure 2, whose points have no printed values."""
-    for panel, found in figures.fine_tuning_gains(pretrained(score_table)):
+def published_fine_tuning(score_table: ScoreTable) -> Iterator[PublishedFigure]:
+    """Compare the axes of Figure 2; the values of its points are not printed."""
+    for panel, gains in figures.fine_tuning_gains(pretrained(score_table)):
         task = panel.split(",")[0]
         if task in AXES:
-            yield compare_axis(f"fine-tuned less frozen, {task}", "Figure 2", AXES[task], [d.gain for d in found])
+            values = [gain.gain for gain in gains]
+            yield compare_axis(f"fine-tuned z minus frozen z, {task}", "Figure 2", AXES[task], values)

@@ -1,4 +1,4 @@
-"""What an analysis hands back: tables of plain cells, the paper's figures beside ours, notes. Numbers; no layout."""
+"""What an analysis returns: tables of plain cells, comparisons with the paper's figures, and notes. No layout."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,27 +11,27 @@ from bob_gauntlet.pools.errata import ErrataMode
 from bob_gauntlet.scores.score import Score
 
 Cell = str | int | float | bool | None
-"""None is a value that does not exist."""
+"""A cell of a table; None is a missing value."""
 
-UNEXPLAINED = "not explained: is this the folder baselines/paper that came with the tool?"
-"""Stands where a figure differs that should not."""
+UNEXPLAINED = "unexplained difference: check that baselines/paper is the folder that ships with bob-gauntlet"
+"""The reason shown for a difference that should not exist."""
 
 
 @dataclass(frozen=True)
 class AnalysisOptions:
-    """What a user may choose."""
+    """The user's choices for an analysis."""
 
-    # `correlation` once more without these: backbones, or pretraining methods; None: what the paper left out
+    # `correlation` is repeated without these backbones or pretraining methods; None: those that the paper left out
     without: tuple[str, ...] | None = None
-    # every score of the user's backbones, also those that no ranking uses
-    own: Mapping[str, Sequence[Score]] = field(default_factory=dict)
+    # all scores of the user's backbones by backbone, including scores that no ranking uses
+    own_scores: Mapping[str, Sequence[Score]] = field(default_factory=dict)
     # how the pool was loaded
     errata: ErrataMode = "applied"
 
 
 @dataclass(frozen=True)
 class Table:
-    """Rows under columns; the first `keys` columns name a row. `formats` says how a person reads each column."""
+    """Rows under columns. The first `keys` columns name a row; `formats` holds a format spec for each column."""
 
     title: str
     columns: tuple[str, ...]
@@ -40,17 +40,17 @@ class Table:
     keys: int = 1
 
     def records(self) -> list[dict[str, Cell]]:
-        """A dict a row."""
+        """Return one dict for each row, from column to cell."""
         return [dict(zip(self.columns, row, strict=True)) for row in self.rows]
 
     def label(self, row: Sequence[Cell]) -> str:
-        """The name of a row."""
+        """Return the name of a row: its key columns, joined."""
         return " / ".join(str(cell) for cell in row[: self.keys])
 
 
 @dataclass(frozen=True)
-class Published:
-    """A figure of the paper beside ours. `why` is "" where ours is the printed one to its last digit."""
+class PublishedFigure:
+    """A figure of the paper beside ours; `why` explains a difference and is "" if ours equals the printed digits."""
 
     what: str
     where: str
@@ -61,7 +61,7 @@ class Published:
 
 @dataclass(frozen=True)
 class Finding:
-    """What one analysis works out of a standing."""
+    """The tables and notes that one analysis computes from a score table."""
 
     tables: tuple[Table, ...]
     notes: tuple[str, ...] = ()
@@ -69,21 +69,21 @@ class Finding:
 
 @dataclass(frozen=True)
 class Analysis:
-    """One analysis of one pool, ready to be shown."""
+    """One analysis of one pool, ready to be rendered."""
 
     name: str
     title: str
     about: str
     tables: tuple[Table, ...]
-    published: tuple[Published, ...]
+    published: tuple[PublishedFigure, ...]
     notes: tuple[str, ...]
     pool: str = ""
-    # titles of the user's own backbones
-    own: tuple[str, ...] = ()
+    # titles of the user's own backbones and of the pool members that the user named
+    highlighted_titles: tuple[str, ...] = ()
 
 
 def table(title: str, columns: Mapping[str, str], rows: Iterable[Sequence[Any]], keys: int = 1) -> Table:
-    """A table from columns with their formats; numpy scalars become Python's, NaN becomes None.
+    """Build a table from a mapping of columns to formats; NumPy scalars become Python's, NaN becomes None.
 
     >>> table("t", {"backbone": "", "z": "+.2f"}, [("a", np.float64(1)), ("b", float("nan"))]).rows
     (('a', 1.0), ('b', None))
@@ -91,39 +91,42 @@ def table(title: str, columns: Mapping[str, str], rows: Iterable[Sequence[Any]],
     return Table(title, tuple(columns), tuple(tuple(_cell(c) for c in row) for row in rows), (*columns.values(),), keys)
 
 
-def compare(what: str, where: str, paper: str, ours: float, why: str = "") -> Published:
-    """A printed number beside ours, shown to one digit more, or two where the paper cut its digits and did not round.
+def compare(what: str, where: str, paper: str, value: float, why: str = "") -> PublishedFigure:
+    """Compare a printed number with our value. `why` is kept only if the two differ.
 
-    `why` counts only where the two differ.
+    Our value is shown with one digit more than the paper's, or with two if the paper cut the number instead of
+    rounding it.
 
     >>> compare("z of A", "Table 19", "-0.99", -0.9958)
-    Published(what='z of A', where='Table 19', paper='-0.99', ours='-0.9958', why='')
+    PublishedFigure(what='z of A', where='Table 19', paper='-0.99', ours='-0.9958', why='')
     """
     digits = _digits(paper)
-    cut = same(paper, ours) and round(ours, digits) != float(paper)
-    text = f"{ours:.{digits + 1 + cut}f}" if math.isfinite(ours) else "–"
-    return Published(what, where, paper, text, "" if same(paper, ours) else why or UNEXPLAINED)
+    cut = matches_printed(paper, value) and round(value, digits) != float(paper)
+    text = f"{value:.{digits + 1 + cut}f}" if math.isfinite(value) else "–"
+    return PublishedFigure(what, where, paper, text, "" if matches_printed(paper, value) else why or UNEXPLAINED)
 
 
-def compare_order(what: str, where: str, paper: Sequence[str], ours: Sequence[str], why: str = "") -> Published:
-    """A printed order, best first, beside ours."""
-    equal = list(paper) == list(ours)
-    return Published(what, where, " > ".join(paper), " > ".join(ours), "" if equal else why or UNEXPLAINED)
+def compare_order(what: str, where: str, paper: Sequence[str], order: Sequence[str], why: str = "") -> PublishedFigure:
+    """Compare a printed order, best first, with our order."""
+    equal = list(paper) == list(order)
+    return PublishedFigure(what, where, " > ".join(paper), " > ".join(order), "" if equal else why or UNEXPLAINED)
 
 
-def same(paper: str, ours: float) -> bool:
-    """Whether `ours`, rounded or cut to as many digits, is the printed number; Table 19 has both.
+def matches_printed(paper: str, value: float) -> bool:
+    """Check that `value`, rounded or cut to the printed number of digits, is the printed number.
 
-    >>> same("-0.99", -0.9958), same("0.71", 0.7062), same("0.58", -0.582)
+    Table 19 contains both rounded and cut numbers.
+
+    >>> matches_printed("-0.99", -0.9958), matches_printed("0.71", 0.7062), matches_printed("0.58", -0.582)
     (True, True, False)
     """
     scale = 10 ** _digits(paper)
     printed = round(float(paper) * scale)
-    return math.isfinite(ours) and printed in (round(ours * scale), math.trunc(ours * scale))
+    return math.isfinite(value) and printed in (round(value * scale), math.trunc(value * scale))
 
 
 def ticks_fit(ticks: Sequence[float], low: float, high: float) -> bool:
-    """Whether an axis over [low, high] with matplotlib's margin of 5% has these evenly spaced ticks, and no others.
+    """Check that an axis over [low, high] with matplotlib's margin of 5% has exactly these evenly spaced ticks.
 
     >>> ticks_fit((0, 1, 2), -0.35, 2.01), ticks_fit((0, 1, 2), -1.2, 2.01)
     (True, False)
@@ -133,19 +136,23 @@ def ticks_fit(ticks: Sequence[float], low: float, high: float) -> bool:
     return [round(t / step) for t in ticks] == list(range(first, last + 1))
 
 
-def compare_axis(what: str, where: str, ticks: Sequence[float], values: Sequence[float], why: str = "") -> Published:
-    """The ticks of a printed axis beside the range of our values: figures of the paper print no more."""
+def compare_axis(
+    what: str, where: str, ticks: Sequence[float], values: Sequence[float], why: str = ""
+) -> PublishedFigure:
+    """Compare the ticks of a printed axis with the range of our values; the paper's figures print no other numbers."""
     low, high = min(values), max(values)
     paper = f"axis ticks {ticks[0]:g} to {ticks[-1]:g}"
     fits = ticks_fit(ticks, low, high)
-    return Published(what, where, paper, f"values {low:.2f} to {high:.2f}", "" if fits else why or UNEXPLAINED)
+    return PublishedFigure(what, where, paper, f"values {low:.2f} to {high:.2f}", "" if fits else why or UNEXPLAINED)
 
 
 def _digits(text: str) -> int:
+    """Count the digits after the decimal point of a printed number."""
     return len(text.partition(".")[2])
 
 
 def _cell(value: Any) -> Cell:
+    """Convert a NumPy scalar to Python's type, and NaN to None."""
     if isinstance(value, np.generic):
         value = value.item()
     return None if isinstance(value, float) and math.isnan(value) else value

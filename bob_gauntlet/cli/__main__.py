@@ -1,4 +1,4 @@
-"""Runs `python -m bob_gauntlet.cli`."""
+"""Run the `bob` command by `python -m bob_gauntlet.cli`."""
 
 from bob_gauntlet.cli.main import main
 

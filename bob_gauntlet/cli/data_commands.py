@@ -1,4 +1,4 @@
-"""`bob data`: which datasets there are, where each is looked for, and whether what lies there is whole."""
+"""`bob data`: list the datasets, show where each one is looked for, and check its files."""
 
 import sys
 from pathlib import Path
@@ -8,45 +8,53 @@ import click
 from bob_gauntlet.cli.ranking_commands import table
 from bob_gauntlet.config import bob_folder, find_config
 from bob_gauntlet.datasets import checking
-from bob_gauntlet.datasets.catalog import describe
+from bob_gauntlet.datasets.catalog import CATALOG, describe
 from bob_gauntlet.datasets.loading import delete_manifest, load
 from bob_gauntlet.datasets.locations import DataLocations, find_locations
 from bob_gauntlet.datasets.spec import DatasetSpec
 from bob_gauntlet.errors import BobError, UsageError
 from bob_gauntlet.runtime.artifacts import Artifacts
 
+DOWNLOADABLE = ", ".join(name for name, spec in CATALOG.items() if spec.downloadable)
+
 
 @click.command()
 @click.argument("name", required=False)
-@click.option("--data", "root", type=click.Path(path_type=Path), help="The data root, as --bob-data.")
-@click.option("--download", is_flag=True, help="Fetch it, where its publisher lets anybody do so.")
-@click.option("--verify", is_flag=True, help="Decode every image.")
+@click.option(
+    "--data", "root", type=click.Path(path_type=Path), help="Folder of the datasets, like --bob-data of the suites."
+)
+@click.option("--download", is_flag=True, help=f"Download dataset NAME if it is freely available: {DOWNLOADABLE}.")
+@click.option("--verify", is_flag=True, help="Decode every image of dataset NAME and list those that cannot be read.")
 def data(name: str | None, root: Path | None, download: bool, verify: bool) -> None:
-    """Every dataset and whether it is there; or all about dataset NAME, and what is found of it: exit 1 if not all."""
+    """List all datasets, or describe and check dataset NAME.
+
+    Without NAME, the table shows for each dataset whether its files are present and where they are looked for. With
+    NAME, the files are counted and checked; the exit code is 1 if they are missing or incomplete.
+    """
     start = Path.cwd()
     locations = find_locations(find_config(start), start, root, download=download)
     if name is None:
-        headers = ["dataset", "scale", "there", "looked for in", "images", "classes", "licence"]
+        headers = ["dataset", "scale", "present", "looked for in", "images", "classes", "licence"]
         click.echo(table(checking.overview_rows(locations), headers))
         return
     spec = locations.spec(name)
     if download and not spec.downloadable:
-        raise UsageError(f"{name} cannot be fetched by a command; get it from {spec.how_to_get}")
+        raise UsageError(f"{name} cannot be downloaded by this command; get it from {spec.how_to_get}")
     click.echo(describe(spec))
-    looked = checking.describe_locations(spec, locations)
-    if looked:
-        click.echo(looked)
+    searched_paths = checking.describe_locations(spec, locations)
+    if searched_paths:
+        click.echo(searched_paths)
     if not spec.loader:
         return
     try:
-        _found(spec, locations, verify=verify)
+        _print_contents(spec, locations, verify=verify)
     except BobError as error:
         click.echo(f"\nbob: {error}", err=True)
         sys.exit(1)
 
 
-def _found(spec: DatasetSpec, locations: DataLocations, *, verify: bool) -> None:
-    """Print what a dataset holds; its files are walked anew, now and when a session next asks for them."""
+def _print_contents(spec: DatasetSpec, locations: DataLocations, *, verify: bool) -> None:
+    """Print the contents of a dataset. Its stored manifest is deleted, so that the files are listed again."""
     delete_manifest(spec.name, Artifacts(bob_folder(Path.cwd()) / "artifacts"), locations)
     dataset = load(spec.name, locations)
     if dataset.splits:

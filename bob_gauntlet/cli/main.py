@@ -1,4 +1,4 @@
-"""`bob`: what is known and stored, without running anything; and `bob baseline`, which measures."""
+"""The `bob` command. Its subcommands show what is known and stored; only `bob baseline refresh` runs the benchmark."""
 
 import sys
 from pathlib import Path
@@ -14,10 +14,11 @@ from bob_gauntlet.errors import BobError
 from bob_gauntlet.scores.store import Store
 
 
-class _Group(click.Group):
-    """Errors that a user can mend are one line and exit code 4, as in pytest."""
+class _BobGroup(click.Group):
+    """A command group that reports errors the user can fix as one line, with exit code 4 as in pytest."""
 
     def invoke(self, ctx: click.Context) -> object:
+        """Run the command; print a BobError as one line."""
         try:
             return super().invoke(ctx)
         except BobError as error:
@@ -25,15 +26,24 @@ class _Group(click.Group):
             ctx.exit(4)
 
 
-@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=_BobGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="bob")
 def main() -> None:
-    """Judge a pretrained vision backbone. The gauntlet itself runs by: pytest $(bob suites) --backbone=NAME"""
+    """Rank pretrained vision backbones.
+
+    To benchmark a backbone, run: pytest $(bob suites) --backbone=NAME
+
+    The commands below list backbones and datasets, and compare scores that are published or already measured. Only
+    `bob baseline refresh` runs the benchmark.
+    """
 
 
 @main.command()
 def suites() -> None:
-    """Print the folder of the suites: pytest $(bob suites) --backbone=NAME works anywhere."""
+    """Print the folder of the benchmark suites.
+
+    Use it to run the benchmark from any folder: pytest $(bob suites) --backbone=NAME
+    """
     click.echo(bundled("suites"))
 
 
@@ -44,17 +54,21 @@ for _command in (ranking_commands.rank, ranking_commands.analyse, ranking_comman
 @main.command()
 @click.argument("pattern", default="*")
 def zoo(pattern: str) -> None:
-    """Known backbones whose name, method or data match PATTERN. Any other timm name works too."""
+    """List the known backbones that match PATTERN.
+
+    PATTERN is compared with the name, the pretraining method and the pretraining data; without it, all known backbones
+    are listed. `--backbone` also accepts every other timm model name.
+    """
     rows = [
         [
-            *(e.name, e.model, e.method, e.data, f"{e.images:g}", f"{e.params:.2f}"),
-            "-" if e.gflops is None else f"{e.gflops:.2f}",
-            e.licence,
+            *(entry.name, entry.model, entry.method, entry.data, f"{entry.images:g}", f"{entry.params:.2f}"),
+            "-" if entry.gflops is None else f"{entry.gflops:.2f}",
+            entry.licence,
         ]
-        for e in search(pattern)
+        for entry in search(pattern)
     ]
     if not rows:
-        raise BobError(f"no known backbone matches {pattern!r}; `bob zoo` lists them all, and any timm name works")
+        raise BobError(f"no known backbone matches {pattern!r}; `bob zoo` lists all, and every timm name works too")
     headers = ["backbone", "model", "pretraining", "data", "images (M)", "params (M)", "GFLOPs", "licence"]
     click.echo(ranking_commands.table(rows, headers))
 
@@ -62,40 +76,43 @@ def zoo(pattern: str) -> None:
 @main.command(name="list")
 @ranking_commands.STORE
 def list_scores(store: Path | None) -> None:
-    """Every stored score, the newest of each."""
+    """List the stored scores, the newest one of each."""
     from bob_gauntlet.scores.score import METRICS
 
-    found = Store(store or bob_folder(Path.cwd()) / "store").latest().values()
+    scores = Store(store or bob_folder(Path.cwd()) / "store").latest().values()
     rows = [
         [
-            s.backbone,
-            s.setting,
-            s.metric,
-            f"{s.value:.4g}",
-            METRICS[s.metric].unit,
-            s.cut,
-            s.provenance.get("started", ""),
+            score.backbone,
+            score.setting,
+            score.metric,
+            f"{score.value:.4g}",
+            METRICS[score.metric].unit,
+            score.cut,
+            score.provenance.get("started", ""),
         ]
-        for s in found
+        for score in scores
     ]
     if not rows:
-        raise BobError("nothing is stored yet: pytest $(bob suites) --backbone=efficientnet_lite0")
+        raise BobError("no scores are stored yet; run: pytest $(bob suites) --backbone=efficientnet_lite0")
     click.echo(ranking_commands.table(rows, ["backbone", "setting", "metric", "value", "unit", "limit", "measured"]))
 
 
 @main.group()
 def baseline() -> None:
-    """Make and mend folders of baseline scores."""
+    """Update folders of baseline scores."""
 
 
 @baseline.command(context_settings={"ignore_unknown_options": True})
 @click.argument("name")
 @click.argument("pytest_options", nargs=-1, type=click.UNPROCESSED)
 def refresh(name: str, pytest_options: tuple[str, ...]) -> None:
-    """Measure the stale rows of baselines NAME again; resumes. More options go to pytest, such as -n 2.
+    """Measure the outdated scores of baselines NAME again.
 
-    Published figures (NAME paper) are derived from their tables instead.
+    A score is outdated if its protocol, its dataset or its backbone changed. A refresh that was interrupted continues
+    where it stopped. All further options are passed to pytest, for example -n 2.
+
+    Baselines of published figures (NAME paper) are not measured: they are built again from their tables.
     """
-    from bob_gauntlet.pools.refresh import refresh as again
+    from bob_gauntlet.pools.refresh import refresh as refresh_baselines
 
-    sys.exit(again(name, pytest_options))
+    sys.exit(refresh_baselines(name, pytest_options))

@@ -1,4 +1,4 @@
-"""`bob rank`, `bob analyse`, `bob report` and `bob pool`: everything over stored and published scores."""
+"""`bob rank`, `bob analyse`, `bob report` and `bob pool`: the commands over stored and published scores."""
 
 import shlex
 import sys
@@ -18,30 +18,49 @@ if TYPE_CHECKING:
     from bob_gauntlet.analysis import rendering
     from bob_gauntlet.report.layout import Format
 
-STORE = click.option("--bob-store", "store", type=click.Path(path_type=Path), help="Where scores are kept.")
-POOL = click.option("--pool", default="mini", show_default=True, help="Baselines: a name or a folder.")
-NAMES = click.option("--backbone", "names", multiple=True, help="A backbone of the store or the pool; may be repeated.")
+STORE = click.option(
+    "--bob-store", "store", type=click.Path(path_type=Path), help="Folder of stored scores.  [default: .bob/store]"
+)
+POOL = click.option(
+    "--pool", default="mini", show_default=True, help="Pool of baseline backbones: a name or a folder of baselines."
+)
+BACKBONES = click.option(
+    "--backbone",
+    "names",
+    multiple=True,
+    metavar="NAME",
+    help="Add your own backbone from the store, or highlight a backbone of the pool. Can be repeated.",
+)
 ERRATA = click.option(
     "--errata",
     type=click.Choice(["applied", "printed", "all"]),
     default="applied",
     show_default=True,
-    help="What is wrong in the paper's tables: certain errata applied, figures as printed, suspected ones applied too.",
+    help="Errors in the paper's tables: applied corrects confirmed errors, printed corrects none, all corrects "
+    "suspected errors too.",
 )
 COVERAGE = click.option(
     "--min-coverage",
     type=click.FloatRange(0, 1),
     default=1 / 3,
-    help="Backbones that cover less are listed apart (default: a third).",
+    show_default="1/3",
+    help="Backbones that cover a smaller share of the measures are listed separately and not ranked.",
 )
 
 
 @click.command()
 @POOL
 @click.option("--task", type=click.Choice(list(TASKS)), help="Rank by one task instead of All.")
-@click.option("--members", is_flag=True, help="Every member of the pool, not the candidates alone.")
-@NAMES
-@click.option("--format", "form", type=click.Choice(["table", "json", "csv", "markdown"]), default="table")
+@click.option("--members", is_flag=True, help="Rank all members of the pool, not only its candidates.")
+@BACKBONES
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["table", "json", "csv", "markdown"]),
+    default="table",
+    show_default=True,
+    help="Output format.",
+)
 @ERRATA
 @COVERAGE
 @STORE
@@ -55,36 +74,47 @@ def rank(
     min_coverage: float,
     store: Path | None,
 ) -> None:
-    """The ranking of a pool, from stored and published scores."""
-    from bob_gauntlet.ranking.ranking import rank as ranked
+    """Rank the backbones of a pool, and your own.
+
+    Backbones are ranked by their mean z-score. Your own backbone has to be measured first: pytest $(bob suites)
+    --backbone=NAME
+    """
+    from bob_gauntlet.ranking.ranking import rank as rank_pool
     from bob_gauntlet.report.layout import render
 
-    asked = _Asked(pool, names, errata, store)
-    ranking = ranked(
-        asked.pool,
-        asked.own,
+    inputs = _RankingInputs(pool, names, errata, store)
+    ranking = rank_pool(
+        inputs.pool,
+        inputs.own_scores,
         task=task,
         members=members,
-        highlighted_members=asked.highlight,
+        highlighted_members=inputs.highlighted_members,
         min_coverage=min_coverage,
-        artifacts=asked.artifacts,
+        artifacts=inputs.artifacts,
     )
     click.echo(render(ranking, form))
 
 
 @click.command()
 @click.argument("name", required=False)
-@click.option("--pool", default="paper", show_default=True, help="Baselines: a name or a folder.")
-@NAMES
+@click.option("--pool", default="paper", show_default=True, help="Pool to analyse: a name or a folder of baselines.")
+@BACKBONES
 @click.option(
     "--without",
     multiple=True,
     metavar="NAME",
-    help="`correlation` once more without this backbone or pretraining method; may be repeated.  "
-    "[default: for pool paper MiDaS and MAE, as in the paper]",
+    help="Repeat the analysis `correlation` without this backbone or pretraining method. Can be repeated.  "
+    "[default: MiDaS and MAE for pool paper, as in the paper]",
 )
 @ERRATA
-@click.option("--format", "form", type=click.Choice(["table", "json", "csv"]), default="table")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["table", "json", "csv"]),
+    default="table",
+    show_default=True,
+    help="Output format.",
+)
 @STORE
 def analyse(
     name: str | None,
@@ -95,28 +125,44 @@ def analyse(
     form: "rendering.Format",
     store: Path | None,
 ) -> None:
-    """The paper's analysis NAME, or all of them, over a pool and your own backbones. Without NAME: which there are."""
+    """Run an analysis of the paper over a pool and your backbones.
+
+    NAME is one of the analyses or `all`. Without NAME, the analyses are listed.
+    """
     from bob_gauntlet.analysis import registry, rendering
     from bob_gauntlet.analysis.result import AnalysisOptions
     from bob_gauntlet.ranking.score_table import ScoreTable
 
     if name is None:
-        lines = [(known, recipe.title) for known, recipe in registry.ANALYSES.items()]
-        click.echo(table([*lines, (registry.EVERY, "all of them, one after the other")], ["analysis", "question"]))
+        rows = [(analysis, definition.title) for analysis, definition in registry.ANALYSES.items()]
+        click.echo(table([*rows, (registry.RUN_ALL, "Run all analyses.")], ["analysis", "question"]))
         return
-    wanted = registry.find(name, without)
-    asked = _Asked(pool, names, errata, store)
-    score_table = ScoreTable.from_pool(asked.pool, asked.own, members=True, highlighted_members=asked.highlight)
-    options = AnalysisOptions(without=without or None, own=asked.own, errata=errata)
+    wanted = registry.resolve_names(name, without)
+    inputs = _RankingInputs(pool, names, errata, store)
+    score_table = ScoreTable.from_pool(
+        inputs.pool, inputs.own_scores, members=True, highlighted_members=inputs.highlighted_members
+    )
+    options = AnalysisOptions(without=without or None, own_scores=inputs.own_scores, errata=errata)
     analyses = [registry.analyse(each, score_table, options) for each in wanted]
-    click.echo(rendering.render(analyses, form, registry.head(score_table, options)))
+    click.echo(rendering.render(analyses, form, registry.header_lines(score_table, options)))
 
 
 @click.command()
 @POOL
-@NAMES
-@click.option("-o", "--output", type=click.Path(path_type=Path), default="report.html", show_default=True)
-@click.option("--compare", metavar="REF", help="What changed since REF: a file of --bob-json, or saved baselines.")
+@BACKBONES
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    default="report.html",
+    show_default=True,
+    help="File to write; its ending decides the format.",
+)
+@click.option(
+    "--compare",
+    metavar="REF",
+    help="Show what changed since REF: a file that --bob-json wrote, or a name or folder of baselines.",
+)
 @ERRATA
 @COVERAGE
 @STORE
@@ -129,24 +175,28 @@ def report(
     min_coverage: float,
     store: Path | None,
 ) -> None:
-    """Write a report on backbones in a pool: .html to look at, .md for a pull request, .csv, .json."""
+    """Write a report on a pool and your backbones.
+
+    The ending of the output file decides the format: .html for a browser, .md for a pull request, .csv or .json for
+    programs.
+    """
     from bob_gauntlet.ranking import selection
     from bob_gauntlet.report.content import gather
     from bob_gauntlet.report.writing import check, write
 
     check(output, "--output")
     if compare and not names:
-        raise UsageError(f"--compare {compare} compares nothing; add --backbone NAME")
-    asked = _Asked(pool, names, errata, store)
+        raise UsageError(f"--compare {compare} needs a backbone to compare; add --backbone NAME")
+    inputs = _RankingInputs(pool, names, errata, store)
     content = gather(
-        asked.pool,
-        asked.own,
-        highlight=asked.highlight,
+        inputs.pool,
+        inputs.own_scores,
+        highlight=inputs.highlighted_members,
         min_coverage=min_coverage,
-        before=selection.load_comparison_scores(compare, asked.home / "baselines", names) if compare else (),
+        before=selection.load_comparison_scores(compare, inputs.home / "baselines", names) if compare else (),
         since=compare or "",
         command=shlex.join(["bob", *sys.argv[1:]]),
-        artifacts=asked.artifacts,
+        artifacts=inputs.artifacts,
     )
     try:
         write(output, content)
@@ -157,47 +207,54 @@ def report(
 
 @click.group()
 def pool() -> None:
-    """Show and freeze the pools that backbones are ranked against."""
+    """Show or freeze pools of baseline backbones."""
 
 
 @pool.command()
 @click.argument("name", required=False)
 def show(name: str | None) -> None:
-    """Every pool, or who is in pool NAME, in which role and why."""
+    """List all pools, or show the members of pool NAME.
+
+    Candidates are ranked. References are not ranked, and the reason is shown; their scores count in the mean and the
+    standard deviation of the pool.
+    """
     from bob_gauntlet.pools.pool import load_pool, pool_files
 
-    own = bob_folder(Path.cwd()) / "baselines"
+    own_baselines = bob_folder(Path.cwd()) / "baselines"
     if name is None:
-        found = [load_pool(known, own) for known in pool_files(own)]
-        rows = [[p.name, p.scale, len(p.candidates), len(p.members), len(p.references), p.hash] for p in found]
+        pools = [load_pool(known, own_baselines) for known in pool_files(own_baselines)]
+        rows = [[p.name, p.scale, len(p.candidates), len(p.members), len(p.references), p.hash] for p in pools]
         click.echo(table(rows, ["pool", "scale", "candidates", "members", "measures", "hash"]))
         return
-    found_pool = load_pool(name, own)
+    shown = load_pool(name, own_baselines)
     roles = {True: "candidate", False: "reference"}
-    about = [(found_pool.backbones[m], roles[m in found_pool.candidates]) for m in found_pool.members]
-    rows = [[role, a.name, a.title, a.params, len(found_pool.scores.get(a.name, {})), a.why] for a, role in about]
+    members = [(shown.backbones[m], roles[m in shown.candidates]) for m in shown.members]
+    rows = [[role, b.name, b.title, b.params, len(shown.scores.get(b.name, {})), b.why] for b, role in members]
     click.echo(table(sorted(rows), ["role", "backbone", "shown as", "params (M)", "measures", "why not ranked"]))
-    click.echo(f"\npool {name}, {found_pool.scale} scale, frozen as {found_pool.hash}")
-    for note in found_pool.errata:
+    click.echo(f"\npool {name}, {shown.scale} scale, frozen with hash {shown.hash}")
+    for note in shown.errata:
         click.echo(note)
 
 
 @pool.command()
 @click.argument("name")
-@click.option("--max-params", type=float, metavar="M", help="Backbones of fewer than M million parameters only.")
+@click.option("--max-params", type=float, metavar="M", help="Only backbones of fewer than M million parameters.")
 def freeze(name: str, max_params: float | None) -> None:
-    """Write pool NAME anew: its members, mean, std and hash. NAME is a baselines folder, or FOLDER-PART for a new part
-    of it, such as ours-small with --max-params 30."""
+    """Write the file of pool NAME: members, mean, std, and hash.
+
+    NAME is a folder of baselines, or FOLDER-PART for a pool of some of its backbones, for example ours-small with
+    --max-params 30.
+    """
     from bob_gauntlet.pools.pool import file_to_freeze, freeze_pool
 
-    own = bob_folder(Path.cwd()) / "baselines"
-    path = file_to_freeze(name, own)
+    own_baselines = bob_folder(Path.cwd()) / "baselines"
+    path = file_to_freeze(name, own_baselines)
     freeze_pool(path, max_params)
     click.echo(f"{path} is written")
 
 
-class _Asked:
-    """What a command was asked about: a pool, stored backbones, and members of the pool to point out."""
+class _RankingInputs:
+    """What the options of a command select: a pool, the scores of own backbones, and pool members to highlight."""
 
     def __init__(self, pool: str, names: Sequence[str], errata: ErrataMode, store: Path | None) -> None:
         from bob_gauntlet.pools.pool import load_pool
@@ -207,12 +264,13 @@ class _Asked:
         self.home = bob_folder(Path.cwd())
         self.artifacts = Artifacts(self.home / "artifacts")
         self.pool = load_pool(pool, self.home / "baselines", errata)
-        self.own, self.highlight = selection.select_backbones(
+        self.own_scores, self.highlighted_members = selection.select_backbones(
             Store(store or self.home / "store"), list(dict.fromkeys(names)), self.pool.members
         )
 
 
 def table(rows: Sequence[Sequence[object]], headers: list[str]) -> str:
+    """Lay out rows as a table for a terminal."""
     from tabulate import tabulate
 
     return tabulate(rows, headers=headers, tablefmt="simple", disable_numparse=True)

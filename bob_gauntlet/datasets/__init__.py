@@ -1,1 +1,1 @@
-"""Datasets: a light catalog, and loading that renders or reads images."""
+"""Datasets: a catalog that imports quickly, and readers that render or read images."""

@@ -1,4 +1,4 @@
-"""Every dataset of the gauntlet: what it is, its licence, its source and how to get it. Nothing is loaded here."""
+"""The catalog: content, licence, source and location of every dataset, without loading any of them."""
 
 from collections.abc import Mapping
 
@@ -8,18 +8,18 @@ from bob_gauntlet.datasets.spec import DatasetSpec
 from bob_gauntlet.errors import UsageError, nearest
 
 CATALOG: Mapping[str, DatasetSpec] = {spec.name: spec for spec in (*MINI, *PAPER)}
-"""Dataset name -> what it is."""
+"""Dataset name -> description of the dataset."""
 
 
 def find_dataset(name: str) -> DatasetSpec:
-    """The dataset of that name; UsageError with the nearest names where there is none."""
+    """Return the description of the dataset `name`; an unknown name raises UsageError with the nearest names."""
     if name not in CATALOG:
         raise UsageError(f"unknown dataset {name!r}{nearest(name, CATALOG)}")
     return CATALOG[name]
 
 
 def describe(spec: DatasetSpec) -> str:
-    """What is known of a dataset, a line each, as `bob data NAME` prints it."""
+    """Return what is known of a dataset as `bob data NAME` prints it, one line per field."""
     rows = {
         "dataset": spec.name,
         "about": spec.about,

@@ -1,4 +1,4 @@
-"""What `bob data` says: which datasets are there, what one of them holds, and which of its images cannot be read."""
+"""What `bob data` prints: which datasets are there, what a dataset holds, and which of its images cannot be read."""
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -16,14 +16,19 @@ from bob_gauntlet.datasets.spec import DatasetSpec
 from bob_gauntlet.errors import BobError, named
 
 _CHUNK = 1_000
+"""Images that are decoded between two reports of progress."""
 
 
 def overview_rows(locations: DataLocations) -> list[list[str]]:
-    """A row a dataset, the user's own last: name, scale, whether it is there, place, images, classes, licence."""
-    return [_row(locations.spec(name), locations) for name in (*CATALOG, *locations.user_datasets)]
+    """Return a row for each dataset, the user's own last.
+
+    The columns are name, scale, whether its files are there, where they are looked for, images, classes and licence.
+    """
+    return [_overview_row(locations.spec(name), locations) for name in (*CATALOG, *locations.user_datasets)]
 
 
-def _row(spec: DatasetSpec, locations: DataLocations) -> list[str]:
+def _overview_row(spec: DatasetSpec, locations: DataLocations) -> list[str]:
+    """Return the row of one dataset."""
     roots = list(locations.roots(spec.name).values()) if spec.loader else []
     if not spec.loader:
         there = "no reader yet"
@@ -36,9 +41,9 @@ def _row(spec: DatasetSpec, locations: DataLocations) -> list[str]:
 
 
 def describe_locations(spec: DatasetSpec, locations: DataLocations) -> str:
-    """Where a dataset is looked for, and how to change that; empty where nothing is looked for."""
+    """Return where the files of a dataset are looked for and how to change that; "" for a dataset without files."""
     roots = locations.roots(spec.name) if spec.loader else {}
-    lines = [f"{one}: {path}" if len(roots) > 1 else str(path) for one, path in roots.items()]
+    lines = [f"{part}: {path}" if len(roots) > 1 else str(path) for part, path in roots.items()]
     if roots and spec.name not in locations.user_datasets:
         names = list(roots) if spec.combined else [spec.name]
         paths = " and ".join(f'{name} = "PATH"' for name in names)
@@ -51,29 +56,30 @@ def describe_locations(spec: DatasetSpec, locations: DataLocations) -> str:
 
 
 def role_rows(dataset: Dataset) -> list[list[str]]:
-    """A row a role of a loaded dataset: role, images, classes that occur, fingerprint."""
+    """Return a row for each role of a loaded dataset: role, images, number of classes that occur, fingerprint."""
     return [
-        [role, f"{len(split):,}", f"{_occurring(split):,} of {len(dataset.classes):,}", split.fingerprint]
+        [role, f"{len(split):,}", f"{_count_classes(split):,} of {len(dataset.classes):,}", split.fingerprint]
         for role, split in dataset.splits.items()
     ]
 
 
-def _occurring(split: Split) -> int:
+def _count_classes(split: Split) -> int:
+    """Return the number of classes that occur in a split."""
     targets = split.targets
     return len(np.unique(targets)) if targets.ndim == 1 else int(targets.any(axis=0).sum())
 
 
 def object_lines(dataset: Dataset) -> list[str]:
-    """A line a role of a dataset for detection: how many objects, and what is odd about them and their images."""
+    """Return a line for each role of a dataset for detection: the number of objects, and of unusual annotations."""
     return [
-        f"objects of {role}: {sum(map(len, split.objects)):,}; {_oddities(split, split.objects)}"
+        f"objects of {role}: {sum(map(len, split.objects)):,}; {_count_unusual(split, split.objects)}"
         for role, split in dataset.splits.items()
         if split.objects is not None
     ]
 
 
-def _oddities(split: Split, objects: Sequence[ImageObjects]) -> str:
-    """Counts of what a detector's training or evaluation passes by."""
+def _count_unusual(split: Split, objects: Sequence[ImageObjects]) -> str:
+    """Return the numbers of annotations and images that training or evaluation of a detector ignores or corrects."""
     boxes = np.concatenate([one.boxes for one in objects])
     sides = np.concatenate([np.tile((one.width, one.height), (len(one), 1)) for one in objects])
     # annotations are rounded to hundredths of a pixel
@@ -89,33 +95,33 @@ def _oddities(split: Split, objects: Sequence[ImageObjects]) -> str:
 
 
 def verify_images(dataset: Dataset, spec: DatasetSpec, advance: Callable[[int], None]) -> list[str]:
-    """Decode every image, but those of a dataset that this one needs; a line a role and kind of bad images.
+    """Decode every image of the dataset's own files; return a line for each role and kind of bad images.
 
-    Bad are those that cannot be read, and those of another size than their annotation says. Raises BobError where a
-    role has more than MAX_UNREADABLE_SHARE of a kind. `advance` is told how many more have been read.
+    Bad images cannot be read, or have another size than their annotation says. `advance` is called with the number of
+    images read since its last call. Raises BobError where a role has more than MAX_UNREADABLE_SHARE of one kind.
     """
     lines = []
     for role, split in splits_to_verify(dataset, spec).items():
-        found = find_bad_images(split, advance)
+        bad_images = find_bad_images(split, advance)
         for reason in ("cannot be read", "are of another size than annotated"):
-            names = [identity for identity, why in found.items() if why == reason]
-            if names:
-                lines.append(f"{role}: {len(names)} of {len(split):,} images {reason}: {named(names)}")
-            if len(names) > MAX_UNREADABLE_SHARE * len(split):
-                raise BobError(f"{lines[-1]}; at most {MAX_UNREADABLE_SHARE:.0%} may be: get these files anew")
+            ids = [identity for identity, why in bad_images.items() if why == reason]
+            if ids:
+                lines.append(f"{role}: {len(ids)} of {len(split):,} images {reason}: {named(ids)}")
+            if len(ids) > MAX_UNREADABLE_SHARE * len(split):
+                raise BobError(f"{lines[-1]}; at most {MAX_UNREADABLE_SHARE:.0%} may be: get these files again")
     return lines
 
 
 def splits_to_verify(dataset: Dataset, spec: DatasetSpec) -> dict[str, Split]:
-    """The splits that are this dataset's own files: test alone where the others are those of a dataset it needs."""
-    shared = spec.trains_on in spec.needs
-    return {role: split for role, split in dataset.splits.items() if role == "test" or not shared}
+    """Return the splits that are read from the dataset's own files, without those of a dataset that it needs."""
+    shares_training = spec.trains_on in spec.needs
+    return {role: split for role, split in dataset.splits.items() if role == "test" or not shares_training}
 
 
 def find_bad_images(split: Split, advance: Callable[[int], None]) -> dict[str, str]:
-    """Id -> what is wrong, of the images that cannot be decoded or are of another size than annotated, in order."""
+    """Return id -> reason for the images that cannot be decoded or have another size than annotated, in order."""
 
-    def wrong(index: int) -> str:
+    def reason_of(index: int) -> str:
         try:
             image = split.image(index)
         except UnreadableImage:
@@ -125,10 +131,11 @@ def find_bad_images(split: Split, advance: Callable[[int], None]) -> dict[str, s
             return "are of another size than annotated"
         return ""
 
-    found: dict[str, str] = {}
+    bad_images: dict[str, str] = {}
     with ThreadPoolExecutor() as pool:
         for start in range(0, len(split), _CHUNK):
             chunk = range(start, min(start + _CHUNK, len(split)))
-            found |= {split.ids[i]: why for i, why in zip(chunk, pool.map(wrong, chunk), strict=True) if why}
+            reasons = pool.map(reason_of, chunk)
+            bad_images |= {split.ids[i]: reason for i, reason in zip(chunk, reasons, strict=True) if reason}
             advance(len(chunk))
-    return found
+    return bad_images

@@ -1,4 +1,4 @@
-"""A loaded dataset: splits by role, each a sequence of images with targets, and a fingerprint."""
+"""A loaded dataset: one split per role, each with images, targets and a fingerprint."""
 
 import hashlib
 from collections.abc import Callable, Mapping
@@ -12,12 +12,13 @@ from bob_gauntlet.datasets.objects import ImageObjects
 
 @dataclass(frozen=True)
 class Split:
-    """Images of one role.
+    """The images of one role.
 
-    `image(i)` gives an RGB PIL image; it is drawn or decoded at the call, so that a split costs nothing until it is
-    read. `targets` are (N,) int64 class indices, or (N, C) {0, 1} for multi-label. `clusters` name what examples
-    share (a photo, a patient), for honest intervals. Of a dataset for detection `objects` has what is annotated on each
-    image, and `targets` are (N, C) uint8 {0, 1}: which classes are.
+    `image(i)` returns an RGB PIL image. The image is rendered or decoded at the call, so a split uses no time and
+    little memory until its images are read. `targets` are (N,) int64 class indices, or (N, C) {0, 1} for multi-label
+    datasets. `clusters` name what examples share (a photo, a patient); confidence intervals resample whole clusters. In
+    a dataset for detection, `objects` has the annotated objects of each image, and `targets` are (N, C) uint8 {0, 1}
+    and say which classes are annotated on it.
     """
 
     role: str
@@ -32,7 +33,7 @@ class Split:
         return len(self.ids)
 
     def take(self, indices: np.ndarray, name: str) -> "Split":
-        """The examples at `indices`, as a split whose fingerprint says how it was taken (`name`)."""
+        """Return the examples at `indices` as a split; its fingerprint depends on the indices and on `name`."""
         digest = hashlib.sha256(f"{self.fingerprint}:{name}:".encode() + np.asarray(indices, np.int64).tobytes())
         return replace(
             self,
@@ -47,13 +48,15 @@ class Split:
 
 @dataclass(frozen=True)
 class Dataset:
-    """A dataset with its splits by role: train, val, test; or query, gallery.
+    """A dataset with its splits by role: train, val and test, or query and gallery.
 
-    `relevance[q] = (positives, junk)` are gallery indices for query q; None means that images of equal target are
-    relevant and none is junk. `subsets` are indices into train by name ("1%"), as published. `paper_role` is the role
-    that the original paper reports on. Only `restricted_classes` (class indices; None means all) may be predicted for
-    test images. `frequencies` says how often each class is annotated: "r" (rare), "c" (common) or "f" (frequent), as in
-    LVIS; () where that is not stated.
+    - `relevance[q] = (positives, junk)` are gallery indices for query q. None means that images with an equal target
+      are relevant and no image is junk.
+    - `subsets` maps the names of published subsets ("1%") to indices into train.
+    - `paper_role` is the role that the original paper reports on.
+    - `restricted_classes` are the class indices that may be predicted for test images; None means all.
+    - `frequencies` says how often each class is annotated: "r" (rare), "c" (common) or "f" (frequent), as in LVIS; it
+      is () where that is not stated.
     """
 
     name: str
@@ -70,7 +73,7 @@ class Dataset:
         return self.splits[role]
 
     def reported_role(self, fidelity: str) -> str:
-        """The role whose images are reported: `test`, or with "paper" the original's choice where it is there."""
+        """Return the role whose scores are reported: `test`, or for "paper" fidelity the paper's role if loaded."""
         return self.paper_role if fidelity == "paper" and self.paper_role in self.splits else "test"
 
     @property

@@ -1,4 +1,4 @@
-"""Whether a folder has changed, without looking at every file of a large one."""
+"""Detection of changes in a folder without looking at every file of a large one."""
 
 import hashlib
 import os
@@ -6,51 +6,53 @@ from collections import deque
 from itertools import chain
 from pathlib import Path
 
-FOLDERS = 5_000
-"""Folders that are looked at, the upper ones first."""
+MAX_FOLDERS = 5_000
+"""Number of folders that are looked at; folders nearer to the root come first."""
 
-FILES = 1_000
-"""Files that are looked at one by one; below them a folder of files is known by its name and time alone."""
+MAX_FILES = 1_000
+"""Number of files that are looked at one by one; after that, a folder whose first entry is a file is not listed."""
 
 
 def folder_digest(root: Path) -> str:
-    """32 hex digits of what lies at `root`: they change when a file is added, removed or renamed.
+    """Return 32 hex digits that change when a file below `root` is added, removed or renamed.
 
-    Names and times of its folders, and of files sizes and times too while they are few: in small sets and in label
-    files near the top a change in place is seen as well. Hidden names are passed by.
+    They are a hash of the names and modification times of folders and, for the first MAX_FILES files, of the names,
+    modification times and sizes of files. So in small datasets, and for label files near the root, a change of a file's
+    content is seen as well. Hidden names are ignored. `root` may also be a file, or be absent.
 
     >>> folder_digest(Path("no such folder")) == folder_digest(Path("none such either"))
     True
     """
-    sha = hashlib.sha256(_times(root).encode())
-    folders, looked, files = deque([root]), 0, 0
-    while folders and looked < FOLDERS:
-        folder, looked = folders.popleft(), looked + 1
-        sha.update(f"{folder.relative_to(root)}\t{_times(folder)}\n".encode())
-        for entry in _entries(folder, whole=files <= FILES):
+    sha = hashlib.sha256(_time_and_size(root).encode())
+    folders, folder_count, file_count = deque([root]), 0, 0
+    while folders and folder_count < MAX_FOLDERS:
+        folder, folder_count = folders.popleft(), folder_count + 1
+        sha.update(f"{folder.relative_to(root)}\t{_time_and_size(folder)}\n".encode())
+        for entry in _entries(folder, list_files=file_count <= MAX_FILES):
             if entry.is_dir():
                 folders.append(folder / entry.name)
-            elif (files := files + 1) <= FILES:
-                sha.update(f"{entry.name}\t{_times(folder / entry.name)}\n".encode())
+            elif (file_count := file_count + 1) <= MAX_FILES:
+                sha.update(f"{entry.name}\t{_time_and_size(folder / entry.name)}\n".encode())
     return sha.hexdigest()[:32]
 
 
-def _entries(folder: Path, *, whole: bool) -> list[os.DirEntry[str]]:
-    """What a folder holds, by name; nothing where not the `whole` is asked for and the first entry is a file."""
+def _entries(folder: Path, *, list_files: bool) -> list[os.DirEntry[str]]:
+    """Return the entries of a folder by name; none if `list_files` is false and the first entry is a file."""
     try:
         with os.scandir(folder) as entries:
-            seen = (entry for entry in entries if not entry.name.startswith("."))
-            first = next(seen, None)
-            if first is None or (first.is_file() and not whole):
+            visible = (entry for entry in entries if not entry.name.startswith("."))
+            first = next(visible, None)
+            if first is None or (first.is_file() and not list_files):
                 return []
-            return sorted(chain([first], seen), key=lambda entry: entry.name)
+            return sorted(chain([first], visible), key=lambda entry: entry.name)
     except OSError:
         return []
 
 
-def _times(path: Path) -> str:
+def _time_and_size(path: Path) -> str:
+    """Return the modification time and size of a file or folder, or "absent"."""
     try:
-        found = path.stat()
+        status = path.stat()
     except OSError:
         return "absent"
-    return f"{found.st_mtime_ns} {found.st_size}"
+    return f"{status.st_mtime_ns} {status.st_size}"

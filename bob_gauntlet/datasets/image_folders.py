@@ -1,4 +1,4 @@
-"""Image files on disk: folders of class folders, files that a list names, and splits that read them lazily."""
+"""Labelled image files in class folders or named by a list, and splits that read an image when it is asked for."""
 
 import hashlib
 import os
@@ -12,23 +12,23 @@ import numpy as np
 
 from bob_gauntlet.datasets.catalog import find_dataset
 from bob_gauntlet.datasets.dataset import Split
-from bob_gauntlet.datasets.images import read_image
+from bob_gauntlet.datasets.images import read_bytes, read_image
 from bob_gauntlet.errors import BobError, MissingError, named, nearest
 
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".ppm", ".pgm", ".tif", ".tiff", ".webp")
-"""Endings of image files, in any case."""
+"""Endings of image files, in lower or upper case."""
 
 MAX_HASHED_FILES = 1_000
-"""Files up to which a split's fingerprint covers their content, not their sizes alone."""
+"""Largest number of files for which a split's fingerprint covers their content; with more it covers their sizes."""
 
 
 @dataclass(frozen=True)
 class ImageFiles:
-    """Image files below a folder, with what they show.
+    """Labelled image files below a folder.
 
-    `paths` are relative to `root`, with slashes, sorted; `sizes` are in bytes; `labels` are (N,) int64 indices into
-    `classes`, or (N, C) {0, 1} for multi-label. `stored` says where the files lie below `root` if it is not where
-    `paths` say: two layouts of one dataset then give equal ids and fingerprints.
+    `paths` are relative to `root`, with slashes, and sorted. `sizes` are in bytes. `labels` are (N,) int64 indices into
+    `classes`, or (N, C) {0, 1} for multi-label. `stored_paths` says where the files lie below `root` if that differs
+    from `paths`; so two layouts of one dataset can give equal ids and fingerprints.
     """
 
     root: Path
@@ -36,32 +36,34 @@ class ImageFiles:
     sizes: tuple[int, ...]
     labels: np.ndarray
     classes: tuple[str, ...]
-    stored: tuple[str, ...] | None = None
+    stored_paths: tuple[str, ...] | None = None
 
-    def file(self, index: int) -> Path:
-        """Where an image lies."""
-        return self.root / (self.stored or self.paths)[index]
+    def file_path(self, index: int) -> Path:
+        """Return the path of an image's file."""
+        return self.root / (self.stored_paths or self.paths)[index]
 
 
 def images_in_class_folders(root: Path, what: str, classes: Sequence[str] | None = None) -> ImageFiles:
-    """The images in the class folders of `root`, labelled by folder; hidden files and other files are passed by.
+    """Return the images in the class folders of `root`, labelled by folder; other files and hidden names are ignored.
 
-    Labels index `classes`, else the sorted folder names. Raises BobError, in which `what` names the folder to the
-    user, where there are no class folders or an empty one, a folder within one, names that differ by case or spaces
-    alone, fewer than two classes, or a folder that is not in `classes`.
+    Labels are indices into `classes`, else into the sorted folder names. Raises BobError, in which `what` names the
+    folder to the user, where there are no class folders, a class folder has no images or has a folder in it, two folder
+    names differ only by case or spaces, there are fewer than two classes, or a folder is not in `classes`.
     """
-    names = _folders(root, what)
+    names = _class_folder_names(root, what)
     known = tuple(names if classes is None else classes)
     _check_names(names, known, what)
     if len(known) < 2:
-        raise BobError(f"{what}: one class alone ({known[0]}) in {root}; a class is a folder, and two are needed")
-    index = {name: number for number, name in enumerate(known)}
-    found = sorted((f"{name}/{file}", size, index[name]) for name in names for file, size in _images(root / name, what))
+        raise BobError(f"{what}: only one class ({known[0]}) in {root}; a class is a folder, and two are needed")
+    label_of_class = {name: label for label, name in enumerate(known)}
+    files = sorted(
+        (f"{name}/{file}", size, label_of_class[name]) for name in names for file, size in _images(root / name, what)
+    )
     return ImageFiles(
         root,
-        tuple(path for path, _, _ in found),
-        tuple(size for _, size, _ in found),
-        np.array([label for _, _, label in found], np.int64),
+        tuple(path for path, _, _ in files),
+        tuple(size for _, size, _ in files),
+        np.array([label for _, _, label in files], np.int64),
         known,
     )
 
@@ -69,18 +71,18 @@ def images_in_class_folders(root: Path, what: str, classes: Sequence[str] | None
 def images_in_list(
     root: Path, what: str, paths: Sequence[str], labels: np.ndarray, classes: Sequence[str]
 ) -> ImageFiles:
-    """The images that a list names by paths relative to `root`; sorted here, with their labels.
+    """Return the images at `paths`, relative to `root`, with their labels; both are sorted by path here.
 
-    Raises BobError where the list is empty, names a file twice, is not as long as its labels, or names a file that is
-    not there: the first such.
+    Raises BobError, in which `what` names the list to the user, where the list is empty, has not as many labels as
+    paths, names a file twice, or names a file that does not exist; the message names the first such file.
     """
     if not paths or len(paths) != len(labels):
-        raise BobError(f"{what}: {len(paths)} images and {len(labels)} labels; get its list of images anew")
+        raise BobError(f"{what}: {len(paths)} images and {len(labels)} labels; get its list of images again")
     order = sorted(range(len(paths)), key=paths.__getitem__)
     for one, other in pairwise(order):
         if paths[one] == paths[other]:
             raise BobError(f"{what}: its list names {paths[one]} twice; keep one of the two lines")
-    sizes = [_size(root / path, what) for path in paths]
+    sizes = [_file_size(root / path, what) for path in paths]
     return ImageFiles(
         root,
         tuple(paths[i] for i in order),
@@ -101,13 +103,16 @@ def labelled_split(role: str, files: ImageFiles, clusters: Sequence[str] | None 
         fingerprint=_fingerprint(files),
         ids=files.paths,
         targets=files.labels,
-        image=lambda i: read_image(files.file(i)),
+        image=lambda i: read_image(files.file_path(i)),
         clusters=files.paths if clusters is None else tuple(clusters),
     )
 
 
 def missing_data_error(name: str, path: Path) -> MissingError:
-    """The reason for which a setting is skipped whose data are not at `path`: how to get them, and what to type."""
+    """Return the error for a dataset that is not at `path`; it says how to get it and what to type.
+
+    Settings on the dataset are skipped with this message.
+    """
     spec = find_dataset(name)
     return MissingError(
         f"{name} is not in {path}; get it from {spec.how_to_get} (licence: {spec.licence}); "
@@ -116,7 +121,7 @@ def missing_data_error(name: str, path: Path) -> MissingError:
 
 
 def is_image(name: str) -> bool:
-    """Whether a file of that name is taken for an image: a known ending, and not hidden.
+    """Return whether a file is taken for an image, by its name: it has a known ending and is not hidden.
 
     >>> is_image("a.JPEG"), is_image("._a.jpg"), is_image("list.txt")
     (True, False, False)
@@ -125,49 +130,54 @@ def is_image(name: str) -> bool:
 
 
 def is_nonempty_folder(folder: Path) -> bool:
-    """Whether a folder is there and holds something."""
+    """Return whether a folder exists and is not empty."""
     return folder.is_dir() and any(folder.iterdir())
 
 
-def _folders(root: Path, what: str) -> list[str]:
-    """The sorted names of the class folders."""
-    names = sorted(entry.name for entry in _entries(root, what) if entry.is_dir())
+def _class_folder_names(root: Path, what: str) -> list[str]:
+    """Return the sorted names of the class folders."""
+    names = sorted(entry.name for entry in _visible_entries(root, what) if entry.is_dir())
     if not names:
-        raise BobError(f"{what}: no class folders in {root}; it has to hold a folder of images a class")
+        raise BobError(f"{what}: no class folders in {root}; it has to hold a folder of images for each class")
     return names
 
 
 def _check_names(names: Sequence[str], known: Sequence[str], what: str) -> None:
-    """BobError where two folders could be one class, or one is of no known class."""
-    seen: dict[str, str] = {}
+    """Raise BobError where two folder names differ only by case or spaces, or a folder is of no known class."""
+    name_of_plain: dict[str, str] = {}
     for name in names:
         plain = unicodedata.normalize("NFC", name).strip().casefold()
-        if plain in seen:
-            raise BobError(f"{what}: {seen[plain]!r} and {name!r} are one class or two? rename one of the folders")
-        seen[plain] = name
-    strange = sorted(set(names) - set(known))
-    if strange:
+        if plain in name_of_plain:
+            raise BobError(
+                f"{what}: class folders {name_of_plain[plain]!r} and {name!r} differ only by case or spaces; "
+                "rename or merge them"
+            )
+        name_of_plain[plain] = name
+    unknown = sorted(set(names) - set(known))
+    if unknown:
         raise BobError(
-            f"{what}: {len(strange)} of {len(names)} class folders are not among the {len(known)} classes of train: "
-            f"{named(strange)}{nearest(strange[0], known, 1)}"
+            f"{what}: {len(unknown)} of {len(names)} class folders are not among the {len(known)} classes of train: "
+            f"{named(unknown)}{nearest(unknown[0], known, 1)}"
         )
 
 
 def _images(folder: Path, what: str) -> Iterator[tuple[str, int]]:
-    """Name and size of every image of a class folder."""
+    """Yield name and size of every image of a class folder."""
     count = 0
-    for entry in _entries(folder, what):
+    for entry in _visible_entries(folder, what):
         if entry.is_dir():
-            raise BobError(f"{what}: a folder within class folder {folder.name}: {entry.name}; move its images up")
+            raise BobError(
+                f"{what}: class folder {folder.name} has a folder {entry.name} in it; move its images one folder up"
+            )
         if is_image(entry.name):
             count += 1
-            yield entry.name, _size(Path(entry.path), what)
+            yield entry.name, _file_size(Path(entry.path), what)
     if not count:
-        raise BobError(f"{what}: no image in class folder {folder}; remove it, or fill it")
+        raise BobError(f"{what}: no image in class folder {folder}; remove the folder, or add images")
 
 
-def _entries(folder: Path, what: str) -> list[os.DirEntry[str]]:
-    """What a folder holds, without hidden names."""
+def _visible_entries(folder: Path, what: str) -> list[os.DirEntry[str]]:
+    """Return the entries of a folder without those with hidden names; raise BobError where it cannot be read."""
     try:
         with os.scandir(folder) as entries:
             return [entry for entry in entries if not entry.name.startswith(".")]
@@ -175,7 +185,8 @@ def _entries(folder: Path, what: str) -> list[os.DirEntry[str]]:
         raise BobError(f"{what}: {folder} cannot be read ({error.strerror}); it has to be a folder") from error
 
 
-def _size(path: Path, what: str) -> int:
+def _file_size(path: Path, what: str) -> int:
+    """Return the size of a file in bytes; raise BobError where there is no such file."""
     try:
         return path.stat().st_size
     except OSError as error:
@@ -183,18 +194,11 @@ def _size(path: Path, what: str) -> int:
 
 
 def _fingerprint(files: ImageFiles) -> str:
-    """16 hex digits."""
+    """Return the 16 hex digits that identify these files, labels and classes."""
     sha = hashlib.sha256("\n".join(files.classes).encode())
     sha.update("\n".join(f"{path}\t{size}" for path, size in zip(files.paths, files.sizes, strict=True)).encode())
     sha.update(np.ascontiguousarray(files.labels, "<i8").tobytes())
     if len(files.paths) <= MAX_HASHED_FILES:
         for index in range(len(files.paths)):
-            sha.update(_content(files.file(index)))
+            sha.update(read_bytes(files.file_path(index)))
     return sha.hexdigest()[:16]
-
-
-def _content(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise BobError(f"{path} cannot be read ({error.strerror}); mend it or take it out") from error

@@ -1,4 +1,4 @@
-"""Reading images of any mode as RGB."""
+"""Functions that read image files of any mode as RGB."""
 
 from pathlib import Path
 
@@ -8,18 +8,18 @@ from PIL import Image, ImageOps
 from bob_gauntlet.errors import BobError
 
 MAX_UNREADABLE_SHARE = 0.01
-"""Share of a split's images that may be unreadable: they are counted, and grey stands for them."""
+"""Share of a split's images that may be unreadable; such images are counted and replaced by grey ones."""
 
 
 class UnreadableImage(BobError):
-    """A file that is no image, or a broken one; the message is its path and the reason."""
+    """A file is not an image, or a broken one; the message is its path and the reason."""
 
 
 def read_image(path: Path, size: tuple[int, int] | None = None) -> Image.Image:
-    """The image in a file, upright and in RGB; UnreadableImage where it is truncated or none.
+    """Return the image in a file as upright RGB; a truncated image or a file without one raises UnreadableImage.
 
-    Where it has the annotated `size` (width, height) only as it lies in the file, that is how it was annotated, and it
-    is left so.
+    `size` is the (width, height) that an annotation gives. An image that has this size only before its EXIF rotation
+    was annotated without the rotation, so it is not rotated.
     """
     try:
         with Image.open(path) as image:
@@ -30,8 +30,16 @@ def read_image(path: Path, size: tuple[int, int] | None = None) -> Image.Image:
         raise UnreadableImage(f"{path} ({error or type(error).__name__})") from error
 
 
+def read_bytes(path: Path) -> bytes:
+    """Return the content of a file; raise BobError where it cannot be read."""
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise BobError(f"{path} cannot be read ({error.strerror}); replace the file or remove it") from error
+
+
 def to_rgb(image: Image.Image) -> Image.Image:
-    """RGB from any mode: EXIF rotation applied, 16 bits scaled to 8, transparency laid over white.
+    """Convert an image of any mode to RGB: apply EXIF rotation, scale 16 bits to 8, lay transparency over white.
 
     >>> to_rgb(Image.new("L", (1, 1), 7)).getpixel((0, 0))
     (7, 7, 7)
@@ -40,6 +48,7 @@ def to_rgb(image: Image.Image) -> Image.Image:
 
 
 def _rgb(image: Image.Image) -> Image.Image:
+    """Convert an image of any mode to RGB, without EXIF rotation."""
     if image.mode == "RGB" and "transparency" not in image.info:
         return image
     if image.mode.startswith("I") or image.mode == "F":
@@ -52,6 +61,6 @@ def _rgb(image: Image.Image) -> Image.Image:
 
 
 def _eight_bits(values: np.ndarray, mode: str) -> np.ndarray:
-    """16-bit integers (0..65535, in mode F too) or floats in [0, 1] (mode F alone) as 0..255."""
+    """Scale 16-bit integers (0..65535, also in mode F) or floats in [0, 1] (mode F alone) to uint8 0..255."""
     top = 1.0 if mode == "F" and values.max(initial=0) <= 1 else 65535.0
     return np.clip(values / top * 255 + 0.5, 0, 255).astype(np.uint8)

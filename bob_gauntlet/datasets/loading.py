@@ -1,4 +1,4 @@
-"""Loading a dataset by name, its fingerprints without loading it, and cutting it short."""
+"""Load a dataset by name, read its fingerprints without loading it, and limit its number of examples."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -17,40 +17,41 @@ from bob_gauntlet.runtime.artifacts import Artifacts
 
 
 def load(name: str, locations: DataLocations | None = None) -> Dataset:
-    """The dataset of that name, looked for in `locations`, else in those of the calling folder.
+    """Load the dataset `name` from `locations`, by default those of the current folder.
 
-    Raises UsageError for an unknown name, MissingError where its data or its reader is absent, BobError where its
-    data are there and wrong.
+    Raises UsageError for an unknown name, MissingError where its data or its reader is absent, BobError where its data
+    is there and wrong.
     """
     locations = locations or default_locations()
     spec = locations.spec(name)
     if name in locations.user_datasets:
         return user.load(locations.user_datasets[name])
     if not spec.loader:
-        raise MissingError(f"{name} cannot be read by this version yet; `bob data {name}` says what it is")
+        raise MissingError(f"this version cannot read {name} yet; `bob data {name}` describes it")
     module, function = spec.loader.split(":")
     loader: Callable[..., Dataset] = getattr(import_module(module), function)
     return loader() if spec.scale == "mini" else loader(locations)
 
 
 def fingerprints(name: str, artifacts: Artifacts, locations: DataLocations | None = None) -> dict[str, str]:
-    """Role -> fingerprint, from a manifest where the same files, and the same versions of packages, gave it before.
+    """Return role -> fingerprint of a dataset.
 
-    A list of the user's own is read anew each time: it may name any file.
+    They come from a stored manifest if one was written for the same files and package versions; otherwise the dataset
+    is loaded. A user's dataset in CSV files is always loaded, since a list may name files in any folder.
     """
     locations = locations or default_locations()
     if name in locations.user_datasets and locations.user_datasets[name].kind == "csv":
         return load(name, locations).fingerprints
-    return artifacts.memo("manifests", _manifest(name, locations), lambda: load(name, locations).fingerprints)
+    return artifacts.memo("manifests", _manifest_key(name, locations), lambda: load(name, locations).fingerprints)
 
 
 def delete_manifest(name: str, artifacts: Artifacts, locations: DataLocations) -> None:
-    """Drop the manifest of a dataset, so that its files are walked anew when its fingerprints are asked for."""
-    artifacts.path("manifests", _manifest(name, locations)).unlink(missing_ok=True)
+    """Delete the manifest of a dataset, so that its files are read again when its fingerprints are next needed."""
+    artifacts.path("manifests", _manifest_key(name, locations)).unlink(missing_ok=True)
 
 
-def _manifest(name: str, locations: DataLocations) -> dict[str, Any]:
-    """The key of a dataset's manifest: what its fingerprints hang on."""
+def _manifest_key(name: str, locations: DataLocations) -> dict[str, Any]:
+    """Return the key of a dataset's manifest: everything that its fingerprints depend on."""
     spec = locations.spec(name)
     key: dict[str, Any] = {
         "dataset": name,
@@ -66,17 +67,18 @@ def _manifest(name: str, locations: DataLocations) -> dict[str, Any]:
 
 
 def limit_dataset(dataset: Dataset, limit: int) -> Dataset:
-    """At most `limit` examples of every role, all of the same limit / 2 classes, so that each keeps two or more.
+    """Keep at most `limit` examples of every role, all of the same limit / 2 classes, so that each class keeps two.
 
-    A subset of train keeps those of its examples that are left; one that keeps none is dropped. Where a head is tested
-    under a shift, `test` has no say in what it is trained on: that stays what it is without the shift, and `source` and
-    `test` keep those of its classes that both have, else others. Of a dataset for detection the first images with
-    objects are kept, and others only where these are too few.
+    Subsets of train keep those of their examples that are left; a subset without any is dropped. In a dataset with a
+    `source` role, `test` has shifted images and does not influence what the head is trained on: train is limited as it
+    is without the shift, and `source` and `test` keep those of its classes that both have, or other common classes if
+    there are none. In a dataset for detection the first images with objects are kept, and images without objects only
+    where there are too few with them.
     """
     if not dataset.splits:
         return dataset
-    classes = _classes(dataset, limit)
-    kept = {role: _kept(split, classes[role], limit) for role, split in dataset.splits.items()}
+    classes_by_role = _kept_classes(dataset, limit)
+    kept = {role: _kept_indices(split, classes_by_role[role], limit) for role, split in dataset.splits.items()}
     splits = {role: split.take(kept[role], f"first {limit}") for role, split in dataset.splits.items()}
     relevance = dataset.relevance
     if relevance is not None:
@@ -87,62 +89,63 @@ def limit_dataset(dataset: Dataset, limit: int) -> Dataset:
     return replace(dataset, splits=splits, relevance=relevance, subsets=subsets)
 
 
-def _classes(dataset: Dataset, limit: int) -> dict[str, list[int]]:
-    """Role -> the classes that it keeps."""
-    splits, most = dict(dataset.splits), max(2, limit // 2)
+def _kept_classes(dataset: Dataset, limit: int) -> dict[str, list[int]]:
+    """Return role -> the classes of which a limited dataset keeps examples."""
+    splits, max_classes = dict(dataset.splits), max(2, limit // 2)
     shifted = splits.pop("test") if "source" in splits else None
-    classes = _shared(list(splits.values()))[:most]
-    found = dict.fromkeys(splits, classes)
+    classes = _common_classes(list(splits.values()))[:max_classes]
+    classes_by_role = dict.fromkeys(splits, classes)
     if shifted is not None:
-        both = _shared([shifted, splits["source"]])
-        found["source"] = found["test"] = [label for label in both if label in classes] or both[:most]
-    return found
+        common = _common_classes([shifted, splits["source"]])
+        trained = [label for label in common if label in classes]
+        classes_by_role["source"] = classes_by_role["test"] = trained or common[:max_classes]
+    return classes_by_role
 
 
-def _shared(splits: Sequence[Split]) -> list[int]:
-    """The classes of the first split that all have, in the order of their first examples; else all of the first."""
-    first, *others = (dict.fromkeys(_labels(split.targets).tolist()) for split in splits)
+def _common_classes(splits: Sequence[Split]) -> list[int]:
+    """Return the classes that all splits have, in the order of the first split; all of its classes if none is common.
+
+    Classes are in the order of their first examples.
+    """
+    first, *others = (dict.fromkeys(_single_labels(split.targets).tolist()) for split in splits)
     return [label for label in first if all(label in other for other in others)] or list(first)
 
 
-def _labels(targets: np.ndarray) -> np.ndarray:
-    """One label an example; multi-label targets count as one class."""
+def _single_labels(targets: np.ndarray) -> np.ndarray:
+    """Return one label per example; examples with several labels all count as class 0."""
     return targets if targets.ndim == 1 else np.zeros(len(targets), np.int64)
 
 
 def round_robin_indices(labels: np.ndarray, count: int) -> np.ndarray:
-    """Indices of the first `count` examples in rounds over the classes: one of each, then a second of each.
+    """Return the sorted indices of `count` examples, taken in turn: the first of each class, then the second of each.
 
     >>> round_robin_indices(np.array([0, 0, 0, 1, 1, 2]), 4).tolist()
     [0, 1, 3, 5]
     """
     order = np.argsort(labels, kind="stable")
-    ranked = labels[order]
+    sorted_labels = labels[order]
     rounds = np.empty(len(labels), np.int64)
-    rounds[order] = np.arange(len(labels)) - np.searchsorted(ranked, ranked)
+    rounds[order] = np.arange(len(labels)) - np.searchsorted(sorted_labels, sorted_labels)
     return np.sort(np.argsort(rounds, kind="stable")[:count])
 
 
-def _kept(split: Split, classes: list[int], limit: int) -> np.ndarray:
-    """Indices of the examples of a role that are kept."""
-    if split.objects is None:
-        return _first(_labels(split.targets), classes, limit)
-    empty = ~split.targets.any(axis=1)
-    return np.sort(np.argsort(empty, kind="stable")[:limit])
-
-
-def _first(labels: np.ndarray, classes: list[int], limit: int) -> np.ndarray:
-    """The same among the examples of some classes."""
-    kept = np.flatnonzero(np.isin(labels, classes))
-    return np.asarray(kept[round_robin_indices(labels[kept], limit)])
+def _kept_indices(split: Split, classes: list[int], limit: int) -> np.ndarray:
+    """Return the indices of at most `limit` examples of these classes; in detection, images with objects come first."""
+    if split.objects is not None:
+        is_empty = ~split.targets.any(axis=1)
+        return np.sort(np.argsort(is_empty, kind="stable")[:limit])
+    labels = _single_labels(split.targets)
+    candidates = np.flatnonzero(np.isin(labels, classes))
+    return np.asarray(candidates[round_robin_indices(labels[candidates], limit)])
 
 
 def _positions(indices: np.ndarray, kept: np.ndarray) -> np.ndarray:
-    """Where those of `indices` that are kept stand among the kept ones, which are sorted."""
+    """Return the positions in `kept` (sorted indices) of those of `indices` that are kept."""
     return np.flatnonzero(np.isin(kept, indices))
 
 
 def _version(package: str) -> str:
+    """Return the version of an installed package, or "absent"."""
     try:
         return version(package)
     except PackageNotFoundError:

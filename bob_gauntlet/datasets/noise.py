@@ -1,8 +1,8 @@
-"""`noise`: a dataset without images; the efficiency protocol draws its pixels itself."""
+"""The dataset `noise`, which has no images: the efficiency protocol draws random pixels itself."""
 
 from bob_gauntlet.datasets.dataset import Dataset
 
 
 def load_noise() -> Dataset:
-    """No splits: what is timed does not depend on what is seen."""
+    """Return a dataset without splits: the speed of a network does not depend on the content of images."""
     return Dataset("noise", {}, classes=())

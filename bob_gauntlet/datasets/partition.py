@@ -1,38 +1,41 @@
-"""Which labelled examples fit, and which choose hyper-parameters. The test split is in neither."""
+"""Split labelled examples into a part to fit on and a part to choose hyper-parameters on."""
 
 import numpy as np
 
 VALIDATION_SHARE = 0.2
-"""Share of the training images that choose hyper-parameters where a dataset has no validation split."""
+"""Share of the training images on which hyper-parameters are chosen where a dataset has no validation split."""
 
 NO_VALIDATION_EXAMPLES = (
-    "no training image can be spared to choose hyper-parameters on, since no class has two; add images, declare a val "
+    "no training image is left to choose hyper-parameters on, since no class has two images; add images, declare a val "
     "split, or raise --bob-limit"
 )
-"""What is said where the second part is empty."""
+"""Message of the error where there is no example to choose hyper-parameters on."""
 
 
 def partition(
-    targets: np.ndarray, train: int, seed: int, carved: float = VALIDATION_SHARE
+    targets: np.ndarray, train_count: int, seed: int, validation_share: float = VALIDATION_SHARE
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Indices to fit on and to choose on, of labelled examples whose first `train` are the dataset's training split.
+    """Return the indices of the examples to fit on and of those to choose hyper-parameters on.
 
-    Seed 0 is the data as given. Every other seed deals the same examples out anew, class by class in the same
-    proportion. Without a validation split (`train` is all) the share `carved`, a fifth, is carved out, by every seed.
+    `targets` are those of the training split, the first `train_count`, and of the validation split after it; the test
+    split is never among them. With seed 0 both splits stay as they are. Any other seed shuffles the same examples
+    within each class and divides them anew in the same proportion. Where there is no validation split, the share
+    `validation_share` of each class is taken from the training split, with seed 0 too. Examples with several labels
+    are divided as if they were of one class. A class with one example is fitted on and not chosen on.
 
-    >>> fit, choose = partition(np.array([0, 0, 0, 0, 0, 1, 1, 1, 1, 1]), train=10, seed=0)
+    >>> fit, choose = partition(np.array([0, 0, 0, 0, 0, 1, 1, 1, 1, 1]), train_count=10, seed=0)
     >>> len(fit), len(choose)
     (8, 2)
     """
     count = len(targets)
-    if train < count and seed == 0:
-        return np.arange(train), np.arange(train, count)
-    share = (count - train) / count if train < count else carved
+    if train_count < count and seed == 0:
+        return np.arange(train_count), np.arange(train_count, count)
+    share = (count - train_count) / count if train_count < count else validation_share
     rng = np.random.default_rng(seed)
     labels = targets if targets.ndim == 1 else np.zeros(count, np.int64)
-    chosen = np.zeros(count, bool)
+    is_chosen_on = np.zeros(count, bool)
     for label in np.unique(labels):
         members = rng.permutation(np.flatnonzero(labels == label))
-        taken = min(max(1, round(share * len(members))), len(members) - 1)
-        chosen[members[:taken]] = True
-    return np.flatnonzero(~chosen), np.flatnonzero(chosen)
+        size = min(max(1, round(share * len(members))), len(members) - 1)
+        is_chosen_on[members[:size]] = True
+    return np.flatnonzero(~is_chosen_on), np.flatnonzero(is_chosen_on)

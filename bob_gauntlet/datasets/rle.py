@@ -1,4 +1,4 @@
-"""Masks as run lengths in column order, as COCO's files have them, without pycocotools."""
+"""Masks as run lengths in column order, as in COCO's files; works without pycocotools."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -9,7 +9,9 @@ from bob_gauntlet.errors import BobError
 
 
 def encode_mask(mask: np.ndarray) -> dict[str, Any]:
-    """A (height, width) bool mask as {"size": [height, width], "counts": [...]}: runs down the columns, of 0 first.
+    """Encode a (height, width) bool mask as {"size": [height, width], "counts": [...]}.
+
+    The counts are the lengths of runs of equal pixels, column by column; the first run is of 0 and may be empty.
 
     >>> encode_mask(np.array([[0, 1], [0, 1], [0, 0]], bool))
     {'size': [3, 2], 'counts': [3, 2, 1]}
@@ -23,13 +25,15 @@ def encode_mask(mask: np.ndarray) -> dict[str, Any]:
 
 
 def decode_mask(rle: Mapping[str, Any]) -> np.ndarray:
-    """The (height, width) bool mask of uncompressed run lengths; raises BobError where they do not fill its size.
+    """Decode uncompressed run lengths to a (height, width) bool mask; runs that do not fill its size raise BobError.
 
     >>> decode_mask({"size": [3, 2], "counts": [3, 2, 1]}).astype(int).tolist()
     [[0, 1], [0, 1], [0, 0]]
     """
     (height, width), counts = rle["size"], rle["counts"]
     if sum(counts) != height * width:
-        raise BobError(f"a mask of {height} x {width} pixels has runs of {sum(counts)} pixels: its file is damaged")
+        raise BobError(
+            f"a mask of {height} x {width} pixels has runs of {sum(counts)} pixels; its file is damaged, get it again"
+        )
     pixels = np.repeat(np.arange(len(counts)) % 2 == 1, counts)
     return pixels.reshape(height, width, order="F")

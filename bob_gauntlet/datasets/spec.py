@@ -13,7 +13,7 @@ ROLES = ("train", "val", "test")
 UserDatasetKind = Literal["folder", "csv", "coco"]
 
 _ABOUT_KIND: Mapping[UserDatasetKind, str] = {
-    "folder": "a folder a class",
+    "folder": "a folder of images for each class",
     "csv": "CSV files of paths and labels",
     "coco": "objects, annotated in COCO's format",
 }

@@ -4,24 +4,25 @@ import numpy as np
 
 
 def in_top_k(scores: np.ndarray, targets: np.ndarray, k: int) -> np.ndarray:
-    """Whether the true class is among the k highest scores: (N, C) scores and (N,) classes to (N,) bool.
+    """Return (N,) bool: whether the true class (N,) is among the k highest of the (N, C) scores.
 
-    Ties count against: a class of equal score ranks before the true one, so constant scores are never right and the
-    order of classes earns nothing.
+    Ties count against the example: a class of equal score ranks before the true one. So constant scores are never
+    right, and the order of the classes does not matter.
 
     >>> in_top_k(np.array([[0.1, 0.7, 0.2], [0.5, 0.5, 0.0]]), np.array([2, 0]), k=1).tolist()
     [False, False]
     >>> in_top_k(np.array([[0.1, 0.7, 0.2], [0.5, 0.5, 0.0]]), np.array([2, 0]), k=2).tolist()
     [True, True]
     """
-    own = np.take_along_axis(scores, targets[:, None], axis=1)
-    return np.asarray((scores >= own).sum(axis=1) <= k)
+    true_scores = np.take_along_axis(scores, targets[:, None], axis=1)
+    return np.asarray((scores >= true_scores).sum(axis=1) <= k)
 
 
 def label_aucs(scores: np.ndarray, targets: np.ndarray) -> np.ndarray:
-    """Area under the ROC curve of each label: (N, C) scores and {0, 1} targets to (C,), NaN where one value is absent.
+    """Return the area under the ROC curve of each label, (C,), from (N, C) scores and (N, C) {0, 1} targets.
 
-    The probability that a positive scores above a negative, ties counting half (Mann-Whitney).
+    It is the probability that a positive scores above a negative, where ties count half (Mann-Whitney). It is NaN for
+    a label without a positive or without a negative.
 
     >>> label_aucs(np.array([[0.1], [0.4], [0.35], [0.8]]), np.array([[0], [0], [1], [1]])).tolist()
     [0.75]
@@ -37,7 +38,7 @@ def label_aucs(scores: np.ndarray, targets: np.ndarray) -> np.ndarray:
 
 
 def mean_auc(scores: np.ndarray, targets: np.ndarray) -> float:
-    """Mean of `label_aucs` over the labels of which both values are there, in %; NaN where no label has both.
+    """Return the mean in % of `label_aucs` over the labels that have positives and negatives; NaN where none has.
 
     >>> mean_auc(np.array([[0.1, 0.3], [0.4, 0.2]]), np.array([[0, 1], [1, 1]]))
     100.0

@@ -10,12 +10,12 @@ from bob_gauntlet.errors import BobError
 
 @dataclass(frozen=True)
 class Detections:
-    """What a detector found on the images of a split, in ascending order of the images.
+    """The m detections on the images of a split, in ascending order of the images.
 
     `images` (m,) int64 are the indices of the images; `boxes` (m, 4) float32 left, top, width, height in pixels of the
-    original image; `scores` (m,) float32; `labels` (m,) int64 class indices. `masks` has the compressed counts of
-    COCO's run lengths of each one, at the image's size, or is (). Raises BobError where the arrays do not fit together
-    or a number is not finite.
+    original image; `scores` (m,) float32; `labels` (m,) int64 class indices. `masks` has for each detection the
+    compressed counts of COCO's run lengths, at the image's size, or is (). Raises BobError where the arrays do not fit
+    together or a number is not finite.
     """
 
     images: np.ndarray
@@ -26,9 +26,11 @@ class Detections:
 
     def __post_init__(self) -> None:
         if {len(self.boxes), len(self.scores), len(self.labels), len(self.masks) or len(self)} != {len(self)}:
-            raise BobError("detections need an image, box, score and label each, and all of them a mask or none")
+            raise BobError(
+                "each detection needs an image, a box, a score and a label, and either all or none have a mask"
+            )
         if np.any(np.diff(self.images) < 0):
-            raise BobError("detections come image by image; sort them by their images")
+            raise BobError("detections are not in ascending order of their images; sort them")
         if not (np.isfinite(self.boxes).all() and np.isfinite(self.scores).all()):
             raise BobError("a box or score is not finite: the training diverged; lower its learning rate")
 
@@ -36,7 +38,7 @@ class Detections:
         return len(self.images)
 
     def to_arrays(self) -> dict[str, np.ndarray]:
-        """Plain arrays for `bob_gauntlet.runtime.artifacts`: all masks as bytes in a row, and where each ends.
+        """Return the detections as arrays for an artefact: all masks as one row of bytes, and where each mask ends.
 
         >>> some = Detections(np.zeros(2, int), np.ones((2, 4)), np.ones(2), np.zeros(2, int), (b"12", b"3"))
         >>> some.to_arrays()["mask_ends"].tolist()
@@ -52,13 +54,13 @@ class Detections:
         }
 
     def take(self, rows: np.ndarray) -> "Detections":
-        """Those at some ascending indices."""
+        """Return the detections at `rows`, which are ascending indices."""
         masks = tuple(self.masks[row] for row in rows.tolist()) if self.masks else ()
         return Detections(self.images[rows], self.boxes[rows], self.scores[rows], self.labels[rows], masks)
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> "Detections":
-        """The detections of `to_arrays`."""
-        row, ends = arrays["masks"].tobytes(), arrays["mask_ends"].tolist()
-        masks = tuple(row[start:end] for start, end in zip([0, *ends], ends, strict=False))
+        """Return the detections that `to_arrays` has turned into arrays."""
+        mask_bytes, ends = arrays["masks"].tobytes(), arrays["mask_ends"].tolist()
+        masks = tuple(mask_bytes[start:end] for start, end in zip([0, *ends], ends, strict=False))
         return cls(arrays["images"], arrays["boxes"], arrays["scores"], arrays["labels"], masks)

@@ -1,8 +1,8 @@
 """Retrieval metrics from exact ranks, in blocks of queries that bound memory.
 
-Ranks are found by sorting similarity values only and looking the relevant ones up, never by ordering the gallery. Ties
-count against: an irrelevant image as similar as a relevant one ranks before it. So duplicates are exact, the order of
-the gallery earns nothing, and features that are all the same score as the worst order would.
+Only the similarity values are sorted, and the relevant images are looked up in them; the gallery itself is not sorted.
+Ties count against the query: an irrelevant image that is as similar as a relevant one ranks before it. So duplicates
+have exact ranks, the order of the gallery does not matter, and constant features score like the worst order.
 """
 
 from collections.abc import Callable, Sequence
@@ -13,10 +13,11 @@ import numpy as np
 import torch
 
 Relevance = Sequence[tuple[np.ndarray, np.ndarray]]
-"""For each query: indices of its relevant gallery images, and of its junk, which counts neither way."""
+"""For each query: indices of its relevant gallery images, and of its junk images, which count neither as right nor as
+wrong."""
 
 _ROWS, _SIMILARITIES = 256, 32_000_000
-"""Queries of a block, and its largest number of similarities (128 MB): smaller blocks cost the product its speed."""
+"""Most queries and most similarities (128 MB) of a block; the product of smaller blocks is slower."""
 
 
 def ranks_of_relevant(
@@ -28,37 +29,37 @@ def ranks_of_relevant(
     device: str = "cpu",
     advance: Callable[[int], None] = lambda count: None,
 ) -> list[np.ndarray]:
-    """For each query the ascending ranks (from 1) of its relevant images by dot product.
+    """Return for each query the ascending ranks (from 1) of its relevant images by dot product.
 
-    (Q, D) queries and (G, D) gallery, both L2-normalised for cosine similarity. With `skip_junk` junk images are taken
-    out of the list first, else they keep their places. A relevant image's similarity is read from the same product as
-    all others, and of equal images one is multiplied: a product rounds its last columns unlike its others.
+    `queries` (Q, D) and `gallery` (G, D) are L2-normalised for cosine similarity. With `skip_junk` junk images are
+    removed from the ranking, otherwise they keep their places. All similarities come from one product, in which equal
+    gallery images occur once, since a product rounds its last columns differently from the others.
 
     >>> ranks_of_relevant(np.eye(2, dtype="f4"), np.eye(2, dtype="f4"), [([0], []), ([0], [])])
     [array([1]), array([2])]
     """
-    distinct, place = _distinct(np.ascontiguousarray(gallery, np.float32))
-    wanted = torch.from_numpy(distinct).to(device).T
+    distinct, place = _distinct_rows(np.ascontiguousarray(gallery, np.float32))
+    columns = torch.from_numpy(distinct).to(device).T
     rows = max(1, min(_ROWS, _SIMILARITIES // max(1, len(gallery))))
-    found: list[np.ndarray] = []
+    ranks: list[np.ndarray] = []
     with ThreadPoolExecutor(max_workers=max(1, torch.get_num_threads())) as pool:
         for start in range(0, len(queries), rows):
             block = torch.from_numpy(np.ascontiguousarray(queries[start : start + rows], np.float32)).to(device)
-            similarity = (block @ wanted).cpu().numpy()
+            similarity = (block @ columns).cpu().numpy()
             if len(distinct) < len(gallery):
                 similarity = np.take(similarity, place, axis=1)
-            own = relevance[start : start + len(similarity)]
-            found += pool.map(lambda row, rel: _ranks(row, *rel, skip_junk=skip_junk), similarity, own)
+            roles = relevance[start : start + len(similarity)]
+            ranks += pool.map(lambda row, rel: _ranks_in_row(row, *rel, skip_junk=skip_junk), similarity, roles)
             advance(len(similarity))
-    return found
+    return ranks
 
 
 def average_precision(ranks: np.ndarray, kind: Literal["trapezoid", "step"] = "trapezoid") -> float:
-    """Average precision of one query from the ascending ranks of its relevant images; NaN where it has none.
+    """Return the average precision of one query from the ascending ranks of its relevant images; NaN without any.
 
-    With r_j the rank of the j-th relevant image, j from 1: `step` is the mean of j / r_j; `trapezoid` the mean of
-    (j - 1) / (r_j - 1) and j / r_j, the area under the curve with straight lines between its points (Philbin et al.,
-    CVPR 2007), as the published retrieval benchmarks have it.
+    With r_j the rank of the j-th relevant image, j from 1: `step` is the mean of j / r_j. `trapezoid` is the mean of
+    (j - 1) / (r_j - 1) and j / r_j, which is the area under the curve with straight lines between its points (Philbin
+    et al., CVPR 2007); published retrieval benchmarks use it.
 
     >>> average_precision(np.array([1, 3]), "step")
     0.8333333333333333
@@ -68,20 +69,22 @@ def average_precision(ranks: np.ndarray, kind: Literal["trapezoid", "step"] = "t
     if len(ranks) == 0:
         return float("nan")
     j = np.arange(1, len(ranks) + 1)
-    at = j / ranks
+    precision = j / ranks
     if kind == "step":
-        return float(at.mean())
+        return float(precision.mean())
     before = np.where(ranks > 1, (j - 1) / np.maximum(ranks - 1, 1), 1.0)
-    return float(((before + at) / 2).mean())
+    return float(((before + precision) / 2).mean())
 
 
 def reciprocal_rank(ranks: np.ndarray) -> float:
-    """1 / rank of the first relevant image; 0 where there is none."""
+    """Return 1 / rank of the first relevant image; 0 where there is none."""
     return float(1 / ranks[0]) if len(ranks) else 0.0
 
 
 def recall_at(ranks: np.ndarray, k: int) -> float:
-    """Relevant images among the first k / all relevant; NaN where there are none. At most k / all, so rarely 1.
+    """Return the share of the relevant images that is among the first k; NaN where there are none.
+
+    It is at most k / (number of relevant images), so that it is rarely 1.
 
     >>> recall_at(np.array([1, 3, 9]), 5)
     0.6666666666666666
@@ -90,7 +93,7 @@ def recall_at(ranks: np.ndarray, k: int) -> float:
 
 
 def relevance_from_targets(query_targets: np.ndarray, gallery_targets: np.ndarray) -> Relevance:
-    """Images of equal target are relevant, none is junk."""
+    """Return the relevance where images of equal target are relevant and none is junk."""
     order = np.argsort(gallery_targets, kind="stable")
     ordered = gallery_targets[order]
     first, last = (np.searchsorted(ordered, query_targets, side) for side in ("left", "right"))
@@ -98,8 +101,8 @@ def relevance_from_targets(query_targets: np.ndarray, gallery_targets: np.ndarra
     return [(order[a:b], nothing) for a, b in zip(first, last, strict=True)]
 
 
-def _distinct(gallery: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The different rows of a contiguous (G, D) float32 gallery, and which of them each row is: (G,)."""
+def _distinct_rows(gallery: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the distinct rows of a contiguous (G, D) float32 gallery, and for each row its index in them, (G,)."""
     as_bytes = gallery.view(np.dtype((np.void, gallery.itemsize * gallery.shape[1]))).ravel()
     _, first, place = np.unique(as_bytes, return_index=True, return_inverse=True)
     if len(first) == len(gallery):
@@ -107,17 +110,17 @@ def _distinct(gallery: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return gallery[first], place
 
 
-def _ranks(row: np.ndarray, positives: np.ndarray, junk: np.ndarray, *, skip_junk: bool) -> np.ndarray:
-    """Ranks of the positives in one row of similarities (G,), irrelevant ties first.
+def _ranks_in_row(row: np.ndarray, positives: np.ndarray, junk: np.ndarray, *, skip_junk: bool) -> np.ndarray:
+    """Return the ranks of the positives in one row of similarities (G,); of equal ones irrelevant images come first.
 
-    The j-th best positive stands behind every irrelevant image at least as similar, and behind j - 1 positives.
+    The j-th best positive ranks after all irrelevant images that are at least as similar, and after j - 1 positives.
     """
-    own = np.sort(row[positives])[::-1]
+    best_first = np.sort(row[positives])[::-1]
     ordered = np.sort(row)
-    at_least = len(row) - np.searchsorted(ordered, own, side="left")
-    positives_at_least = len(own) - np.searchsorted(own[::-1], own, side="left")
+    at_least = len(row) - np.searchsorted(ordered, best_first, side="left")
+    positives_at_least = len(best_first) - np.searchsorted(best_first[::-1], best_first, side="left")
     ahead = at_least - positives_at_least
     if skip_junk and len(junk):
-        aside = np.sort(row[junk])
-        ahead = ahead - (len(aside) - np.searchsorted(aside, own, side="left"))
-    return np.asarray(ahead + np.arange(1, len(own) + 1))
+        junk_similarities = np.sort(row[junk])
+        ahead = ahead - (len(junk_similarities) - np.searchsorted(junk_similarities, best_first, side="left"))
+    return np.asarray(ahead + np.arange(1, len(best_first) + 1))

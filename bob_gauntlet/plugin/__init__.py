@@ -1,4 +1,8 @@
-"""The pytest plugin: pytest finds the hooks here, and suites import `settings`."""
+"""The pytest plugin: pytest finds the hooks here, and suites import `settings`.
+
+It is loaded in every pytest session of an environment that has bob-gauntlet installed. So nothing that takes time is
+imported here, every option begins with `--bob-`, and tests that carry no `settings` mark are left alone.
+"""
 
 from bob_gauntlet.plugin.hooks import (
     gauntlet,

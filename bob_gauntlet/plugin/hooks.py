@@ -1,40 +1,51 @@
-"""The pytest plugin: options, parametrisation, the `gauntlet` fixture, reports, exit codes."""
+"""pytest's hooks: options, parametrisation, the `gauntlet` fixture, test reports.
 
-import os
-import shutil
+Hooks that every session calls return at once where no backbone was named and no test is a setting.
+"""
+
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import pytest
 
-from bob_gauntlet.errors import BobError, MissingError, UsageError
-from bob_gauntlet.gauntlet import Gauntlet
-from bob_gauntlet.plugin import outputs, terminal
-from bob_gauntlet.plugin.node_ids import bracket, of_node
-from bob_gauntlet.plugin.options import Options, add_options, read_options
-from bob_gauntlet.plugin.progress_bar import Display, LiveProgress
-from bob_gauntlet.plugin.session import KEY, MARK, Entry, Session, alone, check, open_session, require_backbones
-from bob_gauntlet.runtime import devices
-from bob_gauntlet.scores.settings import of_protocol
+from bob_gauntlet.errors import BobError, MissingError
+from bob_gauntlet.plugin.node_ids import item_id, parse_node_id
+from bob_gauntlet.plugin.options import add_options, read_options
+
+if TYPE_CHECKING:
+    from bob_gauntlet.gauntlet import Gauntlet
+    from bob_gauntlet.plugin.session import Session
+    from bob_gauntlet.plugin.session_options import SessionOptions
+    from bob_gauntlet.protocols.recipe import Recipe
 
 Test = TypeVar("Test", bound=Callable[..., None])
 
-NOBODY = "BACKBONE"
-"""Stands in ids where no backbone was named."""
+MARK = "bob"
+"""The marker of tests that measure settings; its arguments are recipes."""
 
-_OPTIONS: pytest.StashKey[Options] = pytest.StashKey()
-_GAUNTLET: pytest.StashKey[Gauntlet] = pytest.StashKey()
-_LEASE: pytest.StashKey[Any] = pytest.StashKey()
+NO_BACKBONE = "BACKBONE"
+"""Stands in node ids where no backbone was named."""
+
+SESSION: "pytest.StashKey[Session]" = pytest.StashKey()
+"""Where `config.stash` holds the session; it is absent where no backbone was named."""
+
+_OPTIONS: "pytest.StashKey[SessionOptions]" = pytest.StashKey()
+_GAUNTLET: "pytest.StashKey[Gauntlet]" = pytest.StashKey()
+_GPU_LEASE: pytest.StashKey[Any] = pytest.StashKey()
 
 
-def settings(protocol: str, *, exclusive: bool = False) -> Callable[[Test], Test]:
-    """Run a test once for every backbone and every dataset that the table of settings gives this protocol.
+def settings(*recipes: "Recipe") -> Callable[[Test], Test]:
+    """Run a test once for every backbone, each of the recipes, and every dataset that the recipe is measured on.
 
-    The test takes `gauntlet` and `dataset`. An `exclusive` one runs while no other setting does.
+    The test takes `gauntlet`, `recipe` and `dataset`.
+
+        @settings(LinearProbe(), KNN())
+        def test_probes(gauntlet, recipe, dataset):
+            gauntlet.run(recipe, dataset)
     """
 
     def mark(test: Test) -> Test:
-        return getattr(pytest.mark, MARK)(protocol, exclusive=exclusive)(test)  # type: ignore[no-any-return]
+        return getattr(pytest.mark, MARK)(*recipes)(test)  # type: ignore[no-any-return]
 
     return mark
 
@@ -45,134 +56,151 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Check the options; a worker leases its GPU here, before torch is imported."""
-    config.addinivalue_line("markers", f"{MARK}(protocol, exclusive): a setting of the gauntlet (bob_gauntlet.plugin)")
+    """Check the options and open the session; a worker leases its GPU here, before torch is imported."""
+    config.addinivalue_line("markers", f"{MARK}(*recipes): a test that measures settings (bob_gauntlet.plugin)")
+    if not config.option.bob_backbone or config.option.collectonly:
+        return
+    from bob_gauntlet.plugin import session as sessions
+
     try:
         options = config.stash[_OPTIONS] = read_options(config)
-        if not options.backbones or config.option.collectonly:
-            return
-        if options.device != "cpu" and not _spreads(config):
-            config.stash[_LEASE] = devices.lease_gpu(devices.visible_gpus(os.environ, devices.present_gpus()))
-        own = config.stash[KEY] = open_session(
-            options, config.invocation_params.dir, getattr(config, "workerinput", {}), spreads=_spreads(config)
+        hands_out = _hands_out(config)
+        if options.device != "cpu" and not hands_out:
+            config.stash[_GPU_LEASE] = sessions.lease_gpu()
+        session = config.stash[SESSION] = sessions.open_session(
+            options, config.invocation_params.dir, getattr(config, "workerinput", {}), hands_out=hands_out
         )
     except BobError as error:
         raise pytest.UsageError(str(error)) from None
-    if not _works(config):
-        config.pluginmanager.register(Recorder(own), "bob-recorder")
-    if _spreads(config):
+    if not _is_worker(config):
+        from bob_gauntlet.plugin.recorder import Recorder
+
+        config.pluginmanager.register(Recorder(session), "bob-recorder")
+    if hands_out:
         from bob_gauntlet.plugin.xdist_scheduler import Distribution
 
-        config.pluginmanager.register(Distribution(config, own.live), "bob-distribution")
+        config.pluginmanager.register(Distribution(config, session.progress_folder), "bob-distribution")
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
-    """Nothing stays behind."""
-    session = config.stash.get(KEY, None)
-    if session is not None and not _works(config):
-        shutil.rmtree(session.live, ignore_errors=True)
+    """Delete the progress files."""
+    session = config.stash.get(SESSION, None)
+    if session is not None and not _is_worker(config):
+        session.delete_progress_files()
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_report_header(config: pytest.Config) -> list[str]:
-    """What is being run."""
-    session = config.stash.get(KEY, None)
-    return terminal.header(session) if session is not None else []
+    """Say what is being run."""
+    session = config.stash.get(SESSION, None)
+    if session is None:
+        return []
+    from bob_gauntlet.plugin.terminal import header
+
+    return header(session)
 
 
 @pytest.hookimpl
 def pytest_sessionstart(session: pytest.Session) -> None:
-    """Check everything that can be checked before a forward pass; start the display."""
+    """Check everything that can be checked before a forward pass; start the progress display."""
     config = session.config
-    own = config.stash.get(KEY, None)
-    if own is None or _works(config):
+    bob_session = config.stash.get(SESSION, None)
+    if bob_session is None or _is_worker(config):
         return
+    from bob_gauntlet.plugin import session as sessions
+
     reporter = config.pluginmanager.getplugin("terminalreporter")
     try:
-        check(own, reporter.write_line if reporter else print)
+        sessions.check(bob_session, reporter.write_line if reporter else print)
     except BobError as error:
         raise pytest.UsageError(str(error)) from None
-    wanted = own.options.progress
-    if reporter is not None and (wanted == "on" or (wanted == "auto" and reporter.isatty)):
-        display = Display(own.live, reporter._tw._file, lambda: int(reporter._tw.fullwidth))
-        config.pluginmanager.register(Liner(display, reporter), "bob-progress")
-        display.start()
+    choice = bob_session.options.progress
+    if reporter is not None and (choice == "on" or (choice == "auto" and reporter.isatty)):
+        from bob_gauntlet.plugin.progress_bar import show_progress
+
+        show_progress(config, bob_session.progress_folder, reporter)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """One item for every backbone and dataset."""
+    """Make one item for every backbone, recipe and dataset."""
     mark = metafunc.definition.get_closest_marker(MARK)
     if mark is None:
         return
-    options = metafunc.config.stash[_OPTIONS]
-    own = metafunc.config.stash.get(KEY, None)
-    specs = own.specs if own is not None else list(options.backbones) or [NOBODY]
-    chosen = options.datasets
-    locations = own.workspace.locations if own is not None else None
-    user_datasets = locations.user_datasets if locations is not None else {}
-    kinds = {name: user_datasets[name].kind for name in chosen if name in user_datasets}
-    found = [s.dataset for s in of_protocol(mark.args[0], options.scale, kinds)]
-    pairs = [(spec, dataset) for spec in specs for dataset in found if not chosen or dataset in chosen]
-    ids = [bracket(getattr(spec, "name", str(spec)), dataset) for spec, dataset in pairs]
-    metafunc.parametrize(("gauntlet", "dataset"), pairs, ids=ids, indirect=["gauntlet"])
+    options = _options(metafunc.config)
+    session = metafunc.config.stash.get(SESSION, None)
+    specs = session.specs if session is not None else list(options.backbones) or [NO_BACKBONE]
+    locations = session.workspace.locations if session is not None else None
+    from bob_gauntlet.plugin.session import datasets_of
+
+    cases = [
+        (spec, recipe, dataset)
+        for spec in specs
+        for recipe in mark.args
+        for dataset in datasets_of(recipe, options, locations)
+    ]
+    ids = [item_id(getattr(spec, "name", str(spec)), f"{recipe.id}@{dataset}") for spec, recipe, dataset in cases]
+    metafunc.parametrize(("gauntlet", "recipe", "dataset"), cases, ids=ids, indirect=["gauntlet"])
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Backbone by backbone, so that each is loaded once; what has to run alone is the last of its backbone."""
-    idle = [item for item in items if item.get_closest_marker(MARK) and item.nodeid.endswith("[NOTSET]")]
-    if idle:
-        # a protocol without a dataset at this scale, or among those that were asked for
-        config.hook.pytest_deselected(items=idle)
-        items[:] = [item for item in items if item not in idle]
-    places = [index for index, item in enumerate(items) if item.get_closest_marker(MARK)]
-    own = config.stash.get(KEY, None)
-    names = [spec.name for spec in own.specs] if own is not None else []
+    """Order the settings backbone by backbone, so that each is loaded once; those that run alone come last.
+
+    Tests of a protocol without a dataset, at this scale or among those asked for, are deselected. `-k` also finds a
+    protocol under its name with underscores.
+    """
+    if not any(item.get_closest_marker(MARK) for item in items):
+        return
+    empty = [item for item in items if item.get_closest_marker(MARK) and item.nodeid.endswith("[NOTSET]")]
+    if empty:
+        config.hook.pytest_deselected(items=empty)
+        items[:] = [item for item in items if item not in empty]
+    positions = [index for index, item in enumerate(items) if item.get_closest_marker(MARK)]
+    session = config.stash.get(SESSION, None)
+    names = [spec.name for spec in session.specs] if session is not None else []
 
     def order(item: pytest.Item) -> tuple[int, bool]:
-        backbone = of_node(item.nodeid)[0]
-        return names.index(backbone) if backbone in names else 0, _exclusive(item)
+        backbone = getattr(_case(item)["gauntlet"], "name", "")
+        return names.index(backbone) if backbone in names else 0, _is_exclusive(item)
 
-    for index, item in zip(places, sorted((items[i] for i in places), key=order), strict=True):
+    for index, item in zip(positions, sorted((items[i] for i in positions), key=order), strict=True):
+        item.extra_keyword_matches.add(_case(item)["recipe"].id.replace("-", "_"))
         items[index] = item
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """Suites without a backbone are a mistake, not a session that passes."""
+    """Stop where settings were collected and no backbone was named."""
     config = session.config
-    if not config.option.collectonly and not _works(config):
-        _require(config, [item.nodeid for item in session.items if item.get_closest_marker(MARK)])
+    if not config.option.collectonly and not _is_worker(config):
+        _require_backbone(config, any(item.get_closest_marker(MARK) for item in session.items))
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_node_collection_finished(node: Any, ids: Sequence[str]) -> None:
-    """The same under xdist, where only the workers collect."""
-    _require(node.config, [i for i in ids if of_node(i)[0] == NOBODY])
-
-
-def _require(config: pytest.Config, node_ids: list[str]) -> None:
-    try:
-        require_backbones(node_ids, config.stash[_OPTIONS])
-    except UsageError as error:
-        raise pytest.UsageError(str(error)) from None
+    """Do the same under xdist, where only the workers collect."""
+    _require_backbone(node.config, any(parse_node_id(node_id)[0] == NO_BACKBONE for node_id in ids))
 
 
 @pytest.fixture
-def gauntlet(request: pytest.FixtureRequest) -> Iterator[Gauntlet]:
+def gauntlet(request: pytest.FixtureRequest) -> "Iterator[Gauntlet]":
     """The gauntlet of one backbone: `gauntlet.run(recipe, dataset)` measures, or reads what is stored."""
-    own = request.config.stash[KEY]
-    node = request.node
-    if isinstance(own.workspace.progress, LiveProgress):
-        mark = node.get_closest_marker(MARK)
-        own.workspace.progress.setting = f"{mark.args[0]}@{of_node(node.nodeid)[1]}"
-    found = node.stash[_GAUNTLET] = Gauntlet(request.param, own.workspace)
-    with alone(own.options.home, own.workspace.device, exclusive=_exclusive(node)):
-        yield found
+    from bob_gauntlet.gauntlet import Gauntlet
+    from bob_gauntlet.plugin.device_lock import device_lock
+    from bob_gauntlet.plugin.progress_bar import ProgressFile
+
+    session, item = request.config.stash[SESSION], request.node
+    if isinstance(session.workspace.progress, ProgressFile):
+        session.workspace.progress.setting = _setting(item)
+    prepared = item.stash[_GAUNTLET] = Gauntlet(request.param, session.workspace)
+    with device_lock(session.options.home, session.workspace.config.device, exclusive=_is_exclusive(item)):
+        yield prepared
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
-    """Absent data skips with its reason; what a user can mend fails in one line, without a traceback."""
+    """Skip a setting whose data is missing, with the reason; fail in one line where a user can mend the cause."""
+    if item.get_closest_marker(MARK) is None:
+        return (yield)
     try:
         return (yield)
     except MissingError as error:
@@ -183,93 +211,61 @@ def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
-    """Put what became of a setting on its report, as plain types."""
+    """Put the outcome of a setting on its test report, as plain types that travel to the controller."""
     report: Any = yield
-    mark = item.get_closest_marker(MARK)
-    if mark is not None and (report.when == "call" or (report.when == "setup" and not report.passed)):
-        backbone, dataset = of_node(item.nodeid)
+    measures_setting = item.get_closest_marker(MARK) is not None
+    if measures_setting and (report.when == "call" or (report.when == "setup" and not report.passed)):
+        from bob_gauntlet.plugin.outcome import outcome_of
+
         reason = call.excinfo.exconly(tryshort=True) if call.excinfo is not None else ""
-        report.bob = _entry(item, report, reason, f"{mark.args[0]}@{dataset}", backbone).to_dict()
+        prepared = item.stash.get(_GAUNTLET, None)
+        backbone = getattr(_case(item)["gauntlet"], "name", NO_BACKBONE)
+        report.bob = outcome_of(report, reason, _setting(item), backbone, prepared).to_dict()
     return report  # type: ignore[no-any-return]
 
 
-def _entry(item: pytest.Item, report: Any, reason: str, setting: str, backbone: str) -> Entry:
-    run = item.stash.get(_GAUNTLET, None)
-    outcomes = run.outcomes if run is not None else []
-    scores = tuple(score for outcome in outcomes for score in outcome.scores)
-    reason = reason.partition("\n")[0].removeprefix("Skipped: ").removeprefix("Failed: ")
-    if report.skipped:
-        return Entry(setting, backbone, "skipped", reason, scores)
-    if report.failed:
-        return Entry(setting, backbone, "failed", reason, scores)
-    measured = any(outcome.origin == "measured" for outcome in outcomes)
-    return Entry(setting, backbone, "measured" if measured else "store", "", scores)
+def _options(config: pytest.Config) -> "SessionOptions":
+    """Return the session's options; they are checked at the first call. Raises pytest.UsageError."""
+    if _OPTIONS not in config.stash:
+        try:
+            config.stash[_OPTIONS] = read_options(config)
+        except BobError as error:
+            raise pytest.UsageError(str(error)) from None
+    return config.stash[_OPTIONS]
 
 
-class Recorder:
-    """The controller's part: takes the scores off the reports as soon as each test ends, and reports at the end."""
-
-    def __init__(self, session: Session) -> None:
-        self.session = session
-
-    @pytest.hookimpl(tryfirst=True)
-    def pytest_runtest_logreport(self, report: Any) -> None:
-        """Store the scores of one report; a report without any comes from a worker that was killed."""
-        if plain := getattr(report, "bob", None):
-            self.session.record(report.nodeid, Entry.from_dict(plain))
-        elif report.failed and report.when not in ("setup", "call", "teardown") and of_node(report.nodeid)[1]:
-            backbone, dataset = of_node(report.nodeid)
-            test = report.nodeid.partition("::test_")[2].partition("[")[0]
-            entry = Entry(f"{test.replace('_', '-')}@{dataset}", backbone, "failed", str(report.longrepr))
-            self.session.record(report.nodeid, entry)
-
-    @pytest.hookimpl(trylast=True)
-    def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
-        """Nothing measured and nothing read is exit code 5; scores that are not stored are no success."""
-        self.session.close()
-        self.session.problems += outputs.write_all(self.session)
-        if exitstatus == pytest.ExitCode.OK and self.session.problems:
-            session.exitstatus = pytest.ExitCode.TESTS_FAILED
-        elif exitstatus == pytest.ExitCode.OK and self.session.entries and not self.session.scores:
-            session.exitstatus = pytest.ExitCode.NO_TESTS_COLLECTED
-
-    @pytest.hookimpl(trylast=True)
-    def pytest_terminal_summary(self, terminalreporter: Any) -> None:
-        """The scores, and last the ranking and what became of every setting."""
-        for title, lines in terminal.summary(self.session):
-            terminalreporter.write_sep("=", title)
-            for line in lines:
-                terminalreporter.write_line(line)
+def _require_backbone(config: pytest.Config, settings_without_backbone: bool) -> None:
+    """Raise pytest.UsageError where settings would run and no backbone was named."""
+    if settings_without_backbone and not config.option.bob_backbone:
+        raise pytest.UsageError(
+            "no backbone is named: add --backbone=efficientnet_lite0, another name of `bob zoo`, or your own "
+            "--backbone=timm:NAME@PATH"
+        )
 
 
-class Liner:
-    """Wipes the progress line before pytest prints."""
-
-    def __init__(self, display: Display, reporter: Any) -> None:
-        self.display, self.reporter = display, reporter
-
-    @pytest.hookimpl(tryfirst=True)
-    def pytest_runtest_logreport(self) -> None:
-        """A result is about to be printed: on a line of its own where progress stood."""
-        if self.display.wipe():
-            self.reporter.currentfspath = None
-
-    @pytest.hookimpl(tryfirst=True)
-    def pytest_sessionfinish(self) -> None:
-        """Draw no more."""
-        self.display.stop()
+def _case(item: pytest.Item) -> dict[str, Any]:
+    """Return the parameters of an item: `gauntlet` (a BackboneSpec), `recipe` and `dataset`."""
+    params: dict[str, Any] = item.callspec.params  # type: ignore[attr-defined]
+    return params
 
 
-def _works(config: pytest.Config) -> bool:
-    """Whether this process is a worker of xdist."""
+def _setting(item: pytest.Item) -> str:
+    """Return the setting that an item measures."""
+    return f"{_case(item)['recipe'].id}@{_case(item)['dataset']}"
+
+
+def _is_exclusive(item: pytest.Item) -> bool:
+    """Tell whether an item has to run while no other setting does."""
+    from bob_gauntlet.protocols.recipe import find_trait
+
+    return bool(find_trait(_case(item)["recipe"], "exclusive", False))
+
+
+def _is_worker(config: pytest.Config) -> bool:
+    """Tell whether this process is a worker of xdist."""
     return hasattr(config, "workerinput")
 
 
-def _spreads(config: pytest.Config) -> bool:
-    """Whether this process hands its tests to workers of xdist."""
-    return not _works(config) and config.getoption("dist", "no") != "no"
-
-
-def _exclusive(item: pytest.Item) -> bool:
-    mark = item.get_closest_marker(MARK)
-    return bool(mark and mark.kwargs.get("exclusive"))
+def _hands_out(config: pytest.Config) -> bool:
+    """Tell whether this process hands its tests to workers of xdist."""
+    return not _is_worker(config) and config.getoption("dist", "no") != "no"

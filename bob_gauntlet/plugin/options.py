@@ -1,20 +1,22 @@
-"""The options of `pytest suites/`: one table that the parser, the README's table and the session agree on."""
+"""The options of `pytest suites/`: one table that the parser, the README and the session agree on.
 
+pytest loads this module in every session of the environment, so it imports nothing that takes time.
+"""
+
+from argparse import ArgumentError
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from bob_gauntlet.config import bob_folder
-from bob_gauntlet.errors import UsageError, nearest
-from bob_gauntlet.report.writing import check
+if TYPE_CHECKING:
+    from bob_gauntlet.plugin.session_options import SessionOptions
 
 
 @dataclass(frozen=True)
 class Option:
-    """One command-line option: its name, what follows it, and its help."""
+    """One command-line option: its name, its value's name in the help, its default and its help text."""
 
     name: str
     about: str
@@ -22,152 +24,94 @@ class Option:
     default: Any = None
     kind: type = str
     repeatable: bool = False
+    # the name that `suites/conftest.py` declares beside it
+    short: str | None = None
 
     @property
     def dest(self) -> str:
         """The attribute under which pytest keeps its value."""
-        return "bob_" + self.name.removeprefix("--").removeprefix("bob-").replace("-", "_")
+        return self.name.removeprefix("--").replace("-", "_")
+
+    @property
+    def shown(self) -> str:
+        """The name in messages and in the README: the short one where there is one."""
+        return self.short or self.name
+
+    def declare(self, group: pytest.OptionGroup, name: str) -> None:
+        """Declare the option in a group under `name`, its own or its short one; the values meet in `dest`."""
+        if self.kind is bool:
+            group.addoption(name, dest=self.dest, action="store_true", default=False, help=self.about)
+        elif self.repeatable:
+            group.addoption(name, dest=self.dest, action="append", default=[], metavar=self.metavar, help=self.about)
+        else:
+            group.addoption(name, dest=self.dest, default=self.default, metavar=self.metavar, help=self.about)
 
 
 OPTIONS = (
-    Option("--backbone", "the backbone to judge; may be repeated", "SPEC", repeatable=True),
-    Option("--scale", "mini: minutes on a laptop; paper: the paper's datasets and schedules", "mini|paper", "mini"),
-    Option("--bob-store", "where scores are kept (default: .bob/store, looked up from here upwards)", "DIR"),
-    Option("--bob-cache", "where features, heads and per-example values are kept (default: .bob/artifacts)", "DIR"),
-    Option("--bob-data", "where datasets are looked for, a folder each (default: $BOB_DATA, else .bob/data)", "DIR"),
-    Option("--bob-download", "fetch where anybody may: cifar-100, flowers-102, fgvc-aircraft, eurosat", kind=bool),
-    Option("--dataset", "only this dataset; of one of your own, every classification setting", "NAME", repeatable=True),
+    Option("--bob-backbone", "the backbone to measure; repeatable", "SPEC", repeatable=True, short="--backbone"),
+    Option(
+        "--bob-scale", "mini: minutes on a laptop; paper: the paper's datasets and schedules", "mini|paper", "mini",
+        short="--scale",
+    ),
+    Option(
+        "--bob-dataset", "run on this dataset only; a dataset of your own runs every protocol that fits it", "NAME",
+        repeatable=True, short="--dataset",
+    ),
+    Option("--bob-store", "folder of the scores (default: the nearest .bob/store from here upwards)", "DIR"),
+    Option("--bob-cache", "folder of features, trained heads and per-example values (default: .bob/artifacts)", "DIR"),
+    Option("--bob-data", "folder of the datasets, a folder each (default: $BOB_DATA, else .bob/data)", "DIR"),
+    Option(
+        "--bob-download", "download freely available datasets: cifar-100, flowers-102, fgvc-aircraft, eurosat",
+        kind=bool,
+    ),
     Option("--bob-rerun", "measure again what is already stored", kind=bool),
-    Option("--bob-limit", "only the first N examples of every split; such scores are never ranked", "N", kind=int),
-    Option("--bob-max-steps", "cut every training to N optimiser steps; never ranked either", "N", kind=int),
-    Option("--bob-fidelity", "paper: the original's splits and selection where ours differ", "sound|paper", "sound"),
-    Option("--bob-seeds", "repeat what has a seed N times: mean and spread", "N", 1, int),
+    Option("--bob-limit", "use the first N examples of every split; such scores are never ranked", "N", kind=int),
+    Option("--bob-max-steps", "cut every training to N optimiser steps; such scores are never ranked", "N", kind=int),
+    Option(
+        "--bob-fidelity", "paper: use the original's splits and selection where ours differ", "sound|paper", "sound"
+    ),
+    Option("--bob-seeds", "repeat every seeded protocol with N seeds; mean and spread are reported", "N", 1, int),
     Option("--bob-device", "auto: a GPU where there is one, else the CPU", "auto|cpu|cuda", "auto"),
-    Option("--bob-pool", "the pool to rank against: a name, a folder, or none; default: as --scale", "NAME"),
+    Option("--bob-pool", "the pool to rank against: a name, a folder, or none (default: as --scale)", "NAME"),
     Option("--bob-json", "write every score of the session to FILE as a JSON list", "FILE"),
-    Option("--bob-report", "write a report to FILE: .html to look at, .md for a pull request, .csv or .json", "FILE"),
-    Option("--bob-save", "keep the session's scores as baselines NAME, to rank against later", "NAME"),
-    Option("--bob-allow-partial", "take a checkpoint that fills less than the whole backbone", kind=bool),
+    Option("--bob-report", "write a report to FILE: .html for a browser, .md for pull requests, .csv or .json", "FILE"),
+    Option("--bob-save", "save the session's scores as baselines NAME, to rank against later", "NAME"),
+    Option("--bob-allow-partial", "accept a checkpoint that fills only part of the backbone", kind=bool),
     Option("--bob-progress", "auto: show progress on a terminal only", "auto|on|off", "auto"),
-)
-
-_CHOICES = {
-    "--scale": ("mini", "paper"),
-    "--bob-fidelity": ("sound", "paper"),
-    "--bob-device": ("auto", "cpu", "cuda"),
-    "--bob-progress": ("auto", "on", "off"),
-}
+)  # fmt: skip
 
 
 def add_options(parser: pytest.Parser) -> None:
-    """Declare every option in a group of its own."""
-    group = parser.getgroup("bob", "bob-gauntlet: judge a pretrained vision backbone")
+    """Declare every option under its own name, which begins with `--bob-`."""
+    group = parser.getgroup("bob", "bob-gauntlet: measure a pretrained vision backbone")
     for option in OPTIONS:
-        if option.kind is bool:
-            group.addoption(option.name, dest=option.dest, action="store_true", default=False, help=option.about)
-        elif option.repeatable:
-            group.addoption(
-                option.name, dest=option.dest, action="append", default=[], metavar=option.metavar, help=option.about
-            )
-        else:
-            group.addoption(
-                option.name, dest=option.dest, default=option.default, metavar=option.metavar, help=option.about
-            )
+        option.declare(group, option.name)
 
 
-@dataclass(frozen=True)
-class Options:
-    """The values of a session, checked."""
+def add_short_names(parser: pytest.Parser) -> None:
+    """Declare `--backbone`, `--scale` and `--dataset` beside `--bob-backbone`, `--bob-scale` and `--bob-dataset`.
 
-    backbones: tuple[str, ...]
-    scale: str
-    store: Path
-    cache: Path
-    rerun: bool
-    limit: int | None
-    seeds: int
-    device: str
-    pool: str
-    json: Path | None
-    report: Path | None
-    save: str | None
-    allow_partial: bool
-    progress: str
-    # where the .bob folder is or will be
-    home: Path
-    # of --bob-data, where it was given
-    data: Path | None = None
-    download: bool = False
-    datasets: tuple[str, ...] = ()
-    max_steps: int | None = None
-    fidelity: str = "sound"
+    Raises pytest.UsageError where another plugin or conftest.py has declared one of them.
+    """
+    group = parser.getgroup("bob")
+    for option in OPTIONS:
+        if option.short:
+            try:
+                option.declare(group, option.short)
+            except (ArgumentError, ValueError):
+                raise pytest.UsageError(
+                    f"{option.short} of bob-gauntlet's suites is also declared by another plugin or conftest.py; "
+                    "start pytest in a folder without that conftest.py, or switch the plugin off with -p no:NAME"
+                ) from None
 
 
-def read_options(config: pytest.Config) -> Options:
-    """The session's options. UsageError names the option, its value and what it may be."""
-    given = {option.name: config.getoption(option.dest) for option in OPTIONS}
-    for name, choices in _CHOICES.items():
-        if given[name] not in choices:
-            raise UsageError(
-                f"{name}={given[name]}: has to be {' or '.join(choices)}{nearest(str(given[name]), choices)}"
-            )
-    if given["--bob-save"] and (cut := [n for n in ("--bob-limit", "--bob-max-steps") if given[n] is not None]):
-        raise UsageError(f"--bob-save: scores of {' and '.join(cut)} are no baselines; take one or the other out")
-    start = config.invocation_params.dir
-    home = bob_folder(start)
-    return Options(
-        backbones=tuple(given["--backbone"]),
-        scale=given["--scale"],
-        store=start / given["--bob-store"] if given["--bob-store"] else home / "store",
-        cache=start / given["--bob-cache"] if given["--bob-cache"] else home / "artifacts",
-        data=_folder(given, "--bob-data", start),
-        download=given["--bob-download"],
-        datasets=tuple(given["--dataset"]),
-        max_steps=_count(given, "--bob-max-steps", 1),
-        fidelity=given["--bob-fidelity"],
-        rerun=given["--bob-rerun"],
-        limit=_count(given, "--bob-limit", 2),
-        seeds=_count(given, "--bob-seeds", 1) or 1,
-        device=given["--bob-device"],
-        pool=given["--bob-pool"] or given["--scale"],
-        json=_file(given, "--bob-json", start),
-        report=_report(given, start),
-        save=given["--bob-save"],
-        allow_partial=given["--bob-allow-partial"],
-        progress=given["--bob-progress"],
-        home=home,
-    )
+def given_options(config: pytest.Config) -> Mapping[str, Any]:
+    """Return shown name -> value of every option of a pytest session."""
+    return {option.shown: config.getoption(option.dest) for option in OPTIONS}
 
 
-def _count(given: Mapping[str, Any], name: str, least: int) -> int | None:
-    text = given[name]
-    if text is None:
-        return None
-    if not str(text).isdecimal() or int(text) < least:
-        raise UsageError(f"{name}={text}: has to be a whole number from {least}")
-    return int(text)
+def read_options(config: pytest.Config) -> "SessionOptions":
+    """Return the checked options of a session. Raises UsageError that names a bad option and what it may be."""
+    from bob_gauntlet.plugin.session_options import check_options
 
-
-def _report(given: Mapping[str, Any], start: Path) -> Path | None:
-    path = _file(given, "--bob-report", start)
-    if path is not None:
-        check(path, "--bob-report")
-    return path
-
-
-def _folder(given: Mapping[str, Any], name: str, start: Path) -> Path | None:
-    if not given[name]:
-        return None
-    path = start / Path(given[name]).expanduser()
-    if path.exists() and not path.is_dir():
-        raise UsageError(f"{name}={given[name]}: is a file, and has to be a folder")
-    return path
-
-
-def _file(given: Mapping[str, Any], name: str, start: Path) -> Path | None:
-    if not given[name]:
-        return None
-    path = start / Path(given[name]).expanduser()
-    if path.is_dir() or not path.parent.is_dir():
-        raise UsageError(f"{name}={given[name]}: {'is a folder' if path.is_dir() else 'its folder does not exist'}")
-    return path
+    return check_options(given_options(config), config.invocation_params.dir)

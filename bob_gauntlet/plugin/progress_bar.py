@@ -1,7 +1,7 @@
-"""Progress of long work on a terminal: which setting, which step, how far, how fast, how long still.
+"""Progress of long work on a terminal: setting, step, units done, rate, time left.
 
-Whoever works (the only process, or a worker of xdist) keeps one small file up to date, about once a second. The
-process that owns the terminal reads these files and draws one line a worker's work.
+Every process that measures keeps one small file up to date, about once a second. The process that owns the terminal
+reads these files and draws them on one line.
 """
 
 import json
@@ -11,19 +11,21 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
+
+import pytest
 
 from bob_gauntlet.runtime.progress import Progress
 
 EVERY = 1.0
-"""Seconds between two drawings, and before the first."""
+"""Seconds between two drawings, and before the first one."""
 
 STALE = 30.0
-"""Seconds after which a file that nobody has touched is not shown: its worker is gone, or says nothing."""
+"""Seconds after which a file that was not updated is no longer shown: its process has ended, or reports nothing."""
 
 
-class LiveProgress(Progress):
-    """Progress that is written to a file for the one who draws it."""
+class ProgressFile(Progress):
+    """Progress that is written to a file, for the process that draws it."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -32,7 +34,7 @@ class LiveProgress(Progress):
 
     @contextmanager
     def step(self, what: str, total: int) -> Iterator[Callable[[int], None]]:
-        """Announce a step; every call of the yielded function may refresh the file."""
+        """Announce a step of `total` units; every call of the yielded function may rewrite the file."""
         started, done = time.time(), 0
 
         def advance(count: int) -> None:
@@ -47,12 +49,13 @@ class LiveProgress(Progress):
             self.clear()
 
     def clear(self) -> None:
-        """Nothing is going on."""
+        """Delete the file: no step is running."""
         with suppress(OSError):
             self.path.unlink(missing_ok=True)
         self._written = 0.0
 
     def _write(self, state: dict[str, object]) -> None:
+        """Write the file, unless that was done less than EVERY seconds ago."""
         if time.time() - self._written < EVERY:
             return
         self._written = time.time()
@@ -62,8 +65,8 @@ class LiveProgress(Progress):
             temporary.replace(self.path)
 
 
-class Display:
-    """Draws what all workers are at, on one line that is wiped before anything else is printed."""
+class ProgressDisplay:
+    """Draws the progress of all processes on one line, which is wiped before anything else is printed."""
 
     def __init__(self, folder: Path, stream: TextIO, width: Callable[[], int]) -> None:
         self.folder, self.stream, self.width = folder, stream, width
@@ -73,16 +76,16 @@ class Display:
         self._thread = threading.Thread(target=self._loop, name="bob-progress", daemon=True)
 
     def start(self) -> None:
-        """Draw from now on."""
+        """Start drawing, in a thread."""
         self._thread.start()
 
     def stop(self) -> None:
-        """Draw no more, and leave a clean line."""
+        """Stop drawing and wipe the line."""
         self._stop.set()
         self.wipe()
 
     def wipe(self) -> bool:
-        """Wipe the line; True where there was one."""
+        """Wipe the line. Returns whether there was one."""
         with self._lock:
             drawn, self._drawn = self._drawn, False
             if drawn:
@@ -91,6 +94,7 @@ class Display:
             return drawn
 
     def _loop(self) -> None:
+        """Draw every EVERY seconds until stopped."""
         while not self._stop.wait(EVERY):
             line = status_line(self.folder, time.time())
             with self._lock:
@@ -100,8 +104,33 @@ class Display:
                     self._drawn = bool(line)
 
 
+class LineWiper:
+    """Hooks that wipe the progress line before pytest prints a result."""
+
+    def __init__(self, display: ProgressDisplay, reporter: Any) -> None:
+        self.display, self.reporter = display, reporter
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_logreport(self) -> None:
+        """Wipe the line; pytest then prints the result on a line of its own."""
+        if self.display.wipe():
+            self.reporter.currentfspath = None
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_sessionfinish(self) -> None:
+        """Stop drawing."""
+        self.display.stop()
+
+
+def show_progress(config: pytest.Config, folder: Path, reporter: Any) -> None:
+    """Draw the progress files of `folder` on the terminal of pytest's terminal reporter until the session ends."""
+    display = ProgressDisplay(folder, reporter._tw._file, lambda: int(reporter._tw.fullwidth))
+    config.pluginmanager.register(LineWiper(display, reporter), "bob-progress")
+    display.start()
+
+
 def status_line(folder: Path, now: float) -> str:
-    """What every worker is at, on one line; "" where nothing lasts long enough to be worth it."""
+    """Return what every process is doing, on one line; "" where no step has lasted long enough to be shown."""
     parts = []
     for path in sorted(folder.glob("*.json")):
         with suppress(OSError, ValueError, KeyError, TypeError):
@@ -111,7 +140,7 @@ def status_line(folder: Path, now: float) -> str:
 
 
 def describe(state: dict[str, object], now: float) -> str:
-    """One step in words.
+    """Return one step in words.
 
     >>> describe({"setting": "knn@photos", "step": "features", "done": 50, "total": 200, "started": 0.0}, now=10.0)
     'knn@photos: features 50/200, 5.0/s, 30 s left'
@@ -126,7 +155,7 @@ def describe(state: dict[str, object], now: float) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Seconds as a person says them.
+    """Return a duration as a person says it.
 
     >>> duration(7.6), duration(200), duration(7300)
     ('8 s', '3 min 20 s', '2 h 1 min')

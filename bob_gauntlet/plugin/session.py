@@ -1,4 +1,4 @@
-"""What one session of the gauntlet owns: its options, backbones, store, bench, and what became of every setting.
+"""One session of the gauntlet: its options, backbones, store, workspace, and the outcome of every setting.
 
 The process that the user started is the controller: it checks names and files, appends scores to the store and
 reports. Under xdist the workers measure; without it the controller does that too.
@@ -7,89 +7,65 @@ reports. Under xdist the workers measure; without it the controller does that to
 import os
 import secrets
 import shlex
+import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
-
-import pytest
+from typing import Any
 
 from bob_gauntlet.backbones.resolve import resolve_all
 from bob_gauntlet.backbones.spec import BackboneSpec
 from bob_gauntlet.config import find_config
-from bob_gauntlet.datasets.locations import find_locations
+from bob_gauntlet.datasets.locations import DataLocations, find_locations
 from bob_gauntlet.errors import BobError, UsageError
 from bob_gauntlet.gauntlet import Workspace
-from bob_gauntlet.plugin.options import Options
-from bob_gauntlet.plugin.progress_bar import LiveProgress
+from bob_gauntlet.plugin.outcome import ItemOutcome
+from bob_gauntlet.plugin.progress_bar import ProgressFile
+from bob_gauntlet.plugin.session_options import SessionOptions
 from bob_gauntlet.pools.pool import Pool, load_pool
+from bob_gauntlet.protocols.recipe import Recipe
 from bob_gauntlet.ranking.ranking import RankingStatistics
 from bob_gauntlet.ranking.score_table import MIN_COVERAGE, ScoreTable
 from bob_gauntlet.runtime import devices
 from bob_gauntlet.runtime.artifacts import Artifacts
+from bob_gauntlet.runtime.run_config import RunConfig
 from bob_gauntlet.scores.score import Score
-from bob_gauntlet.scores.settings import SETTINGS
+from bob_gauntlet.scores.settings import SETTINGS, settings_of_protocol
 from bob_gauntlet.scores.store import Store
-
-
-@dataclass(frozen=True)
-class Entry:
-    """What became of one item: as it travels on a test report, plain types only."""
-
-    setting: str
-    backbone: str
-    outcome: Literal["measured", "store", "skipped", "failed"]
-    reason: str = ""
-    scores: tuple[Score, ...] = ()
-
-    def to_dict(self) -> dict[str, Any]:
-        """For the report of a worker."""
-        return {
-            "setting": self.setting,
-            "backbone": self.backbone,
-            "outcome": self.outcome,
-            "reason": self.reason,
-            "scores": [score.to_dict() for score in self.scores],
-        }
-
-    @classmethod
-    def from_dict(cls, plain: dict[str, Any]) -> "Entry":
-        """Read what `to_dict` wrote."""
-        return cls(**{**plain, "scores": tuple(Score.from_dict(score) for score in plain["scores"])})
 
 
 @dataclass
 class Session:
     """The state of one process of a session; it lives in `config.stash`."""
 
-    options: Options
+    options: SessionOptions
     specs: list[BackboneSpec]
     store: Store
     workspace: Workspace
-    live: Path
+    # where every process says how far it is
+    progress_folder: Path
     pool: Pool | None = None
-    # item -> what became of it; the last report counts, since a killed item runs twice
-    entries: dict[str, Entry] = field(default_factory=dict)
+    # node id -> outcome; the last report counts, since an item whose worker died runs twice
+    outcomes: dict[str, ItemOutcome] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
     started: float = field(default_factory=time.time)
 
     @property
     def scores(self) -> list[Score]:
         """Every score of the session."""
-        return [score for entry in self.entries.values() for score in entry.scores]
+        return [score for outcome in self.outcomes.values() for score in outcome.scores]
 
     @property
     def scores_by_backbone(self) -> dict[str, list[Score]]:
-        """Name -> its scores."""
-        found: dict[str, list[Score]] = {}
+        """Backbone name -> its scores."""
+        by_backbone: dict[str, list[Score]] = {}
         for score in self.scores:
-            found.setdefault(score.backbone, []).append(score)
-        return found
+            by_backbone.setdefault(score.backbone, []).append(score)
+        return by_backbone
 
     @cached_property
     def ranking_statistics(self) -> RankingStatistics | None:
@@ -102,18 +78,18 @@ class Session:
         score_table = ScoreTable.from_pool(self.pool, self.scores_by_backbone, only_measured=True)
         return RankingStatistics(score_table, self.workspace.artifacts, MIN_COVERAGE)
 
-    def record(self, item: str, entry: Entry) -> None:
-        """Take note of an item, and store what was measured; a disk that refuses is said, and loses nothing."""
-        self.entries[item] = entry
-        if entry.outcome != "measured":
+    def record(self, node_id: str, outcome: ItemOutcome) -> None:
+        """Keep the outcome of an item and store what was measured; a disk that refuses is reported at the end."""
+        self.outcomes[node_id] = outcome
+        if outcome.outcome != "measured":
             return
         try:
-            self.store.append(entry.scores)
+            self.store.append(outcome.scores)
         except BobError as error:
             self.problems.append(str(error))
 
     def close(self) -> None:
-        """Try once more to store what the disk refused; what it then refuses stays in `problems`."""
+        """Try once more to store what the disk refused; what it refuses again stays in `problems`."""
         if self.problems:
             self.problems.clear()
             try:
@@ -121,49 +97,82 @@ class Session:
             except BobError as error:
                 self.problems.append(f"{error}; free some space and run again, or keep them by --bob-json FILE")
 
+    def delete_progress_files(self) -> None:
+        """Delete the folder in which the processes say how far they are."""
+        shutil.rmtree(self.progress_folder, ignore_errors=True)
 
-def open_session(options: Options, start: Path, shared: Mapping[str, Any], *, spreads: bool) -> Session:
-    """The session of a process. UsageError for a bad backbone or device, before anything runs.
 
-    `shared` is what the controller told a worker, empty elsewhere; `spreads` says that workers will measure.
+def open_session(options: SessionOptions, start: Path, shared: Mapping[str, Any], *, hands_out: bool) -> Session:
+    """Return the session of a process that starts in `start`.
+
+    `shared` is what the controller told a worker, empty elsewhere; `hands_out` says that workers will measure. Raises
+    UsageError for a bad backbone, dataset or device, before anything runs.
     """
     config = find_config(start)
     specs = resolve_all(options.backbones, config, allow_partial=options.allow_partial)
     store = Store(options.store)
-    live = Path(shared.get("bob_live") or Path(tempfile.gettempdir()) / f"bob-live-{secrets.token_hex(6)}")
+    temporary = Path(tempfile.gettempdir()) / f"bob-live-{secrets.token_hex(6)}"
+    progress_folder = Path(shared.get("bob_live") or temporary)
     locations = find_locations(config, start, options.data, download=options.download)
+    _check_datasets(options, locations)
+    workspace = Workspace(
+        artifacts=Artifacts(options.cache),
+        config=_run_config(options, shared, hands_out=hands_out),
+        stored=store.latest(),
+        progress=ProgressFile(progress_folder / f"{os.getpid()}.json"),
+        locations=locations,
+    )
+    return Session(options, specs, store, workspace, progress_folder)
+
+
+def lease_gpu() -> Any:
+    """Lease one of the visible GPUs for this process; the lease lasts as long as the returned lock."""
+    return devices.lease_gpu(devices.visible_gpus(os.environ, devices.present_gpus()))
+
+
+def _run_config(options: SessionOptions, shared: Mapping[str, Any], *, hands_out: bool) -> RunConfig:
+    """Return what was asked for, and how this process carries it out: device, threads, batch size."""
+    device = "cpu" if hands_out else devices.choose(options.device)
+    # the share of the cores, where several processes measure
+    share = max(1, devices.cores() // int(shared.get("bob_workers", 1)))
+    return replace(
+        options.run,
+        device=device,
+        threads=share,
+        loader_processes=1 if device == "cpu" else min(16, share),
+        batch_size=32 if device == "cpu" else 128,
+        command=shlex.join(["pytest", *shared.get("mainargv", sys.argv)[1:]]),
+    )
+
+
+def _check_datasets(options: SessionOptions, locations: DataLocations) -> None:
+    """Raise UsageError for a dataset of --dataset that is unknown or has no setting at this scale."""
     for name in options.datasets:
         locations.spec(name)
         scales = {scale for setting in SETTINGS.values() if setting.dataset == name for scale in setting.scales}
-        if scales and options.scale not in scales:
-            raise UsageError(f"--dataset={name}: no setting at {options.scale} scale; add --scale {min(scales)}")
-    device = "cpu" if spreads else devices.choose(options.device)
-    # of the cores, where several processes measure
-    share = max(1, devices.cores() // int(shared.get("bob_workers", 1)))
-    workspace = Workspace(
-        artifacts=Artifacts(options.cache),
-        stored=store.latest(),
-        scale=options.scale,  # type: ignore[arg-type]
-        limit=options.limit,
-        max_steps=options.max_steps,
-        fidelity=options.fidelity,  # type: ignore[arg-type]
-        seeds=tuple(range(options.seeds)),
-        device=device,
-        rerun=options.rerun,
-        threads=share,
-        loaders=1 if device == "cpu" else min(16, share),
-        batch_size=32 if device == "cpu" else 128,
-        progress=LiveProgress(live / f"{os.getpid()}.json"),
-        command=shlex.join(["pytest", *shared.get("mainargv", sys.argv)[1:]]),
-        locations=locations,
-    )
-    return Session(options, specs, store, workspace, live)
+        if scales and options.run.scale not in scales:
+            raise UsageError(f"--dataset={name}: no setting at {options.run.scale} scale; add --scale {min(scales)}")
 
 
-def check(session: Session, say: Any) -> None:
-    """Everything that can be known before the first forward pass; names that had to be resolved are told to `say`."""
+def datasets_of(recipe: Recipe, options: SessionOptions, locations: DataLocations | None) -> list[str]:
+    """Return the datasets that a recipe is measured on: those of the table of settings, or of --dataset where given.
+
+    `locations` are None where no backbone was named; a user's own datasets are not known then.
+    """
+    chosen = options.datasets
+    user_datasets = locations.user_datasets if locations is not None else {}
+    kinds = {name: user_datasets[name].kind for name in chosen if name in user_datasets}
+    settings = settings_of_protocol(recipe.id, options.run.scale, kinds)
+    return [setting.dataset for setting in settings if not chosen or setting.dataset in chosen]
+
+
+def check(session: Session, say: Callable[[str], Any]) -> None:
+    """Check everything that can be known before the first forward pass; tell `say` what untagged names resolved to.
+
+    Raises UsageError for a store that cannot be written, a pool of another scale, a backbone that cannot be loaded.
+    """
     session.store.check()
-    session.live.mkdir(parents=True, exist_ok=True)
+    session.progress_folder.mkdir(parents=True, exist_ok=True)
     if session.options.pool != "none":
         session.pool = _pool(session.options)
     for spec in session.specs:
@@ -172,52 +181,12 @@ def check(session: Session, say: Any) -> None:
             say(f"{spec.name} is {resolved}")
 
 
-def _pool(options: Options) -> Pool:
-    """The pool of a session. UsageError where it is of another scale: its scores are never compared with these."""
-    pool = load_pool(options.pool, options.home / "baselines")
-    if pool.scale != options.scale:
+def _pool(options: SessionOptions) -> Pool:
+    """Return the pool to rank against. Raises UsageError where it is of another scale."""
+    pool, scale = load_pool(options.pool, options.home / "baselines"), options.run.scale
+    if pool.scale != scale:
         raise UsageError(
-            f"--bob-pool={options.pool} holds {pool.scale}-scale scores, and this run is at {options.scale} scale: "
+            f"--bob-pool={options.pool} holds {pool.scale}-scale scores, and this run is at {scale} scale: the two are "
             f"never compared; leave --bob-pool out, or run with --scale {pool.scale}"
         )
     return pool
-
-
-@contextmanager
-def alone(folder: Path, device: str, *, exclusive: bool) -> Iterator[None]:
-    """Settings run side by side; one that has to be alone on its device waits for those that run, and no other starts.
-
-    Two file locks, which the system frees when their holder dies: one for all who use the device, shared or exclusive,
-    and a turnstile before it, which a waiting one keeps shut. A GPU that a worker leased has a lock of its own. Where
-    the platform has no such lock, or the folder cannot be written, nobody waits.
-    """
-    name = device if device == "cpu" else f"gpu-{os.environ.get('CUDA_VISIBLE_DEVICES', device)}"
-    try:
-        import fcntl
-
-        folder.mkdir(parents=True, exist_ok=True)
-        turnstile, users = ((folder / f".{part}-{name.replace('/', '_')}").open("a") for part in ("turnstile", "users"))
-    except (ImportError, OSError):
-        yield
-        return
-    with users:
-        with turnstile:
-            fcntl.flock(turnstile, fcntl.LOCK_EX)
-            fcntl.flock(users, fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH)
-        yield
-
-
-def require_backbones(node_ids: Sequence[str], options: Options) -> None:
-    """UsageError where suites were collected and no backbone was named."""
-    if node_ids and not options.backbones:
-        raise UsageError(
-            "no backbone to judge: add --backbone=efficientnet_lite0, another name of `bob zoo`, or your own "
-            "--backbone=timm:NAME@PATH"
-        )
-
-
-MARK = "bob"
-"""The marker of the items that are settings."""
-
-KEY: pytest.StashKey[Session] = pytest.StashKey()
-"""Where `config.stash` holds the session."""

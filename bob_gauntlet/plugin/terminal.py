@@ -1,4 +1,4 @@
-"""What a session says on the terminal: its header, its scores, the ranking, and what became of every setting."""
+"""What a session prints: its header, the scores, the ranking, and the outcome of every setting."""
 
 import time
 from collections.abc import Iterator, Sequence
@@ -6,36 +6,39 @@ from importlib.metadata import version
 
 from bob_gauntlet import __version__
 from bob_gauntlet.errors import named
+from bob_gauntlet.plugin.outcome import ItemOutcome
 from bob_gauntlet.plugin.progress_bar import duration
-from bob_gauntlet.plugin.session import Entry, Session
+from bob_gauntlet.plugin.session import Session
 from bob_gauntlet.ranking import selection
 from bob_gauntlet.ranking.ranking import Ranking
 from bob_gauntlet.scores.score import METRICS, Score
 
 Section = tuple[str, list[str]]
+"""A heading and its lines."""
 
 
 def header(session: Session) -> list[str]:
-    """What is being run, on what, and where it goes."""
-    options, workspace = session.options, session.workspace
+    """Return the lines that say what is being run, on what, and where the results go."""
+    options, config = session.options, session.workspace.config
     names = ", ".join(spec.name for spec in session.specs)
-    told = {
-        f"limit {options.limit}": options.limit is not None,
-        f"{options.max_steps} steps of training": options.max_steps is not None,
-        f"{options.seeds} seeds": options.seeds > 1,
-        "the original's fidelity": options.fidelity == "paper",
+    restrictions = {
+        f"limit {config.limit}": config.limit is not None,
+        f"{config.max_steps} steps of training": config.max_steps is not None,
+        f"{len(config.seeds)} seeds": len(config.seeds) > 1,
+        "the original's fidelity": config.fidelity == "paper",
     }
-    extra = [text for text, so in told.items() if so]
+    how = ", ".join([f"{config.scale} scale", *(text for text, applies in restrictions.items() if applies)])
+    stored = len(session.workspace.stored)
     return [
-        f"bob-gauntlet {__version__}: {names} at {', '.join([f'{options.scale} scale', *extra])}, "
-        f"on {workspace.device} (torch {version('torch')}, timm {version('timm')})",
-        f"store: {options.store} ({len(workspace.stored)} scores), cache: {options.cache}, pool: {options.pool}",
+        f"bob-gauntlet {__version__}: {names} at {how}, on {config.device} "
+        f"(torch {version('torch')}, timm {version('timm')})",
+        f"store: {options.store} ({stored} scores), cache: {options.cache}, pool: {options.pool}",
     ]
 
 
 def summary(session: Session) -> Iterator[Section]:
-    """Scores, then ranking and counts."""
-    if not session.entries and not session.problems:
+    """Yield the sections at the end of a session: scores, then ranking and counts."""
+    if not session.outcomes and not session.problems:
         return
     if session.scores:
         yield "scores", list(score_lines(session))
@@ -43,55 +46,55 @@ def summary(session: Session) -> Iterator[Section]:
 
 
 def score_lines(session: Session) -> Iterator[str]:
-    """A line a setting: every metric with its standard error."""
-    width = max(len(entry.setting) for entry in session.entries.values())
-    for entry in sorted(session.entries.values(), key=lambda e: e.backbone):
-        if entry.scores:
-            origin = "from store" if entry.outcome == "store" else "measured"
-            text = "  ".join(value_text(score) for score in entry.scores)
-            yield f"{entry.backbone}  {entry.setting:{width}}  {text}  ({origin})"
+    """Yield a line a setting, with every metric and its standard error; then what a reader should be warned about."""
+    width = max(len(outcome.setting) for outcome in session.outcomes.values())
+    for outcome in sorted(session.outcomes.values(), key=lambda o: o.backbone):
+        if outcome.scores:
+            origin = "from store" if outcome.outcome == "store" else "measured"
+            text = "  ".join(value_text(score) for score in outcome.scores)
+            yield f"{outcome.backbone}  {outcome.setting:{width}}  {text}  ({origin})"
     for score in session.scores:
         for role, count in score.provenance.get("unreadable_images", {}).items():
-            yield f"! {score.setting}: {count} images of {role} cannot be read; grey stood for them"
+            yield f"! {score.setting}: {count} images of {role} cannot be read and were replaced by grey images"
         if near_chance(score):
-            yield f"! {score.setting} {score.metric} of {score.backbone} is within noise of chance"
+            yield f"! {score.setting} {score.metric} of {score.backbone} is within two standard errors of chance"
 
 
 def value_text(score: Score) -> str:
-    """A value with its unit, and its standard error where there is one.
+    """Return a value with its unit, and its standard error where there is one.
 
     >>> value_text(Score(setting="knn@photos", metric="top1", task="Cls", value=80.123, backbone="x"))
     'top1 80.1%'
     """
     metric = METRICS[score.metric]
-    places = {"%": 1, "": 3, "images/s": 0, "MiB": 0}.get(metric.unit, 2)
+    digits = {"%": 1, "": 3, "images/s": 0, "MiB": 0}.get(metric.unit, 2)
     error = score.provenance.get("stderr")
-    spread = f" ± {error:.{places}f}" if error is not None else ""
+    spread = f" ± {error:.{digits}f}" if error is not None else ""
     unit = metric.unit if metric.unit == "%" else f" {metric.unit}" * bool(metric.unit)
-    return f"{score.metric} {score.value:.{places}f}{spread}{unit}"
+    return f"{score.metric} {score.value:.{digits}f}{spread}{unit}"
 
 
 def near_chance(score: Score) -> bool:
-    """Whether a score lies within two standard errors of what guessing gives."""
+    """Tell whether a score lies within two standard errors of what guessing gives."""
     chance, error = score.provenance.get("chance"), score.provenance.get("stderr")
     return chance is not None and error is not None and score.value - chance < 2 * error
 
 
 def ranking_lines(session: Session) -> list[str]:
-    """The table, or why there is none."""
+    """Return the ranking table, or the reason why there is none."""
     if session.ranking_statistics is None:
-        return ["no ranking: nothing was measured" if session.pool else "no ranking: --bob-pool=none"]
+        return ["No ranking: nothing was measured." if session.pool else "No ranking: --bob-pool=none."]
     ranking = session.ranking_statistics.build_ranking()
     if not ranking.measures:
-        return _unranked(ranking)
+        return _without_ranked_measures(ranking)
     from bob_gauntlet.report.layout import render
 
     return render(ranking, "table").splitlines()
 
 
-def _unranked(ranking: Ranking) -> list[str]:
-    """Why nothing is ranked, and what stands beside the pool all the same."""
-    lines = [f"no ranking: nothing that was measured is ranked in pool {ranking.pool}", *ranking.notes]
+def _without_ranked_measures(ranking: Ranking) -> list[str]:
+    """Return the reason why nothing is ranked, and the scores that are shown beside the pool."""
+    lines = [f"No ranking: none of the measured metrics is ranked in pool {ranking.pool}.", *ranking.notes]
     if ranking.indicative:
         from bob_gauntlet.report.layout import render_indicative
 
@@ -100,42 +103,44 @@ def _unranked(ranking: Ranking) -> list[str]:
 
 
 def count_lines(session: Session) -> Iterator[str]:
-    """Measured, from the store, skipped and failed; the last two by reason."""
-    entries = list(session.entries.values())
-    by = {
-        outcome: [e for e in entries if e.outcome == outcome] for outcome in ("measured", "store", "skipped", "failed")
+    """Yield how many settings were measured, read, skipped and failed; the last two with their reasons."""
+    outcomes = list(session.outcomes.values())
+    by_kind = {
+        kind: [outcome for outcome in outcomes if outcome.outcome == kind]
+        for kind in ("measured", "store", "skipped", "failed")
     }
     yield ""
-    plural = "s" * (len(by["measured"]) != 1)
+    plural = "s" * (len(by_kind["measured"]) != 1)
     yield (
-        f"measured {len(by['measured'])} setting{plural}, {len(by['store'])} were already in the store, "
-        f"{len(by['skipped'])} skipped, {len(by['failed'])} failed, in {duration(time.time() - session.started)}"
+        f"measured {len(by_kind['measured'])} setting{plural}, {len(by_kind['store'])} were already in the store, "
+        f"{len(by_kind['skipped'])} skipped, {len(by_kind['failed'])} failed, "
+        f"in {duration(time.time() - session.started)}"
     )
-    for outcome in ("skipped", "failed"):
-        yield from (f"{outcome}: {line}" for line in by_reason(by[outcome]))
+    for kind in ("skipped", "failed"):
+        yield from (f"{kind}: {line}" for line in by_reason(by_kind[kind]))
     yield from changed_lines(session)
     yield from session.problems
 
 
 def changed_lines(session: Session) -> Iterator[str]:
-    """A line a dataset that is not what it was when the same setting was scored before."""
-    found: dict[str, list[str]] = {}
-    for entry in session.entries.values():
-        old = (
-            selection.find_score_on_other_data(session.workspace.stored.values(), entry.scores)
-            if entry.outcome == "measured"
-            else None
-        )
+    """Yield a line for every dataset that has changed since the same setting was scored before."""
+    settings_by_change: dict[str, list[str]] = {}
+    for outcome in session.outcomes.values():
+        if outcome.outcome != "measured":
+            continue
+        old = selection.find_score_on_other_data(session.workspace.stored.values(), outcome.scores)
         if old is not None:
-            since = f"{entry.setting.rpartition('@')[2]} changed since {str(old.provenance.get('started', ''))[:10]}"
-            found.setdefault(since, []).append(f"{entry.setting} of {entry.backbone}")
-    yield from (f"{since}: measured again ({named(dict.fromkeys(who), most=4)})" for since, who in found.items())
+            dataset, date = outcome.setting.rpartition("@")[2], str(old.provenance.get("started", ""))[:10]
+            change = f"{dataset} changed since {date}"
+            settings_by_change.setdefault(change, []).append(f"{outcome.setting} of {outcome.backbone}")
+    for change, settings in settings_by_change.items():
+        yield f"{change}: measured again ({named(dict.fromkeys(settings), most=4)})"
 
 
-def by_reason(entries: Sequence[Entry]) -> Iterator[str]:
-    """Settings grouped by why."""
-    reasons: dict[str, list[str]] = {}
-    for entry in entries:
-        reasons.setdefault(entry.reason, []).append(f"{entry.setting} of {entry.backbone}")
-    for reason, who in reasons.items():
-        yield f"{named(dict.fromkeys(who), most=4)}: {reason}"
+def by_reason(outcomes: Sequence[ItemOutcome]) -> Iterator[str]:
+    """Yield a line for every reason, with the settings that it stopped."""
+    settings_by_reason: dict[str, list[str]] = {}
+    for outcome in outcomes:
+        settings_by_reason.setdefault(outcome.reason, []).append(f"{outcome.setting} of {outcome.backbone}")
+    for reason, settings in settings_by_reason.items():
+        yield f"{named(dict.fromkeys(settings), most=4)}: {reason}"

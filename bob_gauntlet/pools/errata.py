@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from bob_gauntlet.errors import UsageError
+from bob_gauntlet.scores.provenance import Provenance
 from bob_gauntlet.scores.score import Score
 
 ErrataMode = Literal["applied", "printed", "all"]
@@ -114,5 +115,7 @@ def _merged(a: Score, b: Score) -> Score:
             "one of them needs an erratum"
         )
     texts = [text for s in (a, b) if (text := s.provenance.get("erratum"))]
-    provenance = {**b.provenance, **a.provenance} | ({"erratum": join(texts)} if texts else {})
+    provenance: Provenance = {**b.provenance, **a.provenance}
+    if texts:
+        provenance["erratum"] = join(texts)
     return replace(a, source=f"{a.source}; {b.source}", provenance=provenance)

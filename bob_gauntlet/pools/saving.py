@@ -8,7 +8,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -29,6 +29,7 @@ from bob_gauntlet.pools.folder import (
 )
 from bob_gauntlet.pools.pool import MeasureKey, freeze_pools, index_scores
 from bob_gauntlet.runtime.artifacts import Artifacts, digest
+from bob_gauntlet.scores.provenance import Provenance
 from bob_gauntlet.scores.score import Score
 
 _STYLES = {"supervised": "supervised", "simclr": "self-supervised", "rotation": "self-supervised"}
@@ -122,7 +123,7 @@ def merge_seeds(name: str, scores: Sequence[Score], recipe: Mapping[str, Any] | 
     Its standard error is the root mean square of theirs, since all seeds are tested on the same examples.
     """
     first = scores[0]
-    provenance = {key: value for key, value in first.provenance.items() if key not in _CACHED}
+    provenance = cast(Provenance, {key: value for key, value in first.provenance.items() if key not in _CACHED})
     if recipe:
         provenance["pretraining"] = dict(recipe)
     if len(scores) == 1:

@@ -14,7 +14,7 @@ from bob_gauntlet.scores.score import Fidelity
 if TYPE_CHECKING:
     from bob_gauntlet.backbones.backbone import Backbone
     from bob_gauntlet.datasets.dataset import Dataset, Split
-    from bob_gauntlet.engine.detection.data_loading import Scaling
+    from bob_gauntlet.engine.detection.resizing import Scaling
     from bob_gauntlet.engine.detection.trained_detector import DetectorConfig, TrainedDetector
     from bob_gauntlet.engine.training.config import TrainingConfig
     from bob_gauntlet.metrics.detection import AveragePrecision
@@ -176,7 +176,7 @@ class Detection:
         )  # fmt: skip
 
     def _scaling(self, strides: Sequence[int]) -> "Scaling":
-        from bob_gauntlet.engine.detection.data_loading import DIVISOR, Scaling
+        from bob_gauntlet.engine.detection.resizing import DIVISOR, Scaling
 
         training = self.augmentation
         if training == "auto":

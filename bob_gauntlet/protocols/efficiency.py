@@ -28,6 +28,8 @@ class Efficiency:
     id: ClassVar[str] = "efficiency"
     version: ClassVar[int] = 2
     seeded: ClassVar[bool] = False
+    # times are measured while no other setting runs
+    exclusive: ClassVar[bool] = True
     mini: ClassVar[Mapping[str, Any]] = {"input_size": 96, "batches": (8, 32), "repeats": 15}
 
     # side of the input in pixels; None is the backbone's own

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from bob_gauntlet.protocols.heads import Trained
-from bob_gauntlet.protocols.recipe import canonical
+from bob_gauntlet.protocols.recipe import Reuse, canonical
 from bob_gauntlet.scores.score import Fidelity
 
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ class FineTune(Trained):
     id: ClassVar[str] = "finetune"
     version: ClassVar[int] = 1
     seeded: ClassVar[bool] = True
+    reuses: ClassVar[Reuse] = "network"
     mini: ClassVar[Mapping[str, Any]] = {
         "input_size": 64,
         "epochs": 6,

@@ -9,7 +9,7 @@ import numpy as np
 from bob_gauntlet.datasets.partition import NO_VALIDATION_EXAMPLES, partition
 from bob_gauntlet.errors import BobError
 from bob_gauntlet.protocols.heads import classification_metrics
-from bob_gauntlet.protocols.recipe import Measured
+from bob_gauntlet.protocols.recipe import Measured, Reuse
 
 if TYPE_CHECKING:
     from bob_gauntlet.backbones.backbone import Backbone
@@ -28,6 +28,7 @@ class KNN:
     id: ClassVar[str] = "knn"
     version: ClassVar[int] = 1
     seeded: ClassVar[bool] = True
+    reuses: ClassVar[Reuse] = "features"
     mini: ClassVar[Mapping[str, Any]] = {"input_size": 96}
 
     # side of the input in pixels; None is the backbone's own

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from bob_gauntlet.protocols.heads import tested
-from bob_gauntlet.protocols.recipe import Measured, canonical
+from bob_gauntlet.protocols.recipe import Measured, Reuse, canonical
 
 if TYPE_CHECKING:
     from bob_gauntlet.backbones.backbone import Backbone
@@ -30,6 +30,7 @@ class LinearProbe:
     id: ClassVar[str] = "linear-probe"
     version: ClassVar[int] = 1
     seeded: ClassVar[bool] = True
+    reuses: ClassVar[Reuse] = "features"
     mini: ClassVar[Mapping[str, Any]] = {"input_size": 96}
 
     # side of the input in pixels; None is the backbone's own

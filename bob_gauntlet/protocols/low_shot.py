@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from bob_gauntlet.protocols.finetune import FineTune
 from bob_gauntlet.protocols.heads import tested
-from bob_gauntlet.protocols.recipe import Measured, canonical
+from bob_gauntlet.protocols.recipe import Measured, Reuse, canonical
 
 if TYPE_CHECKING:
     from bob_gauntlet.backbones.backbone import Backbone
@@ -39,6 +39,8 @@ class LowShot:
 
     version: ClassVar[int] = 1
     seeded: ClassVar[bool] = True
+    # its network is trained on fewer images than fine-tuning's
+    reuses: ClassVar[Reuse] = ""
     mini: ClassVar[Mapping[str, Any]] = {
         "tuning": {"epochs": 40, "lrs": (2e-3, 5e-4), "layer_decays": (0.75,), "conv_sgd_lrs": (1e-2,)}
     }

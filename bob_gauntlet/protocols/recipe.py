@@ -1,14 +1,14 @@
-"""What every protocol is: a frozen dataclass with an id and a version, its canonical form, hash and scales.
+"""Recipes: every protocol is a frozen dataclass with an id and a version, from which its hash is computed.
 
-A recipe's mini budget stands in its class variable `mini`: field -> value. It is the same protocol with less to do.
-Recipes compose instead of inheriting; canonical form, hash and scale go through nested ones.
+The class variable `mini` (field -> value) holds the budget at mini scale: the same protocol with less work. Recipes are
+composed instead of inherited: `Calibration(head=LinearProbe())`. Canonical form, hash and scale include nested recipes.
 """
 
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import MISSING, Field, dataclass, field, fields, is_dataclass, replace
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeVar
 
 import numpy as np
 
@@ -18,13 +18,18 @@ if TYPE_CHECKING:
     from bob_gauntlet.runtime.context import RunContext
 
 
+Reuse = Literal["features", "network", ""]
+"""The expensive artefact that a recipe shares with others: one backbone's features of a dataset, its fine-tuned
+network, or "" for none. The xdist scheduler gives settings that share one to one worker."""
+
+
 @dataclass(frozen=True)
 class Measured:
     """One metric of one evaluation.
 
-    `values` (N,) are per-example values whose mean is `value`, with their ids and the clusters that they share
-    (photo, query, image), for paired tests and intervals; None where a metric is no mean over examples.
-    `details` go into the Score's provenance: plain types only.
+    `values` (N,) are per-example values whose mean is `value`, with the ids of the examples and the clusters that they
+    share (photo, query, image), for paired tests and intervals; None where a metric is no mean over examples. `details`
+    go into the Score's provenance: plain types only.
     """
 
     metric: str
@@ -36,34 +41,39 @@ class Measured:
 
 
 class Recipe(Protocol):
-    """The interface of a protocol, as `Gauntlet.run` uses it."""
+    """The interface of a protocol, as `Gauntlet.run` uses it.
+
+    A recipe, or the recipe nested in it, may also declare (see `find_trait`): `fidelity`, a field; `precision`, a
+    method from device to the name of the arithmetic; `reuses`, a `Reuse`; `exclusive`, whether no other setting may
+    run meanwhile.
+    """
 
     version: ClassVar[int]
     mini: ClassVar[Mapping[str, Any]]
-    # whether `context.seeds` changes what is measured; where not, every score has seeds (0,)
+    # whether `context.seeds` changes what is measured; otherwise every score has seeds (0,)
     seeded: ClassVar[bool]
     __dataclass_fields__: ClassVar[dict[str, Field]]
 
     @property
     def id(self) -> str:
-        """The protocol's part of a setting id."""
+        """The part of a setting id before the @."""
 
     @property
     def input_size(self) -> int | None:
-        """Side of the square input in pixels; None is the backbone's own."""
+        """Side of the square input in pixels; None for the backbone's own size."""
 
     def evaluate(self, backbone: "Backbone", dataset: "Dataset", context: "RunContext") -> Iterator[Measured]:
-        """Measure; every artefact goes through `context.artifacts`."""
+        """Yield the metrics; every artefact is read and kept through `context.artifacts`."""
 
 
 R = TypeVar("R", bound=Any)
 
 
 def canonical(recipe: Any) -> dict[str, Any]:
-    """Id, version and the fields that differ from their defaults, recursively: plain types for JSON.
+    """Return id, version and the fields that differ from their defaults, recursively, as plain types for JSON.
 
-    A new field whose default keeps the old behaviour leaves it as it was; a nested recipe is always written out, since
-    it brings its own version.
+    So a new field whose default keeps the old behaviour changes no canonical form. A nested recipe is always written
+    out, since it has a version of its own.
     """
     form: dict[str, Any] = {"id": recipe.id, "version": recipe.version}
     for f in fields(recipe):
@@ -77,33 +87,33 @@ def canonical(recipe: Any) -> dict[str, Any]:
 
 
 def protocol_hash(recipe: Any) -> str:
-    """16 hex digits of the canonical form."""
+    """Return 16 hex digits: a hash of the canonical form."""
     text = json.dumps(canonical(recipe), sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def at_scale(recipe: R, scale: str, overrides: Mapping[str, Mapping[str, Any]] | None = None) -> R:
-    """The recipe with its budget at that scale and on a dataset, recursively; what was set by hand stays.
+    """Return the recipe with its budget at a scale and on a dataset, recursively; fields set by hand stay as they are.
 
-    `mini` gives a field another default, and `overrides` (a dataset's own: protocol id -> field -> value) before it. A
-    recipe's `mini` may say what a nested recipe's is.
+    At mini scale `mini` replaces defaults; a dataset's `overrides` (protocol id -> field -> value) replace both. The
+    `mini` of a recipe may also hold fields of a recipe nested in it.
     """
-    own = {**(recipe.mini if scale == "mini" else {}), **(overrides or {}).get(recipe.id, {})}
+    budget = {**(recipe.mini if scale == "mini" else {}), **(overrides or {}).get(recipe.id, {})}
     changes: dict[str, Any] = {}
     for f in fields(recipe):
         value = getattr(recipe, f.name)
         if is_dataclass(value):
             default = f.default if f.default_factory is MISSING else f.default_factory()
-            untouched = f.name in own and getattr(replace(recipe, **{f.name: default}), f.name) == value
+            untouched = f.name in budget and getattr(replace(recipe, **{f.name: default}), f.name) == value
             inner: Any = at_scale(value, scale, overrides)
-            changes[f.name] = replace(inner, **own[f.name]) if untouched else inner
-        elif f.name in own and value == f.default:
-            changes[f.name] = own[f.name]
+            changes[f.name] = replace(inner, **budget[f.name]) if untouched else inner
+        elif f.name in budget and value == f.default:
+            changes[f.name] = budget[f.name]
     return replace(recipe, **changes)
 
 
 def with_fidelity(recipe: R, fidelity: str) -> R:
-    """The recipe, and those in it, with the choices of that fidelity where they have any."""
+    """Return the recipe with `fidelity` set wherever it, or a recipe nested in it, has that field."""
     changes: dict[str, Any] = {}
     for f in fields(recipe):
         value = getattr(recipe, f.name)
@@ -115,7 +125,7 @@ def with_fidelity(recipe: R, fidelity: str) -> R:
 
 
 def find_trait(recipe: Any, name: str, default: Any) -> Any:
-    """An attribute of the recipe, else of the recipe that it tests or trains by, else the default.
+    """Return an attribute of the recipe, else of a recipe nested in it, else the default.
 
     >>> from bob_gauntlet.protocols.calibration import Calibration
     >>> find_trait(Calibration(), "fidelity", "sound")
@@ -124,8 +134,10 @@ def find_trait(recipe: Any, name: str, default: Any) -> Any:
     if hasattr(recipe, name):
         return getattr(recipe, name)
     inner = [v for f in fields(recipe) if is_dataclass(v := getattr(recipe, f.name))]
-    return next((found for each in inner if (found := find_trait(each, name, None)) is not None), default)
+    traits = (find_trait(each, name, None) for each in inner)
+    return next((trait for trait in traits if trait is not None), default)
 
 
 def _plain(value: Any) -> Any:
+    """Return a tuple as a list, which JSON knows."""
     return list(value) if isinstance(value, tuple) else value

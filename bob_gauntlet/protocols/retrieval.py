@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import numpy as np
 
 from bob_gauntlet.errors import BobError
-from bob_gauntlet.protocols.recipe import Measured
+from bob_gauntlet.protocols.recipe import Measured, Reuse
 
 if TYPE_CHECKING:
     from bob_gauntlet.backbones.backbone import Backbone
@@ -28,6 +28,7 @@ class Retrieval:
     id: ClassVar[str] = "retrieval"
     version: ClassVar[int] = 1
     seeded: ClassVar[bool] = False
+    reuses: ClassVar[Reuse] = "features"
     mini: ClassVar[Mapping[str, Any]] = {"input_size": 96}
 
     # side of the input in pixels; None is the backbone's own

@@ -16,7 +16,7 @@ from bob_gauntlet.errors import UsageError, named
 from bob_gauntlet.pools.folder import BackboneRow, params_and_gflops, row_from_zoo
 from bob_gauntlet.pools.pool import MeasureKey, Pool
 from bob_gauntlet.scores.score import METRICS, Score, difference
-from bob_gauntlet.scores.settings import IN_ALL, SETTINGS, TASKS, find, ranked_measures
+from bob_gauntlet.scores.settings import IN_ALL, SETTINGS, TASKS, find_setting, ranked_measures
 from bob_gauntlet.stats import zscores
 
 ALL = "All"
@@ -128,7 +128,7 @@ class ScoreTable:
     @cached_property
     def tasks(self) -> tuple[str, ...]:
         """The task of every measure."""
-        return tuple(find(setting).measure(metric).task for setting, metric in self.measures)
+        return tuple(find_setting(setting).measure(metric).task for setting, metric in self.measures)
 
     @cached_property
     def sources(self) -> tuple[str, ...]:

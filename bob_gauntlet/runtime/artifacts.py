@@ -1,4 +1,4 @@
-"""Content-addressed files: features, heads, per-example values, memos. What one test computes, another finds.
+"""Content-addressed files: features, heads, per-example values, memos. One test computes them, the others read them.
 
 An artefact is a few named arrays under a key of plain values. Its file is named by the digest of the key, written
 under a temporary name and renamed, and read with its checksum: a damaged file is computed again, with a warning.
@@ -41,23 +41,23 @@ class Artifacts:
         self._writable = True
 
     def get(self, kind: str, key: Mapping[str, Any], compute: Callable[[], Arrays]) -> Arrays:
-        """The arrays under `key`, computed and kept where they are not there yet.
+        """Return the arrays under `key`; compute and keep them where they are absent.
 
-        A folder that cannot be written costs the keeping, not the result: it is said once, as a warning.
+        Where the folder cannot be written, the result is returned but not kept, and one warning is logged.
         """
-        found = self.peek(kind, key)
-        if found is not None:
-            return found
+        arrays = self.peek(kind, key)
+        if arrays is not None:
+            return arrays
         path = self.path(kind, key)
         with self._lock(path):
-            found = self._read(path, warn=False)
-            if found is None:
-                found = {name: np.asarray(array, order="C") for name, array in compute().items()}
-                self._write(path, _pack(found, key))
-            return found
+            arrays = self._read(path, warn=False)
+            if arrays is None:
+                arrays = {name: np.asarray(array, order="C") for name, array in compute().items()}
+                self._write(path, _pack(arrays, key))
+            return arrays
 
     def memo(self, kind: str, key: Mapping[str, Any], compute: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-        """The same for one small JSON object."""
+        """Do the same as `get` for one small JSON object."""
 
         def packed() -> Arrays:
             return {"json": np.frombuffer(json.dumps(compute()).encode(), np.uint8)}
@@ -66,14 +66,15 @@ class Artifacts:
         return read
 
     def peek(self, kind: str, key: Mapping[str, Any]) -> Arrays | None:
-        """The arrays under `key`, or None where they are absent or damaged."""
+        """Return the arrays under `key`, or None where they are absent or damaged."""
         return self._read(self.path(kind, key), warn=True)
 
     def path(self, kind: str, key: Mapping[str, Any]) -> Path:
-        """Where the artefact of that key lies, or would lie."""
+        """Return the file of the artefact of a key; it need not exist."""
         return self.root / kind / f"{digest(key)}.safetensors"
 
     def _read(self, path: Path, *, warn: bool) -> Arrays | None:
+        """Return the arrays of a file, or None where it is absent or damaged."""
         try:
             return _unpack(path.read_bytes())
         except (FileNotFoundError, NotADirectoryError):
@@ -84,7 +85,7 @@ class Artifacts:
             return None
 
     def _lock(self, path: Path) -> AbstractContextManager[Any]:
-        """A lock that the system frees when its holder dies; none where the folder cannot be written."""
+        """Acquire a lock that the system frees when its holder dies; do nothing where the folder cannot be written."""
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             lock = FileLock(path.with_suffix(".lock"))
@@ -95,12 +96,14 @@ class Artifacts:
         return _Released(lock)
 
     def _write(self, path: Path, content: bytes) -> None:
+        """Write a file; warn where that fails."""
         try:
             write_atomically(path, content)
         except OSError as error:
             self._warn(error)
 
     def _warn(self, error: OSError) -> None:
+        """Log once that nothing can be kept."""
         if self._writable:
             self._writable = False
             log.warning("artefacts cannot be kept in %s (%s); pass --bob-cache DIR", self.root, error.strerror)
@@ -117,13 +120,13 @@ class _Released(AbstractContextManager[None]):
 
 
 def digest(key: Any) -> str:
-    """32 hex digits of the canonical JSON of a key of plain values."""
+    """Return 32 hex digits: a hash of the canonical JSON of a key of plain values."""
     text = json.dumps(key, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file that is whole or absent whatever happens: temporary name, fsync, rename. Raises OSError."""
+    """Write a file under a temporary name, fsync and rename it, so that it is whole or absent. Raises OSError."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:40]}.")
     try:
@@ -139,11 +142,13 @@ def write_atomically(path: Path, content: bytes) -> None:
 
 
 def _pack(arrays: Arrays, key: Mapping[str, Any]) -> bytes:
+    """Return the content of a file: a checksum, then the arrays and their key as safetensors."""
     body = save(dict(arrays), metadata={"key": json.dumps(key, sort_keys=True)})
     return hashlib.sha256(body).digest() + body
 
 
 def _unpack(content: bytes) -> Arrays:
+    """Return the arrays of a file's content. Raises ValueError where the checksum differs."""
     checksum, body = content[:32], content[32:]
     if hashlib.sha256(body).digest() != checksum:
         raise ValueError("its checksum does not fit")

@@ -1,4 +1,4 @@
-"""Which device a process runs on: names, threads, and a lease on one GPU. No torch is imported here.
+"""The device that a process runs on: names, cores, and a lease on one GPU. No torch is imported here.
 
 A worker leases a GPU before torch is imported, by a file lock on one of the devices that the caller's
 CUDA_VISIBLE_DEVICES allows, never by its number: a replaced worker has a new number. The lock lives as long as the
@@ -19,17 +19,20 @@ from bob_gauntlet.errors import UsageError
 
 
 def cores() -> int:
-    """CPU cores that this process may use."""
+    """Return the number of CPU cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def load() -> float | None:
-    """Processes that wanted a core in the last minute, on average: above `cores()` times are not to be trusted."""
+    """Return how many processes wanted a core in the last minute, on average.
+
+    Above `cores()`, measured times cannot be trusted.
+    """
     return round(os.getloadavg()[0], 1) if hasattr(os, "getloadavg") else None
 
 
 def device_name(device: str) -> str:
-    """What stands in a score's `device`: `cpu: AMD EPYC, 2 threads`, or the GPU's name.
+    """Return the name of a device as scores store it: `cpu: AMD EPYC, 2 cores`, or the GPU's name.
 
     >>> device_name("cpu").startswith("cpu: ")
     True
@@ -42,19 +45,19 @@ def device_name(device: str) -> str:
 
 
 def choose(wanted: str) -> str:
-    """The device of this process, from `auto`, `cpu` or `cuda`. UsageError where there is no GPU to have.
+    """Return the device of this process, from `auto`, `cpu` or `cuda`. Raises UsageError where there is no GPU.
 
     >>> choose("cpu")
     'cpu'
     """
-    there = bool(visible_gpus(os.environ, present_gpus()))
-    if wanted == "cuda" and not there:
+    has_gpu = bool(visible_gpus(os.environ, present_gpus()))
+    if wanted == "cuda" and not has_gpu:
         raise UsageError("--bob-device=cuda: no NVIDIA GPU is visible; check nvidia-smi and CUDA_VISIBLE_DEVICES")
-    return "cuda:0" if there and wanted != "cpu" else "cpu"
+    return "cuda:0" if has_gpu and wanted != "cpu" else "cpu"
 
 
 def visible_gpus(environment: Mapping[str, str], present: int) -> list[str]:
-    """The GPUs that a caller's environment allows, as CUDA_VISIBLE_DEVICES writes them.
+    """Return the GPUs that a caller's environment allows, as CUDA_VISIBLE_DEVICES writes them.
 
     >>> visible_gpus({"CUDA_VISIBLE_DEVICES": "3,GPU-8f"}, present=8)
     ['3', 'GPU-8f']
@@ -64,20 +67,21 @@ def visible_gpus(environment: Mapping[str, str], present: int) -> list[str]:
     mask = environment.get("CUDA_VISIBLE_DEVICES")
     if mask is None:
         return [str(index) for index in range(present)]
-    # as CUDA reads it: the list ends at the first entry that is no device
+    # CUDA ends the list at the first entry that is no device
     entries = (entry.strip() for entry in mask.split(","))
     return list(takewhile(lambda entry: entry not in ("", "-1"), entries))
 
 
 def present_gpus() -> int:
-    """NVIDIA GPUs of this machine, counted without torch."""
+    """Return the number of NVIDIA GPUs of this machine, without torch."""
     return len(list(Path("/proc/driver/nvidia/gpus").glob("*"))) if Path("/proc/driver/nvidia/gpus").is_dir() else 0
 
 
 def lease_gpu(gpus: list[str], folder: Path | None = None) -> FileLock | None:
-    """Lock one of `gpus` for this process and make it the only visible one; None where there are none to have.
+    """Lock one of `gpus` for this process and make it the only visible one. Returns the lock, which the caller keeps.
 
-    With more workers than GPUs, the later ones share: they are spread by process id. The caller keeps the lock.
+    Where every GPU is leased, this process shares one, chosen by its process id, and None is returned; so it is where
+    there are no GPUs.
     """
     folder = folder or Path(tempfile.gettempdir()) / f"bob-gauntlet-gpus-{os.getuid() if hasattr(os, 'getuid') else 0}"
     if not gpus:
@@ -97,6 +101,7 @@ def lease_gpu(gpus: list[str], folder: Path | None = None) -> FileLock | None:
 
 @cache
 def _cpu_model() -> str:
+    """Return the processor's model name."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:

@@ -1,11 +1,11 @@
-"""Progress of long work, as the engine reports it; who shows it, and where, is the plugin's matter."""
+"""Progress of long work, as the engine reports it; the plugin shows it."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 
 class Progress:
-    """Silent progress: the default, and the interface that the plugin's live one fills.
+    """Silent progress: the default, and the interface that the plugin implements.
 
     >>> with Progress().step("extract train", total=64) as advance:
     ...     advance(32)
@@ -13,5 +13,5 @@ class Progress:
 
     @contextmanager
     def step(self, what: str, total: int) -> Iterator[Callable[[int], None]]:
-        """Announce `total` units of work called `what`; the yielded function counts finished units."""
+        """Announce `total` units of work called `what`; the yielded function takes numbers of finished units."""
         yield lambda count: None

@@ -1,4 +1,4 @@
-"""What settings and measures are, and the measures that each kind of setting has."""
+"""Settings and measures, and the measures of each kind of setting."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -28,7 +28,7 @@ IN_ALL = ("Cls", "Det", "Seg", "Ret", "OOD-Cls", "OOD-Det")
 
 @dataclass(frozen=True)
 class Measure:
-    """One metric of a setting: the task it counts for, whether it is ranked, and the paper's columns for it."""
+    """One metric of a setting: the task that it belongs to, whether it is ranked, and the paper's columns for it."""
 
     metric: str
     task: str
@@ -38,7 +38,7 @@ class Measure:
 
 @dataclass(frozen=True)
 class Setting:
-    """A protocol on a dataset, the scales at which it runs, and what it measures."""
+    """A protocol on a dataset, the scales at which it runs, and its measures."""
 
     protocol: str
     dataset: str
@@ -52,7 +52,7 @@ class Setting:
         return f"{self.protocol}@{self.dataset}"
 
     def measure(self, metric: str) -> Measure:
-        """The measure of that metric; UsageError where this setting has none."""
+        """Return the measure of a metric. Raises UsageError where this setting has none."""
         for measure in self.measures:
             if measure.metric == metric:
                 return measure
@@ -63,10 +63,12 @@ class Setting:
 def classification(
     task: str, *, ranked: bool, top1: Iterable[str] = (), top5: Iterable[str] = ()
 ) -> tuple[Measure, ...]:
+    """Return top-1 and top-5; `top1` and `top5` name the paper's columns."""
     return Measure("top1", task, ranked, tuple(top1)), Measure("top5", task, paper=tuple(top5))
 
 
 def detection(*, ranked: bool, table: str = "") -> tuple[Measure, ...]:
+    """Return AP, AP50 and AP75 of boxes and masks; `table` names the paper's table."""
     return tuple(
         Measure(f"{ap}_{kind}", task, ranked and ap == "ap", (f"{table}:{ap}_{kind}",) if table else ())
         for kind, task in (("box", "Det"), ("mask", "Seg"))
@@ -75,6 +77,7 @@ def detection(*, ranked: bool, table: str = "") -> tuple[Measure, ...]:
 
 
 def shifted_detection(column: str = "") -> tuple[Measure, ...]:
+    """Return AP, AP50 and AP75 of boxes on shifted images; `column` is one of the paper's Table 15."""
     return (
         Measure("ap_box", "OOD-Det"),
         Measure("ap50_box", "OOD-Det", True, (f"table15:{column}",) if column else ()),
@@ -83,6 +86,8 @@ def shifted_detection(column: str = "") -> tuple[Measure, ...]:
 
 
 def retrieval(column: str = "") -> tuple[Measure, ...]:
+    """Return mAP, MRR and Recall@k; `column` is one of the paper's Tables 16 to 18."""
+
     def printed(table: str) -> tuple[str, ...]:
         return (f"{table}:{column}",) if column else ()
 
@@ -116,13 +121,16 @@ MULTI_LABEL = (Measure("mean_auc", "Cls", True),)
 
 
 def shifted(*, ranked: bool, column: str = "") -> tuple[Measure, ...]:
+    """Return top-1 on shifted images and its drop; `column` is one of the paper's Table 14."""
     paper = (f"table14:{column}",) if column else ()
     return Measure("top1", "OOD-Cls", ranked, paper), Measure("top1_drop", "OOD-Cls")
 
 
 def attacked(*, ranked: bool, column: str = "") -> tuple[Measure, ...]:
+    """Return top-1 under attack and without it; `column` is one of the paper's Table 19."""
     return Measure("top1", "Adv", ranked, (column,) if column else ()), Measure("top1_clean", "Adv")
 
 
 def unranked(measures: tuple[Measure, ...]) -> tuple[Measure, ...]:
+    """Return the measures, none of them ranked."""
     return tuple(replace(measure, ranked=False) for measure in measures)

@@ -1,7 +1,7 @@
-"""A score: what was measured, of what, how it was got. Standard library only.
+"""A score: what was measured, on what, and how. Standard library only.
 
-Three groups of fields (identity, value, provenance) answer three questions: is this the same measurement
-(`Score.identity`), may two backbones be compared on it (`difference`), and where does the number come from.
+Three groups of fields answer three questions. Identity: is this the same measurement (`Score.identity`), and may two
+backbones be compared on it (`difference`)? Value: what is the number? Provenance: where does it come from?
 """
 
 import math
@@ -10,9 +10,13 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal, Self
 
 from bob_gauntlet.errors import BobError
+from bob_gauntlet.scores.provenance import Provenance
 
 Scale = Literal["mini", "paper"]
 Fidelity = Literal["sound", "paper"]
+
+Identity = tuple[tuple[str, Any], ...]
+"""(field, value) of every field that makes two scores the same measurement; hashable."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +30,7 @@ class Metric:
 
     @property
     def sign(self) -> int:
-        """+1 where higher is better, else -1: a z-score is multiplied by it."""
+        """+1 where higher is better, else -1; z-scores are multiplied by it."""
         return 1 if self.higher_is_better else -1
 
 
@@ -65,37 +69,37 @@ METRICS: Mapping[str, Metric] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Score:
-    """One measured or published number with everything that tells whether it may be compared.
+    """One measured or published number, with everything that decides whether it may be compared.
 
-    Identity: two scores with equal identity are the same measurement of the same backbone, and the second is
-    read from the store instead of measured. Provenance is in no key.
+    Two scores of equal identity are the same measurement of the same backbone: the second is read from the store
+    instead of measured. Provenance is part of no key.
     """
 
-    # what: setting id "linear-probe@photos", a METRICS name, a task of settings.TASKS, the value in its unit
+    # what was measured: setting id "linear-probe@photos", a name of METRICS, a task of TASKS, the value in its unit
     setting: str
     metric: str
     task: str
     value: float
-    # of what: the name that the user gave, and the digest of weights, architecture and code (absent in print)
+    # the backbone: the name that the user gave, and the digest of weights, architecture and code ("" where published)
     backbone: str
     backbone_fingerprint: str = ""
-    # how: protocol hash, dataset fingerprint by role, canonical input transform, numerics, first-N limit, seeds
+    # how: protocol hash, role -> dataset fingerprint, canonical input transform, numerics, first-N limit, seeds
     protocol_hash: str = ""
     datasets: Mapping[str, str] = field(default_factory=dict)
     transform: str = ""
     precision: str = ""
     limit: int | None = None
-    # where trainings were cut short: optimiser steps
+    # optimiser steps after which trainings were cut short
     max_steps: int | None = None
     seeds: tuple[int, ...] = (0,)
-    # the device that ran it; in the identity only of efficiency scores
+    # the device that ran it; part of the identity of efficiency scores only
     device: str = ""
-    # which budget, whose choices where the original's are not sound, and "run" or "table08:ResNet-50/Supervised"
+    # which budget, whose choices where ours and the original's differ, and "run" or "table08:ResNet-50/Supervised"
     scale: Scale = "mini"
     fidelity: Fidelity = "sound"
     source: str = "run"
-    # open: n, stderr, stderr_how, chosen hyper-parameters, versions, commit, command, started, seconds, digests
-    provenance: Mapping[str, Any] = field(default_factory=dict)
+    # how the number was got
+    provenance: Provenance = field(default_factory=Provenance)
 
     def __post_init__(self) -> None:
         if self.metric not in METRICS:
@@ -105,22 +109,22 @@ class Score:
 
     @property
     def measure(self) -> tuple[str, str]:
-        """(setting, metric): the row of a table."""
+        """(setting, metric): one column of a score table."""
         return self.setting, self.metric
 
     @property
     def cut(self) -> str:
-        """What the session was cut to, as text: `first 8 examples, 2 steps`; "" for a whole measurement."""
+        """How the run was shortened: `first 8 examples, 2 steps`; "" for a whole measurement."""
         parts = [f"first {self.limit} examples"] * bool(self.limit) + [f"{self.max_steps} steps"] * bool(self.max_steps)
         return ", ".join(parts)
 
     @property
-    def identity(self) -> tuple[tuple[str, Any], ...]:
-        """The fields that make two scores the same measurement, hashable."""
-        return tuple((name, _hashable(getattr(self, name))) for name in _identity_fields(self.task))
+    def identity(self) -> Identity:
+        """The fields that make two scores the same measurement."""
+        return identity_of(vars(self))
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain types only, ready for JSON; the inverse of `from_dict`. In the provenance NaN and infinity are None."""
+        """Return plain types for JSON: the inverse of `from_dict`. NaN and infinity in the provenance become None."""
         plain: dict[str, Any] = _finite(asdict(self))
         plain["seeds"] = list(self.seeds)
         return plain
@@ -141,63 +145,60 @@ class Score:
 
 
 def difference(a: Score, b: Score) -> str | None:
-    """The first field that forbids comparing two backbones' scores, or None where they are comparable.
+    """Return the first field that forbids comparing two backbones' scores, or None where they are comparable.
 
-    Comparable is equal identity without backbone and seeds. A published figure has neither protocol hash nor dataset
-    fingerprints: it is compared by setting, scale and fidelity, and with runs over the full data only.
+    Comparable means equal identity apart from backbone and seeds. A published figure has neither protocol hash nor
+    dataset fingerprints: it is compared by setting, scale and fidelity, and with runs over the full data only.
 
     >>> a = Score(setting="knn@photos", metric="top1", task="Cls", value=80.0, backbone="x", protocol_hash="p")
     >>> b = Score(setting="knn@photos", metric="top1", task="Cls", value=70.0, backbone="y", protocol_hash="q")
     >>> difference(a, b)
     'protocol_hash'
     """
-    own = ("backbone", "backbone_fingerprint", "seeds")
-    mine, yours = dict(a.identity), dict(b.identity)
+    fields_of_a, fields_of_b = dict(a.identity), dict(b.identity)
     for name in ("scale", "fidelity"):
-        mine[name], yours[name] = getattr(a, name), getattr(b, name)
+        fields_of_a[name], fields_of_b[name] = getattr(a, name), getattr(b, name)
     # an input transform belongs to its backbone: only the size is the protocol's, and that is in its hash
-    printed = not (a.source == b.source == "run")
-    skipped = {*own, "transform", *(("protocol_hash", "datasets", "precision", "device") if printed else ())}
-    for name in sorted(mine, key=lambda name: _FIRST.index(name) if name in _FIRST else len(_FIRST)):
-        if name not in skipped and mine[name] != yours.get(name):
+    ignored = {"backbone", "backbone_fingerprint", "seeds", "transform"}
+    if not a.source == b.source == "run":
+        ignored |= {"protocol_hash", "datasets", "precision", "device"}
+    for name in sorted(fields_of_a, key=lambda name: _FIRST.index(name) if name in _FIRST else len(_FIRST)):
+        if name not in ignored and fields_of_a[name] != fields_of_b.get(name):
             return name
     return None
 
 
 _FIRST = ("scale", "limit", "max_steps", "fidelity")
-"""Which of several differences is named: what was cut is no measurement of any fidelity."""
+"""Fields that `difference` looks at first: a shortened run is comparable at no fidelity."""
 
 
-def _identity_fields(task: str) -> tuple[str, ...]:
-    common = (
-        "setting",
-        "metric",
-        "protocol_hash",
-        "datasets",
-        "backbone_fingerprint",
-        "transform",
-        "precision",
-        "limit",
-        "max_steps",
-        "seeds",
-    )
-    return (*common, "device") if task == "Eff" else common
+_IDENTITY = (
+    "setting", "metric", "protocol_hash", "datasets", "backbone_fingerprint", "transform", "precision", "limit",
+    "max_steps", "seeds",
+)  # fmt: skip
+
+
+def identity_of(fields: Mapping[str, Any]) -> Identity:
+    """Return the identity of a score with these fields (name -> value); it has the device where the task is Eff."""
+    names = (*_IDENTITY, "device") if fields["task"] == "Eff" else _IDENTITY
+    return tuple((name, _hashable(fields[name])) for name in names)
 
 
 def _finite(value: Any) -> Any:
-    """A value of plain types, with None for numbers that JSON has not.
+    """Return a value of plain types, with None for numbers that JSON cannot hold.
 
     >>> _finite({"curve": [0.5, math.nan]})
     {'curve': [0.5, None]}
     """
     if isinstance(value, Mapping):
-        return {key: _finite(own) for key, own in value.items()}
+        return {key: _finite(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple):
-        return [_finite(own) for own in value]
+        return [_finite(inner) for inner in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _hashable(value: Any) -> Any:
+    """Return a mapping as sorted pairs and a list as a tuple."""
     if isinstance(value, Mapping):
         return tuple(sorted(value.items()))
     return tuple(value) if isinstance(value, list) else value

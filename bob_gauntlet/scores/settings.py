@@ -1,8 +1,8 @@
 """Every setting of the gauntlet: one table that suites, stores, baselines and reports agree on.
 
-A setting is a protocol on a dataset, `linear-probe@photos`; a measure is one metric of it. Ids are fixed here once:
-protocol ids differ wherever results must not be compared. A setting marked `planned` has its id and measures, and
-its protocol comes later; asking for it says so.
+A setting is a protocol on a dataset, `linear-probe@photos`; a measure is one metric of it. Two settings whose results
+must not be compared have different protocol ids. A setting marked `planned` has its id and measures but no reader or
+protocol yet; a run skips it and says so.
 """
 
 from collections.abc import Mapping
@@ -26,19 +26,23 @@ from bob_gauntlet.scores.measures import (
 )
 from bob_gauntlet.scores.score import METRICS, Scale
 
-__all__ = ["IN_ALL", "SETTINGS", "TASKS", "Measure", "Setting", "find", "of_protocol", "of_user", "ranked_measures"]
+__all__ = [
+    "IN_ALL", "SETTINGS", "TASKS", "Measure", "Setting", "find_setting", "ranked_measures", "setting_on_user_dataset",
+    "settings_of_protocol",
+]  # fmt: skip
 
 _SHIFTS = ("photos-sketch", "photos-rendition", "photos-recollected", "photos-hard", "fonts-digits")
-"""Mini twins of ImageNet-Sketch, -R, -V2, -A, and of VisDA's synthetic to real."""
+"""Mini counterparts of ImageNet-Sketch, -R, -V2, -A, and of VisDA's synthetic to real."""
 
 _HEADS = ("linear-probe", "finetune")
-"""What is tested under shifts and attacks, and calibrated."""
+"""Protocols whose classifiers are tested under shifts and attacks, and for calibration."""
 
 _TRAINED = ("linear-probe", "linear-probe-lars", "finetune", "low-shot-10pct", "low-shot-1pct")
-"""Protocols of classification that train a head."""
+"""Protocols that train a classifier."""
 
 
 def _mini(protocol: str, dataset: str, measures: tuple[Measure, ...]) -> Setting:
+    """Return a setting of mini scale."""
     return Setting(protocol, dataset, ("mini",), measures)
 
 
@@ -69,6 +73,7 @@ _MINI = (
 
 
 def _paper(protocol: str, dataset: str, measures: tuple[Measure, ...], *, planned: bool = False) -> Setting:
+    """Return a setting of paper scale."""
     return Setting(protocol, dataset, ("paper",), measures, planned=planned)
 
 
@@ -168,10 +173,10 @@ SETTINGS: Mapping[str, Setting] = {setting.id: setting for setting in (*_MINI, *
 """Setting id -> setting, in the order of suites and reports."""
 
 
-def find(setting_id: str) -> Setting:
-    """The setting of that id; UsageError with the nearest ids where there is none.
+def find_setting(setting_id: str) -> Setting:
+    """Return the setting of an id. Raises UsageError with the nearest ids where there is none.
 
-    >>> find("linear-probe@photos").measures[0].metric
+    >>> find_setting("linear-probe@photos").measures[0].metric
     'top1'
     """
     if setting_id not in SETTINGS:
@@ -179,15 +184,14 @@ def find(setting_id: str) -> Setting:
     return SETTINGS[setting_id]
 
 
-def of_user(protocol: str, dataset: str, kind: str) -> Setting | None:
-    """A protocol on a user's own dataset of that kind: measured, not ranked. None where it needs another kind."""
+def setting_on_user_dataset(protocol: str, dataset: str, kind: str) -> Setting | None:
+    """Return a protocol on a user's own dataset of a kind, not ranked; None where it needs another kind."""
     both: tuple[Scale, ...] = ("mini", "paper")
     if kind == "coco":
         detects = protocol in ("detection-frozen", "detection-finetune", "detection-scratch")
         return Setting(protocol, dataset, both, detection(ranked=False)) if detects else None
     if protocol in (*_TRAINED, "knn"):
-        one = Measure("mean_auc", "Cls")
-        return Setting(protocol, dataset, both, (*classification("Cls", ranked=False), one))
+        return Setting(protocol, dataset, both, (*classification("Cls", ranked=False), Measure("mean_auc", "Cls")))
     if protocol in [f"calibration-{head}" for head in _HEADS]:
         return Setting(protocol, dataset, both, unranked(CALIBRATION))
     if protocol in [f"adversarial-{head}-eps{epsilon}" for head in _HEADS for epsilon in (1, 2)]:
@@ -195,18 +199,21 @@ def of_user(protocol: str, dataset: str, kind: str) -> Setting | None:
     return None
 
 
-def of_protocol(protocol: str, scale: str, own: Mapping[str, str] | None = None) -> list[Setting]:
-    """The settings of one protocol at one scale, in the table's order, and those on a user's `own`: name -> kind.
+def settings_of_protocol(protocol: str, scale: str, user_datasets: Mapping[str, str] | None = None) -> list[Setting]:
+    """Return the settings of a protocol at a scale, in the table's order, then those on a user's datasets.
 
-    >>> [setting.id for setting in of_protocol("finetune", "mini", own={"mine": "folder"})][-1]
+    `user_datasets` maps names to kinds.
+
+    >>> [setting.id for setting in settings_of_protocol("finetune", "mini", {"mine": "folder"})][-1]
     'finetune@mine'
     """
-    table = [s for s in SETTINGS.values() if s.protocol == protocol and scale in s.scales]
-    return table + [setting for name, kind in (own or {}).items() if (setting := of_user(protocol, name, kind))]
+    settings = [s for s in SETTINGS.values() if s.protocol == protocol and scale in s.scales]
+    on_user_datasets = [setting_on_user_dataset(protocol, *dataset) for dataset in (user_datasets or {}).items()]
+    return settings + [setting for setting in on_user_datasets if setting is not None]
 
 
 def ranked_measures(scale: str, task: str | None = None) -> list[tuple[str, str]]:
-    """(setting, metric) of every ranked measure at a scale, of one task or of all, in the table's order."""
+    """Return (setting, metric) of every ranked measure at a scale, of one task or of all, in the table's order."""
     return [
         (setting.id, measure.metric)
         for setting in SETTINGS.values()

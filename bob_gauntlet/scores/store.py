@@ -1,7 +1,7 @@
 """The store: every score that was ever measured, as JSON lines, one file a run.
 
-A line is written whole, flushed and fsynced as soon as its test ends; files are never rewritten. Of two scores with one
-identity the later counts.
+A line is written whole, flushed and fsynced as soon as its test ends; files are never rewritten. Of two scores with the
+same identity the later one counts.
 """
 
 import json
@@ -11,16 +11,15 @@ import secrets
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from bob_gauntlet.errors import BobError, UsageError
-from bob_gauntlet.scores.score import Score
+from bob_gauntlet.scores.score import Identity, Score
 
 log = logging.getLogger(__name__)
 
 
 class Store:
-    """The scores under one folder; several sessions may append at once, each to a file of its own.
+    """The scores in one folder; several sessions may append at once, each to a file of its own.
 
     >>> import tempfile
     >>> store = Store(Path(tempfile.mkdtemp()))
@@ -33,11 +32,11 @@ class Store:
     def __init__(self, folder: Path) -> None:
         self.folder = Path(folder)
         self._file: Path | None = None
-        # lines that could not be written yet: a full disk may have room again at the next test
+        # lines that could not be written yet; they are tried again at the next test
         self.unsaved: list[str] = []
 
     def check(self) -> None:
-        """UsageError where nothing can be written into the folder."""
+        """Raise UsageError where the folder cannot be written."""
         probe = self.folder / f".probe-{secrets.token_hex(4)}"
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -49,7 +48,7 @@ class Store:
             ) from error
 
     def append(self, scores: Iterable[Score]) -> None:
-        """Add scores to this run's file. BobError where the disk refuses; they are then tried again next time."""
+        """Add scores to this run's file. Raises BobError where the disk refuses; the next call tries them again."""
         self.unsaved += [json.dumps(score.to_dict(), ensure_ascii=False, allow_nan=False) for score in scores]
         if not self.unsaved:
             return
@@ -63,12 +62,12 @@ class Store:
             raise BobError(f"{len(self.unsaved)} scores are not stored: {self._file}: {error.strerror}") from error
         self.unsaved.clear()
 
-    def latest(self) -> dict[tuple[Any, ...], Score]:
-        """Identity -> the last score with it, in the order in which they were written."""
+    def latest(self) -> dict[Identity, Score]:
+        """Return identity -> the last score with it, in the order in which they were written."""
         return {score.identity: score for score in self}
 
     def __iter__(self) -> Iterator[Score]:
-        """Every stored score, oldest first; a damaged line is reported and skipped."""
+        """Yield every stored score, oldest first; a damaged line is reported and skipped."""
         for path in sorted(self.folder.glob("*.jsonl")):
             yield from _read(path)
 
@@ -87,6 +86,7 @@ def _append_whole(path: Path, content: bytes) -> None:
 
 
 def _read(path: Path) -> Iterator[Score]:
+    """Yield the scores of a file; a file or line that cannot be read is logged and skipped."""
     try:
         content = path.read_bytes()
     except OSError as error:

@@ -10,7 +10,7 @@ from bob_gauntlet.pools.folder import BackboneRow, write_folder
 from bob_gauntlet.pools.pool import MeasureKey, freeze_pool, load_pool
 from bob_gauntlet.ranking.score_table import ScoreTable
 from bob_gauntlet.scores.score import Score
-from bob_gauntlet.scores.settings import find
+from bob_gauntlet.scores.settings import find_setting
 
 Made = Callable[..., ScoreTable]
 
@@ -44,9 +44,9 @@ def made(tmp_path: Path) -> Made:
 
 def score(backbone: str, measure: MeasureKey, value: float, **other: object) -> Score:
     """One score of a measure; paper scale where the setting runs at no other."""
-    scale = find(measure[0]).scales[0]
+    scale = find_setting(measure[0]).scales[0]
     fields = {"scale": scale, "protocol_hash": "p", "backbone_fingerprint": f"fp-{backbone}"} | other
-    task = find(measure[0]).measure(measure[1]).task
+    task = find_setting(measure[0]).measure(measure[1]).task
     return Score(setting=measure[0], metric=measure[1], task=task, value=value, backbone=backbone, **fields)  # type: ignore[arg-type]
 
 

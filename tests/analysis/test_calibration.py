@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 from scipy.stats import spearmanr
 
-from bob_gauntlet.analysis.calibration import METRICS, PAPER
+from bob_gauntlet.analysis.calibration import METRICS, PAPER_SETTING
 from bob_gauntlet.analysis.registry import analyse
 from bob_gauntlet.pools.folder import BackboneRow
 from bob_gauntlet.ranking.score_table import ScoreTable
 from tests.analysis.conftest import Made, column
 
-MEASURES = tuple((PAPER, metric) for metric in METRICS)
+MEASURES = tuple((PAPER_SETTING, metric) for metric in METRICS)
 
 
 def test_the_two_pearson_coefficients_are_exact(paper: ScoreTable) -> None:
@@ -80,7 +80,7 @@ def test_a_pool_without_calibration_says_so(made: Made) -> None:
 def test_a_pool_of_another_setting_is_analysed_over_that(mini: ScoreTable) -> None:
     """Mini's fine-tuned network, and a note says so."""
     found = analyse("calibration", mini)
-    assert found.notes == ("over calibration-finetune@photos, which is not the paper's",)
+    assert found.notes == ("measured on calibration-finetune@photos; the paper uses calibration-finetune@imagenet-1k",)
     lite = column(found.tables[1], "accuracy (%)")["efficientnet_lite0"]
     [score] = [
         rows["calibration-finetune@photos", "top1"]

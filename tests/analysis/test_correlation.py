@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import spearmanr
 
-from bob_gauntlet.analysis.correlation import matrix, without
+from bob_gauntlet.analysis.correlation import correlation_matrix, without
 from bob_gauntlet.analysis.members import pretrained
 from bob_gauntlet.analysis.registry import analyse
 from bob_gauntlet.analysis.result import AnalysisOptions, Table, ticks_fit
@@ -37,7 +37,7 @@ def test_the_papers_coefficients_and_ours(paper: ScoreTable) -> None:
         ("0.49", "0.512"), ("0.8", "0.71"), ("typically > 0.8", "> 0.8 in 4 of 15 pairs"),
     ]  # fmt: skip
     assert all(p.why for p in lines.values())
-    assert lines["rho of Cls and Ret"].why.endswith("it is .45")  # EARLIER, below
+    assert lines["rho of Cls and Ret"].why.endswith("rho is .45")  # EARLIER, below
     # Table 11's frozen detectors, and Table 12's fine-tuned ones, against Cls
     assert "0.08 frozen and 0.90 fine-tuned" in lines["rho of two tasks"].why
     assert rho(found.tables)["Cls / Ret"] == pytest.approx(0.512, abs=5e-4)
@@ -92,7 +92,7 @@ def test_a_monotone_change_of_a_measure_changes_no_rho(a: list[int], b: list[int
     changed = [
         _of_values(score_table, {PHOTOS: f(np.array(a, float)), RET: f(np.array(b, float))}) for f in (np.array, np.exp)
     ]
-    first, second = (matrix(s, ["Cls", "Ret"])["Cls", "Ret"] for s in changed)
+    first, second = (correlation_matrix(s, ["Cls", "Ret"])["Cls", "Ret"] for s in changed)
     assert (first.r, first.p, first.n) == pytest.approx((second.r, second.p, second.n))
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scipy.stats import spearmanr
 
 from bob_gauntlet.analysis import figures
-from bob_gauntlet.analysis.members import candidates, overall
+from bob_gauntlet.analysis.members import candidates, overall_mean_z
 from bob_gauntlet.analysis.registry import analyse
 from bob_gauntlet.analysis.result import AnalysisOptions
 from bob_gauntlet.pools.folder import BackboneRow
@@ -29,9 +29,9 @@ def test_scale_beside_the_paper(paper: ScoreTable) -> None:
     assert [(p.paper, p.ours) for p in found.published] == [
         ("0.58", "0.365"), ("0.35", "0.589"), ("0.72", "0.707"), ("0.33", "-0.109"),
     ]  # fmt: skip
-    assert "it is 0.28 to 0.64" in found.published[0].why
-    assert "it is 0.61 to 0.72" in found.published[2].why
-    assert all("three tiny CNNs" in found.published[i].why for i in (1, 3))
+    assert "rho is 0.28 to 0.64" in found.published[0].why
+    assert "rho is 0.61 to 0.72" in found.published[2].why
+    assert all("three more tiny CNNs" in found.published[i].why for i in (1, 3))
     rho = {k: round(float(str(v)), 2) for k, v in column(found.tables[0], "rho").items()}
     assert {k: v for k, v in rho.items() if k.endswith("parameters / any coverage")} == {
         "ViT / parameters / any coverage": 0.28,
@@ -56,11 +56,9 @@ def test_speed_of_the_paper_is_not_to_be_had(paper: ScoreTable) -> None:
     found = analyse("speed", paper)
     (line,) = found.published
     assert (line.paper, line.ours) == ("-0.41", "–")
-    assert line.why.startswith("no throughput is printed; another quantity in its place, GFLOPs")
+    assert line.why.startswith("the paper prints no throughput; with GFLOPs instead")
     assert line.why.endswith("+0.42")
-    assert column(found.tables[0], "rho") == {
-        "GFLOPs of one image (another quantity, not throughput)": pytest.approx(0.416, abs=5e-4)
-    }
+    assert column(found.tables[0], "rho") == {"GFLOPs of one image (not throughput)": pytest.approx(0.416, abs=5e-4)}
     assert found.notes[0].startswith("pool paper has no throughput")
 
 
@@ -68,7 +66,7 @@ def test_speed_of_mini_is_of_measured_throughput(mini: ScoreTable) -> None:
     """Spearman of All and images/s over its eleven candidates."""
     found = analyse("speed", mini)
     ranked = candidates(mini)
-    expected = spearmanr(overall(ranked), [e.scores[THROUGHPUT].value for e in ranked.backbones])
+    expected = spearmanr(overall_mean_z(ranked), [e.scores[THROUGHPUT].value for e in ranked.backbones])
     assert column(found.tables[0], "rho")["throughput"] == pytest.approx(expected.statistic)
     assert set(column(found.tables[0], "n").values()) == {11}
     assert len(found.tables[0].rows) == 2
@@ -100,22 +98,23 @@ def test_own_throughput_of_the_papers_backbones_joins_their_z() -> None:
     """z of All is -.25, .41 and .20: fast is weak, rho = -1. Another device is left out and named."""
     pool = load_pool("paper", Path("nowhere"))
     own = speeds(["a", "a", "a"])
-    found = analyse("speed", ScoreTable.from_pool(pool, own, members=True), AnalysisOptions(own=own))
+    found = analyse("speed", ScoreTable.from_pool(pool, own, members=True), AnalysisOptions(own_scores=own))
     assert column(found.tables[0], "rho")["throughput"] == pytest.approx(-1)
     assert column(found.tables[0], "n")["throughput"] == 3
     assert found.notes == ()
     assert found.published == analyse("speed", ScoreTable.from_pool(pool, members=True)).published
     own = speeds(["a", "a", "b"])
-    found = analyse("speed", ScoreTable.from_pool(pool, own, members=True), AnalysisOptions(own=own))
+    found = analyse("speed", ScoreTable.from_pool(pool, own, members=True), AnalysisOptions(own_scores=own))
     assert column(found.tables[0], "n")["throughput"] == 2
-    assert any(note.startswith("throughput on a alone") for note in found.notes)
+    assert any(note.startswith("throughput is that of a only") for note in found.notes)
 
 
 def test_the_budget_of_the_paper(paper: ScoreTable) -> None:
     """Nobody prints latency; ConvNeXt-Base IN-21k is the best whatever it costs, as in Table 2's last row."""
     found = analyse("budget", paper)
-    assert [t.title for t in found.tables] == ["Best for the parameters (M)", "Best for the GFLOPs of one image"]
-    assert found.notes == ("latency of one image (ms): nobody in pool paper has it",)
+    costs = ("parameters (M)", "GFLOPs of one image")
+    assert [t.title for t in found.tables] == [f"Pareto front: mean z against {cost}" for cost in costs]
+    assert found.notes == ("latency of one image (ms): not known for any backbone of pool paper",)
     titles = {e.title for e in candidates(paper).backbones}
     for table in found.tables:
         assert {row[0] for row in table.rows} <= titles
@@ -174,7 +173,7 @@ def test_unknown_counts_are_named(made: Made) -> None:
     found = analyse("scale", made({n: {PHOTOS: v} for n, v in (("a", 1.0), ("b", 2.0), ("c", 3.0))}))
     assert found.tables == ()
     assert found.notes == (
-        "no line of pool made gives parameters",
-        "no line of pool made gives pretraining images",
-        "neither a transformer nor a CNN that is known as one: a, b, c",
+        "pool made does not give the number of parameters of any backbone",
+        "pool made does not give the number of pretraining images of any backbone",
+        "left out, since not known as a transformer or a CNN: a, b, c",
     )

@@ -62,7 +62,7 @@ def test_one_kind_alone_and_no_random_ones(made: Made) -> None:
 def test_a_pool_without_pairs_says_so(made: Made) -> None:
     """One line."""
     found = analyse("fine-tuning", made({name: {("knn@photos", "top1"): 1.0} for name in "abc"}))
-    assert (found.tables, found.notes) == ((), ("pool made has no measure both fine-tuned and frozen",))
+    assert (found.tables, found.notes) == ((), ("pool made has no dataset that is scored both fine-tuned and frozen",))
 
 
 def test_the_mini_pool_has_six_pairs(mini: ScoreTable) -> None:

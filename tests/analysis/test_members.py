@@ -7,18 +7,18 @@ import numpy as np
 import pytest
 
 from bob_gauntlet.analysis.members import (
-    best,
+    architecture_kind,
     candidates,
-    group,
-    kind,
-    lacking,
-    overall,
+    comparable_score,
+    comparable_value,
+    note_missing,
+    overall_mean_z,
     pretrained,
-    score_of,
-    style,
-    value,
+    pretraining_group,
+    pretraining_style,
+    sort_by_mean_z,
 )
-from bob_gauntlet.analysis.pairing import differences, pairs
+from bob_gauntlet.analysis.pairing import difference_tables, pairs
 from bob_gauntlet.analysis.result import AnalysisOptions
 from bob_gauntlet.pools.folder import BackboneRow
 from bob_gauntlet.pools.pool import load_pool
@@ -54,11 +54,11 @@ def test_best_leaves_out_what_covers_too_little(made: Made) -> None:
     more = (("retrieval@photos-instances", "map"), ("retrieval@copydays-mini", "map"))
     full = dict.fromkeys((PHOTOS, DIGITS, *more), 1.0)
     score_table = made({"a": full, "b": {PHOTOS: 9.0}, "c": dict.fromkeys(full, 2.0), "d": dict.fromkeys(full, 3.0)})
-    assert [e.name for e, _ in best(score_table, ALL)] == ["d", "c", "a"]
-    assert best(score_table, "Cls")[0][0].name == "b"  # half of Cls
+    assert [e.name for e, _ in sort_by_mean_z(score_table, ALL)] == ["d", "c", "a"]
+    assert sort_by_mean_z(score_table, "Cls")[0][0].name == "b"  # half of Cls
     index = [e.name for e in score_table.backbones].index("b")
-    assert np.isnan(overall(score_table)[index])
-    assert np.isfinite(overall(score_table, covered=False)[index])
+    assert np.isnan(overall_mean_z(score_table)[index])
+    assert np.isfinite(overall_mean_z(score_table, covered=False)[index])
 
 
 @pytest.mark.parametrize(
@@ -79,12 +79,12 @@ def test_best_leaves_out_what_covers_too_little(made: Made) -> None:
 )
 def test_styles_and_groups(about: BackboneRow, style_: str, group_: str) -> None:
     """Table 20 counts CLIP as self-supervised; lines without a style are judged by their method."""
-    assert (style(about), group(about)) == (style_, group_)
+    assert (pretraining_style(about), pretraining_group(about)) == (style_, group_)
 
 
 def test_kinds() -> None:
     """Stable Diffusion's encoder is neither."""
-    assert [kind(row("a", family=f)) for f in ("SwinV2", "ConvNeXt", "Stable Diffusion", "")] == [
+    assert [architecture_kind(row("a", family=f)) for f in ("SwinV2", "ConvNeXt", "Stable Diffusion", "")] == [
         "transformer", "CNN", "", "",
     ]  # fmt: skip
 
@@ -95,13 +95,16 @@ def test_pairs_share_an_architecture_and_differ_in_supervision(paper: ScoreTable
     assert {p.architecture for p in found} == {"ResNet-50", "ViT-Small", "ViT-Base"}
     # 2 of ResNet-50, 2 of ViT-Small, 3 of ViT-Base learned on the ImageNet-1k of the supervised row
     assert [p.data == "equal" for p in found] == [True] * 7 + [False] * (len(found) - 7)
-    assert all(p.learner.about.data == p.supervised.about.data for p in found[:7])
-    assert all(style(p.supervised.about) == "supervised" != style(p.learner.about) for p in found)
+    assert all(p.self_supervised.about.data == p.supervised.about.data for p in found[:7])
+    assert all(
+        pretraining_style(p.supervised.about) == "supervised" != pretraining_style(p.self_supervised.about)
+        for p in found
+    )
 
 
 def test_pairs_of_mini(mini: ScoreTable) -> None:
     """Its four small networks, each with labels and without."""
-    found = {(p.learner.name, p.supervised.name) for p in pairs(candidates(mini).backbones)}
+    found = {(p.self_supervised.name, p.supervised.name) for p in pairs(candidates(mini).backbones)}
     assert ("resnet-simclr", "resnet-supervised") in found
     assert len(found) == 4
 
@@ -114,7 +117,7 @@ def test_pairs_without_a_model_go_by_family_and_size() -> None:
         "c": {"params": "6", "method": "supervised"},
     }
     backbones = [ScoredBackbone(n, {}, False, n, row(n, family="ViT", **about)) for n, about in known.items()]
-    assert [(p.learner.name, p.supervised.name) for p in pairs(backbones)] == [("a", "b")]
+    assert [(p.self_supervised.name, p.supervised.name) for p in pairs(backbones)] == [("a", "b")]
 
 
 def test_what_nobody_knows_makes_no_pair() -> None:
@@ -131,9 +134,9 @@ def test_differences_are_learner_less_supervised(mini: ScoreTable) -> None:
     backbones = candidates(mini).backbones
     values = {e.name: np.array([np.nan]) for e in backbones}
     values |= {"vit-simclr": np.array([1.0]), "vit-supervised": np.array([3.0])}
-    (found,) = differences(backbones, values, {"gap": "+.1f"})
+    (found,) = difference_tables(backbones, values, {"gap": "+.1f"})
     assert found.rows == (("vit-simclr", "vit-supervised", "equal", -2.0),)
-    assert differences(backbones[:1], values, {"gap": ""}) == []
+    assert difference_tables(backbones[:1], values, {"gap": ""}) == []
 
 
 def test_secondary_scores_of_own_backbones(made: Made) -> None:
@@ -142,11 +145,11 @@ def test_secondary_scores_of_own_backbones(made: Made) -> None:
     mine = {"mine": [score("mine", PHOTOS, 3.0), score("mine", KNN, 5.0)]}
     found = ScoreTable.from_pool(score_table.pool, mine, members=True)
     backbone = next(e for e in found.backbones if e.highlighted)
-    assert value(found, backbone, KNN, AnalysisOptions(own=mine)) == 5.0
-    assert np.isnan(value(found, backbone, KNN, AnalysisOptions()))
+    assert comparable_value(found, backbone, KNN, AnalysisOptions(own_scores=mine)) == 5.0
+    assert np.isnan(comparable_value(found, backbone, KNN, AnalysisOptions()))
     other = {"mine": [replace(s, protocol_hash="another") for s in mine["mine"]]}
-    assert score_of(found, backbone, KNN, AnalysisOptions(own=other)) is None
-    assert value(found, next(e for e in found.backbones if e.name == "a"), KNN, AnalysisOptions()) == 1.0
+    assert comparable_score(found, backbone, KNN, AnalysisOptions(own_scores=other)) is None
+    assert comparable_value(found, next(e for e in found.backbones if e.name == "a"), KNN, AnalysisOptions()) == 1.0
 
 
 def test_own_scores_of_members_stand_in_where_the_pool_has_none(made: Made) -> None:
@@ -154,15 +157,19 @@ def test_own_scores_of_members_stand_in_where_the_pool_has_none(made: Made) -> N
     score_table = made({n: {PHOTOS: v} for n, v in (("a", 1.0), ("b", 2.0), ("c", 4.0))})
     b = next(e for e in score_table.backbones if e.name == "b")
     mine = {"b": [score("b", THROUGHPUT, 7.0)]}
-    assert value(score_table, b, THROUGHPUT, AnalysisOptions(own=mine)) == 7.0
+    assert comparable_value(score_table, b, THROUGHPUT, AnalysisOptions(own_scores=mine)) == 7.0
     assert np.isnan(
-        value(score_table, b, THROUGHPUT, AnalysisOptions(own={"b": [replace(mine["b"][0], scale="paper")]}))
+        comparable_value(
+            score_table, b, THROUGHPUT, AnalysisOptions(own_scores={"b": [replace(mine["b"][0], scale="paper")]})
+        )
     )
 
 
 def test_what_is_missing_is_named(mini: ScoreTable) -> None:
     """Nothing where it is all there."""
-    assert lacking(mini, [PHOTOS, KNN]) == []
-    assert lacking(mini, [PHOTOS, ("finetune@imagenet-1k", "top1")]) == ["pool mini has no finetune@imagenet-1k top1"]
+    assert note_missing(mini, [PHOTOS, KNN]) == []
+    assert note_missing(mini, [PHOTOS, ("finetune@imagenet-1k", "top1")]) == [
+        "pool mini has no finetune@imagenet-1k top1"
+    ]
     one = ScoreTable.from_pool(mini.pool, task="Ret", members=True)
-    assert lacking(one, [PHOTOS]) == ["pool mini has no linear-probe@photos top1"]
+    assert note_missing(one, [PHOTOS]) == ["pool mini has no linear-probe@photos top1"]

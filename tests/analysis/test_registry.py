@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
-from bob_gauntlet.analysis.registry import ANALYSES, analyse, find, head
+from bob_gauntlet.analysis.registry import ANALYSES, analyse, header_lines, resolve_names
 from bob_gauntlet.analysis.rendering import render
 from bob_gauntlet.analysis.result import UNEXPLAINED, AnalysisOptions
 from bob_gauntlet.cli.main import main
@@ -76,8 +76,8 @@ def test_own_backbones_move_no_published_figure(paper: ScoreTable, name: str) ->
     measures = dict.fromkeys(paper.measures, 100.0)
     mine = {"mine": [score("mine", m, v, fidelity="paper", source="test") for m, v in measures.items()]}
     score_table = ScoreTable.from_pool(paper.pool, mine, members=True)
-    found = analyse(name, score_table, AnalysisOptions(own=mine))
-    assert found.own == ("mine",)
+    found = analyse(name, score_table, AnalysisOptions(own_scores=mine))
+    assert found.highlighted_titles == ("mine",)
     assert found.published == analyse(name, paper).published
     if name in ("winners", "correlation", "fine-tuning", "robustness"):
         assert found.tables != analyse(name, paper).tables
@@ -99,24 +99,27 @@ def test_published_figures_are_for_the_papers_pool_alone(tmp_path: Path, made: M
 def test_wrong_names() -> None:
     """The nearest ones, or all of them."""
     with pytest.raises(UsageError, match="unknown analysis 'winers'; did you mean winners"):
-        find("winers")
-    with pytest.raises(UsageError, match=r"'xyz'; there are winners, small, .*, all"):
-        find("xyz")
-    with pytest.raises(UsageError, match="--without is for `bob analyse correlation`, not for winners"):
-        find("winners", ("MAE",))
-    assert find("all", ("MAE",)) == list(ANALYSES)
+        resolve_names("winers")
+    with pytest.raises(UsageError, match=r"'xyz'; choose from winners, small, .*, all"):
+        resolve_names("xyz")
+    with pytest.raises(UsageError, match="--without works with `bob analyse correlation` only, not with winners"):
+        resolve_names("winners", ("MAE",))
+    assert resolve_names("all", ("MAE",)) == list(ANALYSES)
 
 
 def test_the_head_says_what_a_reader_has_to_know(paper: ScoreTable, mini: ScoreTable) -> None:
     """The pool, the errata, mini's caveat, and own scores that are left out."""
-    assert head(paper, AnalysisOptions())[0] == f"pool paper ({paper.pool.hash[:8]}), paper scale, 32 ranked measures"
-    assert any(line.startswith("certain errata") for line in head(paper, AnalysisOptions()))
-    assert any("as printed" in line for line in head(paper, AnalysisOptions(errata="printed")))
-    assert any(line.startswith("mini scale:") for line in head(mini, AnalysisOptions()))
+    assert (
+        header_lines(paper, AnalysisOptions())[0]
+        == f"pool paper ({paper.pool.hash[:8]}), paper scale, 32 ranked measures"
+    )
+    assert any(line.startswith("confirmed errata") for line in header_lines(paper, AnalysisOptions()))
+    assert any("as printed" in line for line in header_lines(paper, AnalysisOptions(errata="printed")))
+    assert any(line.startswith("mini scale:") for line in header_lines(mini, AnalysisOptions()))
     mine = {"mine": [score("mine", RET, 50.0, source="test")]}
-    lines = head(ScoreTable.from_pool(paper.pool, mine, members=True), AnalysisOptions(own=mine))
-    assert any(line.startswith("published: the paper's figures beside those of the pool alone") for line in lines)
-    assert any(line.startswith("mine: 1 setting measured otherwise") for line in lines)
+    lines = header_lines(ScoreTable.from_pool(paper.pool, mine, members=True), AnalysisOptions(own_scores=mine))
+    assert any(line.startswith("published: the paper's figures are compared with the pool alone") for line in lines)
+    assert any(line.startswith("mine: 1 setting is left out") for line in lines)
 
 
 @pytest.fixture
@@ -174,7 +177,7 @@ def test_unranked_scores_of_the_store_count(folder: Path) -> None:
         (("winners", "--pool", "papr"), "bob: no pool is called 'papr'; did you mean paper"),
         (("winners", "--backbone", "nobody"), "bob: no scores of 'nobody'"),
         (("correlation", "--without", "MEA"), "bob: --without MEA: no backbone"),
-        (("scale", "--without", "MAE"), "bob: --without is for `bob analyse correlation`"),
+        (("scale", "--without", "MAE"), "bob: --without works with `bob analyse correlation` only"),
     ],
 )
 def test_a_wrong_name_is_one_line_and_exit_code_4(folder: Path, arguments: tuple[str, ...], message: str) -> None:

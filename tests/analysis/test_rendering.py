@@ -6,7 +6,7 @@ import json
 
 from bob_gauntlet.analysis.registry import ANALYSES, analyse
 from bob_gauntlet.analysis.rendering import render
-from bob_gauntlet.analysis.result import Analysis, Published, table
+from bob_gauntlet.analysis.result import Analysis, PublishedFigure, table
 from bob_gauntlet.ranking.score_table import ScoreTable
 
 SAMPLE = Analysis(
@@ -23,13 +23,13 @@ SAMPLE = Analysis(
         table("Second", {"backbone": "", "share": ".0%"}, [("mine", 0.5)]),
     ),
     published=(
-        Published("a", "Table 1", "0.5", "0.5", ""),
-        Published("b", "Table 1", "0.5", "0.7", "a reason"),
-        Published("c", "Table 1", "0.6", "0.8", "a reason"),
+        PublishedFigure("a", "Table 1", "0.5", "0.5", ""),
+        PublishedFigure("b", "Table 1", "0.5", "0.7", "a reason"),
+        PublishedFigure("c", "Table 1", "0.6", "0.8", "a reason"),
     ),
     notes=("a note",),
     pool="p",
-    own=("mine",),
+    highlighted_titles=("mine",),
 )
 
 TEXT = """\

@@ -18,7 +18,7 @@ def test_all_20_z_scores_of_table_19(paper: ScoreTable) -> None:
     for line in lines:
         clip = line.what == "mean z of ResNet-50 CLIP (WIT-400M)"
         assert abs(float(line.ours) - float(line.paper) * (-1 if clip else 1)) < 0.01
-        assert line.why.startswith("the printed minus sign is lost") if clip else line.why == ""
+        assert line.why.startswith("the paper lost the minus sign") if clip else line.why == ""
     assert next(p.paper for p in lines if "ResNet-50 CLIP" in p.what) == "0.58"
 
 
@@ -79,4 +79,7 @@ def test_a_pool_of_another_setting_is_analysed_over_that(mini: ScoreTable) -> No
     z = float(str(column(found.tables[0], "mean z")["vit-supervised"]))
     assert z == pytest.approx(mini.z[vit, places].mean())
     assert z != pytest.approx(mini.mean_z("Adv")[vit])
-    assert found.notes == ("over adversarial-finetune-eps1@photos and its twin of 2/255, which are not the paper's",)
+    assert found.notes == (
+        "measured on adversarial-finetune-eps1@photos and adversarial-finetune-eps2@photos; the paper uses "
+        "adversarial-finetune-eps1@imagenet-1k and adversarial-finetune-eps2@imagenet-1k",
+    )

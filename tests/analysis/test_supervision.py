@@ -58,7 +58,7 @@ def test_the_best_three_of_a_kind(made: Made) -> None:
     assert first["self-supervised"] == pytest.approx((3 - 4) / 10**0.5)
     assert first["supervised (photos)"] == pytest.approx((10 - 4) / 10**0.5)
     assert found.notes[0] == "fewer than 3 backbones: All supervised (photos): 1; Cls supervised (photos): 1"
-    assert found.notes[1].startswith("no architecture is there")
+    assert found.notes[1].startswith("no architecture was pretrained both")
 
 
 def test_a_pair_is_compared_on_what_both_have(made: Made) -> None:

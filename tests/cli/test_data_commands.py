@@ -18,7 +18,7 @@ from bob_gauntlet.gauntlet import Workspace
 from bob_gauntlet.plugin.options import read_options
 from bob_gauntlet.plugin.session import open_session
 from bob_gauntlet.runtime.artifacts import Artifacts
-from tests.helpers.dataset_trees import DETECTION, TREES, folders, imagenet, imagenet_a, noise
+from tests.helpers.dataset_trees import DETECTION, TREES, imagenet, imagenet_a, write_class_folders, write_noise_image
 
 
 @pytest.fixture(autouse=True)
@@ -55,7 +55,7 @@ def test_the_overview_says_what_is_there(folder: Path) -> None:
     assert found["mine"][3:] == [str(folder / "t/a"), "as found", "as found", "CC0"]
     imagenet(folder / ".bob/data")
     for role in "ab":
-        folders(folder / "t" / role, ("cat", "dog"), 1)
+        write_class_folders(folder / "t" / role, ("cat", "dog"), 1)
     found = rows(bob("").output)
     assert found["imagenet-a"][2] == found["imagenet-1k"][2] == found["mine"][2] == "yes"
 
@@ -111,7 +111,7 @@ def test_a_user_dataset_has_a_page(folder: Path) -> None:
     """With all of its folders."""
     (folder / "bob.toml").write_text('[datasets.mine]\nkind = "folder"\ntrain = "t/a"\ntest = "t/b"\n')
     for role, count in (("a", 3), ("b", 2)):
-        folders(folder / "t" / role, ("cat", "dog"), count, f"{role}{{i}}.png")
+        write_class_folders(folder / "t" / role, ("cat", "dog"), count, f"{role}{{i}}.png")
     result = bob("mine")
     assert result.exit_code == 0
     assert f"looked for     train: {folder / 't/a'}" in result.output
@@ -142,8 +142,8 @@ def test_verify_decodes_every_image(folder: Path) -> None:
 def test_a_few_unreadable_images_are_counted(folder: Path) -> None:
     """One in a hundred may be."""
     (folder / "bob.toml").write_text('[datasets.mine]\nkind = "folder"\ntrain = "t/a"\ntest = "t/b"\n')
-    folders(folder / "t/a", ("cat", "dog"), 50)
-    folders(folder / "t/b", ("cat", "dog"), 1)
+    write_class_folders(folder / "t/a", ("cat", "dog"), 50)
+    write_class_folders(folder / "t/b", ("cat", "dog"), 1)
     (folder / "t/a/dog/dog_7.jpg").write_bytes(b"")
     result = bob("mine --verify")
     assert result.exit_code == 0
@@ -174,7 +174,7 @@ def test_what_is_odd_about_objects_is_counted(folder: Path) -> None:
         del content["annotations"][8:]
         content["images"] += [{"id": 1000 + i, "file_name": f"{i}.jpg", "width": 8, "height": 8} for i in range(100)]
         for i in range(99):
-            noise(folder / f"d/coco-2017/val2017/{i}.jpg", 8)
+            write_noise_image(folder / f"d/coco-2017/val2017/{i}.jpg", 8)
 
     said = "8; 3 crowds, 1 boxes without area, 1 boxes that reach outside, 102 images without objects, 1 missing images"
     assert counts(folder, odd) == said
@@ -184,7 +184,7 @@ def test_verify_finds_images_of_another_size(folder: Path) -> None:
     """One of four is more than 1%."""
     TREES["coco-2017"](folder / "d")
     assert "every image can be read" in bob("coco-2017 --data d --verify").output
-    noise(folder / "d/coco-2017/val2017/000000000109.jpg", 20)
+    write_noise_image(folder / "d/coco-2017/val2017/000000000109.jpg", 20)
     result = bob("coco-2017 --data d --verify")
     assert result.exit_code == 1
     assert (
@@ -258,7 +258,7 @@ def test_only_what_is_free_is_fetched(folder: Path, monkeypatch: pytest.MonkeyPa
     assert seen == [True, False]
     result = bob("imagenet-1k --download")
     assert result.exit_code == 4
-    assert "imagenet-1k cannot be fetched by a command; get it from image-net.org" in result.output
+    assert "imagenet-1k cannot be downloaded by this command; get it from image-net.org" in result.output
 
 
 def test_a_session_takes_its_places_from_the_options(
@@ -281,8 +281,8 @@ def test_a_session_takes_its_places_from_the_options(
         True,
     )
     imagenet(start / "d")
-    folders(start / ".bob/data/imagenet-1k/train", ("a", "b"), 1)  # what is looked at without options
-    folders(start / ".bob/data/imagenet-1k/val", ("a", "b"), 1)
+    write_class_folders(start / ".bob/data/imagenet-1k/train", ("a", "b"), 1)  # what is looked at without options
+    write_class_folders(start / ".bob/data/imagenet-1k/val", ("a", "b"), 1)
     workspace = Workspace(Artifacts(start / "artifacts"), locations=found)
     assert workspace.dataset("imagenet-1k").fingerprints == load("imagenet-1k", found).fingerprints
     assert workspace.fingerprints("imagenet-1k") == load("imagenet-1k", found).fingerprints

@@ -74,7 +74,7 @@ def test_rank_with_a_backbone_of_the_store(folder: Path) -> None:
         (("rank", "--pool", "minni"), "bob: no pool is called 'minni'; did you mean mini?"),
         (("data", "photo"), "bob: unknown dataset 'photo'; did you mean photos"),
         (("zoo", "nothing-like-it"), "bob: no known backbone matches 'nothing-like-it'"),
-        (("list",), "bob: nothing is stored yet: pytest $(bob suites) --backbone="),
+        (("list",), "bob: no scores are stored yet; run: pytest $(bob suites) --backbone="),
         (("pool", "freeze", "minni"), "bob: no pool is called 'minni'"),
     ],
 )

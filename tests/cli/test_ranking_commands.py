@@ -99,7 +99,7 @@ def test_a_report_that_cannot_be_written_says_why(folder: Path) -> None:
     result = bob("report", "-o", "r.html")
     assert result.exit_code == 4
     assert "r.html cannot be written (" in result.output
-    assert "compares nothing; add --backbone NAME" in bob("report", "--compare", "mini", "-o", "r.md").output
+    assert "needs a backbone to compare; add --backbone NAME" in bob("report", "--compare", "mini", "-o", "r.md").output
     named = ["report", "--pool", "paper", "--backbone", CLIP]
     assert "no baselines are called 'nope'" in bob(*named, "--compare", "nope", "-o", "r.md").output
 
@@ -110,7 +110,7 @@ def test_pools_are_shown() -> None:
     page = bob("pool", "show", "paper").output
     assert "larger than Base (paper, section 2)" in page
     assert "erratum S6 (1 figure)" in page
-    assert "frozen as " in page
+    assert "frozen with hash " in page
 
 
 def test_a_part_of_a_pool_is_frozen(folder: Path) -> None:

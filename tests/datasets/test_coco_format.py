@@ -190,8 +190,8 @@ def listed(key: str, *records: object) -> Callable[[Json], None]:
         (without("annotations"), "no list 'annotations'"),
         (without("categories"), "no list 'categories'"),
         (lambda made: made.update(images={}), "no list 'images'"),
-        (lambda made: made.update(images=[]), "no image; list those"),
-        (lambda made: made.update(categories=[]), "no category; add"),
+        (lambda made: made.update(images=[]), "no image; list the images"),
+        (lambda made: made.update(categories=[]), "no category; add the categories"),
         (imaged(id=5), "image id 5 is there twice"),
         (imaged(id=...), "image {'file_name': 'b.png', .* has no id"),
         (imaged(id=[1]), "has no id"),
@@ -200,7 +200,7 @@ def listed(key: str, *records: object) -> Callable[[Json], None]:
         (imaged(file_name="/x/b.png"), "image 6 has file_name '/x/b.png'; it has to be relative"),
         (imaged(width=0), "image 6 is of 0 x 20 pixels"),
         (imaged(width="30"), "image 6 is of '30' x 20 pixels"),
-        (imaged(width=...), r"image 6 has no width and height, and .*b.png \(.*\) does not say its size"),
+        (imaged(width=...), r"image 6 has no width and height, and the size of .*b.png cannot be read \(.*\)"),
         (imaged(neg_category_ids=[4]), r"image 6 names an unknown category \(4\)"),
         (imaged(not_exhaustive_category_ids=[[]]), "image 6 names an unknown category"),
         (annotated(image_id=99), r"annotation 8 is of image 99, .* its 1 images; .* \(1 of 2 annotations are wrong\)"),
@@ -219,9 +219,12 @@ def listed(key: str, *records: object) -> Callable[[Json], None]:
         (annotated(segmentation=runs((20, 30), (1, 1, 2, 2))), r"annotation 8 has a mask of size \[30, 20\], and its"),
         (listed("categories", {"id": 3, "name": "cow"}), "category id 3 is there twice, car and cow"),
         (listed("categories", {"id": 4, "name": "car"}), "category name car is there twice, ids 3 and 4"),
-        (listed("categories", {"id": "4", "name": "cow"}), "category {'id': '4', 'name': 'cow'} has to have"),
-        (listed("categories", {"id": 4, "name": " "}), "has to have a whole number for id, and a name"),
-        (listed("categories", "cow"), "category 'cow' has to have"),
+        (
+            listed("categories", {"id": "4", "name": "cow"}),
+            "category {'id': '4', 'name': 'cow'} needs a whole number as id, and a name",
+        ),
+        (listed("categories", {"id": 4, "name": " "}), "needs a whole number as id, and a name"),
+        (listed("categories", "cow"), "category 'cow' needs a whole number as id"),
     ],
 )
 def test_a_wrong_file_is_one_line(tmp_path: Path, change: Callable[[Json], None], says: str) -> None:
@@ -239,7 +242,7 @@ def test_what_is_no_json(tmp_path: Path, text: str) -> None:
     """Cut off, another encoding, nested too deep: one line."""
     path = tmp_path / "notes.json"
     path.write_bytes(text.encode("latin-1"))
-    with pytest.raises(BobError, match=r"notes.json cannot be read as JSON \(.*\); get the file anew") as caught:
+    with pytest.raises(BobError, match=r"notes.json cannot be read as JSON \(.*\); get the file again") as caught:
         read_coco(path, tmp_path)
     assert "\n" not in str(caught.value)
     path.write_text("3")

@@ -9,10 +9,10 @@ import pytest
 
 from bob_gauntlet.datasets import folder_state as module
 from bob_gauntlet.datasets.folder_state import folder_digest
-from tests.helpers.dataset_trees import folders, noise
+from tests.helpers.dataset_trees import write_class_folders, write_noise_image
 
 CHANGES: dict[str, Callable[[Path], object]] = {
-    "added": lambda root: noise(root / "train/cat/new.jpg"),
+    "added": lambda root: write_noise_image(root / "train/cat/new.jpg"),
     "removed": lambda root: (root / "train/cat/cat_0.jpg").unlink(),
     "renamed": lambda root: (root / "train/cat/cat_0.jpg").rename(root / "train/cat/cat_x.jpg"),
     "class added": lambda root: (root / "train/eel").mkdir(),
@@ -25,7 +25,7 @@ CHANGES: dict[str, Callable[[Path], object]] = {
 def root(tmp_path: Path) -> Path:
     """Two roles of two classes, and a label file; all of them as old as the century."""
     for role in ("train", "val"):
-        folders(tmp_path / "set" / role, ("cat", "dog"), 3)
+        write_class_folders(tmp_path / "set" / role, ("cat", "dog"), 3)
     (tmp_path / "set/labels.txt").write_text("x")
     for path in [tmp_path / "set", *(tmp_path / "set").rglob("*")]:
         os.utime(path, (0, 0))
@@ -36,7 +36,7 @@ def root(tmp_path: Path) -> Path:
 @pytest.mark.parametrize("change", CHANGES)
 def test_a_change_is_seen(root: Path, change: str, files: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """In a set of many files, too, whose folders are known by their times."""
-    monkeypatch.setattr(module, "FILES", files)
+    monkeypatch.setattr(module, "MAX_FILES", files)
     before = folder_digest(root)
     assert folder_digest(root) == before
     CHANGES[change](root)
@@ -52,7 +52,7 @@ def test_a_small_set_is_watched_file_by_file(root: Path) -> None:
 
 def test_large_folders_are_not_read_to_their_end(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Beyond so many files none is looked at; a change in place is not seen there."""
-    monkeypatch.setattr(module, "FILES", 2)
+    monkeypatch.setattr(module, "MAX_FILES", 2)
     before = folder_digest(root)
     seen: list[str] = []
 
@@ -71,9 +71,9 @@ def test_large_folders_are_not_read_to_their_end(root: Path, monkeypatch: pytest
 def test_only_so_many_folders_are_looked_at(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The upper ones first: a loop of links ends."""
     (root / "loop").symlink_to(root)
-    monkeypatch.setattr(module, "FOLDERS", 3)
+    monkeypatch.setattr(module, "MAX_FOLDERS", 3)
     before = folder_digest(root)
-    noise(root / "train/new/x.jpg")
+    write_noise_image(root / "train/new/x.jpg")
     assert folder_digest(root) != before
 
 

@@ -17,20 +17,20 @@ from bob_gauntlet.datasets.image_folders import (
     missing_data_error,
 )
 from bob_gauntlet.errors import BobError
-from tests.helpers.dataset_trees import folders, noise
+from tests.helpers.dataset_trees import write_class_folders, write_noise_image
 
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
     """Two classes, two images each."""
-    folders(tmp_path / "set", ("cat", "dog"), 2)
+    write_class_folders(tmp_path / "set", ("cat", "dog"), 2)
     return tmp_path / "set"
 
 
 def test_images_are_sorted_and_labelled_by_folder(root: Path) -> None:
     """Endings in any case; hidden files, other files and hidden folders are passed by."""
-    noise(root / "cat/a b é.JPEG")
-    noise(root / ".git/x.jpg")
+    write_noise_image(root / "cat/a b é.JPEG")
+    write_noise_image(root / ".git/x.jpg")
     for name in ("cat/._cat_0.jpg", "cat/Thumbs.db", "README.txt", "dog/.DS_Store"):
         (root / name).write_text("x")
     files = images_in_class_folders(root, "mine")
@@ -55,7 +55,7 @@ def _empty(root: Path) -> None:
 
 def _bare(root: Path) -> None:
     shutil.rmtree(root)
-    noise(root / "x.jpg")
+    write_noise_image(root / "x.jpg")
 
 
 def _dangling(root: Path) -> None:
@@ -68,10 +68,10 @@ def _dangling(root: Path) -> None:
         (_empty, "no image in class folder .*eel"),
         (_bare, "no class folders in"),
         (shutil.rmtree, "cannot be read .No such file"),
-        (lambda root: shutil.rmtree(root / "dog"), "one class alone .cat."),
-        (lambda root: noise(root / "Cat/x.jpg"), "'Cat' and 'cat' are one class or two"),
-        (lambda root: noise(root / "dog /x.jpg"), "'dog' and 'dog ' are one class or two"),
-        (lambda root: noise(root / "dog/more/x.jpg"), "a folder within class folder dog: more"),
+        (lambda root: shutil.rmtree(root / "dog"), "only one class .cat."),
+        (lambda root: write_noise_image(root / "Cat/x.jpg"), "'Cat' and 'cat' differ only by case or spaces"),
+        (lambda root: write_noise_image(root / "dog /x.jpg"), "'dog' and 'dog ' differ only by case or spaces"),
+        (lambda root: write_noise_image(root / "dog/more/x.jpg"), "class folder dog has a folder more in it"),
         (_dangling, "gone.jpg cannot be found"),
     ],
 )
@@ -86,7 +86,7 @@ def test_a_wrong_folder_is_one_line(root: Path, spoil: Callable[[Path], object],
 
 def test_classes_that_train_has_not_are_counted_and_named(root: Path) -> None:
     """With the nearest of train's."""
-    folders(root, ("dgo", "emu", "fox", "gnu"), 1)
+    write_class_folders(root, ("dgo", "emu", "fox", "gnu"), 1)
     with pytest.raises(BobError) as caught:
         images_in_class_folders(root, "mine's test", ("cat", "dog"))
     assert str(caught.value) == (
@@ -147,7 +147,7 @@ def test_a_fingerprint_hangs_on_files_not_on_where_they_lie(root: Path, tmp_path
     assert fingerprint(tmp_path / "other/place") == first
     seen = {first}
     for change in (
-        lambda: noise(root / "cat/new.jpg"),
+        lambda: write_noise_image(root / "cat/new.jpg"),
         lambda: (root / "cat/new.jpg").rename(root / "cat/newer.jpg"),
         lambda: (root / "cat/newer.jpg").rename(root / "dog/newer.jpg"),
         lambda: (root / "dog").rename(root / "dogs"),

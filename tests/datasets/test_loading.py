@@ -18,7 +18,7 @@ from bob_gauntlet.datasets.locations import DataLocations
 from bob_gauntlet.datasets.objects import ImageObjects
 from bob_gauntlet.errors import MissingError, UsageError
 from bob_gauntlet.runtime.artifacts import Artifacts
-from tests.helpers.dataset_trees import imagenet, imagenet_a, noise
+from tests.helpers.dataset_trees import imagenet, imagenet_a, write_noise_image
 
 MINI = sorted(name for name, spec in CATALOG.items() if spec.scale == "mini")
 
@@ -41,7 +41,7 @@ def test_every_mini_dataset_is_read_by_its_name(name: str) -> None:
 
 def test_a_dataset_without_a_reader_is_missing_not_unknown() -> None:
     """The setting is skipped with a reason; a misspelt name is an error."""
-    with pytest.raises(MissingError, match="`bob data objectnet` says what it is"):
+    with pytest.raises(MissingError, match="`bob data objectnet` describes it"):
         load("objectnet")
     with pytest.raises(UsageError, match="did you mean objectnet"):
         load("objectnett")
@@ -187,7 +187,7 @@ def test_a_manifest_holds_until_a_file_of_any_root_changes(tmp_path: Path, monke
     with monkeypatch.context() as patch:
         patch.setattr(loading, "load", None)
         assert fingerprints("imagenet-a", artifacts, locations) == first
-    noise(tmp_path / "d/imagenet-1k/train/n01443537/new.JPEG")
+    write_noise_image(tmp_path / "d/imagenet-1k/train/n01443537/new.JPEG")
     second = fingerprints("imagenet-a", artifacts, locations)
     assert {role for role in first if first[role] != second[role]} == {"train"}
     loading.delete_manifest("imagenet-a", artifacts, locations)

@@ -20,7 +20,7 @@ from bob_gauntlet.datasets.paper.shifted import (
 )
 from bob_gauntlet.errors import BobError, MissingError
 from tests.helpers import dataset_trees as trees
-from tests.helpers.dataset_trees import WNIDS, folders, noise
+from tests.helpers.dataset_trees import WNIDS, write_class_folders, write_noise_image
 
 FLAT = {"devkit": trees.imagenet_devkit, "kaggle": trees.imagenet_kaggle}
 
@@ -78,7 +78,7 @@ def test_the_folder_may_be_one_of_kaggles(inner: str, tmp_path: Path) -> None:
 def test_a_stray_image_beside_class_folders(imagenet: Path) -> None:
     """It is passed by, and does not make val a flat one."""
     known = load(imagenet.parent).fingerprints
-    noise(imagenet / "val/sheet.jpg")
+    write_noise_image(imagenet / "val/sheet.jpg")
     assert load(imagenet.parent).fingerprints == known
 
 
@@ -98,7 +98,7 @@ def test_labels_out_of_step_with_the_images(layout: Callable[[Path], None], tmp_
     with pytest.raises(BobError, match=r"1 images that .* labels are not in .*: ILSVRC2012_val_00000005;"):
         load(tmp_path)
     moved.rename(image)
-    noise(image.with_name("ILSVRC2012_val_00000013.JPEG"))
+    write_noise_image(image.with_name("ILSVRC2012_val_00000013.JPEG"))
     with pytest.raises(BobError, match=r"1 images of .* have no label in .*: ILSVRC2012_val_00000013;"):
         load(tmp_path)
 
@@ -138,7 +138,7 @@ def test_a_missing_role_is_named(imagenet: Path) -> None:
 
 def test_a_class_of_val_that_train_has_not(imagenet: Path) -> None:
     """It is named."""
-    folders(imagenet / "val", ["n09999999"], 1)
+    write_class_folders(imagenet / "val", ["n09999999"], 1)
     with pytest.raises(BobError, match=r"imagenet-1k val: 1 of 4 class folders .* n09999999"):
         load(imagenet.parent)
 
@@ -218,7 +218,7 @@ def test_v2_folders_sort_as_numbers(tmp_path: Path) -> None:
     """Folder 10 is the class after folder 9, not after folder 1."""
     wnids = [f"n{number:08}" for number in range(12)]
     for role in ("train", "val"):
-        folders(tmp_path / "imagenet-1k" / role, wnids, 1)
+        write_class_folders(tmp_path / "imagenet-1k" / role, wnids, 1)
     for number in range(12):
         path = tmp_path / "imagenet-v2" / str(number) / "a.png"
         path.parent.mkdir(parents=True)
@@ -238,7 +238,7 @@ def test_folders_of_no_class(imagenet: Path) -> None:
     trees.imagenet_v2(root, ("1", "01"))
     with pytest.raises(BobError, match="imagenet-v2: folder 01 is a class that another folder is"):
         load_imagenet_v2(DataLocations(root))
-    folders(root / "imagenet-r", [*WNIDS, "n09999999"], 1)
+    write_class_folders(root / "imagenet-r", [*WNIDS, "n09999999"], 1)
     with pytest.raises(BobError, match="imagenet-r: folder n09999999 is none of"):
         load_imagenet_r(DataLocations(root))
 

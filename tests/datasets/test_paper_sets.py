@@ -24,7 +24,7 @@ from bob_gauntlet.datasets.paper.torchvision_sets import (
 )
 from bob_gauntlet.errors import BobError
 from tests.helpers import dataset_trees as trees
-from tests.helpers.dataset_trees import LAND, VARIANTS, roles
+from tests.helpers.dataset_trees import LAND, VARIANTS, write_role_folders
 
 LOADERS: dict[str, Callable[[DataLocations], Dataset]] = {
     "cifar-100": load_cifar_100,
@@ -189,7 +189,7 @@ def test_a_bad_split_of_eurosat(spoil: Callable[[dict], object], message: str, t
 @pytest.mark.parametrize("name", LOADERS)
 def test_class_folders_by_role(name: str, tmp_path: Path) -> None:
     """Train, val and test of class folders; without val the paper's role is test; without test it is an error."""
-    roles(tmp_path / name, ("a", "b"), train=40, val=4, test=6)
+    write_role_folders(tmp_path / name, ("a", "b"), train=40, val=4, test=6)
     found = LOADERS[name](DataLocations(tmp_path))
     sizes = {role: len(split) for role, split in found.splits.items()}
     # EuroSAT: int(80 * 0.1 / 2) = 4 of each class
@@ -213,7 +213,7 @@ def test_class_folders_by_role(name: str, tmp_path: Path) -> None:
 )
 def test_the_publishers_folder_under_another_name(name: str, folder: str, tmp_path: Path) -> None:
     """The name that torchvision looks for is in the message."""
-    trees.noise(tmp_path / "mine/jpg/a.jpg")
+    trees.write_noise_image(tmp_path / "mine/jpg/a.jpg")
     with pytest.raises(BobError, match=f"{name}: neither {folder} nor train and test in .*mine; rename"):
         LOADERS[name](DataLocations(tmp_path, {name: tmp_path / "mine"}))
 
@@ -226,7 +226,7 @@ def test_nothing_is_fetched_unless_allowed(name: str, tmp_path: Path, monkeypatc
     def fetch(part: Path, download: bool = False, **rest: str) -> None:
         assert download
         fetched.append(part)
-        roles(part, ("a", "b"), train=10, val=2, test=2)
+        write_role_folders(part, ("a", "b"), train=10, val=2, test=2)
 
     for dataset in ("CIFAR100", "Flowers102", "FGVCAircraft", "EuroSAT"):
         monkeypatch.setattr(torchvision_sets, dataset, fetch)
@@ -249,7 +249,7 @@ def test_two_who_fetch_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     def fetch(part: Path, download: bool = False) -> None:
         fetched.append(part)
         sleep(0.3)
-        roles(part, ("a", "b"), train=10, val=2, test=2)
+        write_role_folders(part, ("a", "b"), train=10, val=2, test=2)
 
     def read(_: int) -> dict[str, str]:
         begun.wait()
@@ -267,7 +267,7 @@ def test_a_failed_fetch_leaves_nothing_that_is_read(tmp_path: Path, monkeypatch:
 
     def fetch(part: Path, download: bool = False) -> None:
         assert not part.exists()
-        roles(part, ("a", "b"), train=1)
+        write_role_folders(part, ("a", "b"), train=1)
         raise OSError("no network")
 
     monkeypatch.setattr(torchvision_sets, "EuroSAT", fetch)

@@ -12,7 +12,7 @@ from bob_gauntlet.datasets.catalog import CATALOG
 from bob_gauntlet.datasets.dataset import Dataset
 from bob_gauntlet.datasets.locations import DataLocations
 from bob_gauntlet.errors import BobError, MissingError
-from tests.helpers.dataset_trees import DETECTION, TREES, noise
+from tests.helpers.dataset_trees import DETECTION, TREES, write_noise_image
 
 SHIFTED = ("imagenet-a", "imagenet-r", "imagenet-v2", "imagenet-sketch")
 ROLES = {
@@ -79,7 +79,7 @@ def test_a_file_more_is_another_fingerprint(name: str, tmp_path: Path) -> None:
     grow(tmp_path, name)
     before = loader(name)(DataLocations(tmp_path))
     sibling = next(p for p in sorted((tmp_path / name).rglob("*")) if p.is_file() and p.stem in before["test"].ids[0])
-    noise(sibling.with_name(f"x{sibling.name}"))
+    write_noise_image(sibling.with_name(f"x{sibling.name}"))
     after = loader(name)(DataLocations(tmp_path))
     assert after["test"].fingerprint != before["test"].fingerprint
 
@@ -103,7 +103,7 @@ def test_another_folder_is_an_error_not_a_skip(name: str, tmp_path: Path) -> Non
     """A folder that holds something else is said to be wrong, in one line."""
     TREES["imagenet-1k"](tmp_path)
     shutil.rmtree(tmp_path / place(name), ignore_errors=True)
-    noise(tmp_path / place(name) / "docs/pages/a.png")
+    write_noise_image(tmp_path / place(name) / "docs/pages/a.png")
     with pytest.raises(BobError) as error:
         loader(name)(DataLocations(tmp_path))
     assert not isinstance(error.value, MissingError)

@@ -10,14 +10,14 @@ from bob_gauntlet.datasets.locations import DataLocations
 from bob_gauntlet.datasets.paper.visda import load_visda_2017
 from bob_gauntlet.errors import BobError
 from tests.helpers import dataset_trees as trees
-from tests.helpers.dataset_trees import OBJECTS, folders
+from tests.helpers.dataset_trees import OBJECTS, write_class_folders
 
 
 def test_rendered_images_are_divided(tmp_path: Path) -> None:
     """2% of each class, and one at least, become source; photos are test; classes are the sorted folders."""
-    folders(tmp_path / "visda-2017/train", OBJECTS[:2], 100, "{i:03}.png")
-    folders(tmp_path / "visda-2017/train", OBJECTS[2:], 5, "{i:03}.png")
-    folders(tmp_path / "visda-2017/validation", OBJECTS, 2)
+    write_class_folders(tmp_path / "visda-2017/train", OBJECTS[:2], 100, "{i:03}.png")
+    write_class_folders(tmp_path / "visda-2017/train", OBJECTS[2:], 5, "{i:03}.png")
+    write_class_folders(tmp_path / "visda-2017/validation", OBJECTS, 2)
     found = load_visda_2017(DataLocations(tmp_path))
     assert found.classes == OBJECTS
     assert np.bincount(found["source"].targets).tolist() == [2, 2, 1]
@@ -58,9 +58,9 @@ def test_a_list_out_of_step(old: str, new: str, message: str, tmp_path: Path) ->
 
 def test_a_class_that_cannot_be_divided(tmp_path: Path) -> None:
     """One rendered image of a class."""
-    folders(tmp_path / "visda-2017/train", OBJECTS[:2], 3)
-    folders(tmp_path / "visda-2017/train", OBJECTS[2:], 1)
-    folders(tmp_path / "visda-2017/validation", OBJECTS, 2)
+    write_class_folders(tmp_path / "visda-2017/train", OBJECTS[:2], 3)
+    write_class_folders(tmp_path / "visda-2017/train", OBJECTS[2:], 1)
+    write_class_folders(tmp_path / "visda-2017/validation", OBJECTS, 2)
     with pytest.raises(BobError, match=r"truck/truck_0.jpg is alone in its class"):
         load_visda_2017(DataLocations(tmp_path))
 

@@ -11,7 +11,7 @@ from bob_gauntlet.datasets.locations import DataLocations
 from bob_gauntlet.datasets.spec import UserDataset
 from bob_gauntlet.errors import BobError, MissingError
 from bob_gauntlet.runtime.artifacts import Artifacts
-from tests.helpers.dataset_trees import folders, noise
+from tests.helpers.dataset_trees import write_class_folders, write_noise_image
 
 
 def locations(folder: Path, **table: Any) -> DataLocations:
@@ -29,7 +29,7 @@ def by_folder(folder: Path, **more: Any) -> Dataset:
 def trees(tmp_path: Path) -> Path:
     """Folders t/train, t/val and t/test."""
     for role, count in (("train", 4), ("val", 2), ("test", 3)):
-        folders(tmp_path / "t" / role, ("cat", "dog"), count, f"{role}_{{i}}.jpg")
+        write_class_folders(tmp_path / "t" / role, ("cat", "dog"), count, f"{role}_{{i}}.jpg")
     return tmp_path
 
 
@@ -55,7 +55,7 @@ def test_declared_classes_set_the_order_of_folders(trees: Path) -> None:
 
 def test_a_class_of_test_alone_is_refused(trees: Path) -> None:
     """No head could know it."""
-    noise(trees / "t/test/eel/x.jpg")
+    write_noise_image(trees / "t/test/eel/x.jpg")
     with pytest.raises(BobError, match=r"mine's test: 1 of 3 class folders .*: eel"):
         by_folder(trees)
 
@@ -76,7 +76,7 @@ def csvs(folder: Path, train: str, test: str, **more: Any) -> DataLocations:
     """Lists of images a.jpg ... f.jpg, without their header."""
     for letter in "abcdef":
         if not (folder / f"lists/{letter}.jpg").exists():
-            noise(folder / f"lists/{letter}.jpg")
+            write_noise_image(folder / f"lists/{letter}.jpg")
     for role, lines in (("train", train), ("test", test)):
         header = "" if lines.startswith("path") or lines.startswith("x") else "path,label\n"
         (folder / f"lists/{role}.csv").write_text(header + lines.replace(" ", "\n"))
@@ -183,7 +183,7 @@ def test_fingerprints_of_folders_are_kept_until_a_file_changes(trees: Path, monk
     with monkeypatch.context() as patch:
         patch.setattr("bob_gauntlet.datasets.user.load", None)
         assert fingerprints("mine", artifacts, found) == first
-    noise(trees / "t/test/cat/new.jpg")
+    write_noise_image(trees / "t/test/cat/new.jpg")
     second = fingerprints("mine", artifacts, found)
     assert second["train"] == first["train"]
     assert second["test"] != first["test"]

@@ -32,7 +32,7 @@ COLUMNS = ("Path", "Sex", "Age", "Frontal/Lateral", "AP/PA", "No Finding", "Enla
            "Pneumothorax", "Pleural Effusion", "Pleural Other", "Fracture", "Support Devices")  # fmt: skip
 
 
-def noise(path: Path, side: int = 40) -> Path:
+def write_noise_image(path: Path, side: int = 40) -> Path:
     """An image file of noise that its path's last three parts seed, tinted by its folder."""
     path.parent.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(zlib.crc32("/".join(path.parts[-3:]).encode()))
@@ -41,17 +41,17 @@ def noise(path: Path, side: int = 40) -> Path:
     return path
 
 
-def folders(root: Path, classes: Iterable[str], count: int, pattern: str = "{name}_{i}.jpg") -> None:
+def write_class_folders(root: Path, classes: Iterable[str], count: int, pattern: str = "{name}_{i}.jpg") -> None:
     """Class folders with `count` images each."""
     for name in classes:
         for i in range(count):
-            noise(root / name / pattern.format(name=name, i=i))
+            write_noise_image(root / name / pattern.format(name=name, i=i))
 
 
-def roles(root: Path, classes: Iterable[str], **counts: int) -> None:
+def write_role_folders(root: Path, classes: Iterable[str], **counts: int) -> None:
     """Class folders under a folder a role, as ImageFolder reads them."""
     for role, count in counts.items():
-        folders(root / role, classes, count, f"{role}-{{name}}-{{i}}.png")
+        write_class_folders(root / role, classes, count, f"{role}-{{name}}-{{i}}.png")
 
 
 def write_csv(path: Path, header: Iterable[str], rows: Iterable[Iterable[object]]) -> None:
@@ -71,18 +71,18 @@ def _lists(root: Path) -> None:
 
 def imagenet(root: Path) -> None:
     """train/WNID and val/WNID, with SimCLR's lists."""
-    folders(root / "imagenet-1k/train", WNIDS, 8, "{name}_{i}.JPEG")
+    write_class_folders(root / "imagenet-1k/train", WNIDS, 8, "{name}_{i}.JPEG")
     for number in range(1, 13):
-        noise(root / "imagenet-1k/val" / WNIDS[number % 3] / f"ILSVRC2012_val_{number:08}.JPEG")
+        write_noise_image(root / "imagenet-1k/val" / WNIDS[number % 3] / f"ILSVRC2012_val_{number:08}.JPEG")
     _lists(root / "imagenet-1k")
 
 
 def imagenet_flat(root: Path, inner: str = "") -> Path:
     """train/WNID and a flat val, whose labels stand elsewhere; its image folder."""
     images = root / "imagenet-1k" / inner
-    folders(images / "train", WNIDS, 8, "{name}_{i}.JPEG")
+    write_class_folders(images / "train", WNIDS, 8, "{name}_{i}.JPEG")
     for number in range(1, 13):
-        noise(images / "val" / f"ILSVRC2012_val_{number:08}.JPEG")
+        write_noise_image(images / "val" / f"ILSVRC2012_val_{number:08}.JPEG")
     return images
 
 
@@ -110,28 +110,28 @@ def imagenet_kaggle(root: Path) -> None:
 
 def imagenet_a(root: Path) -> None:
     """Two of the classes, in the folder that the archive unpacks to."""
-    folders(root / "imagenet-a/imagenet-a", WNIDS[1:], 4, "0.01_{name}_0.9{i}.jpg")
+    write_class_folders(root / "imagenet-a/imagenet-a", WNIDS[1:], 4, "0.01_{name}_0.9{i}.jpg")
     (root / "imagenet-a/imagenet-a/README.txt").write_text("n01498041 stingray\n")
 
 
 def imagenet_r(root: Path) -> None:
     """Two of the classes, without the archive's folder."""
-    folders(root / "imagenet-r", WNIDS[:2], 4, "art_{i}.jpg")
+    write_class_folders(root / "imagenet-r", WNIDS[:2], 4, "art_{i}.jpg")
 
 
 def imagenet_v2(root: Path, names: Iterable[str] = ("0", "1", "2")) -> None:
     """Numbered class folders."""
-    folders(root / "imagenet-v2/imagenetv2-matched-frequency-format-val", names, 3, "{i}.jpeg")
+    write_class_folders(root / "imagenet-v2/imagenetv2-matched-frequency-format-val", names, 3, "{i}.jpeg")
 
 
 def imagenet_sketch(root: Path) -> None:
     """All classes, in the folder that the archive unpacks to."""
-    folders(root / "imagenet-sketch/sketch", WNIDS, 3, "sketch_{i}.JPEG")
+    write_class_folders(root / "imagenet-sketch/sketch", WNIDS, 3, "sketch_{i}.JPEG")
 
 
 def cifar_100(root: Path) -> None:
     """Class folders by role: the pickles of the publisher need checksums that only a test can patch."""
-    roles(root / "cifar-100", ("apple", "bee", "cup"), train=8, test=4)
+    write_role_folders(root / "cifar-100", ("apple", "bee", "cup"), train=8, test=4)
 
 
 def cifar_100_pickles(root: Path, patch: pytest.MonkeyPatch) -> None:
@@ -154,14 +154,14 @@ def _pickle(path: Path, value: object) -> None:
 
 def flowers_102(root: Path) -> None:
     """Class folders by role, as for `cifar_100`."""
-    roles(root / "flowers-102", ("1", "2", "10"), train=8, val=4, test=4)
+    write_role_folders(root / "flowers-102", ("1", "2", "10"), train=8, val=4, test=4)
 
 
 def flowers_102_mat(root: Path, patch: pytest.MonkeyPatch, inner: str = "flowers-102") -> None:
     """The publisher's jpg/, imagelabels.mat and setid.mat; torchvision's checksums are patched to theirs."""
     folder = root / "flowers-102" / inner
     for number in range(1, 13):
-        noise(folder / "jpg" / f"image_{number:05}.jpg")
+        write_noise_image(folder / "jpg" / f"image_{number:05}.jpg")
     savemat(folder / "imagelabels.mat", {"labels": np.array([[1 + n // 2 % 2 for n in range(12)]], np.uint8)})
     # the publisher's lists are not sorted
     savemat(folder / "setid.mat", {"trnid": [[9, 3, 1, 5]], "valid": [[2, 4, 7]], "tstid": [[6, 8, 10, 11, 12]]})
@@ -181,18 +181,18 @@ def fgvc_aircraft(root: Path) -> None:
         lines = [f"{start + i:07} {VARIANTS[i % 3]}" for i in range(count)]
         (data / f"images_variant_{role}.txt").write_text("\n".join(lines) + "\n")
         for i in range(count):
-            noise(data / "images" / f"{start + i:07}.jpg")
+            write_noise_image(data / "images" / f"{start + i:07}.jpg")
 
 
 def eurosat(root: Path, count: int = 80) -> None:
     """2750/CLASS/*.jpg; a tenth of the half that trains is left, so there are many."""
-    folders(root / "eurosat/2750", LAND, count)
+    write_class_folders(root / "eurosat/2750", LAND, count)
 
 
 def eurosat_json(root: Path, inner: str = "eurosat/2750", name: str = "split_zhou_EuroSAT.json") -> Path:
     """CoOp's split: 40 train, 4 val and 4 test images of each class; the file."""
     images = root / "eurosat" / inner
-    folders(images, LAND, 48)
+    write_class_folders(images, LAND, 48)
     rows = [(f"{land}/{land}_{i}.jpg", label, land) for i in range(48) for label, land in enumerate(LAND)]
     path = images.parent / name
     path.write_text(json.dumps({"train": rows[:120], "val": rows[120:132], "test": rows[132:]}))
@@ -207,7 +207,7 @@ def chexpert(root: Path, inner: str = "CheXpert-v1.0-small", prefix: str = "CheX
         for patient in range(first, first + count):
             for view in ("frontal", "lateral")[: 1 + (patient % 3 == 0)]:
                 path = f"{role}/patient{patient:05}/study1/view1_{view}.jpg"
-                noise(folder / path)
+                write_noise_image(folder / path)
                 rows.append(_chexpert_row(f"{prefix}/{path}", patient, view.capitalize(), role))
         write_csv(folder / f"{role}.csv", COLUMNS, rows)
 
@@ -223,7 +223,7 @@ def visda_2017(root: Path) -> None:
     """train/CLASS/*.png and validation/CLASS/*.jpg, with the publisher's image_list.txt."""
     for role, count, ending in (("train", 10, "png"), ("validation", 5, "jpg")):
         folder = root / "visda-2017" / role
-        folders(folder, OBJECTS, count, f"{role}_{{name}}_{{i}}.{ending}")
+        write_class_folders(folder, OBJECTS, count, f"{role}_{{name}}_{{i}}.{ending}")
         lines = [f"{n}/{role}_{n}_{i}.{ending} {k}" for k, n in enumerate(OBJECTS) for i in range(count)]
         (folder / "image_list.txt").write_text("\n".join(lines) + "\n")
 

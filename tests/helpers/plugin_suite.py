@@ -22,8 +22,9 @@ class Quick:
     mini: ClassVar[dict] = {}
     seeded: ClassVar[bool] = False
     input_size: int | None = None
+    exclusive: bool = False
 
-    def evaluate(self, backbone, dataset, run):
+    def evaluate(self, backbone, dataset, context):
         log(f"{backbone.name} {self.id}@{dataset.name} by {os.getpid()}")
         started = time.time()
         happen(f"{self.id}@{dataset.name}")
@@ -60,19 +61,14 @@ def happen(setting):
             time.sleep(float(what.split()[1]))
 
 
-@settings("linear-probe")
-def test_linear_probe(gauntlet, dataset):
-    gauntlet.run(Quick("linear-probe"), dataset)
+@settings(Quick("linear-probe"), Quick("knn"))
+def test_quick(gauntlet, recipe, dataset):
+    gauntlet.run(recipe, dataset)
 
 
-@settings("knn")
-def test_knn(gauntlet, dataset):
-    gauntlet.run(Quick("knn"), dataset)
-
-
-@settings("retrieval", exclusive=True)
-def test_retrieval(gauntlet, dataset):
-    gauntlet.run(Quick("retrieval"), dataset)
+@settings(Quick("retrieval", exclusive=True))
+def test_retrieval(gauntlet, recipe, dataset):
+    gauntlet.run(recipe, dataset)
 '''
 
 SETTINGS = (

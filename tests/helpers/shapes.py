@@ -15,8 +15,9 @@ from bob_gauntlet.backbones.spec import BackboneSpec
 from bob_gauntlet.datasets.dataset import Dataset, Split
 from bob_gauntlet.datasets.objects import ImageObjects
 from bob_gauntlet.engine.detection.cascade import Heads
-from bob_gauntlet.engine.detection.data_loading import DetectionSample, Scaling
+from bob_gauntlet.engine.detection.data_loading import DetectionSample
 from bob_gauntlet.engine.detection.detector import Design, Detector
+from bob_gauntlet.engine.detection.resizing import Scaling
 from bob_gauntlet.engine.detection.trained_detector import DetectorConfig
 from bob_gauntlet.engine.training.config import TrainingConfig
 from bob_gauntlet.engine.training.examples import TrainingExamples

@@ -80,7 +80,7 @@ def errors(workspace: pytest.Pytester, *options: str) -> tuple[int, list[str]]:
 )
 def test_one_line_and_exit_code_4(workspace: pytest.Pytester, spec: str, message: str) -> None:
     """The line says what to mend."""
-    code, lines = errors(workspace, f"--backbone={spec}")
+    code, lines = errors(workspace, f"--bob-backbone={spec}")
     assert code == pytest.ExitCode.USAGE_ERROR
     [line] = lines
     assert line.startswith("ERROR: ")
@@ -92,7 +92,7 @@ def test_one_line_and_exit_code_4(workspace: pytest.Pytester, spec: str, message
 def test_a_partial_checkpoint_is_taken_on_request(workspace: pytest.Pytester) -> None:
     """With --bob-allow-partial it runs, and is another backbone than the whole one."""
     result = workspace.runpytest_inprocess(
-        "--bob-pool=none", "--backbone=timm:test_resnet@partial.pth", "--bob-allow-partial"
+        "--bob-pool=none", "--bob-backbone=timm:test_resnet@partial.pth", "--bob-allow-partial"
     )
     result.assert_outcomes(passed=6)
 
@@ -107,7 +107,7 @@ def test_a_hub_that_cannot_be_reached_is_said_with_the_ways_that_work(
 
     monkeypatch.setattr("socket.create_connection", refuse)
     monkeypatch.setattr("socket.getaddrinfo", refuse)
-    code, lines = errors(workspace, "--backbone=resnet18.a1_in1k")
+    code, lines = errors(workspace, "--bob-backbone=resnet18.a1_in1k")
     assert code == pytest.ExitCode.USAGE_ERROR
     assert "cannot be reached" in lines[-1]
     assert "timm:NAME@PATH, random:NAME, or efficientnet_lite0" in lines[-1]

@@ -14,7 +14,7 @@ import pytest
 from bob_gauntlet.scores.store import Store
 from tests.helpers.plugin_suite import SETTINGS, SUITE
 
-BACKBONE = "--backbone=random:test_resnet"
+BACKBONE = "--bob-backbone=random:test_resnet"
 
 
 @pytest.fixture(scope="session")

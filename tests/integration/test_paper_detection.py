@@ -13,8 +13,9 @@ from bob_gauntlet.backbones.resolve import resolve
 from bob_gauntlet.cli.main import main
 from bob_gauntlet.config import UserConfig
 from bob_gauntlet.datasets.catalog import CATALOG
-from bob_gauntlet.engine.detection.data_loading import DetectionSample, Scaling
+from bob_gauntlet.engine.detection.data_loading import DetectionSample
 from bob_gauntlet.engine.detection.detector import Detector
+from bob_gauntlet.engine.detection.resizing import Scaling
 from bob_gauntlet.protocols.detection import Detection, OODDetection
 from bob_gauntlet.protocols.recipe import at_scale, canonical
 from bob_gauntlet.runtime.artifacts import Artifacts

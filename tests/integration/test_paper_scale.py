@@ -10,10 +10,10 @@ from click.testing import CliRunner
 from bob_gauntlet.cli.main import main
 from bob_gauntlet.datasets.catalog import CATALOG
 from bob_gauntlet.runtime.artifacts import Artifacts
-from bob_gauntlet.scores.settings import SETTINGS, of_user
+from bob_gauntlet.scores.settings import SETTINGS, setting_on_user_dataset
 from bob_gauntlet.scores.store import Store
 from tests.helpers.dataset_trees import DETECTION as OBJECTS
-from tests.helpers.dataset_trees import TREES, noise, roles, write_csv
+from tests.helpers.dataset_trees import TREES, write_csv, write_noise_image, write_role_folders
 from tests.helpers.sessions import Ran, suites
 
 TOML = """
@@ -53,11 +53,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory, one_core: None) -> Path:
     (folder / "bob.toml").write_text(TOML)
     for name in TREES.keys() - OBJECTS:
         TREES[name](folder / "data")
-    roles(folder / "mine", ("cat", "dog"), train=12, test=6)
+    write_role_folders(folder / "mine", ("cat", "dog"), train=12, test=6)
     for role, count in (("train", 24), ("test", 12)):
         rows = [(f"{role}/{i}.png", ("red", "red|blue", "blue", "")[i % 4]) for i in range(count)]
         for path, _ in rows:
-            noise(folder / "tags" / path)
+            write_noise_image(folder / "tags" / path)
         write_csv(folder / f"tags/{role}.csv", ("path", "label"), rows)
     return folder
 
@@ -219,7 +219,12 @@ def test_datasets_of_a_users_own_run_every_classification(mine: Ran) -> None:
     assert mine.settings == {f"{name}@mine" for name in trained + tested} | {f"{name}@tags" for name in trained}
     assert {score.metric for score in mine.scores.values() if score.setting.endswith("@tags")} == {"mean_auc"}
     assert {(f"{name}@mine", "top1") for name in trained + tested} <= set(mine.scores)
-    assert all(not m.ranked for name in trained + tested if (s := of_user(name, "mine", "folder")) for m in s.measures)
+    assert all(
+        not m.ranked
+        for name in trained + tested
+        if (s := setting_on_user_dataset(name, "mine", "folder"))
+        for m in s.measures
+    )
     assert "6 skipped, 0 failed" in mine.text
     for why in ("the attack needs one", "calibration is about one"):
         assert f"tags of tiny: tags has several labels an image; {why}" in mine.text
@@ -262,7 +267,7 @@ def test_a_dataset_that_changed_is_measured_again(folder: Path, mine: Ran) -> No
     """One image more: said once, with the day of the older score, and it is no problem."""
     options = ("--dataset=mine", "--bob-pool=none", "-k", "knn")
     day = mine.scores["knn@mine", "top1"].provenance["started"][:10]
-    noise(folder / "mine/train/cat/new.png")
+    write_noise_image(folder / "mine/train/cat/new.png")
     found = suites(folder, *options)
     assert found.code == 0
     assert f"\nmine changed since {day}: measured again (knn@mine of tiny)\n" in found.text

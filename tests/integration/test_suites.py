@@ -6,13 +6,18 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+from bob_gauntlet.errors import UsageError
+from bob_gauntlet.plugin.node_ids import parse_node_id
+from bob_gauntlet.protocols.catalog import PROTOCOLS, find_protocol
 from bob_gauntlet.scores.settings import SETTINGS
 
 ROOT = Path(__file__).parents[2]
 
 
 def collected(*options: str) -> set[str]:
-    """The bracket ids of the suites' items, without the backbone."""
+    """The node ids of the suites' items."""
     run = subprocess.run(
         [sys.executable, "-m", "pytest", "--collect-only", "-q", "suites/", *options],
         capture_output=True,
@@ -23,14 +28,26 @@ def collected(*options: str) -> set[str]:
     return {line for line in run.stdout.splitlines() if "::" in line}
 
 
-def test_every_running_setting_has_one_test_and_every_test_a_setting() -> None:
-    """At mini scale: one item a setting."""
-    items = collected("--backbone=random:test_resnet")
-    expected = [s for s in SETTINGS.values() if "mini" in s.scales]
-    assert len(items) == len(expected)
-    for setting in expected:
-        function = f"::test_{setting.protocol.replace('-', '_')}["
-        assert any(function in item and item.endswith(f"@{setting.dataset}]") for item in items), setting.id
+def test_every_setting_of_mini_scale_is_one_test() -> None:
+    """And every test is a setting."""
+    settings = [parse_node_id(item)[1] for item in collected("--backbone=random:test_resnet")]
+    assert sorted(settings) == sorted(s.id for s in SETTINGS.values() if "mini" in s.scales)
+
+
+def test_the_catalog_of_protocols_and_the_table_of_settings_agree() -> None:
+    """Every protocol has a setting, and every setting a protocol under its own id."""
+    assert {setting.protocol for setting in SETTINGS.values()} == set(PROTOCOLS)
+    assert all(recipe.id == protocol for protocol, recipe in PROTOCOLS.items())
+    with pytest.raises(UsageError, match="unknown protocol 'finetuned'; did you mean finetune"):
+        find_protocol("finetuned")
+
+
+@pytest.mark.parametrize("choice", ["linear_probe", "linear-probe", "low_shot_10pct and photos"])
+def test_protocols_are_chosen_by_name(choice: str) -> None:
+    """`-k` takes a protocol's name with hyphens or with underscores."""
+    chosen = {parse_node_id(item)[1] for item in collected("--backbone=random:test_resnet", "-k", choice)}
+    assert chosen
+    assert all(choice.partition(" ")[0].replace("_", "-") in setting for setting in chosen)
 
 
 def test_choices_in_the_documents_choose() -> None:

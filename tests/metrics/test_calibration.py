@@ -109,6 +109,6 @@ def test_resampled_errors_spread_with_the_clusters() -> None:
     logits[:, 0] += 3.0 * (np.arange(40) // 10 % 2)
     alone = calibration.resampled_ece(logits, targets, [str(i) for i in range(40)])
     photos = calibration.resampled_ece(logits, targets, [str(i // 10) for i in range(40)])
-    assert len(alone) == calibration.DRAWS
+    assert len(alone) == calibration.BOOTSTRAP_DRAWS
     assert photos.std() > alone.std() > 0
     np.testing.assert_array_equal(alone, calibration.resampled_ece(logits, targets, [str(i) for i in range(40)]))

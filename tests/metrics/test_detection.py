@@ -24,7 +24,7 @@ from bob_gauntlet.metrics import jackknife as jackknife_module
 from bob_gauntlet.metrics.detection import AveragePrecision, average_precision, federated_average_precision
 from bob_gauntlet.metrics.detections import Detections
 from bob_gauntlet.metrics.jackknife import hits_needed, jackknife
-from bob_gauntlet.metrics.matching import IOUS, Matches, limited, match
+from bob_gauntlet.metrics.matching import IOUS, Matches, match_image, top_detections
 from bob_gauntlet.runtime.artifacts import Artifacts
 
 # pycocotools' own
@@ -338,19 +338,19 @@ def test_without_the_library_one_line_says_what_to_install(monkeypatch: pytest.M
 def test_bad_detections_say_what_is_wrong() -> None:
     """Each in one line."""
     two = seen((0, BOX, 0.5), (1, BOX, 0.9))
-    with pytest.raises(BobError, match="sort them by their images"):
+    with pytest.raises(BobError, match="not in ascending order of their images; sort them"):
         replace(two, images=np.array([1, 0]))
-    with pytest.raises(BobError, match="an image, box, score and label each"):
+    with pytest.raises(BobError, match="an image, a box, a score and a label"):
         replace(two, labels=np.zeros(1, int))
-    with pytest.raises(BobError, match="all of them a mask or none"):
+    with pytest.raises(BobError, match="either all or none have a mask"):
         replace(two, masks=(b"1",))
     with pytest.raises(BobError, match="lower its learning rate"):
         replace(two, scores=np.array([0.5, np.nan]))
-    with pytest.raises(BobError, match="of image 1, and there are 1 images"):
+    with pytest.raises(BobError, match="the image index 1, but there are 1 images"):
         average_precision(two, [scene(BOX)], ["a"])
-    with pytest.raises(BobError, match="of class 3, and there are 1 classes"):
+    with pytest.raises(BobError, match="the class index 3, but there are 1 classes"):
         average_precision(replace(two, labels=np.array([0, 3])), [scene(BOX), scene()], ["a"])
-    with pytest.raises(BobError, match="boxes alone"):
+    with pytest.raises(BobError, match="boxes without masks"):
         average_precision(two, [scene(BOX), scene()], ["a"], "mask")
 
 
@@ -392,7 +392,7 @@ def test_limited_keeps_the_first_of_each_image_by_falling_score(pairs: list[tupl
     for image in range(4):
         own = [i for i, pair in enumerate(pairs) if pair[0] == image]
         expected += sorted(own, key=lambda i: -pairs[i][1])[:most]
-    assert limited(images, scores, most).tolist() == expected
+    assert top_detections(images, scores, most).tolist() == expected
 
 
 def slow_match(iou: np.ndarray, crowd: np.ndarray, threshold: float) -> list[str]:
@@ -413,7 +413,7 @@ def slow_match(iou: np.ndarray, crowd: np.ndarray, threshold: float) -> list[str
 def test_a_match_is_greedy_and_of_equals_the_last(rows: list[list[int]], flags: list[bool]) -> None:
     """Overlaps in steps of 0.05, so that many are equal; crowds among the others; at every threshold."""
     iou, crowd = np.array(rows).reshape(-1, 4) / 20, np.array(flags[:4])
-    hits, ignored = match(iou, crowd)
+    hits, ignored = match_image(iou, crowd)
     for t, threshold in enumerate(IOUS):
         expected = slow_match(iou, crowd, threshold)
         assert hits[t].tolist() == [one == "hit" for one in expected]
@@ -517,7 +517,7 @@ def test_clusters_are_left_out_whole() -> None:
 
 def test_equal_groups_give_tukeys_standard_error(monkeypatch: pytest.MonkeyPatch) -> None:
     """sqrt((G - 1)/G * sum of squared deviations of AP without each group), over the groups that images fall into."""
-    monkeypatch.setattr(jackknife_module, "GROUPS", 20)
+    monkeypatch.setattr(jackknife_module, "MAX_GROUPS", 20)
     found = simulated(60, np.random.default_rng(2))
     values, clusters = jackknife(found, [f"{i:02}" for i in range(60)])
     assert clusters[:2] == ("group 0", "group 1")

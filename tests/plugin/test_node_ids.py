@@ -1,25 +1,28 @@
-"""Bracket ids and their inverse."""
+"""Ids of tests and their inverse."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bob_gauntlet.plugin.node_ids import bracket, of_node, unbracket
+from bob_gauntlet.plugin.node_ids import item_id, parse_item_id, parse_node_id
 
-names = st.text(st.characters(exclude_categories=["Cs"]), min_size=1)
-datasets = st.from_regex(r"[a-z][a-z0-9-]{0,20}", fullmatch=True)
+backbones = st.text(st.characters(exclude_categories=["Cs"]), min_size=1)
+words = st.from_regex(r"[a-z][a-z0-9-]{0,20}", fullmatch=True)
 
 
-@given(names, datasets)
-def test_unbracket_is_the_inverse(backbone: str, dataset: str) -> None:
-    """Any name survives, and the id is what pytest prints as it is: ASCII, no brackets, no spaces."""
-    text = bracket(backbone, dataset)
-    assert unbracket(text) == (backbone, dataset)
+@given(backbones, words, words)
+def test_parsing_is_the_inverse(backbone: str, protocol: str, dataset: str) -> None:
+    """Any name survives, and the id is what pytest prints unchanged: ASCII, no brackets, no spaces."""
+    setting = f"{protocol}@{dataset}"
+    text = item_id(backbone, setting)
+    assert parse_item_id(text) == (backbone, setting)
     assert text.isascii()
     assert text.isprintable()
     assert not set(text) & set(" []")
-    assert of_node(f"suites/test_x.py::test_y[{text}]") == (backbone, dataset)
+    assert parse_node_id(f"suites/test_x.py::test_y[{text}]") == (backbone, setting)
 
 
-def test_a_node_without_bracket_has_no_backbone() -> None:
-    """A plain test is nobody's setting."""
-    assert of_node("tests/test_x.py::test_y") == ("", "")
+@pytest.mark.parametrize("node_id", ["tests/test_x.py::test_y", "tests/test_x.py::test_y[3]", "test_x.py::test_y[a@b]"])
+def test_other_tests_measure_no_setting(node_id: str) -> None:
+    """A test without such an id has neither backbone nor setting."""
+    assert parse_node_id(node_id) == ("", "")

@@ -8,26 +8,27 @@ from typing import Any
 import pytest
 
 from bob_gauntlet.plugin import outputs, terminal
-from bob_gauntlet.plugin.options import Options
-from bob_gauntlet.plugin.session import Entry, open_session
+from bob_gauntlet.plugin.outcome import ItemOutcome
+from bob_gauntlet.plugin.session import open_session
+from bob_gauntlet.plugin.session_options import SessionOptions
 from bob_gauntlet.pools.pool import load_pool
 from bob_gauntlet.ranking.ranking import RankingStatistics, rank
 from bob_gauntlet.report.layout import render
+from bob_gauntlet.runtime.run_config import RunConfig
 
 
 def test_the_report_and_the_terminal_share_one_bootstrap(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With --bob-report each measure is drawn once, and both show the ranking that `rank` returns."""
     path = tmp_path / "report.json"
-    options = Options(
-        backbones=("resnet50",), scale="mini", store=tmp_path / "store", cache=tmp_path / "artifacts", rerun=False,
-        limit=None, seeds=1, device="cpu", pool="mini", json=None, report=path, save=None, allow_partial=False,
-        progress="off", home=tmp_path,
+    options = SessionOptions(
+        backbones=("resnet50",), run=RunConfig(), device="cpu", home=tmp_path, store=tmp_path / "store",
+        cache=tmp_path / "artifacts", pool="mini", report=path,
     )  # fmt: skip
-    session = open_session(options, tmp_path, {}, spreads=False)
+    session = open_session(options, tmp_path, {}, hands_out=False)
     session.pool = load_pool("mini", tmp_path)
     for score in session.pool.scores["resnet-supervised"].values():
         copy = replace(score, backbone="mine", backbone_fingerprint="fp-mine")
-        session.record(f"{score.setting} {score.metric}", Entry(score.setting, "mine", "store", scores=(copy,)))
+        session.record(f"{score.setting} {score.metric}", ItemOutcome(score.setting, "mine", "store", scores=(copy,)))
     drawn_measures: list[int] = []
     draw = RankingStatistics._measure_draws
 

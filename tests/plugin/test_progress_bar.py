@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from bob_gauntlet.plugin.progress_bar import Display, LiveProgress, duration, status_line
+from bob_gauntlet.plugin.progress_bar import ProgressDisplay, ProgressFile, duration, status_line
 
 
 def test_a_step_is_written_and_taken_away(tmp_path: Path) -> None:
     """While it lasts there is a file; afterwards there is none."""
-    progress = LiveProgress(tmp_path / "1.json")
+    progress = ProgressFile(tmp_path / "1.json")
     progress.setting = "knn@photos"
     with progress.step("features of train", total=10) as advance:
         advance(4)
@@ -27,7 +27,7 @@ def test_writing_costs_at_most_one_file_a_second(tmp_path: Path, monkeypatch: py
     """A thousand small steps forward write once."""
     written = []
     monkeypatch.setattr(Path, "replace", lambda self, target: written.append(target))
-    with LiveProgress(tmp_path / "1.json").step("x", total=1000) as advance:
+    with ProgressFile(tmp_path / "1.json").step("x", total=1000) as advance:
         for _ in range(1000):
             advance(1)
     assert 1 <= len(written) <= 3
@@ -36,7 +36,7 @@ def test_writing_costs_at_most_one_file_a_second(tmp_path: Path, monkeypatch: py
 def test_a_folder_that_cannot_be_written_is_no_matter(tmp_path: Path) -> None:
     """Progress is a courtesy."""
     (tmp_path / "file").write_text("")
-    with LiveProgress(tmp_path / "file" / "1.json").step("x", total=1) as advance:
+    with ProgressFile(tmp_path / "file" / "1.json").step("x", total=1) as advance:
         advance(1)
 
 
@@ -58,7 +58,7 @@ def test_the_display_draws_wipes_and_stops(tmp_path: Path, monkeypatch: pytest.M
     state = {"setting": "s" * 100, "step": "features", "done": 5, "total": 10, "started": time.time() - 1}
     (tmp_path / "1.json").write_text(json.dumps(state))
     stream = io.StringIO()
-    display = Display(tmp_path, stream, lambda: 60)
+    display = ProgressDisplay(tmp_path, stream, lambda: 60)
     display.start()
     for _ in range(200):
         if "sss" in stream.getvalue():

@@ -1,23 +1,25 @@
 """A session's checks before anything runs, and its lock on a device."""
 
-from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from bob_gauntlet.backbones.spec import BackboneIdentity, InputTransform, Traits
-from bob_gauntlet.plugin.options import Options
-from bob_gauntlet.plugin.session import alone, check, open_session
+from bob_gauntlet.plugin.device_lock import device_lock
+from bob_gauntlet.plugin.options import OPTIONS
+from bob_gauntlet.plugin.session import check, open_session
+from bob_gauntlet.plugin.session_options import SessionOptions, check_options
+from bob_gauntlet.runtime.run_config import RunConfig
 
 TRAITS = Traits(family="conv", pretrained=True, features=8, params=1.0)
 
 
-def options(folder: Path) -> Options:
+def options(folder: Path, **run: Any) -> SessionOptions:
     """The options of `--backbone=resnet50 --bob-pool=none`."""
-    return Options(
-        backbones=("resnet50",), scale="mini", store=folder / "store", cache=folder / "artifacts", rerun=False,
-        limit=None, seeds=1, device="cpu", pool="none", json=None, report=None, save=None, allow_partial=False,
-        progress="off", home=folder,
+    return SessionOptions(
+        backbones=("resnet50",), run=RunConfig(**run), device="cpu", home=folder, store=folder / "store",
+        cache=folder / "artifacts", pool="none",
     )  # fmt: skip
 
 
@@ -34,7 +36,7 @@ def test_an_untagged_name_is_told_what_it_resolved_to(
         traits=TRAITS,
         details={"resolved": resolved} if resolved else {},
     )
-    session = open_session(options(tmp_path), tmp_path, {}, spreads=False)
+    session = open_session(options(tmp_path), tmp_path, {}, hands_out=False)
     monkeypatch.setattr(session.workspace, "identity", lambda spec: identity)
     lines: list[str] = []
     check(session, lines.append)
@@ -43,19 +45,20 @@ def test_an_untagged_name_is_told_what_it_resolved_to(
 
 def test_seeds_are_counted_from_zero(tmp_path: Path) -> None:
     """`--bob-seeds 3` measures with 0, 1 and 2."""
-    assert open_session(replace(options(tmp_path), seeds=3), tmp_path, {}, spreads=False).workspace.seeds == (0, 1, 2)
+    given = {option.shown: option.default for option in OPTIONS} | {"--backbone": [], "--dataset": []}
+    assert check_options(given | {"--bob-seeds": "3"}, tmp_path).run.seeds == (0, 1, 2)
 
 
 def test_workers_share_the_cores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Threads are cores over workers, one at least."""
     monkeypatch.setattr("bob_gauntlet.runtime.devices.cores", lambda: 8)
     for workers, threads in ((1, 8), (3, 2), (16, 1)):
-        session = open_session(options(tmp_path), tmp_path, {"bob_workers": workers}, spreads=False)
-        assert session.workspace.threads == threads
+        session = open_session(options(tmp_path), tmp_path, {"bob_workers": workers}, hands_out=False)
+        assert session.workspace.config.threads == threads
 
 
 def test_a_folder_that_cannot_be_locked_makes_nobody_wait(tmp_path: Path) -> None:
     """The setting runs all the same."""
     (tmp_path / "file").write_text("")
-    with alone(tmp_path / "file", "cpu", exclusive=True):
+    with device_lock(tmp_path / "file", "cpu", exclusive=True):
         pass

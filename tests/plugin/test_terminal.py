@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from bob_gauntlet.plugin.session import Entry
-from bob_gauntlet.plugin.terminal import _unranked, by_reason, near_chance, value_text
+from bob_gauntlet.plugin.outcome import ItemOutcome
+from bob_gauntlet.plugin.terminal import _without_ranked_measures, by_reason, near_chance, value_text
 from bob_gauntlet.pools.pool import load_pool
 from bob_gauntlet.ranking.ranking import rank
 from bob_gauntlet.scores.score import Score
@@ -37,8 +37,8 @@ def test_values_are_written_with_unit_and_error() -> None:
 
 def test_reasons_are_said_once() -> None:
     """With four settings, and how many more."""
-    entries = [Entry(f"knn@{i}", "x", "skipped", "no data") for i in range(6)]
-    assert list(by_reason(entries)) == ["knn@0 of x, knn@1 of x, knn@2 of x, knn@3 of x and 2 more: no data"]
+    outcomes = [ItemOutcome(f"knn@{i}", "x", "skipped", "no data") for i in range(6)]
+    assert list(by_reason(outcomes)) == ["knn@0 of x, knn@1 of x, knn@2 of x, knn@3 of x and 2 more: no data"]
 
 
 def test_a_sound_run_beside_the_papers_figures_is_shown() -> None:
@@ -47,7 +47,7 @@ def test_a_sound_run_beside_the_papers_figures_is_shown() -> None:
         setting="finetune@imagenet-1k", metric="top1", task="Cls", value=84.0, backbone="mine", protocol_hash="h",
         datasets={"test": "d"}, scale="paper",
     )  # fmt: skip
-    lines = _unranked(rank(load_pool("paper", Path("nowhere")), {"mine": [mine]}, only_measured=True))
-    assert lines[0] == "no ranking: nothing that was measured is ranked in pool paper"
+    lines = _without_ranked_measures(rank(load_pool("paper", Path("nowhere")), {"mine": [mine]}, only_measured=True))
+    assert lines[0] == "No ranking: none of the measured metrics is ranked in pool paper."
     assert "indicative, not ranked:" in lines
     assert any(line.startswith("mine ") and "84" in line and "chosen on a validation part" in line for line in lines)

@@ -3,6 +3,7 @@
 import random
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -39,7 +40,10 @@ def scheduler(workers: int) -> UnitScheduling:
 def items(backbones: int, datasets: int, protocols: int) -> list[str]:
     """Node ids as the suites have them."""
     return [
-        f"suite.py::test_{p}[b{b}@d{d}]" for p in range(protocols) for b in range(backbones) for d in range(datasets)
+        f"suite.py::test[b{b}@{protocol}@d{d}]"
+        for protocol in ("linear-probe", "knn", "retrieval")[:protocols]
+        for b in range(backbones)
+        for d in range(datasets)
     ]
 
 
@@ -147,22 +151,36 @@ def test_what_a_worker_gives_back_runs_elsewhere() -> None:
 
 
 def test_a_unit_shares_a_trained_head() -> None:
-    """Shifts, attacks and calibration go where the network is fine-tuned; the features' settings elsewhere."""
-    found = units_of(
+    """Shifts, attacks and calibration go where the network is fine-tuned; settings on features elsewhere."""
+    units = units_of(
         [
-            "c.py::test_adversarial_finetune_eps1[x@photos]",
-            "c.py::test_linear_probe[x@photos]",
-            "c.py::test_finetune[x@photos]",
-            "c.py::test_ood_finetune[x@photos-sketch]",
-            "c.py::test_ood_linear_probe[x@photos-sketch]",
-            "c.py::test_ood_finetune[x@imagenet-a]",
-            "c.py::test_finetune[x@mine]",
+            "c.py::t[x@adversarial-finetune-eps1@photos]",
+            "c.py::t[x@linear-probe@photos]",
+            "c.py::t[x@finetune@photos]",
+            "c.py::t[x@ood-finetune@photos-sketch]",
+            "c.py::t[x@ood-linear-probe@photos-sketch]",
+            "c.py::t[x@ood-finetune@imagenet-a]",
+            "c.py::t[x@finetune@mine]",
         ]
     )
-    assert [len(unit) for unit in found] == [3, 2, 1, 1]
-    assert found[0][-1] == "c.py::test_ood_finetune[x@photos-sketch]"
+    assert [len(unit) for unit in units] == [3, 2, 1, 1]
+    assert units[0][-1] == "c.py::t[x@ood-finetune@photos-sketch]"
 
 
-def test_a_test_without_bracket_is_a_unit_of_its_own() -> None:
-    """Other tests beside the suites are scheduled too."""
-    assert units_of(["t.py::a", "t.py::b", "s.py::c[x@d]"]) == [["t.py::a"], ["t.py::b"], ["s.py::c[x@d]"]]
+@pytest.mark.parametrize(
+    "protocol",
+    ["low-shot-10pct", "linear-probe-lars", "detection-frozen", "ood-detection-frozen", "efficiency", "of-a-user"],
+)
+def test_a_protocol_that_reuses_nothing_is_a_unit_of_its_own(protocol: str) -> None:
+    """Neither the linear probe nor fine-tuning, on the same dataset, has anything for it."""
+    ids = [f"t[x@{name}@photos]" for name in ("linear-probe", protocol, "finetune")]
+    assert units_of(ids) == [[each] for each in ids]
+
+
+def test_other_tests_are_units_of_their_own() -> None:
+    """Tests beside the suites are scheduled too."""
+    assert units_of(["t.py::a", "t.py::b[1]", "s.py::c[x@knn@d]"]) == [
+        ["t.py::a"],
+        ["t.py::b[1]"],
+        ["s.py::c[x@knn@d]"],
+    ]

@@ -11,7 +11,7 @@ from bob_gauntlet.pools import paper_tables
 from bob_gauntlet.pools.folder import read_backbones, read_scores
 from bob_gauntlet.pools.paper_tables import PrintedRow
 from bob_gauntlet.scores.score import METRICS, Score
-from bob_gauntlet.scores.settings import SETTINGS, find
+from bob_gauntlet.scores.settings import SETTINGS, find_setting
 
 PAPER = Path(__file__).parents[2] / "baselines/paper"
 SCORES = read_scores(PAPER)
@@ -95,7 +95,7 @@ def test_a_figure_stands_under_what_measures_it(name: str) -> None:
         setting = DETECTION.get(name) or COLUMNS.get(column) or COLUMNS[head]
         metric = RETRIEVAL.get(name) or METRIC_OF.get(column) or (tail if tail in ("top1", "top5") else "top1")
         assert (score.setting, score.metric) == (setting, metric)
-        assert score.task == find(score.setting).measure(score.metric).task
+        assert score.task == find_setting(score.setting).measure(score.metric).task
         assert (score.scale, score.fidelity, score.limit) == ("paper", "paper", None)
         assert METRICS[score.metric].unit != "%" or 0 <= score.value <= 100
 

@@ -11,8 +11,8 @@ from torch import nn
 from bob_gauntlet.backbones.backbone import Backbone
 from bob_gauntlet.datasets.dataset import Dataset, Split
 from bob_gauntlet.engine.detection.cascade import mmdet_config
-from bob_gauntlet.engine.detection.data_loading import Scaling
 from bob_gauntlet.engine.detection.detector import Detector
+from bob_gauntlet.engine.detection.resizing import Scaling
 from bob_gauntlet.engine.detection.trained_detector import TrainedDetector
 from bob_gauntlet.errors import BobError, MissingError
 from bob_gauntlet.metrics.detection import average_precision, federated_average_precision

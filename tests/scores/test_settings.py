@@ -4,7 +4,15 @@ import pytest
 
 from bob_gauntlet.errors import UsageError
 from bob_gauntlet.scores.score import METRICS
-from bob_gauntlet.scores.settings import IN_ALL, SETTINGS, TASKS, find, of_protocol, of_user, ranked_measures
+from bob_gauntlet.scores.settings import (
+    IN_ALL,
+    SETTINGS,
+    TASKS,
+    find_setting,
+    ranked_measures,
+    setting_on_user_dataset,
+    settings_of_protocol,
+)
 
 SHIFTS = ("photos-sketch", "photos-rendition", "photos-recollected", "photos-hard", "fonts-digits")
 
@@ -82,33 +90,35 @@ def test_what_is_planned_at_paper_scale() -> None:
 @pytest.mark.parametrize("mode", ["frozen", "finetune", "scratch"])
 def test_a_users_boxes_join_detection_alone(mode: str) -> None:
     """Measured, not ranked."""
-    found = of_protocol(f"detection-{mode}", "mini", {"boxes": "coco"})[-1]
+    found = settings_of_protocol(f"detection-{mode}", "mini", {"boxes": "coco"})[-1]
     assert (found.id, found.scales) == (f"detection-{mode}@boxes", ("mini", "paper"))
     assert [m.metric for m in found.measures] == [
         "ap_box", "ap50_box", "ap75_box", "ap_mask", "ap50_mask", "ap75_mask",
     ]  # fmt: skip
     assert not any(m.ranked for m in found.measures)
-    assert of_user(f"detection-{mode}", "boxes", "folder") is None
-    assert of_user("finetune", "boxes", "coco") is None
-    assert of_user(f"ood-detection-{mode}", "boxes", "coco") is None
+    assert setting_on_user_dataset(f"detection-{mode}", "boxes", "folder") is None
+    assert setting_on_user_dataset("finetune", "boxes", "coco") is None
+    assert setting_on_user_dataset(f"ood-detection-{mode}", "boxes", "coco") is None
 
 
 def test_a_users_images_join_classification_alone() -> None:
     """Measured, not ranked; there is nothing to rank it against."""
-    found = of_protocol("finetune", "paper", {"mine": "folder"})[-1]
+    found = settings_of_protocol("finetune", "paper", {"mine": "folder"})[-1]
     assert (found.id, found.scales) == ("finetune@mine", ("mini", "paper"))
     assert {m.metric for m in found.measures} == {"top1", "top5", "mean_auc"}
     assert not any(m.ranked for m in found.measures)
-    assert of_user("retrieval", "mine", "folder") is None
-    assert of_user("ood-finetune", "mine", "folder") is None
-    assert {m.task for m in of_user("calibration-finetune", "mine", "folder").measures} == {"Cal"}  # type: ignore[union-attr]
-    assert {m.task for m in of_user("adversarial-linear-probe-eps2", "mine", "folder").measures} == {"Adv"}  # type: ignore[union-attr]
+    assert setting_on_user_dataset("retrieval", "mine", "folder") is None
+    assert setting_on_user_dataset("ood-finetune", "mine", "folder") is None
+    assert {m.task for m in setting_on_user_dataset("calibration-finetune", "mine", "folder").measures} == {"Cal"}  # type: ignore[union-attr]
+    assert {m.task for m in setting_on_user_dataset("adversarial-linear-probe-eps2", "mine", "folder").measures} == {
+        "Adv"
+    }  # type: ignore[union-attr]
 
 
 def test_the_papers_six_tasks_are_ranked_at_paper_scale() -> None:
     """All six have ranked measures; top-5, LVIS, MRR and R@k have none."""
     ranked = ranked_measures("paper")
-    assert {find(s).measure(m).task for s, m in ranked} >= set(IN_ALL)
+    assert {find_setting(s).measure(m).task for s, m in ranked} >= set(IN_ALL)
     assert not {m for _, m in ranked} & {"top5", "mrr", "recall5"}
     assert not any("lvis" in s for s, _ in ranked)
 
@@ -116,12 +126,12 @@ def test_the_papers_six_tasks_are_ranked_at_paper_scale() -> None:
 def test_an_unknown_setting_names_its_neighbours() -> None:
     """A slip of the hand is answered with what was meant."""
     with pytest.raises(UsageError, match="did you mean linear-probe@photos"):
-        find("linear-prob@photos")
+        find_setting("linear-prob@photos")
     with pytest.raises(UsageError, match="it has top1, top5"):
-        find("knn@photos").measure("top3")
+        find_setting("knn@photos").measure("top3")
 
 
 def test_settings_of_a_protocol_follow_the_scale() -> None:
     """Mini names mini datasets, paper the paper's."""
-    assert [s.dataset for s in of_protocol("retrieval", "mini")] == ["photos-instances", "copydays-mini"]
-    assert len(of_protocol("retrieval", "paper")) == 8
+    assert [s.dataset for s in settings_of_protocol("retrieval", "mini")] == ["photos-instances", "copydays-mini"]
+    assert len(settings_of_protocol("retrieval", "paper")) == 8

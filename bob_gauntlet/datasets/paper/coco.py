@@ -24,7 +24,7 @@ def load_coco_2017(locations: DataLocations) -> Dataset:
         role: read_coco(
             _annotations(COCO, root, f"instances_{folder}.json"),
             root,
-            place=partial(_in_folder, folder),
+            image_path=partial(_in_folder, folder),
         )
         for role, folder in FOLDERS.items()
     }

@@ -46,7 +46,7 @@ def taken(files: ImageFiles, indices: Sequence[int] | np.ndarray) -> ImageFiles:
         paths=tuple(files.paths[i] for i in kept),
         sizes=tuple(files.sizes[i] for i in kept),
         labels=files.labels[kept],
-        stored=tuple(files.stored[i] for i in kept) if files.stored else None,
+        stored_paths=tuple(files.stored_paths[i] for i in kept) if files.stored_paths else None,
     )
 
 
@@ -59,7 +59,7 @@ def renamed(files: ImageFiles, paths: Sequence[str], labels: np.ndarray, classes
         sizes=tuple(files.sizes[i] for i in order),
         labels=np.asarray(labels, np.int64)[order],
         classes=tuple(classes),
-        stored=tuple((files.stored or files.paths)[i] for i in order),
+        stored_paths=tuple((files.stored_paths or files.paths)[i] for i in order),
     )
 
 

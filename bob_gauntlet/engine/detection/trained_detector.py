@@ -12,12 +12,12 @@ from bob_gauntlet.backbones.backbone import Backbone
 from bob_gauntlet.datasets.dataset import Split
 from bob_gauntlet.engine.detection.data_loading import (
     DetectionSample,
-    Scaling,
-    build_training_loader,
+    create_detection_loader,
     load_test_batches,
     repeat_factors,
 )
 from bob_gauntlet.engine.detection.detector import Design, Detector
+from bob_gauntlet.engine.detection.resizing import Scaling
 from bob_gauntlet.engine.frozen.features import check_readable, note_unreadable, with_unreadable_count
 from bob_gauntlet.engine.training.config import TrainingConfig
 from bob_gauntlet.engine.training.examples import TrainingExamples
@@ -127,9 +127,9 @@ def _search(
     backbone: Backbone, examples: TrainingExamples, detector_config: DetectorConfig, seed: int, context: RunContext
 ) -> GridSearch:
     fit = examples.train
-    loader = build_training_loader(
-        fit, detector_config.scaling, masks=detector_config.design.heads.masks, batch=detector_config.batch, seed=seed,
-        workers=context.loaders,
+    loader = create_detection_loader(
+        fit, detector_config.scaling, masks=detector_config.design.heads.masks, batch_size=detector_config.batch,
+        seed=seed, workers=context.loaders,
         repeats=repeat_factors(fit, detector_config.rare_below) if detector_config.rare_below else None,
     )  # fmt: skip
 

@@ -1,8 +1,6 @@
-"""Features of a split: extracted once, cached by what they are features of, read ever after."""
+"""Features of a split: extracted once, stored as an artefact, and read from there afterwards."""
 
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from itertools import islice
 
 import numpy as np
 import torch
@@ -12,30 +10,30 @@ from bob_gauntlet.backbones.spec import InputTransform
 from bob_gauntlet.datasets.dataset import Split
 from bob_gauntlet.datasets.images import MAX_UNREADABLE_SHARE
 from bob_gauntlet.engine.allocator import keep_pages
+from bob_gauntlet.engine.prefetch import prefetch
 from bob_gauntlet.engine.transforms import image_or_grey, normalise, normalise_on_one_thread, preprocess
 from bob_gauntlet.errors import BobError
 from bob_gauntlet.runtime.artifacts import Arrays
 from bob_gauntlet.runtime.context import RunContext
 
 Batch = tuple[torch.Tensor, list[str]]
-"""Images, and why some of them are grey: what could not be read."""
+"""(B, 3, H, W) images, and for each image that could not be read the reason; a grey image is in its place."""
 
 
 def features(backbone: Backbone, split: Split, transform: InputTransform, context: RunContext) -> np.ndarray:
-    """Pooled pre-logits features of every image of a split: (N, D) float32.
+    """Return the pooled pre-logits features of every image of a split: (N, D) float32.
 
-    They are kept under backbone fingerprint, input transform, split fingerprint, pooling and numerics, so that a
-    second call makes no forward pass. Raises BobError where more than 1% of the images cannot be read or features are
-    not finite or all the same.
+    They are stored as an artefact under `features_key`, so that a second call makes no forward pass. Raises BobError
+    where more than 1% of the images cannot be read, or where features are not finite or the same for all images.
     """
     key = features_key(backbone, split, transform)
-    found = context.artifacts.get("features", key, lambda: _extract(backbone, split, transform, context))
-    note_unreadable(found, split, context)
-    return found["features"]
+    arrays = context.artifacts.get("features", key, lambda: _extract(backbone, split, transform, context))
+    note_unreadable(arrays, split, context)
+    return arrays["features"]
 
 
 def features_key(backbone: Backbone, split: Split, transform: InputTransform) -> dict[str, str]:
-    """What features depend on: the key of their artefact."""
+    """Return the key of the artefact that holds the features: everything that they depend on."""
     return {
         "backbone": backbone.identity.fingerprint,
         "transform": transform.canonical,
@@ -45,87 +43,83 @@ def features_key(backbone: Backbone, split: Split, transform: InputTransform) ->
     }
 
 
-def note_unreadable(found: Arrays, split: Split, context: RunContext) -> None:
-    """Tell the run how many images of a split were grey, since they could not be read."""
-    if "unreadable" in found:
-        context.unreadable[split.role] = int(found["unreadable"])
+def note_unreadable(arrays: Arrays, split: Split, context: RunContext) -> None:
+    """Record in `context` how many images of the split could not be read, if `arrays` says that there were any."""
+    if "unreadable" in arrays:
+        context.unreadable[split.role] = int(arrays["unreadable"])
 
 
 def _extract(backbone: Backbone, split: Split, transform: InputTransform, context: RunContext) -> Arrays:
+    """Send every image of a split through the backbone, and return the features as arrays for an artefact."""
     keep_pages()
     parts: list[np.ndarray] = []
     unreadable: list[str] = []
     step = context.progress.step(f"{backbone.name}: features of {split.role}", total=len(split))
     with step as advance, torch.inference_mode():
         on_cpu = backbone.device == "cpu"
-        for images, broken in load_batches(
+        for images, reasons in load_batches(
             split, transform, context.batch_size, on_cpu=on_cpu, threads=context.readers
         ):
-            unreadable += broken
-            # beyond what may be unreadable the rest is only counted
+            unreadable += reasons
+            # with too many unreadable images this ends in an error: then the other images are only read, to count them
             if len(unreadable) <= MAX_UNREADABLE_SHARE * len(split):
                 if not on_cpu:
                     images = normalise(images.to(backbone.device, non_blocking=True), transform)
                 parts.append(backbone.embed(images).float().cpu().numpy())
             advance(len(images))
     check_readable(unreadable, split)
-    return with_unreadable_count({"features": _checked(np.concatenate(parts), backbone, split)}, unreadable)
+    return with_unreadable_count({"features": _check_features(np.concatenate(parts), backbone, split)}, unreadable)
 
 
 def check_readable(unreadable: Sequence[str], split: Split) -> None:
-    """BobError where more than 1% of a split's images cannot be read; the first are named."""
+    """Raise BobError, which names the first ones, where more than 1% of a split's images cannot be read."""
     if len(unreadable) > MAX_UNREADABLE_SHARE * len(split):
         shown = ", ".join(unreadable[:3]) + (", ..." if len(unreadable) > 3 else "")
         count = f"{len(unreadable)} of {len(split)} images of {split.role}"
-        raise BobError(f"{count} cannot be read, more than 1%: {shown}; mend or remove them")
+        raise BobError(f"{count} cannot be read, more than 1%: {shown}; repair or remove them")
 
 
 def with_unreadable_count(arrays: dict[str, np.ndarray], unreadable: Sequence[str]) -> Arrays:
-    """Arrays that are to be kept, with the number of images that could not be read, if there are any."""
+    """Add the number of images that could not be read to the arrays of an artefact, if there are any."""
     return {**arrays, "unreadable": np.array(len(unreadable))} if unreadable else arrays
 
 
 def load_batches(
     split: Split, transform: InputTransform, size: int, *, on_cpu: bool = True, threads: int = 2
 ) -> Iterator[Batch]:
-    """Batches in order, prepared by threads while the network runs: PIL works outside Python's lock.
+    """Yield the images of a split in order, in batches of `size` that threads prepare while the network runs.
 
-    Channels lie last in memory, as convolutions like them. For a GPU they stay uint8, which is less to move; for the
-    CPU they are normalised here.
+    The memory layout is channels last, in which convolutions are faster. For a GPU the images stay uint8, since fewer
+    bytes are then copied to it; for the CPU they are normalised here.
     """
 
     def prepare(start: int) -> Batch:
         images: list[np.ndarray] = []
-        broken: list[str] = []
+        reasons: list[str] = []
         for index in range(start, min(start + size, len(split))):
             image, reason = image_or_grey(split, index, (transform.size, transform.size))
-            broken += [reason] * bool(reason)
+            reasons += [reason] * bool(reason)
             images.append(preprocess(image, transform).permute(1, 2, 0).numpy())
-        # NumPy's threads are none: torch's would be a second team beside the network's, each waiting for the other
+        # torch would start a second team of threads here, and each team would wait for the other; NumPy starts none
         pixels = np.stack(images)
         batch = torch.from_numpy(normalise_on_one_thread(pixels, transform) if on_cpu else pixels)
-        return batch.permute(0, 3, 1, 2), broken
+        return batch.permute(0, 3, 1, 2), reasons
 
-    starts = iter(range(0, len(split), size))
-    with ThreadPoolExecutor(max_workers=threads) as pool:
-        waiting: list[Future[Batch]] = [pool.submit(prepare, start) for start in islice(starts, 2 * threads)]
-        while waiting:
-            batch = waiting.pop(0).result()
-            waiting += [pool.submit(prepare, start) for start in islice(starts, 1)]
-            yield batch
+    yield from prefetch(prepare, range(0, len(split), size), threads=threads)
 
 
-def _checked(found: np.ndarray, backbone: Backbone, split: Split) -> np.ndarray:
-    bad = int((~np.isfinite(found).all(axis=1)).sum())
+def _check_features(features: np.ndarray, backbone: Backbone, split: Split) -> np.ndarray:
+    """Return the features; raise BobError where some are not finite, or where all images have the same ones."""
+    bad = int((~np.isfinite(features).all(axis=1)).sum())
     if bad:
         raise BobError(
-            f"{backbone.name}: the features of {bad} of {len(found)} images of {split.role} are NaN or infinite; "
+            f"{backbone.name}: the features of {bad} of {len(features)} images of {split.role} are NaN or infinite; "
             "check the checkpoint and its input normalisation"
         )
-    # equal up to rounding, which differs with the size of a batch
-    if len(found) > 1 and np.ptp(found, axis=0).max() <= 1e-5 * np.abs(found).max():
+    # the same up to rounding, which depends on the size of a batch
+    if len(features) > 1 and np.ptp(features, axis=0).max() <= 1e-5 * np.abs(features).max():
         raise BobError(
             f"{backbone.name}: every image of {split.role} gets the same features; "
             "check that the checkpoint fits the architecture"
         )
-    return found
+    return features

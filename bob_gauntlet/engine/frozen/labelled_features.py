@@ -1,4 +1,4 @@
-"""The labelled features of a dataset, as probes and neighbours use them."""
+"""Features with their targets, as linear probes and nearest neighbours use them."""
 
 from dataclasses import dataclass
 
@@ -12,20 +12,24 @@ from bob_gauntlet.runtime.context import RunContext
 
 @dataclass(frozen=True)
 class LabelledFeatures:
-    """Features (N, D) and targets of all examples that may be fitted or chosen on; the first `train` are training."""
+    """Features (N, D) and targets of the train and validation examples.
+
+    A head is fitted on some of them, and its hyper-parameters are chosen on the others. The first `train` examples are
+    the dataset's training split. `targets` are (N,) class indices or (N, C) {0, 1}.
+    """
 
     features: np.ndarray
     targets: np.ndarray
     train: int
     classes: int
-    # what the features are of: the key under which a head on them is kept
+    # identifies the features: part of the artefact key of every head that is fitted on them
     key: object
 
 
 def load_labelled_features(
     backbone: Backbone, dataset: Dataset, input_size: int | None, context: RunContext
 ) -> LabelledFeatures:
-    """Features and targets of train, and of val where the dataset has one."""
+    """Return the features and targets of the train split, and of the val split where the dataset has one."""
     splits = [dataset[role] for role in ("train", "val") if role in dataset.splits]
     transform = backbone.identity.input_transform(input_size)
     return LabelledFeatures(

@@ -21,28 +21,28 @@ from bob_gauntlet.runtime.context import RunContext
 
 @dataclass(frozen=True)
 class LinearClassifier:
-    """The probe of one seed on the features of its backbone (`protocols.heads.Classifier`)."""
+    """A backbone with the linear probe of one seed; implements `protocols.heads.Classifier`."""
 
     backbone: Backbone
     dataset: Dataset
     input_size: int | None
     probe: Probe
     seed: int
-    # the recipe's canonical form, which names the artefacts
+    # the recipe's canonical form, part of the keys of its artefacts
     recipe: dict[str, Any]
 
     def scores(self, split: Split, context: RunContext) -> np.ndarray:
-        """(N, C) logits; the split's features are extracted once, for every head."""
+        """Return the (N, C) logits of a split, whose features are extracted once for all heads."""
         transform = self.backbone.identity.input_transform(self.input_size)
         return self.probe.head.logits(features(self.backbone, split, transform, context))
 
     def held_out(self, context: RunContext) -> tuple[np.ndarray, np.ndarray]:
-        """Logits and targets of the validation images, by a head that is fitted on the others alone."""
+        """Return logits and targets of the validation images, by a head that is fitted on the training images alone."""
         data = load_labelled_features(self.backbone, self.dataset, self.input_size, context)
         return held_out_logits(data, self.probe, self.seed, context, self.recipe)
 
     def differentiable(self) -> tuple[nn.Module, Callable[[torch.Tensor], torch.Tensor]]:
-        """The backbone, and normalisation, backbone and linear layer in one."""
+        """Return the backbone's module, and a differentiable function from pixels to logits."""
         transform = self.backbone.identity.input_transform(self.input_size)
         return self.backbone.module, pixels_to_logits(self.backbone, transform, self.probe.head)
 
@@ -50,11 +50,14 @@ class LinearClassifier:
 def pixels_to_logits(
     backbone: Backbone, transform: InputTransform, head: Head
 ) -> Callable[[torch.Tensor], torch.Tensor]:
-    """The classifier that is attacked: normalise, embed, standardise and the linear layer, from pixels to (B, C)."""
-    normalised = normaliser(transform, backbone.device)
+    """Return a differentiable function from (B, 3, H, W) pixels in [0, 1] to (B, C) logits, as attacks need it.
+
+    It normalises the pixels, embeds them, standardises the features and applies the linear layer.
+    """
+    normalise_pixels = normaliser(transform, backbone.device)
     scaled = head.weight / head.scale[:, None]
     weight, bias = (
         torch.from_numpy(np.asarray(a, np.float32)).to(backbone.device)
         for a in (scaled, head.bias - head.mean @ scaled)
     )
-    return lambda images: torch.addmm(bias, backbone.embed(normalised(images)).float(), weight)
+    return lambda images: torch.addmm(bias, backbone.embed(normalise_pixels(images)).float(), weight)

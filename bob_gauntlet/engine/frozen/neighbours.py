@@ -18,25 +18,26 @@ def votes(
     temperature: float = 0.07,
     device: str = "cpu",
 ) -> dict[int, np.ndarray]:
-    """For each k the summed votes of the k nearest: (Q, D) and (N, D) features, (N,) targets to (Q, C) float64.
+    """Return for each k the summed votes of the k nearest neighbours, (Q, C) float64.
 
-    A neighbour of cosine similarity s votes exp(s / temperature) for its class; multi-label targets (N, C) vote for
-    each of their labels.
+    `queries` are (Q, D) features, `bank` (N, D) features of the neighbours, `targets` (N,) their class indices. A
+    neighbour of cosine similarity s votes exp(s / temperature) for its class. Multi-label targets (N, C) {0, 1} vote
+    for each of their labels.
     """
     stored = l2_normalise(bank, device)
     labels = np.eye(classes)[targets] if targets.ndim == 1 else targets.astype(np.float64)
-    found: dict[int, list[np.ndarray]] = {k: [] for k in ks}
+    blocks_by_k: dict[int, list[np.ndarray]] = {k: [] for k in ks}
     for start in range(0, len(queries), _BLOCK):
         similarity = l2_normalise(queries[start : start + _BLOCK], device) @ stored.T
         values, indices = similarity.topk(min(max(ks), len(bank)), dim=1)
-        # relative to the nearest, so that exp cannot overflow
+        # relative to the nearest neighbour, so that exp cannot overflow
         weights = ((values - values[:, :1]) / temperature).double().exp().cpu().numpy()
         neighbours = labels[indices.cpu().numpy()]
         for k in ks:
-            found[k].append(np.einsum("qk,qkc->qc", weights[:, :k], neighbours[:, :k]))
-    return {k: np.concatenate(parts) for k, parts in found.items()}
+            blocks_by_k[k].append(np.einsum("qk,qkc->qc", weights[:, :k], neighbours[:, :k]))
+    return {k: np.concatenate(blocks) for k, blocks in blocks_by_k.items()}
 
 
 def l2_normalise(features: np.ndarray, device: str = "cpu") -> torch.Tensor:
-    """(N, D) rows of length 1 on the device, float32; a row of zeros stays zero."""
+    """Return (N, D) features as float32 on the device, each row divided by its length; a row of zeros stays zero."""
     return torch.nn.functional.normalize(torch.from_numpy(np.asarray(features, np.float32)).to(device), dim=1)

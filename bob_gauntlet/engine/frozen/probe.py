@@ -1,4 +1,4 @@
-"""A linear probe: solve a path of strengths, choose one on validation examples, solve again on all of them."""
+"""A linear probe: fit heads of several strengths, choose one on validation examples, fit it again on all examples."""
 
 import json
 from collections.abc import Sequence
@@ -11,6 +11,7 @@ from bob_gauntlet.datasets.partition import NO_VALIDATION_EXAMPLES, partition
 from bob_gauntlet.engine.frozen.labelled_features import LabelledFeatures
 from bob_gauntlet.engine.frozen.logistic import Head, regularisation_path
 from bob_gauntlet.errors import BobError
+from bob_gauntlet.metrics.calibration import cross_entropies
 from bob_gauntlet.metrics.classification import in_top_k, mean_auc
 from bob_gauntlet.runtime.artifacts import Arrays
 from bob_gauntlet.runtime.context import RunContext
@@ -34,83 +35,98 @@ class Probe:
 def fit_probe(
     data: LabelledFeatures, strengths: Sequence[float], seed: int, context: RunContext, recipe: dict[str, object]
 ) -> Probe:
-    """The probe of one seed, from the artefacts where it was fitted before."""
+    """Return the linear probe of one seed: read from the artefacts, or fitted where it is not there yet.
+
+    `recipe` is the recipe's canonical form, a part of the artefact key.
+    """
     key = {"recipe": recipe, "features": data.key, "seed": seed}
-    packed = context.artifacts.get("heads", key, lambda: _pack(_fit(data, strengths, seed, context)))
-    return _unpack(packed)
+    arrays = context.artifacts.get("heads", key, lambda: _pack(_fit(data, strengths, seed, context)))
+    return _unpack(arrays)
 
 
 def held_out_logits(
-    data: LabelledFeatures, found: Probe, seed: int, context: RunContext, recipe: dict[str, object]
+    data: LabelledFeatures, probe: Probe, seed: int, context: RunContext, recipe: dict[str, object]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """(V, C) logits and targets of the validation examples, by a head of the chosen strength that never saw them."""
+    """Return (V, C) logits and the targets of the validation examples.
+
+    The logits come from a head of the chosen strength that is fitted without the validation examples.
+    """
     fit, choose = partition(data.targets, data.train, seed)
-    strength = found.head.strength
+    strength = probe.head.strength
 
     def solve() -> dict[str, np.ndarray]:
-        solved = next(
+        head = next(
             regularisation_path(
-                data.features[fit], data.targets[fit], data.classes, [strength], device=context.device, tolerance=1e-8
+                data.features[fit],
+                data.targets[fit],
+                data.classes,
+                [strength],
+                device=context.device,
+                tolerance=1e-8,
             )
         )
-        return {"logits": solved.logits(data.features[choose])}
+        return {"logits": head.logits(data.features[choose])}
 
     key = {"recipe": recipe, "features": data.key, "seed": seed, "held out": True}
     return context.artifacts.get("heads", key, solve)["logits"], data.targets[choose]
 
 
 def _fit(data: LabelledFeatures, strengths: Sequence[float], seed: int, context: RunContext) -> Probe:
+    """Choose the strength on validation examples, and fit its head on all examples."""
     fit, choose = partition(data.targets, data.train, seed)
-    tried: list[tuple[float, float, Head]] = []
+    candidates: list[tuple[float, float, Head]] = []
     with context.progress.step("linear probe: strengths", total=len(strengths) + 1) as advance:
-        found = regularisation_path(
+        heads = regularisation_path(
             data.features[fit], data.targets[fit], data.classes, strengths, device=context.device, advance=advance
         )
-        for head in found:
-            tried.append((*validation_score(head.logits(data.features[choose]), data.targets[choose]), head))
-        # the best score; of equal ones the lowest validation loss
-        best = max(tried, key=lambda entry: entry[:2])[2]
+        for head in heads:
+            candidates.append((*validation_score(head.logits(data.features[choose]), data.targets[choose]), head))
+        # the highest validation score; between equal scores the lowest validation loss
+        best = max(candidates, key=lambda candidate: candidate[:2])[2]
         final = next(
             regularisation_path(
                 data.features, data.targets, data.classes, [best.strength],
                 device=context.device, tolerance=1e-8, start=best, advance=advance,
             )
         )  # fmt: skip
-    return Probe(final, tuple(score for score, _, _ in tried), tuple(head.strength for _, _, head in tried))
+    return Probe(final, tuple(score for score, _, _ in candidates), tuple(head.strength for _, _, head in candidates))
 
 
 def validation_score(scores: np.ndarray, targets: np.ndarray) -> tuple[float, float]:
-    """Validation score in % and the negative validation loss.
+    """Return the validation score in % and the negative validation loss, which decides between equal scores.
 
-    Of several labels an image mean AUC, and 50, which is chance, where no label has both values among a few images.
-    BobError where there is no image.
+    `scores` are (N, C) logits. The score is the top-1 accuracy and the loss the cross-entropy in nats. With several
+    labels an image the score is the mean AUC and the loss 0; where no label has both values among a few images, the
+    score is 50, which is chance. Raises BobError where there is no image.
     """
     if not len(targets):
         raise BobError(NO_VALIDATION_EXAMPLES)
     if targets.ndim == 2:
-        found = mean_auc(scores, targets)
-        return 50.0 if np.isnan(found) else found, 0.0
-    shifted = scores - scores.max(axis=1, keepdims=True)
-    log_likelihood = shifted[np.arange(len(targets)), targets] - np.log(np.exp(shifted).sum(axis=1))
-    return 100 * float(in_top_k(scores, targets, 1).mean()), float(log_likelihood.mean())
+        auc = mean_auc(scores, targets)
+        return 50.0 if np.isnan(auc) else auc, 0.0
+    # in the precision of the scores: another one could choose differently between nearly equal losses
+    losses = cross_entropies(scores, targets, scores.dtype)
+    return 100 * float(in_top_k(scores, targets, 1).mean()), -float(losses.mean())
 
 
-def _pack(found: Probe) -> dict[str, np.ndarray]:
-    head = found.head
+def _pack(probe: Probe) -> dict[str, np.ndarray]:
+    """Return a probe as the arrays of its artefact."""
+    head = probe.head
     facts = {
         "strength": head.strength,
         "objective": head.objective,
         "evaluations": head.evaluations,
         "converged": head.converged,
-        "validation": found.validation,
-        "strengths": found.strengths,
+        "validation": probe.validation,
+        "strengths": probe.strengths,
     }
     arrays = {"weight": head.weight, "bias": head.bias, "mean": head.mean, "scale": head.scale}
     return {**arrays, "facts": np.frombuffer(json.dumps(facts).encode(), np.uint8)}
 
 
 def _unpack(arrays: Arrays) -> Probe:
-    packed: dict[str, Any] = dict(arrays)
-    facts = json.loads(packed.pop("facts").tobytes())
+    """Return the probe that `_pack` has turned into arrays."""
+    fields: dict[str, Any] = dict(arrays)
+    facts = json.loads(fields.pop("facts").tobytes())
     validation, strengths = tuple(facts.pop("validation")), tuple(facts.pop("strengths"))
-    return Probe(Head(**packed, **facts), validation, strengths)
+    return Probe(Head(**fields, **facts), validation, strengths)

@@ -71,7 +71,7 @@ def facts(score: Score) -> dict[str, str]:
         "versions": ", ".join(f"{name} {version}" for name, version in dict(told.get("versions", {})).items()),
         "command": told.get("command", ""),
         "started": told.get("started", ""),
-        **{f"{key}, in detail" if key in _FIELDS else key: told[key] for key in told if key not in _TOLD},
+        **{f"{key}, in detail" if key in _FIELDS else key: value for key, value in told.items() if key not in _TOLD},
     }
     return {key.replace("_", " "): _text(value) for key, value in found.items() if value not in ("", None, {}, [])}
 

@@ -17,12 +17,11 @@ from bob_gauntlet.engine.detection import data_loading, mmdet_ops
 from bob_gauntlet.engine.detection.data_loading import (
     AugmentedSamples,
     DetectionSample,
-    ResizeMode,
-    Scaling,
-    build_training_loader,
+    create_detection_loader,
     load_test_batches,
     repeat_factors,
 )
+from bob_gauntlet.engine.detection.resizing import ResizeMode, Scaling
 from bob_gauntlet.engine.seeding import seeded
 from bob_gauntlet.engine.training.data_loader import AugmentedLoader
 from bob_gauntlet.errors import BobError
@@ -163,8 +162,8 @@ def test_jitter_is_a_tenth_to_twice() -> None:
     drawn = AugmentedSamples(split, full, masks=False)
     for seed in range(150):
         with seeded(seed):
-            scene = drawn.change.transforms[1](
-                data_loading._sample(*data_loading.read_annotated_image(split, 0)[:2], masks=False)
+            scene = drawn.augment.transforms[1](
+                data_loading._to_torchvision(*data_loading.read_annotated_image(split, 0)[:2], masks=False)
             )
         scales.append(scene["image"].shape[1] / 100)
     assert 0.1 <= min(scales) < 0.29
@@ -215,7 +214,7 @@ def test_draws_are_a_function_of_seed_epoch_and_index(training: ResizeMode) -> N
     split = shapes.split(8)
 
     def loader(seed: int = 0, workers: int = 0) -> AugmentedLoader:
-        return build_training_loader(split, scaling(training), masks=True, batch=4, seed=seed, workers=workers)
+        return create_detection_loader(split, scaling(training), masks=True, batch_size=4, seed=seed, workers=workers)
 
     whole = drawn(loader())
     assert len(whole) == 16
@@ -257,18 +256,18 @@ def test_images_without_objects_are_left_out() -> None:
     split = shapes.split(8, empty=3)
     crowd = replace(split.objects[7], crowd=np.ones(len(split.objects[7]), bool))  # type: ignore[index]
     split = replace(split, objects=(*split.objects[:7], crowd))  # type: ignore[index]
-    loader = build_training_loader(split, shapes.SCALING, masks=True, batch=8, seed=0)
+    loader = create_detection_loader(split, shapes.SCALING, masks=True, batch_size=8, seed=0)
     assert (loader.size, loader.batch_size, len(loader)) == (4, 4, 1)
     originals = {(o.height, o.width) for o in split.objects[3:7]}  # type: ignore[index]
     found = drawn(loader)
     assert all(len(scene.boxes) for scene in found)
     assert {scene.original for scene in found} == originals
     repeats = np.array([9.0, 9, 9, 1, 2, 3, 1, 9])
-    often = build_training_loader(split, shapes.SCALING, masks=True, batch=1, seed=0, repeats=repeats)
+    often = create_detection_loader(split, shapes.SCALING, masks=True, batch_size=1, seed=0, repeats=repeats)
     counts = [scene.original for scene in drawn(often, (0,))]
     assert [counts.count((o.height, o.width)) for o in split.objects[3:7]] == [1, 2, 3, 1]  # type: ignore[index]
     with pytest.raises(BobError, match="none of the 4 images of train has an object to learn from; check its boxes"):
-        build_training_loader(shapes.split(4, empty=4), shapes.SCALING, masks=True, batch=2, seed=0)
+        create_detection_loader(shapes.split(4, empty=4), shapes.SCALING, masks=True, batch_size=2, seed=0)
 
 
 def test_masks_are_made_where_they_are_wanted() -> None:
@@ -276,7 +275,7 @@ def test_masks_are_made_where_they_are_wanted() -> None:
     split = shapes.split(4)
     bare = tuple(replace(objects, masks=()) for objects in split.objects or ())
     for scene in drawn(
-        build_training_loader(replace(split, objects=bare), shapes.SCALING, masks=False, batch=2, seed=0)
+        create_detection_loader(replace(split, objects=bare), shapes.SCALING, masks=False, batch_size=2, seed=0)
     ):
         assert scene.masks is None
         assert "masks" not in scene.to_mmdet(scene.padded, "cpu").gt_instances
@@ -313,7 +312,7 @@ def test_an_image_that_cannot_be_read_is_grey() -> None:
     assert broken
     assert set(scene.image.unique().tolist()) == {128}
     assert not AugmentedSamples(split, shapes.SCALING, masks=True)(0)[1]
-    loader = build_training_loader(split, shapes.SCALING, masks=True, batch=101, seed=0)
+    loader = create_detection_loader(split, shapes.SCALING, masks=True, batch_size=101, seed=0)
     drawn(loader, (0,))
     assert loader.unreadable == {1}
     found = list(load_test_batches(split, shapes.SCALING, 4, threads=2))

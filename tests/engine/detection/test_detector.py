@@ -14,7 +14,7 @@ from torch import nn
 from bob_gauntlet.backbones.backbone import Backbone
 from bob_gauntlet.backbones.build import create_untrained
 from bob_gauntlet.backbones.spec import InputTransform
-from bob_gauntlet.engine.detection.data_loading import build_training_loader
+from bob_gauntlet.engine.detection.data_loading import create_detection_loader
 from bob_gauntlet.engine.detection.detector import Detector, pyramid_strides
 from bob_gauntlet.engine.detection.trained_detector import DetectorLoss
 from bob_gauntlet.engine.training.loop import Trainer
@@ -139,7 +139,7 @@ def stepped(made: Detector, steps: int = 3, lr: float = 1e-2) -> tuple[State, St
     """State of the backbone, before and after steps of a real training."""
     # 32 is no multiple of a patch of 14 pixels
     scaling = replace(shapes.SCALING, divisor=42 if made.backbone_copy.name == "vit 14" else 32)
-    loader = build_training_loader(shapes.split(8), scaling, masks=made.design.heads.masks, batch=4, seed=0)
+    loader = create_detection_loader(shapes.split(8), scaling, masks=made.design.heads.masks, batch_size=4, seed=0)
     before = state(made.backbone_copy.module)
     config = shapes.config(lr=lr, epochs=9, max_steps=steps)
     trainer = Trainer(made, config, loader, DetectorLoss(), 0, "cpu")

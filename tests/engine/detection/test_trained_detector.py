@@ -15,8 +15,9 @@ from bob_gauntlet.backbones.backbone import Backbone
 from bob_gauntlet.datasets.images import UnreadableImage
 from bob_gauntlet.engine.detection import trained_detector
 from bob_gauntlet.engine.detection.cascade import Heads
-from bob_gauntlet.engine.detection.data_loading import Scaling, build_training_loader, repeat_factors
+from bob_gauntlet.engine.detection.data_loading import create_detection_loader, repeat_factors
 from bob_gauntlet.engine.detection.detector import Design, Detector
+from bob_gauntlet.engine.detection.resizing import Scaling
 from bob_gauntlet.engine.detection.trained_detector import (
     DetectorConfig,
     DetectorLoss,
@@ -260,7 +261,7 @@ def test_the_loss_of_parts_is_that_of_the_batch(monkeypatch: pytest.MonkeyPatch)
 
 def training_stream(batch: int) -> Any:
     """Of six images."""
-    return build_training_loader(shapes.split(6), shapes.SCALING, masks=True, batch=batch, seed=0)
+    return create_detection_loader(shapes.split(6), shapes.SCALING, masks=True, batch_size=batch, seed=0)
 
 
 def test_the_rates_of_the_recipe(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -287,13 +288,13 @@ def test_the_rates_of_the_recipe(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_rare_classes_are_seen_more_often(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """By the factors of the images that are trained on."""
     told: list[Any] = []
-    whole = trained_detector.build_training_loader
+    whole = trained_detector.create_detection_loader
 
     def noted(*args: Any, **options: Any) -> Any:
         told.append(options["repeats"])
         return whole(*args, **options)
 
-    monkeypatch.setattr(trained_detector, "build_training_loader", noted)
+    monkeypatch.setattr(trained_detector, "create_detection_loader", noted)
     trained(tmp_path / "a", detector_config(rare_below=0.9), max_steps=1)
     trained(tmp_path / "b", detector_config(), max_steps=1)
     factors = repeat_factors(shapes.split(8), 0.9)

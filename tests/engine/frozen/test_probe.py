@@ -72,5 +72,5 @@ def test_a_few_images_of_several_labels_are_judged_all_the_same() -> None:
     one = np.array([[1, 0]])
     assert validation_score(np.array([[0.2, 0.1]]), one) == (50.0, 0.0)
     assert validation_score(np.array([[0.2, 0.1], [0.1, 0.1]]), np.array([[1, 0], [0, 0]])) == (100.0, 0.0)
-    with pytest.raises(BobError, match="no training image can be spared to choose hyper-parameters on"):
+    with pytest.raises(BobError, match="no training image is left to choose hyper-parameters on"):
         validation_score(np.zeros((0, 2)), np.zeros(0, np.int64))

@@ -210,7 +210,7 @@ def test_images_come_with_their_targets() -> None:
 def test_one_image_of_each_class_can_spare_none() -> None:
     """An error in one line; a published list that leaves no class two is not used."""
     lone = tiny.dataset(train=3, val=0)
-    with pytest.raises(BobError, match="no training image can be spared to choose hyper-parameters on"):
+    with pytest.raises(BobError, match="no training image is left to choose hyper-parameters on"):
         training_examples(lone, 0)
     six = replace(tiny.dataset(train=6, val=0), subsets={"10%": np.arange(3)})
     assert (

@@ -1,0 +1,45 @@
+"""The controller's part of a session: it stores scores as soon as a test ends, and reports at the end."""
+
+from typing import Any
+
+import pytest
+
+from bob_gauntlet.plugin import outputs, terminal
+from bob_gauntlet.plugin.node_ids import parse_node_id
+from bob_gauntlet.plugin.outcome import ItemOutcome
+from bob_gauntlet.plugin.session import Session
+
+
+class Recorder:
+    """Hooks of the process that the user started."""
+
+    def __init__(self, session: Session) -> None:
+        self.session = session
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_logreport(self, report: Any) -> None:
+        """Store the scores of one report. A report without any comes from a worker that was killed."""
+        if plain := getattr(report, "bob", None):
+            self.session.record(report.nodeid, ItemOutcome.from_dict(plain))
+            return
+        backbone, setting = parse_node_id(report.nodeid)
+        if report.failed and report.when not in ("setup", "call", "teardown") and setting:
+            self.session.record(report.nodeid, ItemOutcome(setting, backbone, "failed", str(report.longrepr)))
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
+        """Write the files; exit with 1 where scores could not be stored, with 5 where none was measured or read."""
+        self.session.close()
+        self.session.problems += outputs.write_all(self.session)
+        if exitstatus == pytest.ExitCode.OK and self.session.problems:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+        elif exitstatus == pytest.ExitCode.OK and self.session.outcomes and not self.session.scores:
+            session.exitstatus = pytest.ExitCode.NO_TESTS_COLLECTED
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_terminal_summary(self, terminalreporter: Any) -> None:
+        """Print the scores, and last the ranking and the outcome of every setting."""
+        for title, lines in terminal.summary(self.session):
+            terminalreporter.write_sep("=", title)
+            for line in lines:
+                terminalreporter.write_line(line)

@@ -1,0 +1,66 @@
+"""How a score was got: the documented schema of `Score.provenance`. No key of it is part of an identity."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, TypedDict
+
+
+class ArtifactRefDict(TypedDict):
+    """Where an artefact lies: its kind and key, from which `Artifacts` computes the file."""
+
+    kind: str
+    key: Mapping[str, Any]
+
+
+class MeanOf(TypedDict):
+    """One of several runs that a baseline row averages."""
+
+    backbone: str
+    backbone_fingerprint: str
+    value: float
+
+
+class Provenance(TypedDict, total=False):
+    """Every key that a reader of scores may look for, and when it is there; protocols add keys of their own details.
+
+    All values are plain types, ready for JSON.
+    """
+
+    # every measured score
+    metrics: list[str]  # all metrics that the setting gave in this run; a stored setting is complete with these
+    protocol: dict[str, Any]  # canonical form of the recipe
+    backbone: dict[str, Any]  # what identifying it found: resolved name, licence, checkpoint, digest
+    started: str  # ISO 8601 with time zone
+    seconds: float  # wall time of the whole setting
+    threads: int | None  # torch's threads on a CPU
+    command: str  # as typed
+    versions: dict[str, str]  # package -> version
+    commit: str  # of the calling folder's git checkout, "" without one
+    # where it applies
+    unreadable_images: dict[str, int]  # role -> images that could not be read and were replaced by grey ones
+    # metrics that are a mean over examples, or state their error otherwise
+    n: int  # examples
+    stderr: float  # standard error in the metric's unit; absent with fewer than two clusters
+    stderr_how: str  # "over 40 clusters", "1000 bootstrap draws of clusters"
+    examples: ArtifactRefDict  # values of each example
+    chance: float  # what guessing gives, in the metric's unit
+    # protocols that are seeded or choose hyper-parameters
+    seeds: list[int]
+    by_seed: list[float]  # value of each seed, with more than one
+    seed_std: float
+    selection: str  # how hyper-parameters were chosen
+    validation: list[float]  # validation score of what was chosen, in %, a seed each
+    curve: dict[str, list[Any]]  # training curve of seed 0: epoch, loss, validation
+    runs: list[dict[str, Any]]  # the runs of a grid
+    # calibration
+    reliability: dict[str, list[float]]  # confidence, accuracy and count of each bin
+    temperature: list[float]
+    # detection
+    detections: ArtifactRefDict
+    pictures: ArtifactRefDict
+    by_class: dict[str, float | None]
+    # rows of baseline folders
+    mean_of: Sequence[MeanOf]  # the seeds that a row averages
+    pretraining: dict[str, Any]  # recipe of a network of benchmarks/pretrain.py
+    checkpoint: str  # of a published figure: the weights that it was measured with
+    erratum: str  # of a published figure: what is believed wrong with it
+    becomes: str  # the backbone that the figure belongs to
