@@ -51,7 +51,7 @@ def test_the_table_lists_what_was_applied() -> None:
     """And names the rest; with --errata printed nothing is applied."""
     applied = bob("rank", "--pool", "paper").output
     assert "erratum E2 (10 figures, applied): the two SwinV2-Base rows carry wrong labels" in applied
-    assert "errata that move nothing here: E4, E5, E6, E7, S1" in applied
+    assert "errata that change no score here: E4, E5, E6, E7, S1" in applied
     printed = bob("rank", "--pool", "paper", "--errata", "printed").output
     assert ", applied)" not in printed
     assert "E1, E2, E3, E4" in printed
@@ -94,7 +94,9 @@ def test_a_report_in_every_form(folder: Path, ending: str) -> None:
 
 def test_a_report_that_cannot_be_written_says_why(folder: Path) -> None:
     """A bad ending, a folder in its place, a reference that is not there."""
-    assert "has to end in .html, .md, .csv, .json; type --output r.html" in bob("report", "-o", "r.pdf").output
+    assert (
+        "the file name must end in .html, .md, .csv, .json; type --output r.html" in bob("report", "-o", "r.pdf").output
+    )
     (folder / "r.html").mkdir()
     result = bob("report", "-o", "r.html")
     assert result.exit_code == 4

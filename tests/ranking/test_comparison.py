@@ -86,7 +86,7 @@ def test_a_report_gathers_everything(tmp_path: Path) -> None:
     made = pool(tmp_path / "p", [score(n, CLS, v) for n, v in (("a", 1.0), ("b", 2.0), ("c", 4.0))])
     before = [changed(value=2.0)]
     found = gather(made, {"mine": [changed(value=3.0)]}, highlight=["b"], before=before, since="yesterday")
-    assert found.own == ("mine", "b")
+    assert found.backbones == ("mine", "b")
     assert found.ranking is not None
     assert [row.highlighted for row in found.ranking.rows] == [False, True, True, False]
     assert {v.other for v in found.versus["mine"]} == {"a", "b", "c"}
