@@ -31,6 +31,7 @@ from bob_gauntlet.datasets.loading import load as load_dataset
 from bob_gauntlet.engine.frozen.features import features
 from bob_gauntlet.runtime.artifacts import Artifacts
 from bob_gauntlet.runtime.context import RunContext
+from bob_gauntlet.runtime.run_config import RunConfig
 
 SIZE, BATCH, IMAGES = 96, 32, 1680
 TARGET, SHARE_TARGET = 2.5, 0.95
@@ -75,7 +76,7 @@ def measure_ours(backbone: Backbone, split: Split) -> Measurement:
     backbone.embed = timed_embed  # type: ignore[method-assign]
     transform = backbone.identity.input_transform(SIZE)
     with tempfile.TemporaryDirectory() as folder:
-        context = RunContext(Artifacts(Path(folder)), batch_size=BATCH)
+        context = RunContext(Artifacts(Path(folder)), RunConfig(batch_size=BATCH))
         start = time.perf_counter()
         values = features(backbone, split, transform, context)
         seconds = time.perf_counter() - start

@@ -31,6 +31,7 @@ from bob_gauntlet.protocols.ood import OOD
 from bob_gauntlet.protocols.recipe import Recipe, at_scale
 from bob_gauntlet.runtime.artifacts import Artifacts
 from bob_gauntlet.runtime.context import RunContext
+from bob_gauntlet.runtime.run_config import RunConfig
 
 HEAD = FineTune()
 SETTINGS: Mapping[str, tuple[Recipe, str]] = {
@@ -71,7 +72,7 @@ def images_forwarded(spec: str, max_steps: int | None) -> dict[str, tuple[int, i
             images = []
             with tempfile.TemporaryDirectory() as fresh:
                 for folder in (shared, fresh):
-                    context = RunContext(Artifacts(Path(folder)), loaders=1, max_steps=max_steps)
+                    context = RunContext(Artifacts(Path(folder)), RunConfig(loader_processes=1, max_steps=max_steps))
                     list(at_scale(recipe, "mini").evaluate(backbone, load_dataset(dataset), context))
                     images.append(count_since())
             counts[name] = images[0], images[1]

@@ -9,6 +9,7 @@ import numpy as np
 from bob_gauntlet.errors import BobError, MissingError
 from bob_gauntlet.protocols.heads import details_of, half_of, spread
 from bob_gauntlet.protocols.recipe import Measured, canonical
+from bob_gauntlet.runtime.artifacts import ArtifactRef
 from bob_gauntlet.scores.score import Fidelity
 
 if TYPE_CHECKING:
@@ -232,10 +233,11 @@ def tested(
     detections = [each.detections(split, context) for each in found]
     selection = "on the reported images, as in the original" if recipe.fidelity == "paper" else "on validation images"
     details = details_of(found, context.seeds, f"highest box AP {selection} after the last epoch")
-    details["detections"] = {"kind": "detections", "key": found[0].detections_key(split)}
+    where = ArtifactRef("detections", found[0].detections_key(split))
+    details["detections"] = where.to_dict()
     kinds: tuple[Kind, ...] = ("box", "mask") if recipe.masks else ("box",)
     first, *others = (each for kind in kinds for each in _measured(detections, dataset, split, kind, details))
-    seen = store_example_images(detections[0], details["detections"]["key"], split, dataset.classes, context)
+    seen = store_example_images(detections[0], where.key, split, dataset.classes, context)
     yield replace(first, details={**first.details, "pictures": seen})
     yield from others
 

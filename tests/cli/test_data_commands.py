@@ -214,7 +214,7 @@ def test_a_dataset_of_others_says_where_both_are_declared(folder: Path) -> None:
     assert rows(bob("").output)["sim10k-cityscapes"][2] == "yes"
     (folder / "bob.toml").write_text('[datasets]\ncityscapes = "elsewhere"\n')
     assert rows(bob("").output)["sim10k-cityscapes"][2] == "no"
-    assert "sim10k-cityscapes is made of both: cityscapes is not in" in bob("sim10k-cityscapes").output
+    assert "sim10k-cityscapes is made of sim10k and cityscapes: cityscapes is not in" in bob("sim10k-cityscapes").output
     result = bob("coco")
     assert result.exit_code == 4
     assert "unknown dataset 'coco'; did you mean coco-2017" in result.output
@@ -270,7 +270,7 @@ def test_a_session_takes_its_places_from_the_options(
     start = pytester.path
 
     def locations(*given: str) -> DataLocations:
-        session = open_session(read_options(pytester.parseconfig(*given)), start, {}, spreads=True)
+        session = open_session(read_options(pytester.parseconfig(*given)), start, {}, hands_out=True)
         assert session.workspace.locations is not None
         return session.workspace.locations
 

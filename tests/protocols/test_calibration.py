@@ -13,7 +13,8 @@ from bob_gauntlet.metrics.calibration import cross_entropies, fit_temperature, l
 from bob_gauntlet.protocols.calibration import Calibration
 from bob_gauntlet.protocols.linear_probe import LinearProbe
 from bob_gauntlet.protocols.recipe import Measured
-from tests.helpers.synthetic_splits import Pixels, classification, context_in, features_of, pixels
+from tests.helpers.contexts import context_in
+from tests.helpers.synthetic_splits import Pixels, classification, features_of, pixels
 from tests.protocols.test_evaluate import fitted, multi_label
 
 STRENGTH = 0.01

@@ -21,7 +21,7 @@ from bob_gauntlet.protocols.detection import CARVED, Detection, OODDetection
 from bob_gauntlet.protocols.recipe import Measured, at_scale, canonical, with_fidelity
 from tests.helpers import shapes
 from tests.helpers.calls import fail_if_called
-from tests.helpers.synthetic_splits import context_in
+from tests.helpers.contexts import context_in
 
 THIN = Detection(
     epochs=2, drops=(1,), warmup_steps=2, batch=4, micro_batch=4, lrs=(1e-3,), augmentation="as tests", short_side=64,

@@ -17,7 +17,7 @@ from bob_gauntlet.protocols.finetune import FineTune
 from bob_gauntlet.protocols.ood import OOD
 from bob_gauntlet.protocols.recipe import Measured
 from tests.helpers import tiny
-from tests.helpers.synthetic_splits import context_in
+from tests.helpers.contexts import context_in
 
 # two epochs of three steps with all augmentation
 RECIPE = FineTune(epochs=2, warmup_epochs=1, batch=16, lrs=(1e-2,), weight_decays=(0.05,))
@@ -112,7 +112,7 @@ def test_processes_that_load_change_no_bit(tmp_path: Path) -> None:
     """Weights, curve and scores with all augmentation, stochastic depth and BatchNorm."""
     backbone = tiny.timm_backbone("test_resnet")
     found = [
-        measure(replace(RECIPE, epochs=1), tmp_path / str(n), tiny.dataset(24, 6, 12), backbone, loaders=n)
+        measure(replace(RECIPE, epochs=1), tmp_path / str(n), tiny.dataset(24, 6, 12), backbone, loader_processes=n)
         for n in (0, 1)
     ]
     assert tiny.network_artefacts(tmp_path / "0") == tiny.network_artefacts(tmp_path / "1") != {}

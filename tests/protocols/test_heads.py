@@ -12,7 +12,8 @@ from bob_gauntlet.protocols import heads
 from bob_gauntlet.protocols.finetune import FineTune
 from bob_gauntlet.protocols.heads import classification_metrics
 from bob_gauntlet.runtime.context import RunContext
-from tests.helpers.synthetic_splits import classification, context_in, pixels
+from tests.helpers.contexts import context_in
+from tests.helpers.synthetic_splits import classification, pixels
 
 TARGETS = np.arange(60) % 8
 IDS = tuple(f"i{i}" for i in range(60))

@@ -10,7 +10,7 @@ from safetensors.numpy import load
 
 from bob_gauntlet.protocols.linear_probe_lars import LinearProbeLARS
 from tests.helpers import tiny
-from tests.helpers.synthetic_splits import context_in
+from tests.helpers.contexts import context_in
 from tests.protocols.test_finetune import measure
 
 # twelve steps, each of which moves the weight by rate x 0.001 of its length: too few to learn much
@@ -67,7 +67,7 @@ def test_the_backbone_of_every_seed_is_the_same(tmp_path: Path) -> None:
 def test_processes_that_load_change_no_bit(tmp_path: Path) -> None:
     """Of head, curve and score."""
     for loaders in (0, 1):
-        measure(RECIPE, tmp_path / str(loaders), loaders=loaders)
+        measure(RECIPE, tmp_path / str(loaders), loader_processes=loaders)
     assert tiny.network_artefacts(tmp_path / "0") == tiny.network_artefacts(tmp_path / "1") != {}
 
 

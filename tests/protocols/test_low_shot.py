@@ -10,7 +10,7 @@ from bob_gauntlet.protocols.finetune import FineTune
 from bob_gauntlet.protocols.low_shot import LowShot
 from bob_gauntlet.protocols.recipe import at_scale, canonical
 from tests.helpers import tiny
-from tests.helpers.synthetic_splits import context_in
+from tests.helpers.contexts import context_in
 from tests.protocols.test_finetune import PLAIN, configs, measure
 
 QUARTER = LowShot(fraction=0.25, tuning=PLAIN)

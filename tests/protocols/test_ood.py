@@ -14,7 +14,8 @@ from bob_gauntlet.protocols.ood import OOD
 from bob_gauntlet.protocols.recipe import Measured
 from bob_gauntlet.runtime.artifacts import Artifacts
 from bob_gauntlet.runtime.context import RunContext
-from tests.helpers.synthetic_splits import Pixels, classification, context_in, pixels, split
+from tests.helpers.contexts import context_in
+from tests.helpers.synthetic_splits import Pixels, classification, pixels, split
 
 HEAD = LinearProbe(strengths=(1.0, 0.2154, 0.04642))
 

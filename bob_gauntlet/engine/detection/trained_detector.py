@@ -129,13 +129,18 @@ def _search(
     fit = examples.train
     loader = create_detection_loader(
         fit, detector_config.scaling, masks=detector_config.design.heads.masks, batch_size=detector_config.batch,
-        seed=seed, workers=context.loaders,
+        seed=seed, workers=context.config.loader_processes,
         repeats=repeat_factors(fit, detector_config.rare_below) if detector_config.rare_below else None,
     )  # fmt: skip
 
     def make_trainer(config: TrainingConfig) -> Trainer:
         return Trainer(
-            Detector(backbone, detector_config.design, seed), config, loader, DetectorLoss(), seed, context.device
+            Detector(backbone, detector_config.design, seed),
+            config,
+            loader,
+            DetectorLoss(),
+            seed,
+            context.config.device,
         )
 
     def validate(detector: Detector) -> tuple[float, float]:
@@ -159,15 +164,17 @@ def detect_split(
     detector: Detector, split: Split, detector_config: DetectorConfig, context: RunContext, *, masks: bool = True
 ) -> tuple[Detections, list[str]]:
     """What a detector in evaluation mode finds on a split, and why some images could not be read."""
-    half = half_precision(context.device) if detector_config.configs[0].amp else None
-    size = max(1, context.batch_size // 8)
+    half = half_precision(context.config.device) if detector_config.configs[0].amp else None
+    size = max(1, context.config.batch_size // 8)
     found: dict[int, Any] = {}
     unreadable: list[str] = []
     with (
         context.progress.step(f"{detector.backbone_copy.name}: detect on {split.role}", len(split)) as advance,
-        torch.autocast(torch.device(context.device).type, half, enabled=half is not None),
+        torch.autocast(torch.device(context.config.device).type, half, enabled=half is not None),
     ):
-        for indices, batch, reasons in load_test_batches(split, detector_config.scaling, size, threads=context.readers):
+        for indices, batch, reasons in load_test_batches(
+            split, detector_config.scaling, size, threads=context.config.reader_threads
+        ):
             unreadable += reasons
             for index, instances in zip(indices, detector.detect(batch, masks=masks), strict=True):
                 found[index] = _plain(instances)

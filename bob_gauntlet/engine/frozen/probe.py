@@ -61,7 +61,7 @@ def held_out_logits(
                 data.targets[fit],
                 data.classes,
                 [strength],
-                device=context.device,
+                device=context.config.device,
                 tolerance=1e-8,
             )
         )
@@ -77,7 +77,12 @@ def _fit(data: LabelledFeatures, strengths: Sequence[float], seed: int, context:
     candidates: list[tuple[float, float, Head]] = []
     with context.progress.step("linear probe: strengths", total=len(strengths) + 1) as advance:
         heads = regularisation_path(
-            data.features[fit], data.targets[fit], data.classes, strengths, device=context.device, advance=advance
+            data.features[fit],
+            data.targets[fit],
+            data.classes,
+            strengths,
+            device=context.config.device,
+            advance=advance,
         )
         for head in heads:
             candidates.append((*validation_score(head.logits(data.features[choose]), data.targets[choose]), head))
@@ -86,7 +91,7 @@ def _fit(data: LabelledFeatures, strengths: Sequence[float], seed: int, context:
         final = next(
             regularisation_path(
                 data.features, data.targets, data.classes, [best.strength],
-                device=context.device, tolerance=1e-8, start=best, advance=advance,
+                device=context.config.device, tolerance=1e-8, start=best, advance=advance,
             )
         )  # fmt: skip
     return Probe(final, tuple(score for score, _, _ in candidates), tuple(head.strength for _, _, head in candidates))

@@ -35,8 +35,8 @@ from bob_gauntlet.metrics.detections import Detections
 from bob_gauntlet.protocols.detection import Detection
 from tests.helpers import shapes, tiny
 from tests.helpers.calls import fail_if_called
+from tests.helpers.contexts import context_in
 from tests.helpers.killed import run_until_killed
-from tests.helpers.synthetic_images import context_in
 
 RATES = (1e-3, 3e-4)
 
@@ -170,14 +170,14 @@ def test_what_changes_a_detector_changes_its_artefact(tmp_path: Path) -> None:
         asked["context"] = context_in(tmp_path, max_steps=asked.pop("max_steps"))
         train_detector(**asked)
     assert len(tiny.network_artefacts(tmp_path)) == 1 + len(VARIANTS)
-    trained(tmp_path, batch_size=8, loaders=1, readers=3)
+    trained(tmp_path, batch_size=8, loader_processes=1, reader_threads=3)
     assert len(tiny.network_artefacts(tmp_path)) == 1 + len(VARIANTS)
 
 
 def test_processes_that_draw_change_no_weight(tmp_path: Path) -> None:
     """Byte for byte."""
     trained(tmp_path / "none")
-    trained(tmp_path / "two", loaders=2)
+    trained(tmp_path / "two", loader_processes=2)
     assert tiny.network_artefacts(tmp_path / "none") == tiny.network_artefacts(tmp_path / "two")
 
 
@@ -205,9 +205,9 @@ def test_a_rate_whose_loss_is_no_number_ends_alone(
     assert found.facts["runs"][0] == {"run": "adamw lr 0.001, weight decay 0.05", "diverged": reason}
     assert found.facts["runs"][1]["steps"] == 4
     assert "lr 0.0003" in found.facts["chosen"]
-    assert f"resnet: {reason}; the other runs go on" in caplog.text
+    assert f"resnet: {reason}; the other runs continue" in caplog.text
     calls[0] = 0
-    with pytest.raises(BobError, match=r"resnet: no training run ended: .*step 3"):
+    with pytest.raises(BobError, match=r"resnet: every training run failed: .*step 3"):
         trained(tmp_path / "alone", detector_config(RATES[0]))
 
 
@@ -355,7 +355,7 @@ def test_images_that_cannot_be_read_are_counted(tmp_path: Path) -> None:
     for _ in range(2):
         context = context_in(tmp_path)
         found.detections(broken(101), context)
-        assert context.unreadable == {"test": 1}
+        assert context.unreadable.by_role == {"test": 1}
     with pytest.raises(BobError, match=r"one.jpg \(truncated\)"):
         found.detections(broken(20), context_in(tmp_path))
 

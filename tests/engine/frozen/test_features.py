@@ -19,7 +19,8 @@ from bob_gauntlet.engine.frozen.features import features, features_key
 from bob_gauntlet.errors import BobError
 from bob_gauntlet.runtime.context import RunContext
 from bob_gauntlet.runtime.progress import Progress
-from tests.helpers.synthetic_images import Colours, backbone, context_in, pictures, split
+from tests.helpers.contexts import context_in
+from tests.helpers.synthetic_images import Colours, backbone, pictures, split
 
 
 class Poisoned(Colours):
@@ -178,10 +179,10 @@ def test_one_in_a_hundred_may_be_unreadable(context: RunContext, tmp_path: Path)
     found = features(network, few, network.identity.transform, context)
     np.testing.assert_allclose(found[7], 128 / 127.5 - 1, rtol=1e-3)  # grey, at mean and standard deviation of .5
     assert not np.allclose(found[6], found[7])
-    assert context.unreadable == {"test": 1}
+    assert context.unreadable.by_role == {"test": 1}
     again = RunContext(context.artifacts)
     features(network, few, network.identity.transform, again)
-    assert again.unreadable == {"test": 1}
+    assert again.unreadable.by_role == {"test": 1}
 
 
 def test_another_error_of_a_reader_is_not_swallowed(context: RunContext) -> None:
