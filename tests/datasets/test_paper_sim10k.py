@@ -14,7 +14,15 @@ from bob_gauntlet.datasets.paper.cityscapes import Shape, load_cityscapes, visib
 from bob_gauntlet.datasets.paper.sim10k import load_sim10k, load_sim10k_cityscapes
 from bob_gauntlet.datasets.rle import decode_mask
 from bob_gauntlet.errors import BobError, MissingError
-from tests.helpers.detection_trees import SIZES, cityscapes, outline, sim10k, sim10k_cityscapes, voc, write
+from tests.helpers.detection_trees import (
+    SIZES,
+    city_polygon,
+    cityscapes,
+    sim10k,
+    sim10k_cityscapes,
+    voc_xml,
+    write_json,
+)
 
 
 def test_both_are_read(tmp_path: Path) -> None:
@@ -60,10 +68,10 @@ def test_a_size_that_xml_lacks_is_the_files(tmp_path: Path) -> None:
     [
         "",
         "<annotation>",
-        voc((8, 8), [("car", (1, 2, 3, 4))]).replace("xmax", "x"),
-        voc((8, 8), [("car", (1, 2, 3, 4))]).replace(">3<", ">three<"),
-        voc((8, 8), [("car", (1, 2, 3, 4))]).replace(">3<", ">nan<"),
-        voc((8, 8), []).replace("width>", "wide>"),
+        voc_xml((8, 8), [("car", (1, 2, 3, 4))]).replace("xmax", "x"),
+        voc_xml((8, 8), [("car", (1, 2, 3, 4))]).replace(">3<", ">three<"),
+        voc_xml((8, 8), [("car", (1, 2, 3, 4))]).replace(">3<", ">nan<"),
+        voc_xml((8, 8), []).replace("width>", "wide>"),
     ],
     ids=["empty", "cut off", "no edge", "no number", "not finite", "no width"],
 )
@@ -144,8 +152,8 @@ def test_a_license_plate_hides_nothing(tmp_path: Path) -> None:
     """As in the publisher's own images of instances."""
     cityscapes(tmp_path)
     [path] = (tmp_path / "cityscapes/gtFine/val/munster").glob("munster_000003*")
-    shapes = [outline("car", 4, 8, 23, 21), outline("license plate", 10, 10, 12, 12)]
-    write(path, {"imgHeight": 40, "imgWidth": 64, "objects": shapes})
+    shapes = [city_polygon("car", 4, 8, 23, 21), city_polygon("license plate", 10, 10, 12, 12)]
+    write_json(path, {"imgHeight": 40, "imgWidth": 64, "objects": shapes})
     objects = load_cityscapes(DataLocations(tmp_path))["test"].objects
     assert objects is not None
     assert objects[3].areas.tolist() == [280]
