@@ -1,6 +1,5 @@
 """The content of a report, independent of its file format. html, markdown, data and layout render it."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -12,7 +11,7 @@ from bob_gauntlet.ranking.changes import Change, list_changes
 from bob_gauntlet.ranking.comparison import Comparison, compare_with_others
 from bob_gauntlet.ranking.ranking import Ranking, RankingStatistics
 from bob_gauntlet.ranking.score_table import MIN_COVERAGE, ScoreTable
-from bob_gauntlet.runtime.artifacts import Artifacts
+from bob_gauntlet.runtime.artifacts import ArtifactRef, Artifacts, unpack_json
 from bob_gauntlet.scores.score import Score
 
 
@@ -100,10 +99,10 @@ def _compare_each(statistics: RankingStatistics, names: Sequence[str]) -> dict[s
 
 def _load_pictures(scores: Sequence[Score], artifacts: Artifacts) -> dict[tuple[str, str], Mapping[str, Any]]:
     """Load the pictures that the scores refer to; pictures that are no longer stored are left out."""
-    pictures = {}
+    pictures: dict[tuple[str, str], Mapping[str, Any]] = {}
     for score in scores:
         reference = score.provenance.get("pictures")
-        arrays = artifacts.peek(reference["kind"], reference["key"]) if reference else None
+        arrays = ArtifactRef.from_dict(reference).read(artifacts) if reference else None
         if arrays is not None:
-            pictures[score.backbone, score.setting] = json.loads(arrays["json"].tobytes())
+            pictures[score.backbone, score.setting] = unpack_json(arrays["json"])
     return pictures

@@ -191,7 +191,9 @@ def test_without_data_every_setting_says_what_to_get(folder: Path, paper: Ran) -
     lines = [line for line in found.text.splitlines() if line.startswith("skipped: ")]
     for name in {SETTINGS[setting].dataset for setting in MEASURED | DETECTION} - {"noise"}:
         # what is made of two is told of the first that is not there
-        needed, before = ("sim10k", f"{name} is made of both: ") if CATALOG[name].combined else (name, "")
+        needed, before = (
+            ("sim10k", f"{name} is made of sim10k and cityscapes: ") if CATALOG[name].combined else (name, "")
+        )
         [line] = [line for line in lines if f": {before}{needed} is not in" in line]
         assert re.search(
             rf"{needed} is not in \S+/nothing/{needed}; get it from .+ \(licence: .+\); `bob data {needed}`", line

@@ -318,7 +318,7 @@ def test_a_network_that_is_not_timms() -> None:
     assert moved(state(backbone.module), state(made.backbone_copy.module)) == set()
     stepped(made, 1)
     assert moved(state(backbone.module), state(made.backbone_copy.module))
-    with pytest.raises(MissingError, match="vit 16 is a factory's; only a timm network can be built anew"):
+    with pytest.raises(MissingError, match="vit 16 comes from a factory; only a timm network can be built untrained"):
         shapes.detector(backbone, "scratch")
 
 

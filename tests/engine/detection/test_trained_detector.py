@@ -22,8 +22,8 @@ from bob_gauntlet.engine.detection.trained_detector import (
     DetectorConfig,
     DetectorLoss,
     TrainedDetector,
-    class_names,
     detect_split,
+    placeholder_names,
     train_detector,
 )
 from bob_gauntlet.engine.training import loop
@@ -266,7 +266,7 @@ def training_stream(batch: int) -> Any:
 
 def test_the_rates_of_the_recipe(monkeypatch: pytest.MonkeyPatch) -> None:
     """Up from a thousandth, a tenth after 27 of 36 epochs, a hundredth after 33 (PROTOCOLS 1.7)."""
-    config = Detection(warmup_steps=6)._plan(1e-4)
+    config = Detection(warmup_steps=6)._training_config(1e-4)
     assert (config.optimiser, config.weight_decay, config.layer_decay) == ("adamw", 0.05, None)
     loader = training_stream(3)
     trainer = Trainer(shapes.detector(), replace(config, amp=False), loader, DetectorLoss(), 0, "cpu")
@@ -362,7 +362,7 @@ def test_images_that_cannot_be_read_are_counted(tmp_path: Path) -> None:
 
 def test_class_names_are_as_many() -> None:
     """Nobody reads them."""
-    assert class_names(3) == ("0", "1", "2")
+    assert placeholder_names(3) == ("0", "1", "2")
 
 
 def interrupted(folder: Path) -> TrainedDetector:
