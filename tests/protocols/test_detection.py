@@ -18,7 +18,7 @@ from bob_gauntlet.engine.detection.trained_detector import TrainedDetector
 from bob_gauntlet.errors import BobError, MissingError
 from bob_gauntlet.metrics.detection import average_precision, federated_average_precision
 from bob_gauntlet.metrics.detections import Detections
-from bob_gauntlet.protocols.detection import CARVED, Detection, OODDetection
+from bob_gauntlet.protocols.detection import MAX_VALIDATION_IMAGES, Detection, OODDetection
 from bob_gauntlet.protocols.recipe import Measured, at_scale, canonical, with_fidelity
 from tests.helpers import shapes
 from tests.helpers.calls import fail_if_called
@@ -310,7 +310,7 @@ def test_images_are_carved_out_of_train_where_no_others_choose(tmp_path: Path, m
     monkeypatch.setattr(examples, "training_examples", noted)
     details = measure(BOXES, tmp_path, shapes.dataset(train=20, val=0), max_steps=1)["ap_box"].details
     assert (details["train_images"], details["validation_images"]) == (18, 2)
-    assert asked == [CARVED] == [5000]
+    assert asked == [MAX_VALIDATION_IMAGES] == [5000]
 
 
 @pytest.mark.parametrize("roles", [("train", "val", "test"), ("test",)])

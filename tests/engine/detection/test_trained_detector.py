@@ -270,7 +270,7 @@ def training_stream(batch: int) -> Any:
 
 def test_the_rates_of_the_recipe(monkeypatch: pytest.MonkeyPatch) -> None:
     """Up from a thousandth, a tenth after 27 of 36 epochs, a hundredth after 33 (PROTOCOLS 1.7)."""
-    config = Detection(warmup_steps=6)._plan(1e-4)
+    config = Detection(warmup_steps=6)._training_config(1e-4)
     assert (config.optimiser, config.weight_decay, config.layer_decay) == ("adamw", 0.05, None)
     loader = training_stream(3)
     trainer = Trainer(shapes.detector(), replace(config, amp=False), loader, DetectorLoss(), 0, "cpu")
