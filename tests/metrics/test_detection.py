@@ -19,13 +19,13 @@ from pycocotools.cocoeval import COCOeval
 
 from bob_gauntlet.datasets.objects import ImageObjects
 from bob_gauntlet.errors import BobError, MissingError
-from bob_gauntlet.gauntlet import _spread
 from bob_gauntlet.metrics import jackknife as jackknife_module
 from bob_gauntlet.metrics.detection import AveragePrecision, average_precision, federated_average_precision
 from bob_gauntlet.metrics.detections import Detections
 from bob_gauntlet.metrics.jackknife import hits_needed, jackknife
 from bob_gauntlet.metrics.matching import IOUS, Matches, match_image, top_detections
 from bob_gauntlet.runtime.artifacts import Artifacts
+from bob_gauntlet.stats.standard_error import clustered_standard_error
 
 # a warning of pycocotools itself
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
@@ -504,7 +504,7 @@ def plain_ap(matches: Sequence[Matches], weights: np.ndarray) -> float:
 
 def standard_error(values: np.ndarray, clusters: Sequence[str]) -> float:
     """Return the standard error as a Score's provenance has it."""
-    return float(_spread(values, clusters)["stderr"])
+    return float(clustered_standard_error(values, clusters)["stderr"])
 
 
 @pytest.mark.parametrize("images", [150, 500])
