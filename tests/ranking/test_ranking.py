@@ -147,7 +147,7 @@ def test_without_examples_intervals_come_from_standard_errors(tmp_path: Path) ->
 
 def test_the_choice_of_settings_is_said_to_be_open(four: Pool) -> None:
     """Mini has two sources of images."""
-    assert any("too few datasets for an interval" in note for note in rank(four).notes)
+    assert any("no intervals over the choice of datasets" in note for note in rank(four).notes)
 
 
 def test_an_unknown_task_names_the_tasks(four: Pool) -> None:
