@@ -1,1 +1,1 @@
-"""Frozen recipes, one a protocol: hyper-parameters, and `evaluate`, which yields what was measured."""
+"""Protocols: each is a frozen recipe of hyper-parameters with a method `evaluate`, which yields its metrics."""
