@@ -218,7 +218,7 @@ def test_they_weigh_little(count: int, radius: int, most: int) -> None:
 
 @dataclass
 class Found:
-    """A trained detector of one seed, as `tested` sees it."""
+    """A trained detector of one seed, as `evaluate_detectors` sees it."""
 
     seed: int
     own: Detections
@@ -247,7 +247,8 @@ def test_a_tested_detector_keeps_those_of_its_first_seed(tmp_path: Path) -> None
     """Under the key of its detections; the setting's first measure alone says where."""
     whole = split(count=2)
     context = RunContext(Artifacts(tmp_path), seeds=(0, 1))
-    measured = list(detection.tested(Trained(), None, Dataset("d", {"test": whole}, CLASSES), context, {}))  # type: ignore[arg-type]
+    dataset = Dataset("d", {"test": whole}, CLASSES)
+    measured = list(detection.evaluate_detectors(Trained(), None, dataset, context, {}))  # type: ignore[arg-type]
     assert [each.metric for each in measured] == [
         f"{metric}_{kind}" for kind in ("box", "mask") for metric in ("ap", "ap50", "ap75")
     ]
