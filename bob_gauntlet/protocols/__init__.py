@@ -1,1 +1,1 @@
-"""Protocols: each is a frozen recipe of hyper-parameters with a method `evaluate`, which yields its metrics."""
+"""Protocols as frozen recipes: each holds hyper-parameters and has `evaluate`, which yields the metrics."""
