@@ -19,13 +19,13 @@ from bob_gauntlet.errors import BobError
 from tests.helpers.detection_trees import (
     CATEGORIES,
     Json,
-    annotation,
+    box_polygon,
+    box_run_lengths,
+    coco_annotation,
     coco_content,
-    draw,
-    picture,
-    polygon,
-    runs,
-    write,
+    write_image,
+    write_json,
+    write_listed_images,
 )
 
 
@@ -37,12 +37,12 @@ def file_content(*annotations: Json, **more: Any) -> Json:
 
 def make_annotation(**more: Any) -> Json:
     """Return an annotation of that image."""
-    return annotation(7, 5, 3, (2, 3, 10, 8), **more)
+    return coco_annotation(7, 5, 3, (2, 3, 10, 8), **more)
 
 
 def read_file(folder: Path, content: object) -> CocoFile:
     """Write a file of this content beside its images, and read it."""
-    return read_coco(write(folder / "notes.json", content), folder)
+    return read_coco(write_json(folder / "notes.json", content), folder)
 
 
 def test_a_file_is_read(tmp_path: Path) -> None:
@@ -60,10 +60,10 @@ def test_a_file_is_read(tmp_path: Path) -> None:
     assert first.areas.tolist() == [192, 290, 120, 360]
     assert first.crowd.tolist() == [False, False, False, True]
     assert first.masks == (
-        polygon(4.5, 3.25, 16, 12),
-        polygon(20, 8, 14.5, 20),
-        runs((60, 44), (10, 22, 12, 10)),
-        runs((60, 44), (2, 20, 30, 12)),
+        box_polygon(4.5, 3.25, 16, 12),
+        box_polygon(20, 8, 14.5, 20),
+        box_run_lengths((60, 44), (10, 22, 12, 10)),
+        box_run_lengths((60, 44), (2, 20, 30, 12)),
     )
     assert (last.boxes.shape, last.labels.dtype, last.masks) == ((0, 4), np.int64, ())
     assert (first.negative, first.incomplete) == ((), ())
@@ -80,7 +80,7 @@ def test_ids_of_any_kind_become_indices(
     pairs = data.draw(st.lists(st.tuples(st.sampled_from(images), st.sampled_from(ids)), max_size=20))
     content = {
         "images": [{"id": image, "file_name": f"{i}.png", "width": 9, "height": 9} for i, image in enumerate(images)],
-        "annotations": [annotation(i, *pair, (i, 0, 1, 1)) for i, pair in enumerate(pairs)],  # type: ignore[arg-type]
+        "annotations": [coco_annotation(i, *pair, (i, 0, 1, 1)) for i, pair in enumerate(pairs)],  # type: ignore[arg-type]
         "categories": [{"id": identity, "name": f"class {identity}"} for identity in ids],
     }
     file = read_file(folder, content)
@@ -111,7 +111,7 @@ def test_optional_fields_may_be_left_out(tmp_path: Path) -> None:
 
 def compressed_runs(box: tuple[int, int, int, int]) -> Json:
     """Return run lengths as text, as pycocotools writes them."""
-    mask = rle.frPyObjects(runs((30, 20), box), 20, 30)
+    mask = rle.frPyObjects(box_run_lengths((30, 20), box), 20, 30)
     return {"size": mask["size"], "counts": mask["counts"].decode()}
 
 
@@ -134,14 +134,14 @@ BOX = [[2.0, 3.0, 12.0, 3.0, 12.0, 11.0, 2.0, 11.0]]
         ({"size": [20, 30], "counts": ["600"]}, BOX),
         ({"size": [20, 30], "counts": "\x01"}, BOX),
         ({"size": [20, 30], "counts": 600}, BOX),
-        (runs((30, 20), (1, 2, 3, 4)), runs((30, 20), (1, 2, 3, 4))),
+        (box_run_lengths((30, 20), (1, 2, 3, 4)), box_run_lengths((30, 20), (1, 2, 3, 4))),
         (compressed_runs((1, 2, 3, 4)), compressed_runs((1, 2, 3, 4))),
     ],
 )
 def test_a_broken_mask_is_replaced_by_the_box(tmp_path: Path, mask: object, kept: object) -> None:
     """Broken polygons are left out, and a mask without a valid part is the box, if another object has a mask."""
     [objects] = read_file(tmp_path, file_content(make_annotation(), make_annotation(segmentation=mask))).images.objects
-    assert objects.masks == (polygon(2, 3, 10, 8), kept)
+    assert objects.masks == (box_polygon(2, 3, 10, 8), kept)
 
 
 def test_odd_boxes_are_kept(tmp_path: Path) -> None:
@@ -222,7 +222,7 @@ def add_records(key: str, *records: object) -> Callable[[Json], None]:
         (change_annotation(area="big"), "annotation 8 has area 'big'"),
         (add_records("annotations", 3, None), r"annotation number 3 has to have .* \(2 of 4 annotations are wrong\)"),
         (
-            change_annotation(segmentation=runs((20, 30), (1, 1, 2, 2))),
+            change_annotation(segmentation=box_run_lengths((20, 30), (1, 1, 2, 2))),
             r"annotation 8 has a mask of size \[30, 20\], and its",
         ),
         (add_records("categories", {"id": 3, "name": "cow"}), "category id 3 is there twice, car and cow"),
@@ -277,7 +277,7 @@ def read_images(tmp_path: Path, count: int) -> CocoFile:
     content = file_content(make_annotation(image_id=0))
     content["images"] = [{"id": i, "file_name": f"{i:03}.png", "width": 8, "height": 8} for i in range(count)]
     for image in content["images"]:
-        picture(tmp_path / image["file_name"], (8, 8))
+        write_image(tmp_path / image["file_name"], (8, 8))
     return read_file(tmp_path, content)
 
 
@@ -322,20 +322,20 @@ SIZE = (44, 60)
 
 def test_a_fingerprint_covers_all_annotations(tmp_path: Path) -> None:
     """Every change of an annotation, a mask of any form, an image's size or LVIS lists, or the classes changes it."""
-    draw(tmp_path, coco_content(count=3))
-    text = rle.frPyObjects(runs(SIZE, (10, 22, 12, 10)), 60, 44)["counts"].decode()
+    write_listed_images(tmp_path, coco_content(count=3))
+    text = rle.frPyObjects(box_run_lengths(SIZE, (10, 22, 12, 10)), 60, 44)["counts"].decode()
     changes: list[Callable[[Json], object]] = [
         change_first_annotation(bbox=[4.25, 3.25, 16, 12]),
         change_first_annotation(category_id=3),
         change_first_annotation(area=5),
         change_first_annotation(iscrowd=1),
-        change_first_annotation(segmentation=polygon(4.25, 3.25, 16, 12)),
-        change_first_annotation(segmentation=polygon(4.5, 3.25, 16, 12) * 2),
-        change_first_annotation(segmentation=[polygon(4.5, 3.25, 16, 12)[0] * 2]),
+        change_first_annotation(segmentation=box_polygon(4.25, 3.25, 16, 12)),
+        change_first_annotation(segmentation=box_polygon(4.5, 3.25, 16, 12) * 2),
+        change_first_annotation(segmentation=[box_polygon(4.5, 3.25, 16, 12)[0] * 2]),
         change_first_annotation(segmentation=[POINTS[:6], POINTS[6:]]),
         change_first_annotation(segmentation=[POINTS[:8], POINTS[8:]]),
-        change_first_annotation(segmentation=runs(SIZE, (4, 3, 16, 12))),
-        change_first_annotation(segmentation=runs(SIZE, (4, 3, 16, 13))),
+        change_first_annotation(segmentation=box_run_lengths(SIZE, (4, 3, 16, 12))),
+        change_first_annotation(segmentation=box_run_lengths(SIZE, (4, 3, 16, 13))),
         change_first_annotation(segmentation={"size": [60, 44], "counts": text}),
         lambda content: content["annotations"].pop(0),
         change_first_image(neg_category_ids=[1]),
@@ -350,7 +350,7 @@ def test_a_fingerprint_covers_all_annotations(tmp_path: Path) -> None:
 
 def test_a_fingerprint_covers_nothing_else(tmp_path: Path) -> None:
     """It does not depend on the folder or the order of images, but on the bytes of files."""
-    draw(tmp_path / "here", coco_content(count=3))
+    write_listed_images(tmp_path / "here", coco_content(count=3))
     first = fingerprint(tmp_path / "here")
     (tmp_path / "here").rename(tmp_path / "there")
     assert fingerprint(tmp_path / "there") == first
@@ -363,7 +363,7 @@ def test_a_fingerprint_covers_nothing_else(tmp_path: Path) -> None:
 def test_a_split_is_in_the_order_of_paths(tmp_path: Path) -> None:
     """Targets, objects, images and clusters are sorted by path, whatever the file's order."""
     content = coco_content(count=4)
-    draw(tmp_path, content)
+    write_listed_images(tmp_path, content)
     content["images"].reverse()
     file = read_file(tmp_path, content)
     split = annotated_split("test", "x", file.images, file.classes)

@@ -13,7 +13,7 @@ from bob_gauntlet.datasets.locations import DataLocations
 from bob_gauntlet.datasets.spec import UserDataset
 from bob_gauntlet.errors import BobError, MissingError
 from bob_gauntlet.runtime.artifacts import Artifacts
-from tests.helpers.detection_trees import Json, coco_content, draw, picture, write
+from tests.helpers.detection_trees import Json, coco_content, write_image, write_json, write_listed_images
 
 
 @pytest.fixture
@@ -21,8 +21,8 @@ def notes(tmp_path: Path) -> Path:
     """train.json and test.json in the folder `notes`, and the images of both in the folder `images`."""
     for role, first, count in (("train", 7, 4), ("test", 107, 3)):
         content = coco_content(first, count)
-        write(tmp_path / f"notes/{role}.json", content)
-        draw(tmp_path / "images", content)
+        write_json(tmp_path / f"notes/{role}.json", content)
+        write_listed_images(tmp_path / "images", content)
     return tmp_path
 
 
@@ -54,8 +54,8 @@ def test_images_may_lie_beside_the_file(notes: Path) -> None:
     """Images may lie beside the file of annotations, or in a folder for one role."""
     before = load_declared(notes).fingerprints
     content = coco_content(207, 2)
-    draw(notes / "notes", content)
-    write(notes / "notes/val.json", content)
+    write_listed_images(notes / "notes", content)
+    write_json(notes / "notes/val.json", content)
     dataset = load_declared(notes, images=None, val="notes/val.json", train_images="images", test_images="images")
     assert list(dataset.splits) == ["train", "val", "test"]
     assert {role: dataset.fingerprints[role] for role in before} == before
@@ -115,7 +115,7 @@ def test_the_categories_of_test_have_to_be_those_of_train(
     """Test must have the ids and names of train's categories."""
     content = coco_content(107, 3)
     change(content)
-    write(notes / "notes/test.json", content)
+    write_json(notes / "notes/test.json", content)
     with pytest.raises(BobError, match=f"mine's test: its categories are not {says}"):
         load_declared(notes)
 
@@ -147,7 +147,7 @@ def test_one_class_is_enough(notes: Path) -> None:
         content = coco_content(first, 3)
         content["categories"] = [{"id": 1, "name": "person"}]
         content["annotations"] = [one for one in content["annotations"] if one["category_id"] == 1]
-        write(notes / f"notes/{role}.json", content)
+        write_json(notes / f"notes/{role}.json", content)
     dataset = load_declared(notes, classes=["person"])
     assert dataset["train"].targets.tolist() == [[1], [1], [0]]
 
@@ -159,8 +159,8 @@ def test_a_manifest_holds_until_annotations_or_images_change(notes: Path, monkey
     with monkeypatch.context() as patch:
         patch.setattr(loading, "load", None)
         assert fingerprints("mine", artifacts, locations(notes)) == first
-    picture(notes / "images/000000000107.jpg", (50, 50))
+    write_image(notes / "images/000000000107.jpg", (50, 50))
     second = fingerprints("mine", artifacts, locations(notes))
     assert (second["train"] == first["train"], second["test"] == first["test"]) == (True, False)
-    write(notes / "notes/train.json", coco_content(7, 3))
+    write_json(notes / "notes/train.json", coco_content(7, 3))
     assert fingerprints("mine", artifacts, locations(notes))["train"] != first["train"]
