@@ -60,7 +60,7 @@ class Adversarial:
         """Top-1 in % under attack, and of the same images without it; BobError where no gradient reaches the image."""
         if dataset.multi_label:
             raise MissingError(f"{dataset.name} has several labels an image; the attack needs one")
-        test = dataset[self.head.tested_on(dataset)]
+        test = dataset[self.head.reported_role(dataset)]
         if self.images is not None:
             test = test.take(
                 round_robin_indices(test.targets, self.images), f"{self.images} in rounds over the classes"

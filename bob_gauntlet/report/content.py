@@ -1,6 +1,5 @@
 """The content of a report, independent of its file format. html, markdown, data and layout render it."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -12,7 +11,7 @@ from bob_gauntlet.ranking.changes import Change, list_changes
 from bob_gauntlet.ranking.comparison import Comparison, compare_with_others
 from bob_gauntlet.ranking.ranking import Ranking, RankingStatistics
 from bob_gauntlet.ranking.score_table import MIN_COVERAGE, ScoreTable
-from bob_gauntlet.runtime.artifacts import Artifacts
+from bob_gauntlet.runtime.artifacts import ArtifactRef, Artifacts, unpack_json
 from bob_gauntlet.scores.score import Score
 
 
@@ -44,7 +43,7 @@ class Report:
     # the run that `changes` compares with, as the user named it
     since: str = ""
     outcomes: tuple[SettingOutcome, ...] = ()
-    # UTC, ISO 8601
+    # such as "2025-01-31 12:00 UTC"
     created: str = ""
     command: str = ""
     # (backbone, setting) -> test images with annotated objects and detections, stored by
@@ -68,7 +67,8 @@ def gather(
 ) -> Report:
     """Gather the content of a report on the backbones of `own_scores` and on `highlight`, members of the pool.
 
-    `statistics`: those of the same backbones in the same pool, if there are any already; saves a second bootstrap.
+    With `only_measured` the ranking covers only measures that the user's backbones have. `before` are the scores of the
+    run that `since` names. `statistics` are those of the same ranking, if they exist; they save a second bootstrap.
     """
     names = (*own_scores, *highlight)
     scores = [score for scores_of_one in own_scores.values() for score in scores_of_one]
@@ -100,10 +100,10 @@ def _compare_each(statistics: RankingStatistics, names: Sequence[str]) -> dict[s
 
 def _load_pictures(scores: Sequence[Score], artifacts: Artifacts) -> dict[tuple[str, str], Mapping[str, Any]]:
     """Load the pictures that the scores refer to; pictures that are no longer stored are left out."""
-    pictures = {}
+    pictures: dict[tuple[str, str], Mapping[str, Any]] = {}
     for score in scores:
         reference = score.provenance.get("pictures")
-        arrays = artifacts.peek(reference["kind"], reference["key"]) if reference else None
+        arrays = ArtifactRef.from_dict(reference).read(artifacts) if reference else None
         if arrays is not None:
-            pictures[score.backbone, score.setting] = json.loads(arrays["json"].tobytes())
+            pictures[score.backbone, score.setting] = unpack_json(arrays["json"])
     return pictures

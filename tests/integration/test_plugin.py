@@ -282,7 +282,7 @@ def test_a_limited_run_is_not_ranked(workspace: pytest.Pytester, cache: Path) ->
     """Unlike things are never compared: the note names the field."""
     run(workspace, cache, BACKBONE, "--bob-save=ours")
     result = run(workspace, cache, BACKBONE, "--bob-pool=ours", "--bob-limit=8")
-    assert "not ranked, since limit differs from that of pool ours (first 8 examples)" in result.stdout.str()
+    assert "not ranked, because limit differs from that of pool ours (first 8 examples)" in result.stdout.str()
 
 
 def test_a_failure_of_the_disk_is_no_success(

@@ -19,7 +19,7 @@ RECIPE = LinearProbeLARS(epochs=4, warmup_epochs=1, batch=16, base_lr=32.0)
 
 def test_the_plan_is_maes() -> None:
     """Table 8: LARS without weight decay, rate 0.1 x batch / 256, warm-up from 0 in 10 epochs, cosine by steps."""
-    grid = LinearProbeLARS()._grid(tiny.backbone(), 3)
+    grid = LinearProbeLARS()._classifier_config(tiny.backbone(), 3)
     [config] = grid.configs
     assert (config.optimiser, config.weight_decay, config.layer_decay) == ("lars", 0.0, None)
     assert (config.lr, config.epochs, config.warmup_epochs) == (pytest.approx(1.6), 90, 10)
@@ -28,8 +28,10 @@ def test_the_plan_is_maes() -> None:
     assert (grid.frozen, grid.drop_path) == (True, 0.0)
     own = grid.augmentation
     assert (own.smallest_crop, own.auto_augment, own.erasing, own.interpolation) == (0.08, "", 0.0, "bicubic")
-    assert LinearProbeLARS(fidelity="paper")._grid(tiny.backbone(), 3).configs[0].best_epoch
-    assert LinearProbeLARS(batch=512, base_lr=0.3)._grid(tiny.backbone(), 3).configs[0].lr == pytest.approx(0.6)
+    assert LinearProbeLARS(fidelity="paper")._classifier_config(tiny.backbone(), 3).configs[0].best_epoch
+    assert LinearProbeLARS(batch=512, base_lr=0.3)._classifier_config(tiny.backbone(), 3).configs[
+        0
+    ].lr == pytest.approx(0.6)
 
 
 def test_the_head_alone_is_kept(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from bob_gauntlet.errors import UsageError
 from bob_gauntlet.pools.pool import load_pool
 from bob_gauntlet.report import data, markdown, writing
 from bob_gauntlet.report.content import Report, SettingOutcome, gather
-from tests.ranking.test_ranking import CLS, KNN, RET, pool, score
+from tests.helpers.small_pools import CLS, KNN, RET, make_pool, make_score
 
 EVIL = "<script>alert(1)</script>|[x](y)"
 
@@ -20,8 +20,12 @@ EVIL = "<script>alert(1)</script>|[x](y)"
 @pytest.fixture
 def report(tmp_path: Path) -> Report:
     """A report on a hostile name in a pool of three: a ranked and an unranked score, a change, a skip, a failure."""
-    three = pool(tmp_path / "p", [score(n, m, v) for n, v in (("a", 1.0), ("b", 2.0), ("c", 4.0)) for m in (CLS, RET)])
-    new_scores = [replace(score("m", m, 3.0, provenance={"stderr": 0.5, "n": 10}), backbone=EVIL) for m in (CLS, KNN)]
+    three = make_pool(
+        tmp_path / "p", [make_score(n, m, v) for n, v in (("a", 1.0), ("b", 2.0), ("c", 4.0)) for m in (CLS, RET)]
+    )
+    new_scores = [
+        replace(make_score("m", m, 3.0, provenance={"stderr": 0.5, "n": 10}), backbone=EVIL) for m in (CLS, KNN)
+    ]
     return gather(
         three,
         {EVIL: new_scores},

@@ -9,14 +9,14 @@ import pytest
 
 from bob_gauntlet.ranking.ranking import Ranking, rank
 from bob_gauntlet.report.layout import render
-from tests.ranking.test_ranking import CLS, RET, pool, score
+from tests.helpers.small_pools import CLS, RET, make_pool, make_score
 
 
 @pytest.fixture
 def ranking(tmp_path: Path) -> Ranking:
     """A ranking of three candidates and a backbone of the user that lacks a measure."""
-    scores = [score(n, m, v) for n, v in (("a", 1.0), ("b", 2.0), ("c", 4.0)) for m in (CLS, RET)]
-    return rank(pool(tmp_path / "p", scores), {"mine": [score("mine", CLS, 3.0)]})
+    scores = [make_score(n, m, v) for n, v in (("a", 1.0), ("b", 2.0), ("c", 4.0)) for m in (CLS, RET)]
+    return rank(make_pool(tmp_path / "p", scores), {"mine": [make_score("mine", CLS, 3.0)]})
 
 
 def test_json_has_one_record_per_backbone(ranking: Ranking) -> None:

@@ -133,9 +133,9 @@ def test_published_scores_have_no_interval_over_examples(paper: Pool) -> None:
     whole, detection = rank(paper), rank(paper, task="Det")
     assert not whole.has_example_intervals
     assert all(row.interval is None for row in whole.rows)
-    assert any("test examples: no interval" in note for note in whole.notes)
+    assert any("no intervals over test examples" in note for note in whole.notes)
     assert all(row.settings_interval for row in whole.rows if row.rank)
-    assert any("too few datasets for an interval (1 source, 4 are needed)" in note for note in detection.notes)
+    assert any("4 sources of images are needed, and these measures have 1" in note for note in detection.notes)
     assert {row.group for row in detection.rows} == {0}
 
 
@@ -148,6 +148,6 @@ def test_ranks_are_a_permutation(paper: Pool) -> None:
 
 def test_the_stability_line(paper: Pool) -> None:
     """One note says how many pools and tasks were tried."""
-    [line] = [note for note in rank(paper).notes if note.startswith("the top 3 hold")]
-    assert "of the 44 pools that leave one member out" in line
-    assert "of the 6 that leave one task out" in line
+    [line] = [note for note in rank(paper).notes if note.startswith("the top 3 stay the same")]
+    assert "of the 44 pools with one member left out" in line
+    assert "of the 6 rankings with one task left out" in line

@@ -1,6 +1,5 @@
 """A linear probe: fit heads of several strengths, choose one on validation examples, fit it again on all examples."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,7 +12,7 @@ from bob_gauntlet.engine.frozen.logistic import Head, regularisation_path
 from bob_gauntlet.errors import BobError
 from bob_gauntlet.metrics.calibration import cross_entropies
 from bob_gauntlet.metrics.classification import in_top_k, mean_auc
-from bob_gauntlet.runtime.artifacts import Arrays
+from bob_gauntlet.runtime.artifacts import Arrays, pack_json, unpack_json
 from bob_gauntlet.runtime.context import RunContext
 
 
@@ -126,12 +125,12 @@ def _pack(probe: Probe) -> dict[str, np.ndarray]:
         "strengths": probe.strengths,
     }
     arrays = {"weight": head.weight, "bias": head.bias, "mean": head.mean, "scale": head.scale}
-    return {**arrays, "facts": np.frombuffer(json.dumps(facts).encode(), np.uint8)}
+    return {**arrays, "facts": pack_json(facts)}
 
 
 def _unpack(arrays: Arrays) -> Probe:
     """Return the probe that `_pack` has turned into arrays."""
     fields: dict[str, Any] = dict(arrays)
-    facts = json.loads(fields.pop("facts").tobytes())
+    facts = unpack_json(fields.pop("facts"))
     validation, strengths = tuple(facts.pop("validation")), tuple(facts.pop("strengths"))
     return Probe(Head(**fields, **facts), validation, strengths)

@@ -3,7 +3,6 @@
 Progress is saved after every epoch. If the process is killed, the same call continues from the last saved state.
 """
 
-import json
 import logging
 import shutil
 from collections.abc import Callable
@@ -22,7 +21,7 @@ from bob_gauntlet.engine.training.data_loader import AugmentedLoader
 from bob_gauntlet.engine.training.examples import TrainingExamples
 from bob_gauntlet.engine.training.loop import Diverged, Trainer, TrainingState, Validate, half_precision
 from bob_gauntlet.errors import BobError
-from bob_gauntlet.runtime.artifacts import Arrays, digest
+from bob_gauntlet.runtime.artifacts import Arrays, digest, pack_json, unpack_json
 from bob_gauntlet.runtime.context import RunContext
 
 log = logging.getLogger(__name__)
@@ -69,8 +68,7 @@ def weights_of(arrays: Arrays) -> dict[str, torch.Tensor]:
 
 def facts_of(arrays: Arrays) -> dict[str, Any]:
     """Return from an artefact how the best run was chosen, and what became of the other runs, as plain types."""
-    facts: dict[str, Any] = json.loads(arrays["facts"].tobytes())
-    return facts
+    return unpack_json(arrays["facts"])
 
 
 def numerics(device: str, *, amp: bool) -> str:
@@ -130,7 +128,7 @@ class GridSearch:
             "unreadable_images": len(self.loader.unreadable),
         }
         weights = {name: tensor.cpu().numpy() for name, tensor in self.weights.items()}
-        return {**weights, "facts": np.frombuffer(json.dumps(facts).encode(), np.uint8)}
+        return {**weights, "facts": pack_json(facts)}
 
     def _train_run(self, number: int, folder: Path, advance: Callable[[int], None]) -> None:
         """Train one run, add its record and save the search."""
@@ -152,7 +150,6 @@ class GridSearch:
                 record["stopped"] = "clearly beaten"
             elif not self.best or state.validation > tuple(self.best["judged"]):
                 self._keep_best(trainer, config)
-            self.backbone.images_forwarded += trainer.network.images_forwarded
         self.records.append(record)
         self._save(folder)
         checkpoint.unlink(missing_ok=True)

@@ -93,7 +93,7 @@ def _task_panels(score_table: ScoreTable, index: Mapping[str, int]) -> Iterator[
         yield {
             "id": f"tasks-{first}-{other}".lower(),
             "kind": "scatter",
-            "title": f"{first} against {other}",
+            "title": f"{other} against {first}",
             "x": {"label": f"{first}, mean z", "short": first},
             "y": {"label": f"{other}, mean z", "short": other},
             "points": _point_records(figures.task_points(score_table, first, other), index),

@@ -40,14 +40,14 @@ SCRIPTS = ("marks.js", "figures.js", "report.js")
 SECTIONS = {
     "ranking": "Ranking",
     "profile": "Profile",
-    "versus": "Pairwise comparison",
+    "versus": "Comparison",
     "heatmap": "Every setting",
     "figures": "Figures",
     "pictures": "Detections",
     "convergence": "Convergence",
     "reliability": "Reliability",
     "changes": "Changes",
-    "unscored": "Without a score",
+    "unscored": "Not scored",
     "provenance": "Scores",
     "reading": "How to read this",
 }

@@ -68,7 +68,8 @@ def collect_facts(score: Score) -> dict[str, str]:
         "backbone": score.backbone_fingerprint,
         "limit": score.cut,
         "seeds": ", ".join(map(str, score.seeds)) if score.source == "run" else "",
-        "scale and fidelity": f"{score.scale}, {score.fidelity}",
+        "scale": score.scale,
+        "fidelity": score.fidelity,
         "versions": ", ".join(f"{name} {version}" for name, version in dict(provenance.get("versions", {})).items()),
         "command": provenance.get("command", ""),
         "started": provenance.get("started", ""),
@@ -81,7 +82,7 @@ def collect_facts(score: Score) -> dict[str, str]:
     return {key.replace("_", " "): _as_text(value) for key, value in facts.items() if value not in ("", None, {}, [])}
 
 
-_SCORE_FIELDS = ("protocol", "backbone", "limit", "transform", "precision", "device")
+_SCORE_FIELDS = ("protocol", "backbone", "limit", "transform", "precision", "device", "scale", "fidelity")
 """Provenance keys that have the name of a fact above."""
 
 

@@ -20,7 +20,7 @@ from bob_gauntlet.report.html.formatting import (
     tint_class,
 )
 from bob_gauntlet.scores.settings import TASKS
-from bob_gauntlet.stats.resampling import FEWEST_CLUSTERS
+from bob_gauntlet.stats.resampling import MIN_CLUSTERS
 
 
 @dataclass(frozen=True)
@@ -188,7 +188,7 @@ def _build_heat_map_cell(score_table: ScoreTable, row: int, column: int, *, firs
 
 def format_dataset_p_value(comparison: Comparison) -> str:
     """Format the p-value of a comparison over datasets, or say that there are too few datasets for one."""
-    too_few = comparison.p_datasets is None or comparison.datasets < FEWEST_CLUSTERS
+    too_few = comparison.p_datasets is None or comparison.datasets < MIN_CLUSTERS
     return "too few datasets" if too_few else format_p_value(comparison.p_datasets)
 
 

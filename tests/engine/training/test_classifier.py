@@ -11,6 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
+from benchmarks.forwards import count_forwards
 from bob_gauntlet.backbones.backbone import Backbone
 from bob_gauntlet.datasets.images import UnreadableImage
 from bob_gauntlet.engine.frozen.probe import validation_score
@@ -132,21 +133,24 @@ def test_a_clearly_beaten_run_ends_early(
 def test_the_same_again_trains_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Network and logits come from the artefacts; no image goes through the backbone."""
     backbone, test = tiny.backbone(), tiny.split(30, "test")
-    first = tuned(tmp_path, rates(*RATES), backbone)
-    before = first.scores(test, context_in(tmp_path))
-    # 3 runs of 2 epochs of 48 images, 24 validated after each, and the test split
-    assert backbone.images_forwarded == 3 * 2 * (48 + 24) + 30
+    with count_forwards() as count:
+        first = tuned(tmp_path, rates(*RATES), backbone)
+        before = first.scores(test, context_in(tmp_path))
+    # 3 runs of 2 epochs of 48 images, 24 validated after each, the test split, and two images for each of the four
+    # networks that are built, which find the width of its features
+    assert count.images == 3 * 2 * (48 + 24) + 30 + 4 * 2
 
     def never(*args: object) -> None:
         raise AssertionError
 
     monkeypatch.setattr(Trainer, "train_epoch", never)
     monkeypatch.setattr(Network, "forward", never)
-    again = tuned(tmp_path, rates(*RATES), fresh := tiny.backbone())
-    assert np.array_equal(again.scores(test, context_in(tmp_path)), before)
+    with count_forwards() as count:
+        again = tuned(tmp_path, rates(*RATES), tiny.backbone())
+        assert np.array_equal(again.scores(test, context_in(tmp_path)), before)
+    assert count.images == 0
     assert again.facts == first.facts
     assert tiny.identical(tiny.weights(first.network()), tiny.weights(again.network()))
-    assert fresh.images_forwarded == 0
 
 
 def test_the_logits_are_the_networks(tmp_path: Path) -> None:

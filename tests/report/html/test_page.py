@@ -32,7 +32,7 @@ from bob_gauntlet.report.html.tables import (
 )
 from bob_gauntlet.scores.score import Score
 from tests.helpers.report_pictures import stored_picture, stored_pictures
-from tests.ranking.test_ranking import CLS, LATENCY, RET, pool, score
+from tests.helpers.small_pools import CLS, LATENCY, RET, make_pool, make_pool_of_four, make_score
 
 EVIL = "<script>alert(1)</script>"
 CLIP = "vit_base_patch16_clip_224.laion2b"
@@ -124,9 +124,7 @@ def whole(mini: Pool) -> Report:
 @pytest.fixture
 def four(tmp_path: Path) -> Pool:
     """a, b, c and the reference r: Cls 10, 20, 30 and 0; Ret 30, 20, 10 and 0."""
-    values = {"a": (10.0, 30.0), "b": (20.0, 20.0), "c": (30.0, 10.0), "r": (0.0, 0.0)}
-    scores = [score(n, m, v) for n, pair in values.items() for m, v in zip((CLS, RET), pair, strict=True)]
-    return pool(tmp_path / "four", scores, references=("r",))
+    return make_pool_of_four(tmp_path / "four")
 
 
 def embedded(text: str) -> Any:
@@ -167,7 +165,7 @@ def test_a_section_without_content_is_left_out(mini: Pool) -> None:
 
 def test_a_pool_without_a_common_measure_ranks_nothing_and_says_why(four: Pool) -> None:
     """The notes say which scores were left out."""
-    other = replace(score("mine", CLS, 5.0), protocol_hash="p2")
+    other = replace(make_score("mine", CLS, 5.0), protocol_hash="p2")
     parsed = Parsed(render_html(gather(four, {"mine": [other]}, only_measured=True)))
     assert "ranking" not in parsed.ids()
     assert "None of the measured metrics is ranked" in parsed.text("main")
@@ -272,9 +270,9 @@ def test_the_figures_data_is_plain_json(whole: Report, paper: Pool) -> None:
 def test_the_headline_names_the_best_and_the_weakest_task(tmp_path: Path) -> None:
     """Ranks in a task count the backbones with a value."""
     values = {"a": (10.0, 30.0, 1.0), "b": (20.0, 20.0, 2.0), "c": (30.0, 10.0, 4.0)}
-    scores = [score(n, m, v) for n, row in values.items() for m, v in zip((CLS, RET, LATENCY), row, strict=True)]
-    new_scores = [score("mine", CLS, 25.0), score("mine", LATENCY, 3.0)]
-    report = gather(pool(tmp_path / "p", scores), {"mine": new_scores})
+    scores = [make_score(n, m, v) for n, row in values.items() for m, v in zip((CLS, RET, LATENCY), row, strict=True)]
+    new_scores = [make_score("mine", CLS, 25.0), make_score("mine", LATENCY, 3.0)]
+    report = gather(make_pool(tmp_path / "p", scores), {"mine": new_scores})
     [card] = build_cards(report)
     assert card.strengths == "Best at classification (+0.61, 2nd of 4), weakest at efficiency (−0.53, 3rd of 4)."
     assert "Retrieval" not in card.strengths
@@ -363,7 +361,7 @@ def test_the_profile_places_every_member(four: Pool) -> None:
 
 def test_the_heat_map_has_the_rankings_order_and_every_measure(four: Pool) -> None:
     """References come last; a cell names backbone, setting, value with unit, z and source."""
-    incomplete = replace(score("mine", CLS, 25.0), source="table16:17:instre")
+    incomplete = replace(make_score("mine", CLS, 25.0), source="table16:17:instre")
     report = gather(four, {"mine": [incomplete]})
     heat_map = build_heat_map(report.score_table, report.ranking)  # type: ignore[arg-type]
     order = [row.backbone for row in rank(four, {"mine": [incomplete]}).rows if row.rank]
@@ -385,8 +383,12 @@ def test_few_datasets_give_no_p_value() -> None:
 
 def test_changes_are_counted_and_described(four: Pool) -> None:
     """The metric's direction decides what is better; a score that cannot be compared has the reason."""
-    before = [score("mine", CLS, 10.0), score("mine", LATENCY, 3.0), replace(score("mine", RET, 5.0), limit=9)]
-    now = [score("mine", CLS, 12.5), score("mine", LATENCY, 4.0), score("mine", RET, 6.0)]
+    before = [
+        make_score("mine", CLS, 10.0),
+        make_score("mine", LATENCY, 3.0),
+        replace(make_score("mine", RET, 5.0), limit=9),
+    ]
+    now = [make_score("mine", CLS, 12.5), make_score("mine", LATENCY, 4.0), make_score("mine", RET, 6.0)]
     report = gather(four, {"mine": now}, before=before, since="v1")
     assert count_changes(report.changes) == "1 better, 1 worse, 1 not compared"
     text = Parsed(render_html(report)).text("section")
