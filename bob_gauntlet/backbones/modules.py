@@ -5,8 +5,10 @@ are.
 """
 
 import hashlib
+import inspect
 from collections.abc import Mapping
 from copy import deepcopy
+from pathlib import Path
 from types import CodeType
 from typing import Any
 
@@ -14,7 +16,6 @@ import torch
 from torch import nn
 
 from bob_gauntlet.backbones.checkpoints import first_line
-from bob_gauntlet.backbones.fingerprint import module_code
 from bob_gauntlet.errors import UsageError
 
 _VERSIONED = ("torch", "timm", "builtins")
@@ -130,10 +131,13 @@ def _tensor_digest(tensor: torch.Tensor) -> str:
 def _class_digest(cls: type) -> str:
     """Return the digest of the file of a class, or of the bytecode of its methods where it has no file."""
     try:
-        return module_code(cls, cls.__module__)["module"]
-    except OSError:
-        codes = [_bytecode(method.__code__) for _, method in sorted(vars(cls).items()) if hasattr(method, "__code__")]
-        return hashlib.sha256("\n".join(codes).encode()).hexdigest()[:16]
+        path = inspect.getsourcefile(cls)
+    except (TypeError, OSError):  # a class of a notebook, of `python -c`, or written in C
+        path = None
+    if path is not None and Path(path).is_file():
+        return hashlib.sha256(Path(path).read_bytes()).hexdigest()[:16]
+    codes = [_bytecode(method.__code__) for _, method in sorted(vars(cls).items()) if hasattr(method, "__code__")]
+    return hashlib.sha256("\n".join(codes).encode()).hexdigest()[:16]
 
 
 def _bytecode(code: CodeType) -> str:
