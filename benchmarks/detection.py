@@ -61,6 +61,7 @@ from bob_gauntlet.engine.training.loop import Trainer
 from bob_gauntlet.protocols.detection import Detection
 from bob_gauntlet.runtime.artifacts import Artifacts
 from bob_gauntlet.runtime.context import RunContext
+from bob_gauntlet.runtime.run_config import RunConfig
 
 BATCH = 2
 SHARE_TARGET, MODES_TARGET, MMDET_TARGET = 0.95, 1.3, 1.1
@@ -301,7 +302,7 @@ def measure_evaluation_rates(setup: DetectionSetup, images: int, repeats: int) -
 
     def rate(batch: int) -> float:
         with tempfile.TemporaryDirectory() as folder:
-            context = RunContext(Artifacts(Path(folder)), setup.device, batch_size=8 * batch)
+            context = RunContext(Artifacts(Path(folder)), RunConfig(device=setup.device, batch_size=8 * batch))
             return images / setup.seconds(lambda: detect_split(detector, part, detector_config, context))
 
     return run_in_turn({"four": lambda: rate(4), "one": lambda: rate(1)}, repeats, warm_up=1)

@@ -21,6 +21,7 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from benchmarks.forwards import count_forwards
 from benchmarks.paired import describe_load, format_spread, ratios, run_in_processes, serve
 from bob_gauntlet.backbones.backbone import Backbone
 from bob_gauntlet.backbones.loading import load as load_backbone
@@ -31,6 +32,7 @@ from bob_gauntlet.datasets.loading import load as load_dataset
 from bob_gauntlet.engine.frozen.features import features
 from bob_gauntlet.runtime.artifacts import Artifacts
 from bob_gauntlet.runtime.context import RunContext
+from bob_gauntlet.runtime.run_config import RunConfig
 
 SIZE, BATCH, IMAGES = 96, 32, 1680
 TARGET, SHARE_TARGET = 2.5, 0.95
@@ -75,15 +77,21 @@ def measure_ours(backbone: Backbone, split: Split) -> Measurement:
     backbone.embed = timed_embed  # type: ignore[method-assign]
     transform = backbone.identity.input_transform(SIZE)
     with tempfile.TemporaryDirectory() as folder:
-        context = RunContext(Artifacts(Path(folder)), batch_size=BATCH)
+        context = RunContext(Artifacts(Path(folder)), RunConfig(batch_size=BATCH))
         start = time.perf_counter()
         values = features(backbone, split, transform, context)
         seconds = time.perf_counter() - start
-        before, start = backbone.images_forwarded, time.perf_counter()
-        features(backbone, split, transform, context)
-        again = time.perf_counter() - start
-    forwards = backbone.images_forwarded - before
-    return {"seconds": seconds, "inside": inside, "again": again, "forwards": forwards, "mean": float(values.mean())}
+        with count_forwards() as count:
+            start = time.perf_counter()
+            features(backbone, split, transform, context)
+            again = time.perf_counter() - start
+    return {
+        "seconds": seconds,
+        "inside": inside,
+        "again": again,
+        "forwards": count.images,
+        "mean": float(values.mean()),
+    }
 
 
 SIDES: Mapping[str, Callable[[Backbone, Split], Measurement]] = {"ours": measure_ours, "plain": measure_plain}

@@ -124,7 +124,7 @@ def time_waiting(batches: Iterator[data_loader.LabelledBatch], clock: Clock) -> 
 def create_trainer(backbone: Backbone, images: Split, recipe: FineTune, workers: int) -> Trainer:
     """Create a trainer as the package does, with the recipe's first learning rate."""
     classes = int(images.targets.max()) + 1
-    grid = recipe._grid(backbone, classes)
+    grid = recipe._classifier_config(backbone, classes)
     network = Network(backbone, classes, grid.transform, drop_path=grid.drop_path)
     network.initialise(0)
     batches = data_loader.create_image_loader(

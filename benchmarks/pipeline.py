@@ -34,6 +34,7 @@ from bob_gauntlet.engine.frozen.features import features, load_batches
 from bob_gauntlet.runtime.artifacts import Artifacts
 from bob_gauntlet.runtime.context import RunContext
 from bob_gauntlet.runtime.devices import cores
+from bob_gauntlet.runtime.run_config import RunConfig
 
 NETWORKS = {"cuda": "random:vit_base_patch16_224", "cpu": "random:vit_tiny_patch16_224"}
 IMAGES = {"cuda": 4000, "cpu": 64}
@@ -43,8 +44,9 @@ TARGET = 0.9
 def run_extraction(backbone: Backbone, images: Split, batch: int) -> None:
     """Extract features as the package does, with an empty cache."""
     with tempfile.TemporaryDirectory() as folder:
-        loaders = 1 if backbone.device == "cpu" else min(16, cores())
-        context = RunContext(Artifacts(Path(folder)), device=backbone.device, batch_size=batch, loaders=loaders)
+        processes = 1 if backbone.device == "cpu" else min(16, cores())
+        config = RunConfig(device=backbone.device, batch_size=batch, loader_processes=processes)
+        context = RunContext(Artifacts(Path(folder)), config)
         features(backbone, images, backbone.identity.transform, context)
 
 
@@ -106,7 +108,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", choices=NETWORKS, default="cuda")
     parser.add_argument("--images", type=int, help="Number of images (default 4,000; on a CPU 64).")
-    parser.add_argument("--batch", type=int, default=RunContext.batch_size, help="Images of one forward pass.")
+    parser.add_argument("--batch", type=int, default=RunConfig.batch_size, help="Images of one forward pass.")
     parser.add_argument("--repeats", type=int, default=3)
     options = parser.parse_args()
     if options.device == "cuda" and not torch.cuda.is_available():

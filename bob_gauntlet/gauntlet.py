@@ -4,7 +4,7 @@ Nothing heavy is imported until something has to be loaded: a session whose scor
 """
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal, cast
@@ -25,7 +25,7 @@ from bob_gauntlet.protocols.recipe import (
     protocol_hash,
     with_fidelity,
 )
-from bob_gauntlet.runtime.artifacts import Artifacts
+from bob_gauntlet.runtime.artifacts import ArtifactRef, Artifacts, ExampleValues
 from bob_gauntlet.runtime.context import RunContext
 from bob_gauntlet.runtime.devices import device_name
 from bob_gauntlet.runtime.environment import environment
@@ -186,16 +186,7 @@ class Gauntlet:
         workspace = self.workspace
         backbone, dataset = workspace.backbone(self.spec), workspace.dataset(setting.dataset)
         config = workspace.config
-        context = RunContext(
-            artifacts=workspace.artifacts,
-            device=config.device,
-            seeds=fields["seeds"],
-            batch_size=config.batch_size,
-            loaders=config.loader_processes,
-            readers=config.reader_threads,
-            max_steps=config.max_steps,
-            progress=workspace.progress,
-        )
+        context = RunContext(workspace.artifacts, config, fields["seeds"], workspace.progress)
         measured = list(recipe.evaluate(backbone, dataset, context))
         shared = {
             "metrics": [m.metric for m in measured],
@@ -205,7 +196,7 @@ class Gauntlet:
             "seconds": round(time.perf_counter() - clock, 3),
             "threads": config.threads,
             "command": config.command,
-            **({"unreadable_images": context.unreadable} if context.unreadable else {}),
+            **({"unreadable_images": context.unreadable.by_role} if context.unreadable.by_role else {}),
             **environment(),
         }
         return [self._score(setting, fields, one, shared) for one in measured]
@@ -218,25 +209,14 @@ class Gauntlet:
         provenance = {**shared, **measured.details}
         if measured.values is not None:
             provenance |= clustered_standard_error(measured.values, measured.clusters)
-            provenance["examples"] = self._keep_examples(identity_of(named), measured)
+            provenance["examples"] = self._keep_examples(identity_of(named), measured).to_dict()
         return Score(**named, value=float(measured.value), provenance=cast(Provenance, provenance))
 
-    def _keep_examples(self, identity: Identity, measured: Measured) -> dict[str, Any]:
-        """Store the per-example values under the score's identity; return a reference to the artefact."""
-        key = {"identity": [list(pair) for pair in identity]}
-        values = np.asarray(measured.values, np.float32)
-        self.workspace.artifacts.get(
-            "examples",
-            key,
-            lambda: {
-                "values": values,
-                "ids": _text(measured.examples or ()),
-                "clusters": _text(measured.clusters or ()),
-            },
+    def _keep_examples(self, identity: Identity, measured: Measured) -> ArtifactRef:
+        """Store the per-example values under the score's identity; return where they are."""
+        examples = ExampleValues(
+            np.asarray(measured.values), tuple(measured.examples or ()), tuple(measured.clusters or ())
         )
-        return {"kind": "examples", "key": key}
-
-
-def _text(names: Sequence[str]) -> np.ndarray:
-    """Return names as one uint8 array of newline-joined UTF-8."""
-    return np.frombuffer("\n".join(names).encode(), np.uint8)
+        where = ArtifactRef("examples", {"identity": [list(pair) for pair in identity]})
+        self.workspace.artifacts.get(where.kind, where.key, examples.to_arrays)
+        return where

@@ -1,4 +1,4 @@
-"""benchmarks/pretrain.py: its table, and that what it writes loads through bob's own loader."""
+"""benchmarks/pretrain.py: its table of networks, and that bob's loader loads what it writes."""
 
 import json
 from dataclasses import replace
@@ -15,7 +15,7 @@ from bob_gauntlet.config import UserConfig
 
 
 def test_the_table_has_several_families_and_methods() -> None:
-    """At least 7 networks of 4 families, each family with and without labels, and no name twice."""
+    """There are at least 7 networks of 4 families, each family with and without labels, with unique names."""
     names = [network.name for network in NETWORKS]
     assert len(names) == len(set(names)) >= 7
     families = {network.family for network in NETWORKS}
@@ -38,7 +38,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> tuple[NetworkConfig, Pa
 
 
 def test_a_written_network_loads_through_bobs_loader(written: tuple[NetworkConfig, Path]) -> None:
-    """Its SPEC loads, its features are finite and not those of the seed that it started from."""
+    """The SPEC loads, and the features are finite and differ from those of the untrained network."""
     network, folder = written
     config = UserConfig(Path())
     images = torch.rand(2, 3, 96, 96, generator=torch.Generator().manual_seed(0))
@@ -51,7 +51,7 @@ def test_a_written_network_loads_through_bobs_loader(written: tuple[NetworkConfi
 
 
 def test_a_written_network_is_done_until_its_recipe_or_file_changes(written: tuple[NetworkConfig, Path]) -> None:
-    """Resuming trusts the recipe and the digest of the weights."""
+    """A network is trained again if its recipe or the digest of its weights changes."""
     network, folder = written
     assert pretrain.is_done(network, folder)
     assert not pretrain.is_done(replace(network, seed=1), folder)
@@ -65,7 +65,7 @@ def test_a_written_network_is_done_until_its_recipe_or_file_changes(written: tup
 
 
 def test_the_same_seed_gives_the_same_weights(written: tuple[NetworkConfig, Path], tmp_path: Path) -> None:
-    """Two trainings of one recipe agree to the bit."""
+    """Two trainings with one recipe give bitwise equal weights."""
     from benchmarks.pretraining.pool import build_pool
 
     network, folder = written

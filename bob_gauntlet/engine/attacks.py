@@ -1,7 +1,7 @@
-"""Projected gradient descent in pixel space: the smallest changes that mislead a classifier (Madry et al., ICLR 2018).
+"""Projected gradient descent (PGD) in pixel space: small changes that mislead a classifier (Madry et al., ICLR 2018).
 
-A classifier takes images as numbers in [0, 1], before normalisation, and gives logits. What the attack may change is
-bounded there by epsilon in every channel of every pixel. No image's attack depends on the others of its batch.
+The attacked function takes images in [0, 1], before normalisation, and returns logits. The attack changes every channel
+of every pixel by at most epsilon. The attack of an image does not depend on the other images of its batch.
 """
 
 from collections.abc import Callable, Iterator
@@ -18,26 +18,29 @@ from bob_gauntlet.engine.allocator import keep_pages
 from bob_gauntlet.engine.transforms import image_or_grey, preprocess
 
 LogitsFunction = Callable[[torch.Tensor], torch.Tensor]
+"""From (B, 3, H, W) images in [0, 1] to (B, C) logits."""
+
 SuccessRule = Literal["last", "any"]
+"""Which image an attack returns: that of the last step, or the first that is misclassified, where its attack ends."""
 
 
 class NoGradientError(Exception):
-    """The loss has no gradient at the image: on the way, something leaves torch's differentiation."""
+    """The loss has no gradient with respect to the image: something between them cannot be differentiated by torch."""
 
 
 @dataclass(frozen=True)
 class AttackResult:
-    """What an attack ended with, for each of B images."""
+    """The result of an attack on B images."""
 
-    # (B, 3, H, W) in [0, 1], and the (B, C) logits by which they are judged
+    # (B, 3, H, W) attacked images in [0, 1], and their (B, C) logits
     images: torch.Tensor
     logits: torch.Tensor
-    # (B,) bool: at some step the gradient was zero in every pixel, so that there was nowhere to go
+    # (B,) bool: at some step the gradient was zero in every pixel, so the step changed nothing
     zero_gradient: torch.Tensor
 
 
 def pgd(
-    classifier: LogitsFunction,
+    logits_function: LogitsFunction,
     images: torch.Tensor,
     labels: torch.Tensor,
     epsilon: float,
@@ -47,46 +50,48 @@ def pgd(
     success: SuccessRule = "last",
     random_start: bool = False,
     generator: torch.Generator | None = None,
-    advance: Callable[[int], None] = lambda count: None,  # counts images x steps
+    advance: Callable[[int], None] = lambda count: None,
 ) -> AttackResult:
-    """Untargeted l-infinity PGD of (B, 3, H, W) images in [0, 1] with (B,) labels: ascent of their cross-entropy.
+    """Attack (B, 3, H, W) images in [0, 1] with (B,) labels by untargeted l-infinity PGD on the cross-entropy.
 
-    Each step goes `step_size` along the gradient's sign, then back into the ball of radius `epsilon` and into [0, 1].
-    "last" judges the last iterate, "any" an image's first wrong one. Raises NoGradient where there is none, or NaN.
+    Each step adds `step_size` x sign(gradient) and clips to the original +- `epsilon` and to [0, 1]; `advance` gets the
+    number of images in it. Raises NoGradientError where the gradient does not exist or is NaN.
 
     >>> against_grey = lambda x: torch.stack([x.mean((1, 2, 3)), 0 * x.mean((1, 2, 3)) + 0.5], dim=1)
     >>> pgd(against_grey, torch.full((1, 3, 2, 2), 0.52), torch.tensor([0]), 0.04, steps=5, step_size=0.01).images.max()
     tensor(0.4800)
     """
     keep_pages()
-    left, done = torch.arange(len(images), device=images.device), []
-    stuck = torch.zeros_like(left, dtype=torch.bool)
-    now, clean, truth = _start(images, epsilon, random_start, generator), images, labels
+    active, finished = torch.arange(len(images), device=images.device), []  # `active`: the images still under attack
+    zero_gradient = torch.zeros_like(active, dtype=torch.bool)
+    attacked, clean, truth = _starting_images(images, epsilon, random_start, generator), images, labels
     for _ in range(steps):
         advance(len(images))
-        if not len(left):
+        if not len(active):
             continue
-        logits, slope = _gradient(classifier, now, truth)
+        logits, gradient = _logits_and_gradient(logits_function, attacked, truth)
         if success == "any" and (wrong := misclassified(logits, truth)).any():
-            done.append((left[wrong], now[wrong], logits[wrong]))
-            left, now, clean, truth, slope = (t[~wrong] for t in (left, now, clean, truth, slope))
-        stuck[left] |= ~slope.any(dim=(1, 2, 3))
-        now = (clean + (now + step_size * slope.sign() - clean).clamp_(-epsilon, epsilon)).clamp_(0, 1)
-    if len(left):
-        done.append((left, now, logits_without_gradient(classifier, now)))
-    places, moved, logits = map(torch.cat, zip(*done, strict=True))
-    return AttackResult(moved[places.argsort()], logits[places.argsort()], stuck)
+            finished.append((active[wrong], attacked[wrong], logits[wrong]))
+            active, attacked, clean, truth, gradient = (t[~wrong] for t in (active, attacked, clean, truth, gradient))
+        zero_gradient[active] |= ~gradient.any(dim=(1, 2, 3))
+        attacked = (clean + (attacked + step_size * gradient.sign() - clean).clamp_(-epsilon, epsilon)).clamp_(0, 1)
+    if len(active):
+        finished.append((active, attacked, logits_without_gradient(logits_function, attacked)))
+    indices, attacked, logits = map(torch.cat, zip(*finished, strict=True))
+    return AttackResult(attacked[indices.argsort()], logits[indices.argsort()], zero_gradient)
 
 
-def logits_without_gradient(classifier: LogitsFunction, images: torch.Tensor) -> torch.Tensor:
-    """(B, C) logits, without anything kept for a gradient."""
+def logits_without_gradient(logits_function: LogitsFunction, images: torch.Tensor) -> torch.Tensor:
+    """Return the (B, C) logits of (B, 3, H, W) images in [0, 1], without a graph for differentiation."""
     with torch.no_grad():
         # a copy, since a network may write into its input
-        return classifier(images.clone())
+        return logits_function(images.clone())
 
 
 def misclassified(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    """(B,) bool: another class scores at least as high as the true one, as in `metrics.classification.in_top_k`.
+    """Return (B,) bool: whether a wrong class has at least the logit of the true one.
+
+    Ties are wrong, as in `metrics.classification.in_top_k`.
 
     >>> misclassified(torch.tensor([[2.0, 1.0], [1.0, 1.0]]), torch.tensor([0, 0])).tolist()
     [False, True]
@@ -96,54 +101,61 @@ def misclassified(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
 
 @contextmanager
 def frozen_module(module: nn.Module) -> Iterator[None]:
-    """Evaluation mode, and no parameter that takes a gradient; put back as it was, after an exception too."""
-    training = [part for part in module.modules() if part.training]
-    learning = [parameter for parameter in module.parameters() if parameter.requires_grad]
+    """Keep a module in evaluation mode and its parameters without gradients inside the block; restore both after it."""
+    modules_in_training = [part for part in module.modules() if part.training]
+    parameters_with_gradient = [parameter for parameter in module.parameters() if parameter.requires_grad]
     module.eval()
-    for parameter in learning:
+    for parameter in parameters_with_gradient:
         parameter.requires_grad_(False)
     try:
         yield
     finally:
-        for part in training:
+        for part in modules_in_training:
             part.training = True
-        for parameter in learning:
+        for parameter in parameters_with_gradient:
             parameter.requires_grad_(True)
 
 
 def pixel_batches(split: Split, transform: InputTransform, size: int) -> Iterator[torch.Tensor]:
-    """Batches of `size` preprocessed images in order: (B, 3, H, W) float32 in [0, 1], channels last in memory."""
+    """Yield the preprocessed images of a split in order, in batches of `size`.
+
+    A batch is (B, 3, H, W) float32 in [0, 1], with channels last in memory. Unreadable images are grey.
+    """
     for start in range(0, len(split), size):
-        places = range(start, min(start + size, len(split)))
-        found = [preprocess(image_or_grey(split, i, (transform.size, transform.size))[0], transform) for i in places]
-        batch = torch.stack(found).contiguous(memory_format=torch.channels_last)
+        images = [
+            preprocess(image_or_grey(split, index, (transform.size, transform.size))[0], transform)
+            for index in range(start, min(start + size, len(split)))
+        ]
+        batch = torch.stack(images).contiguous(memory_format=torch.channels_last)
         yield batch.to(torch.float32) / 255
 
 
-def _start(images: torch.Tensor, epsilon: float, random: bool, generator: torch.Generator | None) -> torch.Tensor:
-    """The images themselves, or a uniform draw from the ball of each."""
-    if not random:
+def _starting_images(
+    images: torch.Tensor, epsilon: float, random_start: bool, generator: torch.Generator | None
+) -> torch.Tensor:
+    """Return the images themselves, or with `random_start` a uniform sample from the epsilon ball around each."""
+    if not random_start:
         return images
     # drawn on the CPU, image after image: the same numbers for every device and batch size
     noise = torch.rand(images.shape, generator=generator).to(images.device)
     return (images + epsilon * (2 * noise - 1)).clamp_(0, 1)
 
 
-def _gradient(
-    classifier: LogitsFunction, images: torch.Tensor, labels: torch.Tensor
+def _logits_and_gradient(
+    logits_function: LogitsFunction, images: torch.Tensor, labels: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Logits (B, C), and what the summed cross-entropy's gradient is at each pixel (B, 3, H, W)."""
+    """Return logits (B, C), and the gradient of the summed cross-entropy at each pixel (B, 3, H, W)."""
     with torch.enable_grad():
         leaf = images.detach().requires_grad_()
-        logits = classifier(leaf.clone())
+        logits = logits_function(leaf.clone())
         if not logits.requires_grad:
             raise NoGradientError
-        # summed, not averaged: an image's gradient is the same in every batch
+        # summed, not averaged: so the gradient of an image does not depend on the batch size
         loss = nn.functional.cross_entropy(logits, labels, reduction="sum")
-        (slope,) = torch.autograd.grad(loss, leaf, allow_unused=True)
-    if slope is None:
+        (gradient,) = torch.autograd.grad(loss, leaf, allow_unused=True)
+    if gradient is None:
         raise NoGradientError
-    if slope.isnan().any():
-        # its sign would be 0, and the image pass for robust
+    if gradient.isnan().any():
+        # the sign of NaN would be 0, and the image would count as robust
         raise NoGradientError("it is NaN")
-    return logits.detach(), slope
+    return logits.detach(), gradient

@@ -1,4 +1,4 @@
-"""Seeded randomness that leaves the caller's random state as it was."""
+"""Seeds for a block of code, without a change to the caller's random state."""
 
 import random
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ import torch
 
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """Python, NumPy and torch seeded inside the block, and put back after it.
+    """Seed Python, NumPy and torch inside the block, and restore their random state after it.
 
     >>> with seeded(0):
     ...     a = torch.rand(1)

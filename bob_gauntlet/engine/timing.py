@@ -1,4 +1,4 @@
-"""Timing and counting one forward pass: medians of repeats after warm-up, FLOPs, peak memory."""
+"""Measurements of a forward pass: seconds after a warm-up, FLOPs, peak memory."""
 
 import resource
 import statistics
@@ -15,9 +15,9 @@ from bob_gauntlet.backbones.backbone import Backbone
 
 
 def flops(backbone: Backbone, images: torch.Tensor) -> int:
-    """Floating-point operations of one forward pass, as torch's counter counts: 2 for a multiply-accumulate.
+    """Count the floating-point operations of one forward pass with torch's counter: 2 for a multiply-accumulate.
 
-    Attention is computed in plain steps, since the counter does not see into the CPU's fused kernel.
+    Attention is computed without a fused kernel, since the counter does not see the operations inside the CPU's one.
     """
     with FlopCounterMode(display=False) as counter, torch.no_grad(), sdpa_kernel(SDPBackend.MATH):
         backbone.embed(images)
@@ -25,20 +25,23 @@ def flops(backbone: Backbone, images: torch.Tensor) -> int:
 
 
 def measure_seconds(call: Callable[[], object], device: str, *, warmup: int, repeats: int) -> list[float]:
-    """Wall time of each of `repeats` calls after `warmup` ones, the device's queue emptied around each."""
-    found = []
+    """Return the wall time of each of `repeats` calls, in seconds, after `warmup` calls that are not timed.
+
+    Before and after each call the function waits until the device has finished its work.
+    """
+    times = []
     for index in range(warmup + repeats):
         _synchronise(device)
         start = time.perf_counter()
         call()
         _synchronise(device)
         if index >= warmup:
-            found.append(time.perf_counter() - start)
-    return found
+            times.append(time.perf_counter() - start)
+    return times
 
 
 def median_and_spread(values: list[float]) -> tuple[float, float]:
-    """Median, and half the distance between the quartiles.
+    """Return the median, and half of the interquartile range.
 
     >>> median_and_spread([1.0, 2.0, 3.0, 4.0, 5.0])
     (3.0, 1.5)
@@ -50,9 +53,10 @@ def median_and_spread(values: list[float]) -> tuple[float, float]:
 
 
 def peak_memory(call: Callable[[], object], device: str) -> float:
-    """MiB that a call adds at its peak: what CUDA's allocator counts, on a CPU the process's resident high-water mark.
+    """Return the MiB of memory that a call needs at its peak, beyond what was in use before it.
 
-    On a CPU the mark is reset first (Linux); pages that the allocator already held are not seen: it is a lower bound.
+    On a GPU, CUDA's allocator counts it. On a CPU it is the peak of the process's resident memory, which is reset first
+    (Linux); memory that the C library's allocator already held is not counted, so the result is a lower bound.
     """
     if device != "cpu":
         torch.cuda.reset_peak_memory_stats(device)
@@ -68,7 +72,7 @@ def peak_memory(call: Callable[[], object], device: str) -> float:
 
 @contextmanager
 def all_cores(device: str, cores: int) -> Iterator[None]:
-    """Every core for torch inside the block: an efficiency setting runs alone."""
+    """Let torch use every core inside the block, on a CPU. Efficiency settings run alone, so no other test waits."""
     before = torch.get_num_threads()
     torch.set_num_threads(cores if device == "cpu" else before)
     try:
@@ -83,7 +87,7 @@ def _synchronise(device: str) -> None:
 
 
 def _trim() -> None:
-    """Give freed pages back to the system, so that they count again."""
+    """Return freed memory to the system, so that the next allocation of it is counted."""
     import ctypes
 
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
@@ -98,7 +102,7 @@ def _reset_high_water_mark() -> None:
 
 
 def _resident(field: str) -> float:
-    """VmRSS or VmHWM of this process in KiB."""
+    """Return VmRSS or VmHWM of this process in KiB: resident memory now, or at its peak."""
     status = Path("/proc/self/status")
     if not status.exists():
         return float(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)

@@ -1,6 +1,6 @@
-"""From an RGB image to a backbone's input, as timm's evaluation transform does it, in two steps.
+"""From an RGB image to a backbone's input, in two steps, as in timm's evaluation transform.
 
-`preprocess` gives uint8 pixels, which are small to keep and to move; `normalise` runs on whole batches on the device.
+`preprocess` returns uint8 pixels, which take little memory; `normalise` works on whole batches on the device.
 """
 
 import math
@@ -23,7 +23,7 @@ _RESAMPLING = {
 
 
 def preprocess(image: Image.Image, transform: InputTransform) -> torch.Tensor:
-    """Resize the short side to size / crop_pct and crop the centre: (3, size, size) uint8.
+    """Resize an image's short side to size / crop_pct, crop the centre, and return (3, size, size) uint8 pixels.
 
     >>> preprocess(Image.new("RGB", (40, 20)), InputTransform(size=16)).shape
     torch.Size([3, 16, 16])
@@ -31,11 +31,11 @@ def preprocess(image: Image.Image, transform: InputTransform) -> torch.Tensor:
     short = math.floor(transform.size / transform.crop_pct)
     width, height = image.size
     if width <= height:
-        wanted = short, int(short * height / width)
+        new_size = short, int(short * height / width)
     else:
-        wanted = int(short * width / height), short
-    if image.size != wanted:
-        image = image.resize(wanted, _RESAMPLING[transform.interpolation])
+        new_size = int(short * width / height), short
+    if image.size != new_size:
+        image = image.resize(new_size, _RESAMPLING[transform.interpolation])
     left, top = (round((side - transform.size) / 2) for side in image.size)
     if (left, top) != (0, 0):
         image = image.crop((left, top, left + transform.size, top + transform.size))
@@ -43,7 +43,10 @@ def preprocess(image: Image.Image, transform: InputTransform) -> torch.Tensor:
 
 
 def image_or_grey(split: Split, index: int, size: tuple[int, int]) -> tuple[Image.Image, str]:
-    """An image of a split and ""; where it cannot be read, grey of that width and height, and the reason."""
+    """Return an image of a split and "". Where it cannot be read, return a grey image and the reason.
+
+    `size` is the width and height of the grey image.
+    """
     try:
         return split.image(index), ""
     except UnreadableImage as error:
@@ -51,24 +54,27 @@ def image_or_grey(split: Split, index: int, size: tuple[int, int]) -> tuple[Imag
 
 
 def grey(size: tuple[int, int]) -> Image.Image:
-    """What stands for an image that cannot be read, of that width and height."""
+    """Return the grey image that replaces an unreadable one; `size` is width and height."""
     return Image.new("RGB", size, (128, 128, 128))
 
 
 def normalise(images: torch.Tensor, transform: InputTransform) -> torch.Tensor:
-    """(B, 3, H, W) uint8 to float32: scaled to [0, 1], minus mean, over std, by channel; the memory layout stays."""
+    """Scale (B, 3, H, W) uint8 pixels to [0, 1], subtract the mean and divide by the std of each channel: float32.
+
+    The memory layout stays the same.
+    """
     mean, std = (torch.tensor(v, device=images.device).view(1, -1, 1, 1) for v in (transform.mean, transform.std))
     return images.to(torch.float32).mul_(1 / (255 * std)).sub_(mean / std)
 
 
 def normaliser(transform: InputTransform, device: str) -> Callable[[torch.Tensor], torch.Tensor]:
-    """The same of (B, 3, H, W) numbers in [0, 1], out of place and differentiable."""
+    """Return the function that normalises (B, 3, H, W) pixels in [0, 1] by channel; it is differentiable."""
     mean, std = (torch.tensor(v, device=device).view(1, -1, 1, 1) for v in (transform.mean, transform.std))
     return lambda images: (images - mean) / std
 
 
 def normalise_on_one_thread(pixels: np.ndarray, transform: InputTransform) -> np.ndarray:
-    """The same for (B, H, W, 3) uint8 in NumPy, on one thread."""
+    """Normalise as `normalise` does, (B, H, W, 3) uint8 pixels to float32, in NumPy, which uses one thread."""
     mean, std = (np.array(values, np.float32) for values in (transform.mean, transform.std))
     scaled = pixels.astype(np.float32)
     scaled *= 1 / (255 * std)

@@ -135,11 +135,13 @@ def _run_config(options: SessionOptions, shared: Mapping[str, Any], *, hands_out
     device = "cpu" if hands_out else devices.choose(options.device)
     # the share of the cores, where several processes measure
     share = max(1, devices.cores() // int(shared.get("bob_workers", 1)))
+    loader_processes = 1 if device == "cpu" else min(16, share)
     return replace(
         options.run,
         device=device,
         threads=share,
-        loader_processes=1 if device == "cpu" else min(16, share),
+        loader_processes=loader_processes,
+        reader_threads=max(2, loader_processes),
         batch_size=32 if device == "cpu" else 128,
         command=shlex.join(["pytest", *shared.get("mainargv", sys.argv)[1:]]),
     )

@@ -1,8 +1,9 @@
-"""What is believed of published rows that are wrong as printed: applied openly, or not at all.
+"""Errata: published scores that are wrong as printed, and what is believed to be right.
 
-A row of baselines/paper/scores.csv holds the figure as printed. Its provenance says what is believed (`erratum`) and,
-where the figure belongs elsewhere, to which backbone (`becomes`; "none" for nowhere). Errata called E are certain:
-another table or a reproduced figure of the paper shows them. Those called S are suspected, and left alone unless asked.
+A row of baselines/paper/scores.csv holds the figure as printed. Its provenance says what is believed to be wrong
+(`erratum`) and, where the figure belongs to another backbone, to which one (`becomes`; "none" if to no backbone).
+Errata with numbers E1, E2, ... are certain: another table or a reproduced figure of the paper proves them. Those with
+numbers S1, S2, ... are suspected; they are applied only in mode "all".
 """
 
 from collections.abc import Sequence
@@ -14,47 +15,48 @@ from bob_gauntlet.scores.provenance import Provenance
 from bob_gauntlet.scores.score import Score
 
 ErrataMode = Literal["applied", "printed", "all"]
+"""Which errata are applied: the certain ones (the default), none, or the suspected ones, too."""
 
 CHOICES: tuple[ErrataMode, ...] = ("applied", "printed", "all")
-"""Certain errata applied (the default), none of them, suspected ones as well."""
 
 NOWHERE = "none"
-"""What a row becomes whose figure belongs to no backbone."""
+"""`becomes` of a figure that belongs to no backbone."""
 
 _SEPARATOR = " | "
 
 
-def apply(scores: Sequence[Score], errata: ErrataMode = "applied") -> list[Score]:
-    """The scores under their believed backbones; a figure that two rows then share is one row with both sources.
+def apply(scores: Sequence[Score], mode: ErrataMode = "applied") -> list[Score]:
+    """Return the scores under the backbones that they belong to.
 
-    Raises UsageError, naming both rows, where they share a measure and not the figure.
+    A figure that two rows then share becomes one score with both sources. Raises UsageError, naming both rows, where
+    they share a measure but not the figure.
 
     >>> wrong = Score(setting="knn@photos", metric="top1", task="Cls", value=1.0, backbone="a",
     ...               provenance={"erratum": "E1: a slip", "becomes": "b"})
     >>> [score.backbone for score in apply([wrong])], [score.backbone for score in apply([wrong], "printed")]
     (['b'], ['a'])
     """
-    found: dict[tuple[str, str, str], Score] = {}
+    corrected: dict[tuple[str, str, str], Score] = {}
     for score in scores:
-        moved = _moved(score, errata)
+        moved = _corrected(score, mode)
         if moved is None:
             continue
         key = (moved.backbone, *moved.measure)
-        found[key] = _joined(found[key], moved) if key in found else moved
-    return list(found.values())
+        corrected[key] = _merged(corrected[key], moved) if key in corrected else moved
+    return list(corrected.values())
 
 
 @dataclass(frozen=True)
 class ErratumNote:
-    """One erratum as the foot of a table lists it."""
+    """One erratum as the notes under a table list it."""
 
-    # "E2", or "S1" where it is suspected only
+    # such as "E2", or "S1" where it is only suspected
     number: str
     why: str
-    # whether figures stand elsewhere than printed because of it
+    # whether figures are listed under another backbone than printed because of it
     applied: bool
+    # number of figures that it is about, and their settings
     figures: int
-    # that it is about
     settings: frozenset[str]
 
     def __str__(self) -> str:
@@ -62,50 +64,51 @@ class ErratumNote:
         return f"erratum {self.number} ({self.figures} figure{'s' * (self.figures != 1)}{applied}): {self.why}"
 
 
-def notes(scores: Sequence[Score], errata: ErrataMode = "applied") -> list[ErratumNote]:
-    """Every erratum that these printed scores carry."""
-    reasons: dict[str, tuple[str, list[Score]]] = {}
+def notes(scores: Sequence[Score], mode: ErrataMode = "applied") -> list[ErratumNote]:
+    """Return a note on every erratum of these printed scores, by number."""
+    by_number: dict[str, tuple[str, list[Score]]] = {}
     for score in scores:
         for text in filter(None, str(score.provenance.get("erratum", "")).split(_SEPARATOR)):
             number, _, why = text.partition(": ")
-            reasons.setdefault(number, (why, []))[1].append(score)
+            by_number.setdefault(number, (why, []))[1].append(score)
     return [
         ErratumNote(
             number,
             why,
-            applied=any(_moves(score, errata) for score in found),
-            figures=len(found),
-            settings=frozenset(score.setting for score in found),
+            applied=any(_is_moved(score, mode) for score in affected),
+            figures=len(affected),
+            settings=frozenset(score.setting for score in affected),
         )
-        for number, (why, found) in sorted(reasons.items())
+        for number, (why, affected) in sorted(by_number.items())
     ]
 
 
 def join(texts: Sequence[str]) -> str:
-    """Several errata of one score as one cell."""
+    """Return several errata of one score as the text of one cell."""
     return _SEPARATOR.join(dict.fromkeys(texts))
 
 
-def _moves(score: Score, errata: ErrataMode) -> bool:
-    """Whether the score is listed under another backbone than printed."""
-    if errata == "printed" or not score.provenance.get("becomes"):
+def _is_moved(score: Score, mode: ErrataMode) -> bool:
+    """Return whether the score is listed under another backbone than printed."""
+    if mode == "printed" or not score.provenance.get("becomes"):
         return False
-    return errata == "all" or _certain(score)
+    return mode == "all" or _is_certain(score)
 
 
-def _certain(score: Score) -> bool:
+def _is_certain(score: Score) -> bool:
     return str(score.provenance["erratum"]).startswith("E")
 
 
-def _moved(score: Score, errata: ErrataMode) -> Score | None:
-    if not _moves(score, errata):
+def _corrected(score: Score, mode: ErrataMode) -> Score | None:
+    """Return the score under its backbone, None where it belongs to no backbone."""
+    if not _is_moved(score, mode):
         return score
     becomes = score.provenance["becomes"]
     return None if becomes == NOWHERE else replace(score, backbone=becomes)
 
 
-def _joined(a: Score, b: Score) -> Score:
-    """One score of two that state the same figure."""
+def _merged(a: Score, b: Score) -> Score:
+    """Return one score for two that state the same figure."""
     if a.value != b.value:
         raise UsageError(
             f"{a.setting} {a.metric} of {a.backbone} is {a.value:g} in {a.source} and {b.value:g} in {b.source}; "

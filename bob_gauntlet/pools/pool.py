@@ -1,12 +1,13 @@
 """Pools: frozen baseline scores that a backbone is ranked against.
 
-`pool.json` beside the baselines names members and candidates and holds mean and std of every measure with its protocol
-hash, under a hash of all that: a new backbone moves nobody, and an edit by hand is noticed. `pool-small.json` in the
-folder `paper` is the pool `paper-small`: some of the same backbones, with mean and std of their own.
+`pool.json` in a baseline folder names members and candidates, and holds mean, std and protocol hash of every measure,
+under a hash of all that: adding a backbone does not change existing z-scores, and an edit by hand is noticed.
+`pool-small.json` in the folder `paper` is the pool `paper-small`: some of the same backbones, with their own mean and
+std.
 """
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -38,11 +39,14 @@ class Pool:
     protocol_hashes: Mapping[MeasureKey, str]
     scores: Mapping[str, Mapping[MeasureKey, Score]]
     backbones: Mapping[str, BackboneRow]
-    # what is wrong in print, and what was done about it
+    # what is wrong as printed, and whether it was corrected
     errata: tuple[ErratumNote, ...] = ()
 
     def comparable_score(self, measure: MeasureKey) -> Score | None:
-        """Any member's score of a measure that carries the frozen protocol hash: what others are compared with."""
+        """Return a member's score of a measure under the frozen protocol hash, to compare other scores with.
+
+        None where no member has one.
+        """
         for member in self.members:
             score = self.scores.get(member, {}).get(measure)
             if score is not None and score.protocol_hash == self.protocol_hashes.get(measure):
@@ -50,22 +54,22 @@ class Pool:
         return None
 
     def title(self, name: str) -> str:
-        """What a table shows for a backbone."""
+        """Return the title of a backbone in tables."""
         return self.backbones[name].title if name in self.backbones else name
 
 
-def pool_files(own: Path) -> dict[str, Path]:
-    """Pool name -> its file: those saved under `own`, then the bundled ones."""
-    found: dict[str, Path] = {}
-    for root in (own, bundled("baselines")):
+def pool_files(saved: Path) -> dict[str, Path]:
+    """Return pool name -> its file: those under `saved` (the user's baselines), then the bundled ones."""
+    files: dict[str, Path] = {}
+    for root in (saved, bundled("baselines")):
         for path in sorted(root.glob("*/pool*.json")):
-            found.setdefault(_name_of(path), path)
-    return found
+            files.setdefault(_name_of(path), path)
+    return files
 
 
-def pool_file(name: str, own: Path) -> Path:
-    """The file of the pool of that name, or of the folder of that path. UsageError where there is none."""
-    known = pool_files(own)
+def pool_file(name: str, saved: Path) -> Path:
+    """Return the file of the pool called `name`, or of the folder with that path. Raises UsageError without one."""
+    known = pool_files(saved)
     if name in known:
         return known[name]
     folder = Path(name)
@@ -74,80 +78,96 @@ def pool_file(name: str, own: Path) -> Path:
     raise UsageError(f"no pool is called {name!r}{nearest(name, known) or '; there are ' + ', '.join(known)}")
 
 
-def file_to_freeze(name: str, own: Path) -> Path:
-    """Where the pool of that name is or will be: NAME of a baselines folder, or FOLDER-PART for a part of it."""
-    known = pool_files(own)
+def file_to_freeze(name: str, saved: Path) -> Path:
+    """Return the file that the pool called `name` has or will have.
+
+    `name` is NAME for the whole of a baseline folder, or FOLDER-PART for a part of it.
+    """
+    known = pool_files(saved)
     if name in known:
         return known[name]
-    for root in (own, bundled("baselines")):
+    for root in (saved, bundled("baselines")):
         for folder in sorted(path.parent for path in root.glob("*/scores.csv")):
             part = name.removeprefix(folder.name)
             if name.startswith(folder.name) and (not part or part.startswith("-")):
                 return folder / f"pool{part}.json"
-    return pool_file(name, own)
+    return pool_file(name, saved)
 
 
-def load_pool(name: str, own: Path, errata_mode: ErrataMode = "applied") -> Pool:
-    """The pool of that name. UsageError where there is none, or where its file does not fit its hash.
+def load_pool(name: str, saved: Path, errata_mode: ErrataMode = "applied") -> Pool:
+    """Return the pool called `name`. Raises UsageError where there is none, or where its file does not match its hash.
 
-    The frozen mean and std are of scores with certain errata applied; in another mode they are worked out anew.
+    The frozen mean and std are those with certain errata applied; in another mode they are computed from the scores.
     """
-    path = pool_file(name, own)
-    frozen, claimed = _read(path)
+    path = pool_file(name, saved)
+    frozen, frozen_hash = _read(path)
     members = frozen["members"]
     printed = read_scores(path.parent)
-    kept = [s for s in errata.apply(printed, errata_mode) if s.backbone in members]
-    about = [s for s in printed if s.backbone in members or s.provenance.get("becomes") in members]
+    scores = [s for s in errata.apply(printed, errata_mode) if s.backbone in members]
+    with_errata = [s for s in printed if s.backbone in members or s.provenance.get("becomes") in members]
     measures = {(s, m): entry for s, metrics in frozen["measures"].items() for m, entry in metrics.items()}
     if errata_mode == "applied":
         references = {k: Reference(e["mean"], e["std"], e["n"]) for k, e in measures.items()}
     else:
-        references = {k: reference([s.value for s in found]) for k, found in _by_measure(kept).items()}
-    scores: dict[str, dict[MeasureKey, Score]] = {}
-    for score in kept:
-        scores.setdefault(score.backbone, {})[score.measure] = score
+        references = {k: reference([s.value for s in of_measure]) for k, of_measure in _by_measure(scores).items()}
     return Pool(
         name=frozen["name"],
         scale=frozen["scale"],
         folder=path.parent,
-        hash=claimed,
+        hash=frozen_hash,
         members=tuple(members),
         candidates=tuple(frozen["candidates"]),
         references=references,
         protocol_hashes={k: measures.get(k, {}).get("protocol_hash", "") for k in references},
-        scores=scores,
+        scores=index_scores(scores),
         backbones=read_backbones(path.parent),
-        errata=tuple(errata.notes(about, errata_mode)),
+        errata=tuple(errata.notes(with_errata, errata_mode)),
     )
 
 
 def freeze_pool(path: Path, max_params: float | None = None) -> None:
-    """Write a pool file from the scores and backbones beside it; those of role candidate are ranked.
+    """Write a pool file from the scores and backbones beside it; backbones with role candidate are ranked.
 
-    With `max_params` only backbones of fewer millions of parameters are members. A pool that is frozen again without it
-    keeps the bound that it had.
+    With `max_params` only backbones with fewer millions of parameters are members. Without it, a pool that is frozen
+    again keeps the bound that it had. Raises UsageError where no member has a score, and where scores of one measure
+    come from several protocols.
     """
     rows = read_backbones(path.parent)
+    _freeze(path, read_scores(path.parent), rows, max_params)
+
+
+def freeze_pools(folder: Path, scores: Sequence[Score], rows: Mapping[str, BackboneRow]) -> None:
+    """Write pool.json and every other pool file of a folder from the scores and backbone rows that it holds.
+
+    `scores` are in the order of scores.csv, so that mean and std are the same to the last digit as after reading it.
+    """
+    for path in sorted({folder / "pool.json", *folder.glob("pool-*.json")}):
+        _freeze(path, scores, rows)
+
+
+def _freeze(
+    path: Path, scores: Sequence[Score], rows: Mapping[str, BackboneRow], max_params: float | None = None
+) -> None:
     bound = max_params if max_params is not None else _bound_of(path)
     members = sorted(name for name, row in rows.items() if bound is None or (row.params and float(row.params) < bound))
-    scores = [s for s in errata.apply(read_scores(path.parent)) if s.backbone in members]
-    if not scores:
+    member_scores = [s for s in errata.apply(scores) if s.backbone in members]
+    if not member_scores:
         raise UsageError(f"{path.parent} has no scores for that pool; `bob pool show` lists what there is")
     measures: dict[str, dict[str, Any]] = {}
-    for (setting, metric), found in sorted(_by_measure(scores).items()):
-        hashes = sorted({score.protocol_hash for score in found})
+    for (setting, metric), of_measure in sorted(_by_measure(member_scores).items()):
+        hashes = sorted({score.protocol_hash for score in of_measure})
         if len(hashes) > 1:
             raise UsageError(
                 f"{path.parent}: {setting} {metric} was measured under {len(hashes)} protocols; run `bob baseline "
                 f"refresh {path.parent.name}`"
             )
         measures.setdefault(setting, {})[metric] = {
-            **asdict(reference([score.value for score in found])),
+            **asdict(reference([score.value for score in of_measure])),
             "protocol_hash": hashes[0],
         }
     frozen = {
         "name": _name_of(path),
-        "scale": scores[0].scale,
+        "scale": member_scores[0].scale,
         "members": members,
         "candidates": [name for name in members if rows[name].role == "candidate"],
         "measures": measures,
@@ -158,36 +178,44 @@ def freeze_pool(path: Path, max_params: float | None = None) -> None:
 
 
 def _name_of(path: Path) -> str:
-    """`paper` for paper/pool.json, `paper-small` for paper/pool-small.json."""
+    """Return the name of a pool: `paper` for paper/pool.json, `paper-small` for paper/pool-small.json."""
     return path.parent.name + path.stem.removeprefix("pool")
 
 
 def _read(path: Path) -> tuple[dict[str, Any], str]:
-    """What a pool file froze, and its hash."""
+    """Return what a pool file froze, and its hash. Raises UsageError where the hash does not match."""
     try:
         frozen: dict[str, Any] = json.loads(path.read_text(encoding="utf-8-sig"))
-        claimed = frozen.pop("hash")
-        if claimed != digest(frozen):
-            raise ValueError("it does not fit its hash: it was edited by hand or cut short")
+        frozen_hash = frozen.pop("hash")
+        if frozen_hash != digest(frozen):
+            raise ValueError("its content does not match its hash: it was edited by hand or cut short")
         if not {"name", "scale", "members", "candidates", "measures"} <= set(frozen):
             raise ValueError("it has no members")
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         name = _name_of(path)
         raise UsageError(f"{path} cannot be used ({error}); restore it, or run `bob pool freeze {name}`") from error
-    return frozen, claimed
+    return frozen, frozen_hash
 
 
 def _bound_of(path: Path) -> float | None:
-    """The parameter bound of a pool file that is there already."""
+    """Return the parameter bound of an existing pool file; None without a file or a bound."""
     try:
-        found = json.loads(path.read_text(encoding="utf-8-sig")).get("max_params")
+        bound = json.loads(path.read_text(encoding="utf-8-sig")).get("max_params")
     except (OSError, ValueError, AttributeError):
         return None
-    return float(found) if isinstance(found, int | float) else None
+    return float(bound) if isinstance(bound, int | float) else None
+
+
+def index_scores(scores: Iterable[Score]) -> dict[str, dict[MeasureKey, Score]]:
+    """Return backbone -> measure -> score; of several scores of one measure the last counts."""
+    index: dict[str, dict[MeasureKey, Score]] = {}
+    for score in scores:
+        index.setdefault(score.backbone, {})[score.measure] = score
+    return index
 
 
 def _by_measure(scores: Iterable[Score]) -> dict[MeasureKey, list[Score]]:
-    found: dict[MeasureKey, list[Score]] = {}
+    scores_by_measure: dict[MeasureKey, list[Score]] = {}
     for score in scores:
-        found.setdefault(score.measure, []).append(score)
-    return found
+        scores_by_measure.setdefault(score.measure, []).append(score)
+    return scores_by_measure

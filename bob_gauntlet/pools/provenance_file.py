@@ -1,8 +1,8 @@
-"""provenance.json of a baseline folder: how each score was got, every long value once.
+"""Reading and writing of provenance.json in a baseline folder: how each score was measured.
 
-Backbone -> setting -> what all metrics of the setting share, and the rest under each metric. A value of more than
-100 characters that stands in several places (a command, versions, a pretraining recipe) is written once under
-`$repeated`, by digest, and `{"$": DIGEST}` stands for it.
+The file maps backbone -> setting -> the facts that all metrics of the setting share, and the remaining facts of each
+metric. A fact of more than 100 characters that occurs several times (a command, versions, a pretraining recipe) is
+written once, under `$repeated` by its digest; `{"$": DIGEST}` stands in its place.
 """
 
 import json
@@ -15,91 +15,93 @@ from typing import Any
 from bob_gauntlet.runtime.artifacts import digest, write_atomically
 from bob_gauntlet.scores.score import Score
 
-Origins = Mapping[str, Mapping[str, Any]]
+ProvenanceTable = Mapping[str, Mapping[str, Any]]
 """Backbone -> setting -> {"shared": {...}, "metrics": {metric: {...}}}."""
 
 LONG = 100
-"""Characters beyond which a value is written once."""
+"""A repeated fact with more characters than this is written once."""
 
 _REPEATED = "$repeated"
 
 log = logging.getLogger(__name__)
 
 
-def write(folder: Path, scores: Iterable[Score], apart: Collection[str]) -> None:
-    """Write the provenance of scores; the fields `apart` stand elsewhere. Raises OSError."""
-    origins = _origins(scores, apart)
-    seen: Counter[str] = Counter()
-    _replaced(origins, lambda value: seen.update([_text(value)]))
-    once: dict[str, Any] = {}
+def write(folder: Path, scores: Iterable[Score], excluded: Collection[str]) -> None:
+    """Write the provenance of scores without the fields `excluded`, which other files hold. Raises OSError."""
+    table = _table_of(scores, excluded)
+    counts: Counter[str] = Counter()
+    _map_facts(table, lambda fact: counts.update([_to_json(fact)]))
+    repeated: dict[str, Any] = {}
 
-    def named(value: Any) -> Any:
-        if len(text := _text(value)) <= LONG or seen[text] < 2:
-            return value
-        name = digest({"value": value})[:12]
-        once[name] = value
+    def shorten(fact: Any) -> Any:
+        text = _to_json(fact)
+        if len(text) <= LONG or counts[text] < 2:
+            return fact
+        name = digest({"value": fact})[:12]
+        repeated[name] = fact
         return {"$": name}
 
-    short = _replaced(origins, named)
-    whole = {_REPEATED: once, **short} if once else short
-    write_atomically(folder / "provenance.json", _a_line_a_setting(whole).encode())
+    shortened = _map_facts(table, shorten)
+    content = {_REPEATED: repeated, **shortened} if repeated else shortened
+    write_atomically(folder / "provenance.json", _layout(content).encode())
 
 
-def read(folder: Path) -> Origins:
-    """What `write` wrote; nothing, with a warning, where it cannot be read."""
+def read(folder: Path) -> ProvenanceTable:
+    """Return what `write` wrote; {}, with a warning, where the file cannot be read."""
     path = folder / "provenance.json"
     try:
-        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        once = found.pop(_REPEATED, {})
+        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        repeated = content.pop(_REPEATED, {})
 
-        def value_of(value: Any) -> Any:
-            return once[value["$"]] if isinstance(value, dict) and set(value) == {"$"} else value
+        def restore(fact: Any) -> Any:
+            return repeated[fact["$"]] if isinstance(fact, dict) and set(fact) == {"$"} else fact
 
-        return _replaced(found, value_of)
+        return _map_facts(content, restore)
     except (OSError, ValueError, KeyError) as error:
         log.warning("%s cannot be read (%s): scores come without their provenance", path, error)
         return {}
 
 
-def _origins(scores: Iterable[Score], apart: Collection[str]) -> dict[str, dict[str, Any]]:
-    found: dict[str, dict[str, dict[str, Any]]] = {}
+def _table_of(scores: Iterable[Score], excluded: Collection[str]) -> dict[str, dict[str, Any]]:
+    """Return the provenance of scores, the facts that all metrics of a setting share taken out of each metric."""
+    table: dict[str, dict[str, dict[str, Any]]] = {}
     for score in scores:
-        own = {key: value for key, value in score.provenance.items() if key not in apart}
-        if own:
-            found.setdefault(score.backbone, {}).setdefault(score.setting, {})[score.metric] = own
-    for settings in found.values():
+        facts = {key: value for key, value in score.provenance.items() if key not in excluded}
+        if facts:
+            table.setdefault(score.backbone, {}).setdefault(score.setting, {})[score.metric] = facts
+    for settings in table.values():
         for setting, metrics in settings.items():
             first = next(iter(metrics.values()))
             shared = {k: v for k, v in first.items() if all(m.get(k, ...) == v for m in metrics.values())}
             rest = {name: {k: v for k, v in m.items() if k not in shared} for name, m in metrics.items()}
             settings[setting] = {"shared": shared, "metrics": rest}
-    return found
+    return table
 
 
-def _replaced(origins: Origins, change: Callable[[Any], Any]) -> dict[str, dict[str, Any]]:
-    """The same with every fact changed."""
+def _map_facts(table: ProvenanceTable, change: Callable[[Any], Any]) -> dict[str, dict[str, Any]]:
+    """Return the table with `change` applied to every fact."""
 
-    def facts(found: Mapping[str, Any]) -> dict[str, Any]:
-        return {name: change(value) for name, value in found.items()}
+    def change_all(facts: Mapping[str, Any]) -> dict[str, Any]:
+        return {name: change(value) for name, value in facts.items()}
 
-    def setting(found: Mapping[str, Any]) -> dict[str, Any]:
+    def change_setting(setting: Mapping[str, Any]) -> dict[str, Any]:
         return {
-            "shared": facts(found["shared"]),
-            "metrics": {metric: facts(rest) for metric, rest in found["metrics"].items()},
+            "shared": change_all(setting["shared"]),
+            "metrics": {metric: change_all(rest) for metric, rest in setting["metrics"].items()},
         }
 
-    return {backbone: {name: setting(s) for name, s in settings.items()} for backbone, settings in origins.items()}
+    return {backbone: {name: change_setting(s) for name, s in settings.items()} for backbone, settings in table.items()}
 
 
-def _text(value: Any) -> str:
+def _to_json(value: Any) -> str:
     return json.dumps(value, sort_keys=True, ensure_ascii=False)
 
 
-def _a_line_a_setting(origins: Origins) -> str:
-    """JSON that a diff can be read of."""
+def _layout(content: ProvenanceTable) -> str:
+    """Return the content as JSON with one line per setting, so that a diff is readable."""
 
     def block(settings: Mapping[str, Any]) -> str:
-        return ",\n".join(f"  {_text(setting)}: {_text(settings[setting])}" for setting in sorted(settings))
+        return ",\n".join(f"  {_to_json(setting)}: {_to_json(settings[setting])}" for setting in sorted(settings))
 
-    parts = [f" {_text(backbone)}: {{\n{block(origins[backbone])}\n }}" for backbone in sorted(origins)]
+    parts = [f" {_to_json(backbone)}: {{\n{block(content[backbone])}\n }}" for backbone in sorted(content)]
     return "{\n" + ",\n".join(parts) + "\n}\n" if parts else "{}\n"

@@ -1,4 +1,4 @@
-"""`bob baseline refresh`: measure the rows of a baseline folder whose protocol, data or backbone moved.
+"""`bob baseline refresh`: measure the rows of a baseline folder whose protocol, data or backbone changed.
 
 A folder of published figures is derived from its tables instead.
 """
@@ -13,27 +13,28 @@ from pathlib import Path
 from bob_gauntlet.backbones.resolve import resolve
 from bob_gauntlet.config import bob_folder, bundled, find_config
 from bob_gauntlet.pools import paper_tables
-from bob_gauntlet.pools.folder import BackboneRow, folder_of, read_backbones, read_scores
-from bob_gauntlet.pools.pool import freeze_pool
-from bob_gauntlet.pools.saving import add, names_of, recipe_of, unmerged
+from bob_gauntlet.pools.folder import BackboneRow, find_folder, read_backbones, read_scores
+from bob_gauntlet.pools.pool import freeze_pools
+from bob_gauntlet.pools.saving import add, measured_names, read_pretraining_recipe, split_seeds
 from bob_gauntlet.runtime.artifacts import Artifacts
 from bob_gauntlet.scores.score import Score
 from bob_gauntlet.scores.store import Store
 
 
 def refresh(name: str, pytest_options: Sequence[str]) -> int:
-    """Run the suites for every row of backbones.csv; what the rows already hold is read. Returns pytest's exit code.
+    """Run the suites for every row of backbones.csv and write the scores; return pytest's exit code.
 
-    The runs have a store of their own, so that a refresh that was cut off goes on where it was.
+    Scores of the folder that are still valid are read, not measured. The runs have their own store, so that a refresh
+    that was interrupted resumes.
     """
     home = bob_folder(Path.cwd())
-    folder = folder_of(name, home / "baselines")
+    folder = find_folder(name, home / "baselines")
     if (folder / "printed.csv").is_file():
         return _derive(folder)
     rows = list(read_backbones(folder).values())
     store = Store(home / "refresh" / folder.name)
     known = set(store.latest())
-    store.append(s for row in read_scores(folder) for s in unmerged(row) if s.identity not in known)
+    store.append(s for saved in read_scores(folder) for s in split_seeds(saved) if s.identity not in known)
     results = store.folder.with_suffix(".json")
     results.parent.mkdir(parents=True, exist_ok=True)
     results.unlink(missing_ok=True)
@@ -45,19 +46,19 @@ def refresh(name: str, pytest_options: Sequence[str]) -> int:
 
 
 def _derive(folder: Path) -> int:
-    """Published figures are not measured: their rows are derived from the tables anew, and the pools frozen."""
-    paper_tables.build(folder)
-    for path in {folder / "pool.json", *folder.glob("pool-*.json")}:
-        freeze_pool(path)
+    """Derive published figures from their tables again, and freeze the pools of the folder."""
+    scores, rows = paper_tables.build(folder)
+    freeze_pools(folder, scores, {row.name: row for row in rows})
     return 0
 
 
 def _measure(rows: Sequence[BackboneRow], store: Path, results: Path, pytest_options: Sequence[str]) -> int:
-    names = [f"--backbone={name}" for row in rows for name in names_of(row)]
-    # relative paths, since the command stands in the provenance of every score
-    where = [f"--bob-store={_relative(store)}", f"--bob-json={_relative(results)}", "--bob-pool=none"]
+    """Run the suites for the backbones of `rows`; return pytest's exit code."""
+    names = [f"--backbone={name}" for row in rows for name in measured_names(row)]
+    # relative paths, since the provenance of every score holds the command
+    outputs = [f"--bob-store={_relative(store)}", f"--bob-json={_relative(results)}", "--bob-pool=none"]
     return subprocess.call(
-        [sys.executable, "-m", "pytest", _relative(bundled("suites")), *names, *where, *pytest_options]
+        [sys.executable, "-m", "pytest", _relative(bundled("suites")), *names, *outputs, *pytest_options]
     )
 
 
@@ -66,6 +67,7 @@ def _relative(path: Path) -> str:
 
 
 def _recipes(rows: Sequence[BackboneRow]) -> dict[str, dict[str, object]]:
-    """Name -> how its checkpoint was pretrained, where a record lies beside it."""
+    """Return name -> recipe of its pretraining, for checkpoints that have one beside them."""
     config = find_config(Path.cwd())
-    return {row.name: recipe for row in rows if (recipe := recipe_of(resolve(names_of(row)[0], config)))}
+    recipes = {row.name: read_pretraining_recipe(resolve(measured_names(row)[0], config)) for row in rows}
+    return {name: recipe for name, recipe in recipes.items() if recipe}

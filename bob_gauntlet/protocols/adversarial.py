@@ -60,7 +60,7 @@ class Adversarial:
         """Top-1 in % under attack, and of the same images without it; BobError where no gradient reaches the image."""
         if dataset.multi_label:
             raise MissingError(f"{dataset.name} has several labels an image; the attack needs one")
-        test = dataset[self.head.tested_on(dataset)]
+        test = dataset[self.head.reported_role(dataset)]
         if self.images is not None:
             test = test.take(
                 round_robin_indices(test.targets, self.images), f"{self.images} in rounds over the classes"
@@ -99,10 +99,10 @@ class Adversarial:
         generator = torch.Generator().manual_seed(seed)
         labels = torch.from_numpy(test.targets).to(backbone.device)
         parts: dict[str, list[np.ndarray]] = {"clean": [], "attacked": [], "stuck": []}
-        batches = pixel_batches(test, backbone.identity.input_transform(self.input_size), context.batch_size)
+        batches = pixel_batches(test, backbone.identity.input_transform(self.input_size), context.config.batch_size)
         with frozen_module(module):
             for number, batch in enumerate(batches):
-                images, truth = batch.to(backbone.device), labels[number * context.batch_size :][: len(batch)]
+                images, truth = batch.to(backbone.device), labels[number * context.config.batch_size :][: len(batch)]
                 parts["clean"].append(logits_without_gradient(classifier, images).cpu().numpy())
                 with _differentiable(backbone):
                     found = pgd(

@@ -52,7 +52,7 @@ class Calibration:
         if dataset.multi_label:
             raise MissingError(f"{dataset.name} has several labels an image; calibration is about one")
         found = self.head.classifiers(backbone, dataset, context)
-        test = dataset[self.head.tested_on(dataset)]
+        test = dataset[self.head.reported_role(dataset)]
         logits = [classifier.scores(test, context) for classifier in found]
         unseen = [pair for classifier in found if (pair := classifier.held_out(context)) is not None]
         warmth = [fit_temperature(scores, targets) for scores, targets in unseen]

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import numpy as np
 
 from bob_gauntlet.errors import BobError, MissingError
-from bob_gauntlet.protocols.heads import details_of, half_of, spread
+from bob_gauntlet.protocols.heads import precision_name, spread_over_seeds, training_details
 from bob_gauntlet.protocols.recipe import Measured, canonical
+from bob_gauntlet.runtime.artifacts import ArtifactRef
 from bob_gauntlet.scores.score import Fidelity
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ Mode = Literal["frozen", "finetune", "scratch"]
 
 Kind = Literal["box", "mask"]
 
-CARVED = 5_000
+MAX_VALIDATION_IMAGES = 5_000
 """Images that choose a learning rate, at most, where a dataset has no validation split."""
 
 _PARTS = ("small", "medium", "large", "rare", "common", "frequent")
@@ -120,12 +121,12 @@ class Detection:
     def evaluate(self, backbone: "Backbone", dataset: "Dataset", context: "RunContext") -> Iterator[Measured]:
         """Average precision of boxes and of masks in %: means over the seeds. Of boxes alone where no mask is there."""
         own = self if _has_masks(dataset) else replace(self, masks=False)
-        yield from tested(own, backbone, dataset, context, canonical(own))
+        yield from evaluate_detectors(own, backbone, dataset, context, canonical(own))
 
     def detectors(
-        self, backbone: "Backbone", dataset: "Dataset", context: "RunContext", form: dict[str, Any]
+        self, backbone: "Backbone", dataset: "Dataset", context: "RunContext", canonical_form: dict[str, Any]
     ) -> "list[TrainedDetector]":
-        """The detector of each seed; from the artefacts, which `form` names, where it was trained before."""
+        """The detector of each seed; from the artefacts, which `canonical_form` names, where it was trained before."""
         from bob_gauntlet.engine.detection import mmdet_ops
 
         if dataset["train"].objects is None:
@@ -136,15 +137,17 @@ class Detection:
 
         detector_config = self._detector_config(backbone, len(dataset.classes))
         paper = self.fidelity == "paper"
-        drawn = [training_examples(dataset, seed, paper=paper, max_carved=CARVED) for seed in context.seeds]
+        examples_by_seed = [
+            training_examples(dataset, seed, paper=paper, max_carved=MAX_VALIDATION_IMAGES) for seed in context.seeds
+        ]
         return [
-            train_detector(backbone, each, detector_config, seed, context, form)
-            for each, seed in zip(drawn, context.seeds, strict=True)
+            train_detector(backbone, each, detector_config, seed, context, canonical_form)
+            for each, seed in zip(examples_by_seed, context.seeds, strict=True)
         ]
 
     def precision(self, device: str) -> str:
         """Of the arithmetic on a device."""
-        return half_of(device, amp=self.amp)
+        return precision_name(device, amp=self.amp)
 
     def _detector_config(self, backbone: "Backbone", classes: int) -> "DetectorConfig":
         from bob_gauntlet.engine.detection.cascade import Heads
@@ -163,10 +166,10 @@ class Detection:
             classes, self.mode, heads, drop_path=self.drop_path, imagenet_pixels=paper, last_map=self.last_map
         )
         return DetectorConfig(
-            tuple(map(self._plan, self.lrs)), design, self._scaling(strides), self.batch, self.rare_below
+            tuple(map(self._training_config, self.lrs)), design, self._scaling(strides), self.batch, self.rare_below
         )
 
-    def _plan(self, lr: float) -> "TrainingConfig":
+    def _training_config(self, lr: float) -> "TrainingConfig":
         from bob_gauntlet.engine.training.config import TrainingConfig
 
         return TrainingConfig(
@@ -214,28 +217,29 @@ class OODDetection:
 
     def evaluate(self, backbone: "Backbone", dataset: "Dataset", context: "RunContext") -> Iterator[Measured]:
         """Average precision of boxes in %, that at an overlap of one half the paper's: means over the seeds."""
-        yield from tested(self.detector, backbone, dataset, context, canonical(self.detector))
+        yield from evaluate_detectors(self.detector, backbone, dataset, context, canonical(self.detector))
 
 
-def tested(
-    recipe: Detection, backbone: "Backbone", dataset: "Dataset", context: "RunContext", form: dict[str, Any]
+def evaluate_detectors(
+    recipe: Detection, backbone: "Backbone", dataset: "Dataset", context: "RunContext", canonical_form: dict[str, Any]
 ) -> Iterator[Measured]:
     """The metrics of a recipe's detectors on the test images of a dataset.
 
     Values of examples are jackknife pseudo-values, which `metrics.jackknife` explains.
     """
-    found = recipe.detectors(backbone, dataset, context, form)
+    found = recipe.detectors(backbone, dataset, context, canonical_form)
     # needs what `detectors` has asked for
     from bob_gauntlet.engine.detection.example_images import store_example_images
 
     split = dataset[dataset.reported_role(recipe.fidelity)]
     detections = [each.detections(split, context) for each in found]
     selection = "on the reported images, as in the original" if recipe.fidelity == "paper" else "on validation images"
-    details = details_of(found, context.seeds, f"highest box AP {selection} after the last epoch")
-    details["detections"] = {"kind": "detections", "key": found[0].detections_key(split)}
+    details = training_details(found, context.seeds, f"highest box AP {selection} after the last epoch")
+    where = ArtifactRef("detections", found[0].detections_key(split))
+    details["detections"] = where.to_dict()
     kinds: tuple[Kind, ...] = ("box", "mask") if recipe.masks else ("box",)
     first, *others = (each for kind in kinds for each in _measured(detections, dataset, split, kind, details))
-    seen = store_example_images(detections[0], details["detections"]["key"], split, dataset.classes, context)
+    seen = store_example_images(detections[0], where.key, split, dataset.classes, context)
     yield replace(first, details={**first.details, "pictures": seen})
     yield from others
 
@@ -257,7 +261,7 @@ def _measured(
         if None in values:
             raise BobError(f"no image of {dataset.name}'s {split.role} has an object; check its annotations")
         pseudo = [jackknife(each.matches, split.clusters, metric) for each in precisions]
-        extra = {**details, **spread(values), "detections_per_image": len(detections[0]) / len(split)}
+        extra = {**details, **spread_over_seeds(values), "detections_per_image": len(detections[0]) / len(split)}
         if metric == "ap":
             extra |= {name: found for name in _PARTS if (found := getattr(precisions[0], name)) is not None}
             extra["by_class"] = dict(precisions[0].by_class)

@@ -49,25 +49,25 @@ class Efficiency:
         pixels = torch.rand(max(self.batches), 3, size, size, generator=torch.Generator().manual_seed(0))
         pixels = pixels.to(backbone.device)
         step = context.progress.step(f"{backbone.name}: efficiency", total=len(self.batches) + 3)
-        with step as advance, torch.inference_mode(), timing.all_cores(context.device, devices.cores()):
+        with step as advance, torch.inference_mode(), timing.all_cores(context.config.device, devices.cores()):
             yield Measured("params", backbone.identity.traits.params)
             yield Measured("flops", timing.flops(backbone, pixels[:1]) / 1e9, details={"input_size": size})
             advance(1)
             memory = {
-                count: timing.peak_memory(partial(backbone.embed, pixels[:count]), context.device)
+                count: timing.peak_memory(partial(backbone.embed, pixels[:count]), context.config.device)
                 for count in self.batches
             }
             keep_pages()
             advance(1)
             once = timing.measure_seconds(
-                lambda: backbone.embed(pixels[:1]), context.device, warmup=self.warmup, repeats=self.repeats
+                lambda: backbone.embed(pixels[:1]), context.config.device, warmup=self.warmup, repeats=self.repeats
             )
             latency, spread = timing.median_and_spread([1e3 * s for s in once])
             yield Measured(
                 "latency", latency, details={"spread_ms": spread, "repeats": self.repeats, "load": devices.load()}
             )
             advance(1)
-            rates = self._rates(backbone, pixels, context.device, advance)
+            rates = self._rates(backbone, pixels, context.config.device, advance)
             best = max(rates, key=lambda batch: rates[batch])
             yield Measured(
                 "throughput", rates[best], details={"batch": best, "by_batch": {str(b): r for b, r in rates.items()}}

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from bob_gauntlet.protocols.heads import Trained
+from bob_gauntlet.protocols.heads import TrainsByGridSearch
 from bob_gauntlet.protocols.recipe import Reuse, canonical
 from bob_gauntlet.scores.score import Fidelity
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class FineTune(Trained):
+class FineTune(TrainsByGridSearch):
     """AdamW with layer decay, mixup, CutMix and RandAugment, over a grid of learning rates and weight decays.
 
     The paper's recipe (3.1, appendix B.1; Tables 8 and 9), by timm's parts: cosine schedule with warm-up, drop path,
@@ -83,27 +83,27 @@ class FineTune(Trained):
         """The network of each seed; from the artefacts where it was trained before."""
         from bob_gauntlet.engine.training.examples import training_examples
 
-        drawn = [training_examples(dataset, seed, paper=self.fidelity == "paper") for seed in context.seeds]
-        return self.tuned(backbone, drawn, len(dataset.classes), context, canonical(self))
+        examples_by_seed = [training_examples(dataset, seed, paper=self.fidelity == "paper") for seed in context.seeds]
+        return self.train_on_examples(backbone, examples_by_seed, len(dataset.classes), context, canonical(self))
 
-    def tuned(
+    def train_on_examples(
         self,
         backbone: "Backbone",
-        drawn: "Sequence[TrainingExamples]",
+        examples_by_seed: "Sequence[TrainingExamples]",
         classes: int,
         context: "RunContext",
-        form: dict[str, Any],
+        canonical_form: dict[str, Any],
     ) -> "list[TrainedClassifier]":
-        """The network of each seed on the examples that were drawn for it; `form` names the artefacts."""
+        """The network of each seed on the examples that were drawn for it; `canonical_form` names the artefacts."""
         from bob_gauntlet.engine.training.classifier import train_classifier
 
-        grid = self._grid(backbone, classes)
+        grid = self._classifier_config(backbone, classes)
         return [
-            train_classifier(backbone, each, grid, seed, context, form)
-            for each, seed in zip(drawn, context.seeds, strict=True)
+            train_classifier(backbone, each, grid, seed, context, canonical_form)
+            for each, seed in zip(examples_by_seed, context.seeds, strict=True)
         ]
 
-    def _grid(self, backbone: "Backbone", classes: int) -> "ClassifierConfig":
+    def _classifier_config(self, backbone: "Backbone", classes: int) -> "ClassifierConfig":
         from bob_gauntlet.engine.training.classifier import ClassifierConfig
         from bob_gauntlet.engine.training.data_loader import Augmentation
 

@@ -42,21 +42,23 @@ class HeadRecipe(Recipe, Protocol):
     def details(self, classifiers: Sequence[Any], seeds: tuple[int, ...]) -> dict[str, Any]:
         """How they were chosen: provenance of every score that rests on them."""
 
-    def tested_on(self, dataset: "Dataset") -> str:
+    def reported_role(self, dataset: "Dataset") -> str:
         """The role whose images are reported: `test`, but where `fidelity="paper"` follows the original."""
 
 
-def tested(recipe: HeadRecipe, backbone: "Backbone", dataset: "Dataset", context: "RunContext") -> Iterator[Measured]:
+def evaluate_classifiers(
+    recipe: HeadRecipe, backbone: "Backbone", dataset: "Dataset", context: "RunContext"
+) -> Iterator[Measured]:
     """Top-1 and top-5 in %, or mean AUC in % where images have several labels, of a recipe's classifiers."""
     found = recipe.classifiers(backbone, dataset, context)
-    split = dataset[recipe.tested_on(dataset)]
+    split = dataset[recipe.reported_role(dataset)]
     scores = [classifier.scores(split, context) for classifier in found]
     yield from classification_metrics(
         scores, split.targets, split.ids, split.clusters, recipe.details(found, context.seeds)
     )
 
 
-class Trained:
+class TrainsByGridSearch:
     """What recipes that train by `engine.tuning` have in common; they offer `classifiers` and these two fields."""
 
     fidelity: Fidelity
@@ -66,26 +68,26 @@ class Trained:
         self: HeadRecipe, backbone: "Backbone", dataset: "Dataset", context: "RunContext"
     ) -> Iterator[Measured]:
         """Top-1 and top-5 in %; mean AUC in % where images have several labels."""
-        yield from tested(self, backbone, dataset, context)
+        yield from evaluate_classifiers(self, backbone, dataset, context)
 
     def details(self, classifiers: Sequence[Any], seeds: tuple[int, ...]) -> dict[str, Any]:
         """The chosen run, the others, the curve of seed 0, what the machine made of the batch."""
         if self.fidelity == "paper":
-            return details_of(
+            return training_details(
                 classifiers, seeds, "best epoch of the best run on the reported images, as in the original"
             )
-        return details_of(classifiers, seeds, "best run on validation images after its last epoch")
+        return training_details(classifiers, seeds, "best run on validation images after its last epoch")
 
-    def tested_on(self, dataset: "Dataset") -> str:
+    def reported_role(self, dataset: "Dataset") -> str:
         """`test`, or with `fidelity="paper"` the split that the original reported."""
         return dataset.reported_role(self.fidelity)
 
     def precision(self, device: str) -> str:
         """Of the arithmetic on a device."""
-        return half_of(device, amp=self.amp)
+        return precision_name(device, amp=self.amp)
 
 
-def details_of(trained: Sequence[Any], seeds: tuple[int, ...], selection: str) -> dict[str, Any]:
+def training_details(trained: Sequence[Any], seeds: tuple[int, ...], selection: str) -> dict[str, Any]:
     """Provenance of what `engine.search` trained, one a seed, chosen as `selection` says."""
     facts = [each.facts for each in trained]
     shared = ("curve", "runs", "micro_batch", "effective_batch", "drop_path", "train_images", "validation_images")
@@ -99,7 +101,7 @@ def details_of(trained: Sequence[Any], seeds: tuple[int, ...], selection: str) -
     }
 
 
-def half_of(device: str, *, amp: bool) -> str:
+def precision_name(device: str, *, amp: bool) -> str:
     """The precision of a training on a device, in halves on a GPU where `amp` asks for it."""
     if device == "cpu" or not amp:
         return "float32"
@@ -128,17 +130,17 @@ def classification_metrics(
         if skipped == classes:
             raise BobError(f"none of the {classes} labels has both values among {len(targets)} images; add test images")
         values = [float(np.nanmean(auc)) for auc in aucs]
-        extra = {**details, **spread(values), "chance": 50.0, "labels_with_one_value": skipped}
+        extra = {**details, **spread_over_seeds(values), "chance": 50.0, "labels_with_one_value": skipped}
         yield Measured("mean_auc", float(np.mean(values)), details=extra)
         return
     for k in (1, 5):
         if k < classes:
             right = np.stack([100.0 * in_top_k(s, targets, k) for s in scores])
-            extra = {**details, **spread(right.mean(axis=1).tolist()), "chance": 100.0 * k / classes}
+            extra = {**details, **spread_over_seeds(right.mean(axis=1).tolist()), "chance": 100.0 * k / classes}
             yield Measured(f"top{k}", float(right.mean()), right.mean(axis=0), ids, clusters, extra)
 
 
-def spread(values: list[float]) -> dict[str, Any]:
+def spread_over_seeds(values: list[float]) -> dict[str, Any]:
     """Each seed's value and their standard deviation, where there is more than one."""
     if len(values) < 2:
         return {}

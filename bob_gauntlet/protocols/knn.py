@@ -44,8 +44,8 @@ class KNN:
         data = load_labelled_features(backbone, dataset, self.input_size, context)
         test = dataset["test"]
         tested = features(backbone, test, backbone.identity.input_transform(self.input_size), context)
-        chosen = [self._choose(data, seed, context.device) for seed in context.seeds]
-        found = self._votes(tested, data.features, data.targets, data.classes, context.device)
+        chosen = [self._choose(data, seed, context.config.device) for seed in context.seeds]
+        found = self._votes(tested, data.features, data.targets, data.classes, context.config.device)
         details = {"k": chosen, "selection": "best validation accuracy", "seeds": list(context.seeds)}
         yield from classification_metrics([found[k] for k in chosen], test.targets, test.ids, test.clusters, details)
 

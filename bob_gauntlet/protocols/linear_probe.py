@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from bob_gauntlet.protocols.heads import tested
+from bob_gauntlet.protocols.heads import evaluate_classifiers
 from bob_gauntlet.protocols.recipe import Measured, Reuse, canonical
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ class LinearProbe:
 
     def evaluate(self, backbone: "Backbone", dataset: "Dataset", context: "RunContext") -> Iterator[Measured]:
         """Top-1 and top-5 in %; mean AUC in % where images have several labels."""
-        yield from tested(self, backbone, dataset, context)
+        yield from evaluate_classifiers(self, backbone, dataset, context)
 
     def classifiers(self, backbone: "Backbone", dataset: "Dataset", context: "RunContext") -> "list[LinearClassifier]":
         """The probe of each seed, fitted on train + validation; from the artefacts where it was fitted before."""
@@ -48,10 +48,15 @@ class LinearProbe:
         from bob_gauntlet.engine.frozen.linear import LinearClassifier
         from bob_gauntlet.engine.frozen.probe import fit_probe
 
-        data, form = load_labelled_features(backbone, dataset, self.input_size, context), canonical(self)
+        data, canonical_form = load_labelled_features(backbone, dataset, self.input_size, context), canonical(self)
         return [
             LinearClassifier(
-                backbone, dataset, self.input_size, fit_probe(data, self.strengths, seed, context, form), seed, form
+                backbone,
+                dataset,
+                self.input_size,
+                fit_probe(data, self.strengths, seed, context, canonical_form),
+                seed,
+                canonical_form,
             )
             for seed in context.seeds
         ]
@@ -68,6 +73,6 @@ class LinearProbe:
             "seeds": list(seeds),
         }
 
-    def tested_on(self, dataset: "Dataset") -> str:
+    def reported_role(self, dataset: "Dataset") -> str:
         """`test`."""
         return "test"

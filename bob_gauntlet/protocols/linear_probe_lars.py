@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from bob_gauntlet.protocols.heads import Trained
+from bob_gauntlet.protocols.heads import TrainsByGridSearch
 from bob_gauntlet.protocols.recipe import canonical
 from bob_gauntlet.scores.score import Fidelity
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class LinearProbeLARS(Trained):
+class LinearProbeLARS(TrainsByGridSearch):
     """A linear layer behind a BatchNorm without parameters, trained by LARS for 90 epochs (paper 3.1, Table 8; MAE).
 
     Random resized crop and flip; no weight decay; cosine after every step, warm-up from 0. The learning rate is
@@ -57,15 +57,20 @@ class LinearProbeLARS(Trained):
         from bob_gauntlet.engine.training.classifier import train_classifier
         from bob_gauntlet.engine.training.examples import training_examples
 
-        grid, form = self._grid(backbone, len(dataset.classes)), canonical(self)
+        grid, canonical_form = self._classifier_config(backbone, len(dataset.classes)), canonical(self)
         return [
             train_classifier(
-                backbone, training_examples(dataset, seed, paper=self.fidelity == "paper"), grid, seed, context, form
+                backbone,
+                training_examples(dataset, seed, paper=self.fidelity == "paper"),
+                grid,
+                seed,
+                context,
+                canonical_form,
             )
             for seed in context.seeds
         ]
 
-    def _grid(self, backbone: "Backbone", classes: int) -> "ClassifierConfig":
+    def _classifier_config(self, backbone: "Backbone", classes: int) -> "ClassifierConfig":
         from bob_gauntlet.engine.training.classifier import ClassifierConfig
         from bob_gauntlet.engine.training.config import TrainingConfig
         from bob_gauntlet.engine.training.data_loader import Augmentation

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from bob_gauntlet.protocols.finetune import FineTune
-from bob_gauntlet.protocols.heads import tested
+from bob_gauntlet.protocols.heads import evaluate_classifiers
 from bob_gauntlet.protocols.recipe import Measured, Reuse, canonical
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ class LowShot:
         return f"low-shot-{100 * self.fraction:g}pct"
 
     @property
-    def recipe(self) -> FineTune:
+    def fine_tuning(self) -> FineTune:
         """How the fraction is trained on."""
         assert self.tuning is not None
         return self.tuning
@@ -68,24 +68,26 @@ class LowShot:
     @property
     def input_size(self) -> int | None:
         """Fine-tuning's."""
-        return self.recipe.input_size
+        return self.fine_tuning.input_size
 
     def evaluate(self, backbone: "Backbone", dataset: "Dataset", context: "RunContext") -> Iterator[Measured]:
         """Top-1 and top-5 in %; mean AUC in % where images have several labels."""
-        yield from tested(self, backbone, dataset, context)
+        yield from evaluate_classifiers(self, backbone, dataset, context)
 
     def classifiers(self, backbone: "Backbone", dataset: "Dataset", context: "RunContext") -> "list[TrainedClassifier]":
         """The network of each seed; each seed draws a fraction of its own."""
         from bob_gauntlet.engine.training.examples import low_shot_examples
 
-        paper = self.recipe.fidelity == "paper"
-        drawn = [low_shot_examples(dataset, self.fraction, seed, paper=paper) for seed in context.seeds]
-        return self.recipe.tuned(backbone, drawn, len(dataset.classes), context, canonical(self))
+        paper = self.fine_tuning.fidelity == "paper"
+        examples_by_seed = [low_shot_examples(dataset, self.fraction, seed, paper=paper) for seed in context.seeds]
+        return self.fine_tuning.train_on_examples(
+            backbone, examples_by_seed, len(dataset.classes), context, canonical(self)
+        )
 
     def details(self, classifiers: Sequence[Any], seeds: tuple[int, ...]) -> dict[str, Any]:
         """Fine-tuning's, and the fraction."""
-        return {**self.recipe.details(classifiers, seeds), "fraction": self.fraction}
+        return {**self.fine_tuning.details(classifiers, seeds), "fraction": self.fraction}
 
-    def tested_on(self, dataset: "Dataset") -> str:
+    def reported_role(self, dataset: "Dataset") -> str:
         """As fine-tuning."""
-        return self.recipe.tested_on(dataset)
+        return self.fine_tuning.reported_role(dataset)

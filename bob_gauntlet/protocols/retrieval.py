@@ -53,7 +53,7 @@ class Retrieval:
         def ranked(*, skip_junk: bool = True) -> list[np.ndarray]:
             with context.progress.step(f"{backbone.name}: rank {dataset.name}", total=len(q)) as advance:
                 return metrics.ranks_of_relevant(
-                    q, g, relevance, skip_junk=skip_junk, device=context.device, advance=advance
+                    q, g, relevance, skip_junk=skip_junk, device=context.config.device, advance=advance
                 )
 
         ranks = ranked()

@@ -1,60 +1,56 @@
-"""What changed since a compared run: each measure of a backbone before and after."""
+"""What changed since an earlier run: each measure of a backbone before and after."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from bob_gauntlet.pools.pool import MeasureKey
+from bob_gauntlet.pools.pool import index_scores
 from bob_gauntlet.scores.score import METRICS, Score, difference
 
 
 @dataclass(frozen=True)
 class Change:
-    """One measure of one backbone in two runs; a side that was not measured is None."""
+    """One measure of one backbone in two runs; the value of a run that did not measure it is None."""
 
     backbone: str
     setting: str
     metric: str
     before: float | None
     after: float | None
-    # why the two must not be compared, "" where they may be
+    # why the two values must not be compared; "" where they may be
     why_not: str = ""
 
     @property
     def delta(self) -> float | None:
-        """After less before in the metric's unit; None where there is nothing to compare."""
+        """After minus before, in the metric's unit; None where the two cannot be compared."""
         if self.before is None or self.after is None or self.why_not:
             return None
         return self.after - self.before
 
     @property
     def better(self) -> bool | None:
-        """Whether the change is for the better; None where nothing changed or nothing is compared."""
+        """Whether the later value is better; None where nothing changed or the two cannot be compared."""
         return None if not self.delta else self.delta * METRICS[self.metric].sign > 0
 
 
 def list_changes(before: Iterable[Score], after: Sequence[Score]) -> list[Change]:
-    """Measure by measure, of the backbones that were measured now; one that only one run has is listed too."""
-    old = _by_backbone(before)
-    found = []
-    for backbone, new in _by_backbone(after).items():
-        past = old.get(backbone, {})
-        for measure in dict.fromkeys((*new, *past)):
-            a, b = past.get(measure), new.get(measure)
-            field = difference(a, b) if a and b else None
-            found.append(
+    """Return the changes of the backbones in `after`, a Change per measure.
+
+    A measure that only one of the two runs has is listed, too.
+    """
+    scores_before = index_scores(before)
+    changes = []
+    for backbone, new_scores in index_scores(after).items():
+        old_scores = scores_before.get(backbone, {})
+        for measure in dict.fromkeys((*new_scores, *old_scores)):
+            old, new = old_scores.get(measure), new_scores.get(measure)
+            field = difference(old, new) if old and new else None
+            changes.append(
                 Change(
                     backbone,
                     *measure,
-                    before=a.value if a else None,
-                    after=b.value if b else None,
+                    before=old.value if old else None,
+                    after=new.value if new else None,
                     why_not=f"{field} differs" if field else "",
                 )
             )
-    return found
-
-
-def _by_backbone(scores: Iterable[Score]) -> Mapping[str, dict[MeasureKey, Score]]:
-    found: dict[str, dict[MeasureKey, Score]] = {}
-    for score in scores:
-        found.setdefault(score.backbone, {})[score.measure] = score
-    return found
+    return changes

@@ -1,58 +1,63 @@
-"""One backbone against each other one, on the measures that both have, with Holm's correction over the others."""
+"""Comparison of one backbone with each other one, on the measures that both have."""
 
 from dataclasses import dataclass
 
 import numpy as np
 
-from bob_gauntlet.ranking.ranking import SEED, RankingStatistics
+from bob_gauntlet.ranking.ranking import SEED, RankingStatistics, none_if_nan
 from bob_gauntlet.stats import pairwise
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """A backbone against another: positive where it is better."""
+    """One backbone compared with another one. The JSON report holds these fields under "versus"."""
 
+    # title of the other backbone
     other: str
-    # common measures, and the datasets that they come from
+    # number of common measures, and of the datasets that they come from
     measures: int
     datasets: int
-    # mean difference of z, and the share of the measures won
+    # mean difference of z, positive where the backbone is better than the other, and the share of the measures won
     gap: float
     wins: float
-    # Holm-corrected p-values over draws of datasets and over test examples; None where there is no such test
+    # p-values over draws of datasets and over draws of test examples, after Holm's correction; None without such a test
     p_datasets: float | None
     p_examples: float | None
 
 
-def compare_with_others(order: RankingStatistics, name: str) -> list[Comparison]:
-    """`name` against every other backbone of an order, strongest opponent first; [] where it has no value.
+def compare_with_others(statistics: RankingStatistics, name: str) -> list[Comparison]:
+    """Compare backbone `name` with every other one, the strongest first; [] where it has no value.
 
-    Over datasets by flipping the signs of whole datasets' differences, over examples by the paired bootstrap; both
-    two-sided.
+    Both p-values are two-sided: over datasets by flipping the signs of whole datasets' differences, over test examples
+    by the paired bootstrap. Both are corrected by Holm's method for the number of other backbones.
     """
-    score_table = order.score_table
-    [mine] = [i for i, e in enumerate(score_table.backbones) if e.name == name]
-    others = [i for i in np.argsort(-np.nan_to_num(order.overall, nan=-np.inf)) if i != mine]
-    gaps = {i: order.z[mine] - order.z[i] for i in others}
-    met = [i for i in others if np.isfinite(gaps[i]).any()]
-    sources = np.array([score_table.sources[i] for i in order.measure_indices])
+    score_table, z = statistics.score_table, statistics.z
+    [this] = [i for i, backbone in enumerate(score_table.backbones) if backbone.name == name]
+    by_strength = np.argsort(-np.nan_to_num(statistics.mean_z, nan=-np.inf))
+    differences = {i: z[this] - z[i] for i in by_strength if i != this}
+    others = [i for i, difference in differences.items() if np.isfinite(difference).any()]
+    sources = np.array([score_table.sources[i] for i in statistics.measure_indices])
     rng = np.random.default_rng(SEED)
-    by_datasets = pairwise.holm(np.array([pairwise.sign_flip_p(gaps[i], list(sources), rng) for i in met]))
-    drawn = [pairwise.draws_p(order.draws[:, mine] - order.draws[:, i]) if order.spread else np.nan for i in met]
-    by_examples = pairwise.holm(np.array(drawn))
+    p_datasets = [pairwise.sign_flip_p(differences[i], list(sources), rng) for i in others]
+    p_examples = [_p_over_examples(statistics, this, i) for i in others]
     return [
         Comparison(
             other=score_table.backbones[i].title,
-            measures=int(np.isfinite(gaps[i]).sum()),
-            datasets=len(set(sources[np.isfinite(gaps[i])])),
-            gap=float(np.nanmean(gaps[i])),
-            wins=pairwise.wins(order.z[mine], order.z[i]),
-            p_datasets=_number(p),
-            p_examples=_number(q),
+            measures=int(np.isfinite(differences[i]).sum()),
+            datasets=len(set(sources[np.isfinite(differences[i])])),
+            gap=float(np.nanmean(differences[i])),
+            wins=pairwise.wins(z[this], z[i]),
+            p_datasets=none_if_nan(p_of_datasets),
+            p_examples=none_if_nan(p_of_examples),
         )
-        for i, p, q in zip(met, by_datasets, by_examples, strict=True)
+        for i, p_of_datasets, p_of_examples in zip(
+            others, pairwise.holm(np.array(p_datasets)), pairwise.holm(np.array(p_examples)), strict=True
+        )
     ]
 
 
-def _number(value: float) -> float | None:
-    return None if np.isnan(value) else float(value)
+def _p_over_examples(statistics: RankingStatistics, this: int, other: int) -> float:
+    """Return the bootstrap p-value of two backbones; NaN where the draws of test examples do not vary."""
+    if not statistics.has_example_spread:
+        return float("nan")
+    return pairwise.bootstrap_p(statistics.draws[:, this] - statistics.draws[:, other])

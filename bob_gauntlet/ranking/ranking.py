@@ -1,4 +1,4 @@
-"""The ranking of backbones in a pool: mean z per task, rank with its intervals, ties, coverage. Numbers; no layout."""
+"""The ranking of backbones in a pool: mean z per task, ranks with intervals, tie groups, coverage. No layout."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,54 +11,58 @@ from bob_gauntlet.pools.folder import PerExampleValues, read_examples
 from bob_gauntlet.pools.pool import MeasureKey, Pool
 from bob_gauntlet.ranking.score_table import MIN_COVERAGE, Indicative, ScoredBackbone, ScoreTable
 from bob_gauntlet.ranking.stability import stability_note
-from bob_gauntlet.runtime.artifacts import Artifacts
+from bob_gauntlet.runtime.artifacts import ArtifactRef, Artifacts, unpack_names
 from bob_gauntlet.scores.score import Score
 from bob_gauntlet.stats import resampling, zscores
 from bob_gauntlet.stats.resampling import ClusterWeights
 
 SEED = 0
-"""Of the bootstrap: the same scores give the same interval."""
+"""Seed of the bootstrap: the same scores give the same intervals."""
 
 
 @dataclass(frozen=True)
 class RankingRow:
-    """One backbone in a ranking."""
+    """One backbone in a ranking.
 
-    # as typed, and as shown
+    The JSON output holds these fields under the same keys, two of them under older ones: "own" for `highlighted`,
+    "apart" for `below_min_coverage`.
+    """
+
+    # the name as typed after --backbone, and the title that tables show
     backbone: str
     title: str
-    # place by All, or by the one task that was asked for; None where it has no value or is listed apart
+    # rank by All, or by the one task that the ranking is restricted to; None for a backbone that is not ranked
     rank: int | None
-    # the ranks that hold 95% of the bootstrap draws over test examples; None where there are no examples
+    # the ranks that hold 95% of the bootstrap draws over test examples; None without such draws
     interval: tuple[int, int] | None
-    # mean z in 95% of the draws over datasets; None with fewer than four of them
+    # the mean z in 95% of the draws over datasets; None with fewer than four datasets
     settings_interval: tuple[float, float] | None
-    # "All" and task -> mean z; None where nothing was measured
+    # "All" and every task -> mean z; None where nothing was measured
     z: Mapping[str, float | None]
-    # beside the mean, over the same measures
+    # other averages over the same measures as the mean z that the ranking is by
     median_z: float | None
     iqm_z: float | None
     mean_rank: float | None
-    # share of the meetings with others that it wins, ties half
+    # share of the comparisons with other backbones that it wins; a tie counts half
     win_rate: float | None
-    # measures with a value, of those that the ranking is over
+    # number of measures with a value, and of all measures that the ranking is over
     measured: int
     measures: int
-    # share of the measures, for All averaged over the tasks
+    # share of the measures that have a value; for All the mean of the shares of the tasks
     coverage: float
-    # whether it has a mean z, but covers too few measures to be ranked (JSON key and CSV column: "apart")
+    # whether it has a mean z, but covers too few measures to be ranked
     below_min_coverage: bool
-    # number of the group that cannot be told from its leader; 0 where nothing tells
+    # number of its tie group: backbones that do not differ significantly from the first one; 0 without any test
     group: int
-    # whether it is marked in tables: the user's own, or a member that the user named (JSON key and CSV column: "own")
+    # whether tables mark it: a backbone of the user, or a member of the pool that the user named
     highlighted: bool
-    # the pool's member that this one is, "" for none
+    # the pool's member with the same weights; "" for none
     member: str
 
 
 @dataclass(frozen=True)
 class Ranking:
-    """Rows, best first, then those listed apart; the measures that they rest on, and what a reader has to know."""
+    """Ranked rows, best first, then rows that are not ranked; the measures that they are over; notes for a reader."""
 
     pool: str
     pool_hash: str
@@ -69,7 +73,7 @@ class Ranking:
     notes: tuple[str, ...]
     errata: tuple[ErratumNote, ...]
     indicative: tuple[Indicative, ...]
-    # whether draws over test examples, and over datasets, say anything here
+    # whether rows have intervals over test examples, and over datasets
     has_example_intervals: bool
     has_settings_intervals: bool
 
@@ -85,10 +89,10 @@ def rank(
     min_coverage: float = MIN_COVERAGE,
     artifacts: Artifacts | None = None,
 ) -> Ranking:
-    """Rank the pool's candidates (or all its members) and the backbones `own`; see Standing.of for the arguments.
+    """Rank the pool's candidates (with `members`, all its members) and the user's backbones.
 
-    Backbones with a coverage below `min_coverage` come last, without rank. `artifacts` holds the per-example values of
-    the own backbones.
+    Backbones with a coverage below `min_coverage` come last, without a rank. `artifacts` holds the per-example values
+    of the user's backbones. The other arguments are those of ScoreTable.from_pool.
     """
     score_table = ScoreTable.from_pool(
         pool,
@@ -102,23 +106,24 @@ def rank(
 
 
 class RankingStatistics:
-    """The entrants of a standing by their mean z in its first column, and how sure that is."""
+    """Mean z of every backbone in the first column of a score table, with bootstrap draws, intervals and tie groups."""
 
     def __init__(self, score_table: ScoreTable, artifacts: Artifacts | None, min_coverage: float = 0.0) -> None:
+        """Compute mean z and coverage; draws and intervals follow when they are first read."""
         self.score_table, self.artifacts = score_table, artifacts
+        # the column that the ranking is by, the positions of its measures, and (B, M) z-scores of these
         self.column = next(iter(score_table.columns), "")
         self.measure_indices = score_table.columns.get(self.column, [])
         self.z = score_table.z[:, self.measure_indices]
-        nothing = np.zeros(len(score_table.backbones))
-        self.coverage = score_table.coverage(self.column) if self.measure_indices else nothing
-        self.overall = zscores.mean_z(self.z)
-        # who is ranked: covered enough, and with a value
-        self.ranked = (self.coverage >= min_coverage) & np.isfinite(self.overall)
+        no_coverage = np.zeros(len(score_table.backbones))
+        self.coverage = score_table.coverage(self.column) if self.measure_indices else no_coverage
+        self.mean_z = zscores.mean_z(self.z)
+        self.is_ranked = (self.coverage >= min_coverage) & np.isfinite(self.mean_z)
 
     def build_ranking(self) -> Ranking:
-        """The rows with what they rest on."""
+        """Return the ranking with its notes."""
         score_table, pool = self.score_table, self.score_table.pool
-        shown = {setting for setting, _ in score_table.measures}
+        settings = {setting for setting, _ in score_table.measures}
         return Ranking(
             pool=pool.name,
             pool_hash=pool.hash,
@@ -127,21 +132,21 @@ class RankingStatistics:
             rows=self.rows(),
             measures=score_table.measures,
             notes=(*score_table.notes, *self.notes()),
-            errata=tuple(note for note in pool.errata if shown & note.settings),
+            errata=tuple(note for note in pool.errata if settings & note.settings),
             indicative=score_table.indicative,
-            has_example_intervals=self.spread,
-            has_settings_intervals=bool(np.isfinite(self.settings_intervals).any()),
+            has_example_intervals=self.has_example_spread,
+            has_settings_intervals=self.has_settings_intervals,
         )
 
     def rows(self) -> tuple[RankingRow, ...]:
-        """Best first; those that are not ranked last."""
+        """Return a row per backbone: ranked ones, best first, then those below the minimum coverage, then others."""
         if not self.score_table.backbones:
             return ()
-        overall = np.where(self.ranked, self.overall, np.nan)
-        places = zscores.ranks(overall)
-        intervals = stats_of_ranks(np.where(self.ranked, self.draws, np.nan)) if self.spread else None
-        groups = self._groups(overall)
-        details = {
+        ranked_z = np.where(self.is_ranked, self.mean_z, np.nan)
+        ranks = zscores.ranks(ranked_z)
+        intervals = rank_intervals(np.where(self.is_ranked, self.draws, np.nan)) if self.has_example_spread else None
+        groups = self._tie_groups(ranked_z)
+        averages = {
             "median_z": zscores.median_z(self.z),
             "iqm_z": zscores.iqm(self.z),
             "mean_rank": -zscores.mean_z(-zscores.ranks(self.z, axis=0)),
@@ -150,122 +155,135 @@ class RankingStatistics:
         columns = {name: self.score_table.mean_z(name) for name in self.score_table.columns}
         rows = [
             RankingRow(
-                backbone=e.name,
-                title=e.title,
-                rank=None if np.isnan(places[i]) else int(places[i]),
-                interval=None if intervals is None or np.isnan(places[i]) else intervals[i],
-                settings_interval=_pair(self.settings_intervals[i]),
-                z={name: _number(values[i]) for name, values in columns.items()},
-                **{name: _number(values[i]) for name, values in details.items()},
+                backbone=backbone.name,
+                title=backbone.title,
+                rank=None if np.isnan(ranks[i]) else int(ranks[i]),
+                interval=None if intervals is None or np.isnan(ranks[i]) else intervals[i],
+                settings_interval=_pair_or_none(self.settings_intervals[i]),
+                z={name: none_if_nan(values[i]) for name, values in columns.items()},
+                **{name: none_if_nan(values[i]) for name, values in averages.items()},
                 measured=int(np.isfinite(self.z[i]).sum()),
                 measures=len(self.measure_indices),
                 coverage=float(self.coverage[i]),
-                below_min_coverage=bool(np.isfinite(self.overall[i]) and not self.ranked[i]),
+                below_min_coverage=bool(np.isfinite(self.mean_z[i]) and not self.is_ranked[i]),
                 group=int(groups[i]),
-                highlighted=e.highlighted,
-                member=e.member,
+                highlighted=backbone.highlighted,
+                member=backbone.member,
             )
-            for i, e in enumerate(self.score_table.backbones)
+            for i, backbone in enumerate(self.score_table.backbones)
         ]
-        return tuple(
-            sorted(
-                rows, key=lambda r: (r.rank or np.inf, not r.below_min_coverage, -(r.z.get(self.column) or 0), r.title)
-            )
-        )
+        return tuple(sorted(rows, key=self._place))
+
+    def _place(self, row: RankingRow) -> tuple[float, bool, float, str]:
+        """Return the sort key of a row."""
+        return row.rank or np.inf, not row.below_min_coverage, -(row.z.get(self.column) or 0), row.title
 
     def notes(self) -> list[str]:
-        """What the two uncertainties and the pool leave open; nothing where nothing is ranked."""
-        if not self.measure_indices or not self.ranked.any():
+        """Return notes on missing intervals and on how much the top depends on the pool; [] where nothing is ranked."""
+        if not self.measure_indices or not self.is_ranked.any():
             return []
-        return [*self._uncertainty_notes(), *stability_note(self.score_table, self.column, self.ranked)]
+        return [*self._interval_notes(), *stability_note(self.score_table, self.column, self.is_ranked)]
 
-    def _uncertainty_notes(self) -> list[str]:
-        sources = len({self.score_table.sources[i] for i in self.measure_indices})
-        found = []
-        if not self.spread:
-            found.append("test examples: no interval, since these scores come without per-example values")
-        if not np.isfinite(self.settings_intervals).any():
-            found.append(
-                f"choice of settings: too few datasets for an interval ({sources} source{'s' * (sources != 1)}, "
-                f"{resampling.FEWEST_CLUSTERS} are needed)"
+    def _interval_notes(self) -> list[str]:
+        notes = []
+        if not self.has_example_spread:
+            notes.append(
+                "no intervals over test examples: these scores have neither per-example values nor standard errors"
             )
-        return found
+        if not self.has_settings_intervals:
+            datasets = len({self.score_table.sources[i] for i in self.measure_indices})
+            notes.append(
+                f"no intervals over the choice of datasets: {resampling.MIN_CLUSTERS} sources of images are needed, "
+                f"and these measures have {datasets}"
+            )
+        return notes
 
     @cached_property
-    def weights(self) -> ClusterWeights:
-        """Draws of datasets."""
+    def dataset_weights(self) -> ClusterWeights:
+        """Bootstrap draws of datasets."""
         sources = [self.score_table.sources[i] for i in self.measure_indices]
         return ClusterWeights(sources, np.random.default_rng(SEED))
 
     @cached_property
     def settings_intervals(self) -> np.ndarray:
-        """(B, 2) of mean z over draws of datasets."""
-        return resampling.settings_interval(self.z, self.weights)
+        """(B, 2) intervals of mean z over draws of datasets; NaN where there is none."""
+        return resampling.settings_interval(self.z, self.dataset_weights)
+
+    @property
+    def has_settings_intervals(self) -> bool:
+        """Whether a backbone has an interval over draws of datasets."""
+        return bool(np.isfinite(self.settings_intervals).any())
 
     @cached_property
     def draws(self) -> np.ndarray:
-        """(draws, B) of mean z over draws of test examples."""
+        """(draws, B) mean z over draws of test examples."""
         rng = np.random.default_rng(SEED)
         total = np.zeros((resampling.DRAWS, len(self.score_table.backbones)))
         for index in self.measure_indices:
-            drawn = self.score_table.z_of(index, self._measure_draws(index, rng))
-            total += np.nan_to_num(drawn)
+            z = self.score_table.standardise(index, self._measure_draws(index, rng))
+            total += np.nan_to_num(z)
         count = np.isfinite(self.z).sum(axis=1)
         return np.where(count > 0, total / np.maximum(count, 1), np.nan)
 
     @cached_property
-    def spread(self) -> bool:
-        """Whether the scores come with an uncertainty over test examples."""
-        return bool(len(self.draws) and (np.ptp(self.draws[:, self.ranked], axis=0) > 1e-12).any())
+    def has_example_spread(self) -> bool:
+        """Whether the draws of test examples vary: the scores have per-example values or standard errors."""
+        return bool(len(self.draws) and (np.ptp(self.draws[:, self.is_ranked], axis=0) > 1e-12).any())
 
-    def told_apart(self, leader: int, other: int) -> list[bool]:
-        """Whether each uncertainty that says anything here tells the two apart."""
-        has_example_intervals = resampling.apart_by_examples(self.draws, leader, other) if self.spread else None
-        has_settings_intervals = resampling.apart_by_settings(self.z, self.weights, leader, other)
-        return [answer for answer in (has_example_intervals, has_settings_intervals) if answer is not None]
+    def differs(self, leader: int, other: int) -> bool:
+        """Return whether the leader is significantly better by every uncertainty that can be tested; False if none."""
+        over_examples = resampling.differs_over_examples(self.draws, leader, other) if self.has_example_spread else None
+        over_settings = resampling.differs_over_settings(self.z, self.dataset_weights, leader, other)
+        answers = [answer for answer in (over_examples, over_settings) if answer is not None]
+        return bool(answers) and all(answers)
 
-    def _groups(self, overall: np.ndarray) -> np.ndarray:
-        """Tie groups: two are told apart where every uncertainty that says anything says so."""
-        if not self.spread and not np.isfinite(self.settings_intervals).any():
-            return np.zeros(len(overall), np.int64)
-        return resampling.tie_groups(overall, lambda a, b: bool(found := self.told_apart(a, b)) and all(found))
+    def _tie_groups(self, ranked_z: np.ndarray) -> np.ndarray:
+        if not self.has_example_spread and not self.has_settings_intervals:
+            return np.zeros(len(ranked_z), np.int64)
+        return resampling.tie_groups(ranked_z, self.differs)
 
     def _measure_draws(self, index: int, rng: np.random.Generator) -> np.ndarray:
-        """(draws, B) of one measure: the same examples for all that have them, else from standard errors."""
+        """Return (draws, B) values of one measure.
+
+        Backbones that have values of the same examples share their draws; the others are drawn by standard error.
+        """
         measure, backbones = self.score_table.measures[index], self.score_table.backbones
-        stderr = [e.scores[measure].provenance.get("stderr", np.nan) if measure in e.scores else 0 for e in backbones]
+        stderr = [b.scores[measure].provenance.get("stderr", np.nan) if measure in b.scores else 0 for b in backbones]
         draws = resampling.normal_draws(self.score_table.values[:, index], np.asarray(stderr, np.float64), rng)
         stored = read_examples(self.score_table.pool.folder, *measure)
         if stored is None:
             return draws
-        aligned = {i: v for i, e in enumerate(backbones) if (v := self._examples(e, measure, stored)) is not None}
+        aligned = {
+            i: values for i, b in enumerate(backbones) if (values := self._examples(b, measure, stored)) is not None
+        }
         if aligned:
             draws = np.array(draws)
             draws[:, list(aligned)] = resampling.cluster_draws(np.stack(list(aligned.values())), stored.clusters, rng)
         return draws
 
     def _examples(self, backbone: ScoredBackbone, measure: MeasureKey, stored: PerExampleValues) -> np.ndarray | None:
-        """Per-example values in the order of the pool's, None where they are not the same examples."""
+        """Return per-example values in the order of the pool's; None where there are none of the same examples."""
         if measure not in backbone.scores:
             return None
-        where = backbone.scores[measure].provenance.get("examples")
-        if where is None:
+        reference = backbone.scores[measure].provenance.get("examples")
+        if reference is None:
             return stored.values.get(backbone.member)
-        arrays = self.artifacts.peek(where["kind"], where["key"]) if self.artifacts else None
-        if arrays is None or tuple(arrays["ids"].tobytes().decode().split("\n")) != stored.ids:
+        arrays = ArtifactRef.from_dict(reference).read(self.artifacts) if self.artifacts else None
+        if arrays is None or unpack_names(arrays["ids"]) != stored.ids:
             return None
         return arrays["values"]
 
 
-def stats_of_ranks(draws: np.ndarray) -> list[tuple[int, int]]:
-    """(draws, B) of mean z to the ranks that hold 95% of the draws."""
-    found = resampling.interval(zscores.ranks(draws))
-    return [(int(low), int(np.ceil(high))) if np.isfinite(low) else (0, 0) for low, high in found]
+def rank_intervals(draws: np.ndarray) -> list[tuple[int, int]]:
+    """Return the ranks that hold 95% of the draws (draws, B) of mean z; (0, 0) for a backbone without draws."""
+    intervals = resampling.interval(zscores.ranks(draws))
+    return [(int(low), int(np.ceil(high))) if np.isfinite(low) else (0, 0) for low, high in intervals]
 
 
-def _pair(values: np.ndarray) -> tuple[float, float] | None:
+def _pair_or_none(values: np.ndarray) -> tuple[float, float] | None:
     return None if np.isnan(values).any() else (float(values[0]), float(values[1]))
 
 
-def _number(value: np.ndarray | float) -> float | None:
+def none_if_nan(value: np.ndarray | float) -> float | None:
+    """Return a number, None for NaN."""
     return None if np.isnan(value) else float(value)

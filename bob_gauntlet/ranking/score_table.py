@@ -13,7 +13,7 @@ import numpy as np
 
 from bob_gauntlet.datasets.catalog import CATALOG
 from bob_gauntlet.errors import UsageError, named
-from bob_gauntlet.pools.folder import BackboneRow, counts, known_row
+from bob_gauntlet.pools.folder import BackboneRow, params_and_gflops, row_from_zoo
 from bob_gauntlet.pools.pool import MeasureKey, Pool
 from bob_gauntlet.scores.score import METRICS, Score, difference
 from bob_gauntlet.scores.settings import IN_ALL, SETTINGS, TASKS, find_setting, ranked_measures
@@ -22,49 +22,49 @@ from bob_gauntlet.stats import zscores
 ALL = "All"
 """The column over every ranked measure of the paper's six tasks."""
 
-
 MIN_COVERAGE = 1 / 3
-"""Coverage below which a backbone is listed apart: All is a claim about many tasks."""
+"""Backbones with a lower coverage are listed separately and not ranked: All must rest on many tasks."""
 
 
 @dataclass(frozen=True)
 class ScoredBackbone:
-    """One backbone in a table: a member of the pool, one of the user's own, or both."""
+    """One backbone in a score table: a member of the pool, a backbone of the user, or both."""
 
     name: str
     scores: Mapping[MeasureKey, Score]
-    # marked in tables: a backbone of the user, or a member of the pool that the user named
+    # whether tables mark it: a backbone of the user, or a member of the pool that the user named
     highlighted: bool
-    # the pool's member that this one is, "" for none
+    # the pool's member with the same weights; "" for none
     member: str
     about: BackboneRow
 
     @property
     def title(self) -> str:
-        """What a table shows."""
+        """The name that tables show."""
         return self.about.title
 
 
 @dataclass(frozen=True)
 class Indicative:
-    """A score that stands beside the pool's and is not ranked, with what differs."""
+    """A score that is shown beside the pool's scores but not ranked, because something differs."""
 
     backbone: str
     score: Score
     z: float
+    # what differs
     why: str
 
 
 @dataclass(frozen=True)
 class ScoreTable:
-    """Entrants (B) by measures (M)."""
+    """Scores of backbones (B) by measures (M)."""
 
     pool: Pool
     backbones: tuple[ScoredBackbone, ...]
     measures: tuple[MeasureKey, ...]
     notes: tuple[str, ...] = ()
     indicative: tuple[Indicative, ...] = ()
-    # the one task that was asked for, None for all of them
+    # the one task that the table is restricted to; None for all tasks
     task: str | None = None
 
     @classmethod
@@ -78,41 +78,50 @@ class ScoreTable:
         only_measured: bool = False,
         highlighted_members: Sequence[str] = (),
     ) -> Self:
-        """The pool's candidates (or all its members) and the backbones `own`, over the pool's ranked measures.
+        """Build the table of the pool's candidates and the user's backbones over the pool's ranked measures.
 
-        With `only_measured` over those measures only that the own backbones have. `highlight` marks members as the
-        user's own. Raises UsageError for an unknown task, and for a backbone that was measured at another scale only.
+        `user_scores`: name of each backbone of the user -> its scores. `members`: show every member of the pool.
+        `only_measured`: leave out measures that no backbone of the user has. `highlighted_members`: show and mark them.
+        Raises UsageError for an unknown task, and for a backbone that was only measured at another scale.
         """
         if task is not None and task not in TASKS:
             raise UsageError(f"unknown task {task!r}; tasks are {', '.join(TASKS)}")
         notes: list[str] = []
         indicative: list[Indicative] = []
-        mine = {
-            name: _comparable(name, scores, pool, notes, indicative) for name, scores in (user_scores or {}).items()
-        }
-        backbones = _entrants(pool, mine, user_scores or {}, members=members, highlight=highlighted_members)
-        wanted = [m for m in ranked_measures(pool.scale, task) if m in pool.references]
-        if only_measured and mine:
-            wanted = [m for m in wanted if any(m in scores for scores in mine.values())]
-        for setting, metric in wanted:
+        user_scores = user_scores or {}
+        comparable = {n: _comparable_scores(n, scores, pool, notes, indicative) for n, scores in user_scores.items()}
+        same_weights = _members_with_same_weights(pool, user_scores)
+        backbones = [
+            ScoredBackbone(name, comparable[name], True, member, _row_of_user(name, scores, pool.backbones.get(member)))
+            for (name, scores), member in zip(user_scores.items(), same_weights, strict=True)
+        ]
+        shown = pool.members if members else dict.fromkeys((*pool.candidates, *highlighted_members))
+        for name in shown:
+            if name not in same_weights:
+                highlighted = name in highlighted_members
+                backbones.append(_pool_backbone(pool, name, highlighted=highlighted, is_taken=name in user_scores))
+        measures = [m for m in ranked_measures(pool.scale, task) if m in pool.references]
+        if only_measured and comparable:
+            measures = [m for m in measures if any(m in scores for scores in comparable.values())]
+        for setting, metric in measures:
             if reason := pool.references[setting, metric].reason:
                 notes.append(f"{setting} {metric} has no z-score: {reason}")
-        return cls(pool, tuple(backbones), tuple(wanted), tuple(dict.fromkeys(notes)), tuple(indicative), task)
+        return cls(pool, tuple(backbones), tuple(measures), tuple(dict.fromkeys(notes)), tuple(indicative), task)
 
     @cached_property
     def values(self) -> np.ndarray:
-        """(B, M), NaN where nothing was measured."""
-        rows = [[e.scores[m].value if m in e.scores else np.nan for m in self.measures] for e in self.backbones]
+        """(B, M) values; NaN where nothing was measured."""
+        rows = [[b.scores[m].value if m in b.scores else np.nan for m in self.measures] for b in self.backbones]
         return np.array(rows, np.float64).reshape(len(self.backbones), len(self.measures))
 
     @cached_property
     def z(self) -> np.ndarray:
-        """(B, M), higher is better whatever the metric."""
-        columns = [self.z_of(i, self.values[:, i]) for i in range(len(self.measures))]
+        """(B, M) z-scores; higher is better for every metric."""
+        columns = [self.standardise(i, self.values[:, i]) for i in range(len(self.measures))]
         return np.stack(columns, axis=1) if columns else self.values
 
-    def z_of(self, index: int, values: np.ndarray) -> np.ndarray:
-        """z-scores of values of one measure, of any shape."""
+    def standardise(self, index: int, values: np.ndarray) -> np.ndarray:
+        """Return the z-scores of values of measure number `index`, in the shape of `values`."""
         measure = self.measures[index]
         return self.pool.references[measure].z(values, METRICS[measure[1]].sign)
 
@@ -123,107 +132,114 @@ class ScoreTable:
 
     @cached_property
     def sources(self) -> tuple[str, ...]:
-        """The pool of images that every measure's dataset is made from: one cluster when settings are drawn."""
+        """The source of images of every measure's dataset: measures with one source are drawn together."""
         return tuple(CATALOG[setting.rpartition("@")[2]].source for setting, _ in self.measures)
 
     @cached_property
     def columns(self) -> dict[str, list[int]]:
-        """ "All" and every task to the positions of its measures, those without any left out; one task has no All."""
-        whole = [i for i, task in enumerate(self.tasks) if task in IN_ALL] if self.task is None else []
-        return ({ALL: whole} if whole else {}) | {
-            task: [i for i, own in enumerate(self.tasks) if own == task] for task in TASKS if task in self.tasks
+        """ "All" and every task -> the positions of its measures.
+
+        Tasks without a measure are left out; a table that is restricted to one task has no "All".
+        """
+        in_all = [i for i, task in enumerate(self.tasks) if task in IN_ALL] if self.task is None else []
+        return ({ALL: in_all} if in_all else {}) | {
+            task: [i for i, task_of_measure in enumerate(self.tasks) if task_of_measure == task]
+            for task in TASKS
+            if task in self.tasks
         }
 
     def mean_z(self, column: str) -> np.ndarray:
-        """(B,) mean z over a task's measures, or over all; NaN where a backbone has none."""
+        """Return the (B,) mean z over the measures of a column; NaN where a backbone has none of them."""
         return zscores.mean_z(self.z[:, self.columns[column]])
 
     def coverage(self, column: str) -> np.ndarray:
-        """(B,) share of a task's measures that a backbone has; for All the mean of that over the tasks."""
+        """Return the (B,) share of a task's measures that a backbone has; for All the mean of the tasks' shares."""
         present = np.isfinite(self.values)
         tasks = [column] if column != ALL else [task for task in IN_ALL if task in self.columns]
         return np.asarray(np.mean([present[:, self.columns[task]].mean(axis=1) for task in tasks], axis=0))
 
 
-def _comparable(
+def _comparable_scores(
     name: str, scores: Sequence[Score], pool: Pool, notes: list[str], indicative: list[Indicative]
 ) -> dict[MeasureKey, Score]:
-    """The scores that may stand in the pool's table; the others are noted."""
+    """Return the scores that may be ranked in the pool; append what is left out to `notes` and `indicative`.
+
+    Raises UsageError where all scores are of another scale.
+    """
     if scores and all(score.scale != pool.scale for score in scores):
         scale = scores[0].scale
         raise UsageError(
-            f"{name} was measured at {scale} scale, and pool {pool.name} holds {pool.scale}-scale scores: other data "
-            f"and budgets, never compared; rank it in a pool of its scale (--pool {scale}), or run the suites with "
-            f"--scale {pool.scale}"
+            f"{name} was measured at {scale} scale, and pool {pool.name} holds {pool.scale}-scale scores: scales "
+            f"differ in data and budgets and are never compared; rank it in a pool of its scale (--pool {scale}), or "
+            f"run the suites with --scale {pool.scale}"
         )
     kept, ranked = {}, set(ranked_measures(pool.scale))
-    left_out: dict[str, list[str]] = {}
+    settings_by_reason: dict[str, list[str]] = {}
     for score in (s for s in scores if s.scale == pool.scale):
-        other = pool.comparable_score(score.measure)
+        pool_score = pool.comparable_score(score.measure)
         if score.setting not in SETTINGS:
-            left_out.setdefault("datasets of your own are measured only", []).append(score.setting)
-        if other is None or score.measure not in ranked:
+            settings_by_reason.setdefault("your own datasets are in no pool", []).append(score.setting)
+        if pool_score is None or score.measure not in ranked:
             continue
-        differs = difference(score, other)
-        if differs == "fidelity":
+        differing_field = difference(score, pool_score)
+        if differing_field == "fidelity":
             z = pool.references[score.measure].z(np.array(score.value), METRICS[score.metric].sign)
             indicative.append(Indicative(name, score, float(z), FIDELITIES[score.fidelity]))
-        elif differs:
-            cut = f" ({score.cut})" if differs in ("limit", "max_steps") and score.cut else ""
-            left_out.setdefault(f"{differs} differs from that of pool {pool.name}{cut}", []).append(score.setting)
+        elif differing_field:
+            cut = f" ({score.cut})" if differing_field in ("limit", "max_steps") and score.cut else ""
+            reason = f"{differing_field} differs from that of pool {pool.name}{cut}"
+            settings_by_reason.setdefault(reason, []).append(score.setting)
         else:
             kept[score.measure] = score
     notes += [
-        f"{named(dict.fromkeys(which), most=4)} of {name}: not ranked, since {why}" for why, which in left_out.items()
+        f"{named(dict.fromkeys(settings), most=4)} of {name}: not ranked, because {reason}"
+        for reason, settings in settings_by_reason.items()
     ]
     return kept
 
 
 FIDELITIES = {
-    "sound": "hyper-parameters chosen on a validation part and the test split touched once, own normalisation; the "
-    "pool's: chosen on the split that is reported",
-    "paper": "hyper-parameters chosen on the split that is reported, as in the paper; the pool's: on a validation part",
+    "sound": "hyper-parameters chosen on a validation part, test split used once, the backbone's own normalisation; "
+    "the pool's: chosen on the reported split",
+    "paper": "hyper-parameters chosen on the reported split, as in the paper; the pool's: chosen on a validation part",
 }
-"""What a fidelity does otherwise than the other one."""
+"""Fidelity of a score -> how it differs from scores of the other fidelity."""
 
 
-def _entrants(
-    pool: Pool,
-    mine: Mapping[str, Mapping[MeasureKey, Score]],
-    own: Mapping[str, Sequence[Score]],
-    *,
-    members: bool,
-    highlight: Sequence[str],
-) -> list[ScoredBackbone]:
-    fingerprints = {
+def _pool_backbone(pool: Pool, name: str, *, highlighted: bool, is_taken: bool) -> ScoredBackbone:
+    """Return a member of the pool with its scores under the frozen protocol hashes.
+
+    It is shown as "NAME (pool)" where another backbone of the user has its name.
+    """
+    scores = pool.scores.get(name, {})
+    current = {m: score for m, score in scores.items() if score.protocol_hash == pool.protocol_hashes.get(m)}
+    shown_name = f"{name} (pool)" if is_taken else name
+    row = _renamed_row(pool.backbones.get(name), shown_name, keep_label=not is_taken)
+    return ScoredBackbone(shown_name, current, highlighted, name, row)
+
+
+def _members_with_same_weights(pool: Pool, user_scores: Mapping[str, Sequence[Score]]) -> list[str]:
+    """Return, for each backbone of the user, the pool's member with the same fingerprint; "" for none."""
+    members = {
         score.backbone_fingerprint: name
         for name, scores in pool.scores.items()
         for score in scores.values()
         if score.backbone_fingerprint
     }
-    twins = {name: fingerprints.get(own[name][0].backbone_fingerprint, "") if own[name] else "" for name in mine}
-    found = [
-        ScoredBackbone(name, scores, True, twins[name], _own_row(name, own[name], pool.backbones.get(twins[name])))
-        for name, scores in mine.items()
-    ]
-    for name in pool.members if members else [*pool.candidates, *(n for n in highlight if n not in pool.candidates)]:
-        if name not in twins.values():
-            scores = pool.scores.get(name, {})
-            current = {m: s for m, s in scores.items() if s.protocol_hash == pool.protocol_hashes.get(m)}
-            shown = f"{name} (pool)" if name in mine else name
-            about = _row_of(shown, pool.backbones.get(name), label=name not in mine)
-            found.append(ScoredBackbone(shown, current, name in highlight, name, about))
-    return found
+    return [members.get(scores[0].backbone_fingerprint, "") if scores else "" for scores in user_scores.values()]
 
 
-def _own_row(name: str, scores: Sequence[Score], twin: BackboneRow | None) -> BackboneRow:
-    """What is known of a backbone of the user: as the member that it is, as the zoo's, or its counts alone."""
-    found = _row_of(name, twin) if twin else known_row(name, scores) or BackboneRow(name, "candidate", name)
-    return replace(found, label="", **counts(scores))
+def _row_of_user(name: str, scores: Sequence[Score], member_row: BackboneRow | None) -> BackboneRow:
+    """Return what is known of a backbone of the user: from the member with its weights, else from the zoo.
+
+    Measured numbers of parameters and GFLOPs replace theirs. Where nothing is known, only the name is given.
+    """
+    row = _renamed_row(member_row, name) if member_row else row_from_zoo(name, scores)
+    return replace(row or BackboneRow(name, "candidate", name), label="", **params_and_gflops(scores))
 
 
-def _row_of(name: str, known: BackboneRow | None, *, label: bool = False) -> BackboneRow:
-    """What is known of a backbone under the name that it has here; a label only where it is the pool's own."""
-    if known is None:
+def _renamed_row(row: BackboneRow | None, name: str, *, keep_label: bool = False) -> BackboneRow:
+    """Return `row` under another name, without its label unless `keep_label`; a row of the name alone for None."""
+    if row is None:
         return BackboneRow(name, "candidate", name)
-    return replace(known, name=name, label=known.label if label else "")
+    return replace(row, name=name, label=row.label if keep_label else "")

@@ -1,1 +1,1 @@
-"""Rankings as tables, text, markdown."""
+"""Reports: rankings and scores as HTML, Markdown, CSV, JSON and text."""

@@ -1,6 +1,5 @@
-"""What a report says, whatever its file format: gathered once, laid out by html, markdown, layout."""
+"""The content of a report, independent of its file format. html, markdown, data and layout render it."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -12,13 +11,13 @@ from bob_gauntlet.ranking.changes import Change, list_changes
 from bob_gauntlet.ranking.comparison import Comparison, compare_with_others
 from bob_gauntlet.ranking.ranking import Ranking, RankingStatistics
 from bob_gauntlet.ranking.score_table import MIN_COVERAGE, ScoreTable
-from bob_gauntlet.runtime.artifacts import Artifacts
+from bob_gauntlet.runtime.artifacts import ArtifactRef, Artifacts, unpack_json
 from bob_gauntlet.scores.score import Score
 
 
 @dataclass(frozen=True)
 class SettingOutcome:
-    """What became of a setting of a session: measured, read from the store, skipped or failed, and why."""
+    """Whether a session measured a setting, read it from the store, skipped it or failed, and why."""
 
     backbone: str
     setting: str
@@ -28,27 +27,27 @@ class SettingOutcome:
 
 @dataclass(frozen=True)
 class Report:
-    """Everything that a page shows."""
+    """Everything that a report shows."""
 
-    # candidates and own backbones in order; None where there is no pool
+    # the pool's candidates and the user's backbones in order; None without a pool
     ranking: Ranking | None
-    # every member of the pool and the own backbones, by measures: for the figures and the heat map
+    # every member of the pool and the user's backbones, for the figures and the heat map; None without a pool
     score_table: ScoreTable | None
     # the names of the backbones that the report is about, in the order given
-    own: tuple[str, ...]
-    # every score of theirs, ranked or not
+    backbones: tuple[str, ...]
+    # every score of these backbones, ranked or not
     scores: tuple[Score, ...]
-    # own backbone -> against each other one
+    # name of a backbone of the report -> its comparison with every other backbone
     versus: Mapping[str, Sequence[Comparison]]
     changes: tuple[Change, ...] = ()
-    # what the changes are since, as the user named it
+    # the run that `changes` compares with, as the user named it
     since: str = ""
     outcomes: tuple[SettingOutcome, ...] = ()
-    # UTC, ISO 8601
+    # such as "2025-01-31 12:00 UTC"
     created: str = ""
     command: str = ""
-    # (backbone, setting) -> test images with what is on them and what a detector found, as
-    # `engine.detection.example_images` stored them
+    # (backbone, setting) -> test images with annotated objects and detections, stored by
+    # `engine.detection.example_images`
     pictures: Mapping[tuple[str, str], Mapping[str, Any]] = field(default_factory=dict)
 
 
@@ -58,7 +57,7 @@ def gather(
     *,
     highlight: Sequence[str] = (),
     only_measured: bool = False,
-    statistics: RankingStatistics | None = None,  # of the same backbones in the same pool; saves a second bootstrap
+    statistics: RankingStatistics | None = None,
     min_coverage: float = MIN_COVERAGE,
     before: Sequence[Score] = (),
     since: str = "",
@@ -66,7 +65,11 @@ def gather(
     command: str = "",
     artifacts: Artifacts | None = None,
 ) -> Report:
-    """Gather the content of a report on the backbones of `own_scores` and on `highlight`, members of the pool."""
+    """Gather the content of a report on the backbones of `own_scores` and on `highlight`, members of the pool.
+
+    With `only_measured` the ranking covers only measures that the user's backbones have. `before` are the scores of the
+    run that `since` names. `statistics` are those of the same ranking, if they exist; they save a second bootstrap.
+    """
     names = (*own_scores, *highlight)
     scores = [score for scores_of_one in own_scores.values() for score in scores_of_one]
     score_table = None
@@ -78,26 +81,29 @@ def gather(
     return Report(
         ranking=statistics.build_ranking() if statistics else None,
         score_table=score_table,
-        own=names,
+        backbones=names,
         scores=tuple(scores),
-        versus={name: compare_with_others(statistics, name) for name in names if statistics.measure_indices}
-        if statistics
-        else {},
+        versus=_compare_each(statistics, names) if statistics else {},
         changes=tuple(list_changes(before, scores)) if since else (),
         since=since,
         outcomes=tuple(outcomes),
         created=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         command=command,
-        pictures=_pictures(scores, artifacts) if artifacts else {},
+        pictures=_load_pictures(scores, artifacts) if artifacts else {},
     )
 
 
-def _pictures(scores: Sequence[Score], artifacts: Artifacts) -> dict[tuple[str, str], Mapping[str, Any]]:
-    """Those that scores say where they are, and that are still there."""
-    found = {}
+def _compare_each(statistics: RankingStatistics, names: Sequence[str]) -> dict[str, Sequence[Comparison]]:
+    """Return name -> its comparison with every other backbone; empty if no measure is ranked."""
+    return {name: compare_with_others(statistics, name) for name in names if statistics.measure_indices}
+
+
+def _load_pictures(scores: Sequence[Score], artifacts: Artifacts) -> dict[tuple[str, str], Mapping[str, Any]]:
+    """Load the pictures that the scores refer to; pictures that are no longer stored are left out."""
+    pictures: dict[tuple[str, str], Mapping[str, Any]] = {}
     for score in scores:
-        where = score.provenance.get("pictures")
-        kept = artifacts.peek(where["kind"], where["key"]) if where else None
-        if kept is not None:
-            found[score.backbone, score.setting] = json.loads(kept["json"].tobytes())
-    return found
+        reference = score.provenance.get("pictures")
+        arrays = ArtifactRef.from_dict(reference).read(artifacts) if reference else None
+        if arrays is not None:
+            pictures[score.backbone, score.setting] = unpack_json(arrays["json"])
+    return pictures

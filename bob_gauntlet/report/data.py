@@ -1,4 +1,4 @@
-"""A report as plain data: JSON with everything that it says, CSV with a row a score."""
+"""A report as plain data: JSON with its whole content, CSV with one row per score."""
 
 import csv
 import io
@@ -10,26 +10,26 @@ import numpy as np
 
 from bob_gauntlet import __version__
 from bob_gauntlet.report.content import Report
-from bob_gauntlet.report.layout import footnotes, record
-from bob_gauntlet.scores.score import METRICS
+from bob_gauntlet.report.layout import collect_footnotes, ranking_record
+from bob_gauntlet.scores.score import METRICS, Score
 
 COLUMNS = ("backbone", "shown_as", "own", "task", "setting", "metric", "value", "unit", "z", "stderr", "n", "source")
 
 
 def as_json(report: Report) -> str:
-    """Ranking, scores with their provenance, comparisons, changes, outcomes; no NaN."""
+    """Return the report as JSON: ranking, scores with provenance, comparisons, changes, outcomes. It holds no NaN."""
     ranking = report.ranking
     content: dict[str, Any] = {
         "bob_gauntlet": __version__,
         "created": report.created,
         "command": report.command,
-        "backbones": list(report.own),
+        "backbones": list(report.backbones),
         "pool": ranking and {"name": ranking.pool, "hash": ranking.pool_hash, "scale": ranking.scale},
-        "ranking": [record(row) for row in ranking.rows] if ranking else [],
-        "notes": footnotes(ranking) if ranking else [],
-        "versus": {name: [asdict(one) for one in found] for name, found in report.versus.items()},
+        "ranking": [ranking_record(row) for row in ranking.rows] if ranking else [],
+        "notes": collect_footnotes(ranking) if ranking else [],
+        "versus": {name: [asdict(each) for each in comparisons] for name, comparisons in report.versus.items()},
         "since": report.since,
-        "changes": [{**asdict(c), "delta": c.delta, "better": c.better} for c in report.changes],
+        "changes": [{**asdict(change), "delta": change.delta, "better": change.better} for change in report.changes],
         "outcomes": [asdict(outcome) for outcome in report.outcomes],
         "scores": [score.to_dict() for score in report.scores],
     }
@@ -37,30 +37,32 @@ def as_json(report: Report) -> str:
 
 
 def as_csv(report: Report) -> str:
-    """A row a score: those of the pool's members and of the own backbones over the ranked measures, then the others."""
+    """Return the report as CSV with one row per score.
+
+    First come the ranked measures of the pool's members and of the user's backbones, then all other scores.
+    """
     text = io.StringIO()
     writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
     writer.writeheader()
     ranked = set()
     if report.score_table is not None:
-        for backbone, z in zip(report.score_table.backbones, report.score_table.z, strict=True):
-            for measure, value in zip(report.score_table.measures, z, strict=True):
+        for backbone, z_scores in zip(report.score_table.backbones, report.score_table.z, strict=True):
+            for measure, z in zip(report.score_table.measures, z_scores, strict=True):
                 if measure in backbone.scores:
                     ranked.add((backbone.name, measure))
-                    writer.writerow(
-                        _cells(backbone.scores[measure], backbone.name, backbone.title, backbone.highlighted, value)
-                    )
+                    score = backbone.scores[measure]
+                    writer.writerow(_csv_row(score, backbone.name, backbone.title, is_own=backbone.highlighted, z=z))
     for score in report.scores:
         if (score.backbone, score.measure) not in ranked:
-            writer.writerow(_cells(score, score.backbone, score.backbone, True, np.nan))
+            writer.writerow(_csv_row(score, score.backbone, score.backbone, is_own=True, z=np.nan))
     return text.getvalue()
 
 
-def _cells(score: Any, name: str, title: str, own: bool, z: float) -> dict[str, Any]:
+def _csv_row(score: Score, name: str, title: str, *, is_own: bool, z: float) -> dict[str, Any]:
     return {
         "backbone": name,
         "shown_as": title,
-        "own": own,
+        "own": is_own,
         "task": score.task,
         "setting": score.setting,
         "metric": score.metric,

@@ -1,4 +1,4 @@
-"""A report as a Markdown page for a pull request: the ranking, what changed, every score, and how each was got."""
+"""A report as Markdown for a pull request: ranking, changes, every score, and how each score was measured."""
 
 from collections.abc import Iterator, Sequence
 
@@ -7,107 +7,114 @@ from tabulate import tabulate
 from bob_gauntlet.ranking.changes import Change
 from bob_gauntlet.ranking.comparison import Comparison
 from bob_gauntlet.report.content import Report, SettingOutcome
-from bob_gauntlet.report.layout import cell, render
+from bob_gauntlet.report.layout import escape_cell, render
 from bob_gauntlet.scores.score import METRICS, Score
 
 
-def page(report: Report) -> str:
-    """The page; ends with a line break. What comes from a user's names cannot leave its table cell."""
+def render_markdown(report: Report) -> str:
+    """Return the report as Markdown that ends with a line break. Names given by users are escaped."""
     parts = ["# bob-gauntlet report"]
     if report.ranking is not None and report.ranking.measures:
         parts += ["## Ranking", render(report.ranking, "markdown")]
-    parts += [text for name, found in report.versus.items() for text in _versus(name, found)]
+    parts += [text for name, comparisons in report.versus.items() for text in _versus_section(name, comparisons)]
     if report.changes:
-        parts += [f"## What changed since {report.since}", _changes(report.changes)]
-    if missed := "\n".join(_missed(report.outcomes)):
-        parts += ["## Without a score", missed]
-    parts += ["## Scores", _scores(report.scores) if report.scores else "Nothing was measured."]
+        parts += [f"## What changed since {report.since}", _changes_table(report.changes)]
+    if unscored := "\n".join(_unscored_lines(report.outcomes)):
+        parts += ["## Settings without a score", unscored]
+    parts += ["## Scores", _scores_table(report.scores) if report.scores else "Nothing was measured."]
     if report.scores:
-        parts += ["## How they were got", _origins(report.scores)]
+        parts += ["## How the scores were measured", _provenance_list(report.scores)]
     return "\n\n".join(parts) + "\n"
 
 
-def _versus(name: str, found: Sequence[Comparison]) -> list[str]:
-    """A backbone against each other one, folded up: a heading and a table."""
+def _versus_section(name: str, comparisons: Sequence[Comparison]) -> list[str]:
+    """Return a folded section that compares backbone `name` with every other one; empty without comparisons."""
     rows = [
         {
-            "against": cell(one.other),
-            "gap in z": f"{one.gap:+.2f}",
-            "wins": f"{one.wins:.0%}",
-            "measures": str(one.measures),
-            "datasets": str(one.datasets),
-            "p over datasets": "–" if one.p_datasets is None else f"{one.p_datasets:.3f}",
-            "p over test examples": "–" if one.p_examples is None else f"{one.p_examples:.3f}",
+            "other backbone": escape_cell(comparison.other),
+            "difference in z": f"{comparison.gap:+.2f}",
+            "wins": f"{comparison.wins:.0%}",
+            "measures": str(comparison.measures),
+            "datasets": str(comparison.datasets),
+            "p (datasets)": _format_p_value(comparison.p_datasets),
+            "p (test examples)": _format_p_value(comparison.p_examples),
         }
-        for one in found
+        for comparison in comparisons
     ]
     table = tabulate(rows, headers="keys", tablefmt="github", disable_numparse=True)
-    title = f"<summary>{cell(name)} against each other one (p corrected by Holm's method)</summary>"
-    return [f"<details>{title}", table, "</details>"] if rows else []
+    title = f"{escape_cell(name)} against every other backbone (p-values corrected by Holm's method)"
+    return [f"<details><summary>{title}</summary>", table, "</details>"] if rows else []
 
 
-def _changes(changes: Sequence[Change]) -> str:
+def _format_p_value(p: float | None) -> str:
+    return "–" if p is None else f"{p:.3f}"
+
+
+def _changes_table(changes: Sequence[Change]) -> str:
     words = {True: "better", False: "worse", None: ""}
     rows = [
         {
-            "backbone": cell(c.backbone),
-            "setting": c.setting,
-            "metric": c.metric,
-            "before": "–" if c.before is None else f"{c.before:.4g}",
-            "after": "–" if c.after is None else f"{c.after:.4g}",
-            "change": "" if c.delta is None else f"{c.delta:+.3g}",
-            "": c.why_not or words[c.better],
+            "backbone": escape_cell(change.backbone),
+            "setting": change.setting,
+            "metric": change.metric,
+            "before": "–" if change.before is None else f"{change.before:.4g}",
+            "after": "–" if change.after is None else f"{change.after:.4g}",
+            "change": "" if change.delta is None else f"{change.delta:+.3g}",
+            "": change.why_not or words[change.better],
         }
-        for c in changes
+        for change in changes
     ]
     return tabulate(rows, headers="keys", tablefmt="github", disable_numparse=True)
 
 
-def _missed(outcomes: Sequence[SettingOutcome]) -> Iterator[str]:
-    """Skipped and failed settings by reason."""
-    reasons: dict[tuple[str, str], list[str]] = {}
-    for found in outcomes:
-        if found.outcome in ("skipped", "failed"):
-            reasons.setdefault((found.outcome, found.reason), []).append(f"{found.setting} of {found.backbone}")
-    for (outcome, reason), who in reasons.items():
-        yield f"- {outcome}: {cell(', '.join(who))}: {cell(reason)}"
+def _unscored_lines(outcomes: Sequence[SettingOutcome]) -> Iterator[str]:
+    """Yield a line per reason with the settings that were skipped or failed for it."""
+    settings_by_reason: dict[tuple[str, str], list[str]] = {}
+    for each in outcomes:
+        if each.outcome in ("skipped", "failed"):
+            settings_by_reason.setdefault((each.outcome, each.reason), []).append(f"{each.setting} of {each.backbone}")
+    for (outcome, reason), settings in settings_by_reason.items():
+        yield f"- {outcome}: {escape_cell(', '.join(settings))}: {escape_cell(reason)}"
 
 
-def _scores(scores: Sequence[Score]) -> str:
+def _scores_table(scores: Sequence[Score]) -> str:
     rows = [
         {
-            "backbone": cell(s.backbone),
-            "setting": s.setting,
-            "metric": s.metric,
-            "value": f"{s.value:.4g}",
-            "standard error": f"{error:.2g}" if (error := s.provenance.get("stderr")) is not None else "",
-            "n": s.provenance.get("n", ""),
-            "unit": METRICS[s.metric].unit,
+            "backbone": escape_cell(score.backbone),
+            "setting": score.setting,
+            "metric": score.metric,
+            "value": f"{score.value:.4g}",
+            "standard error": f"{error:.2g}" if (error := score.provenance.get("stderr")) is not None else "",
+            "n": score.provenance.get("n", ""),
+            "unit": METRICS[score.metric].unit,
         }
-        for s in scores
+        for score in scores
     ]
     return tabulate(rows, headers="keys", tablefmt="github", disable_numparse=True)
 
 
-def _origins(scores: Sequence[Score]) -> str:
-    """A line a setting: protocol, data, transform, device, versions; or the printed tables."""
-    seen: dict[tuple[str, str], Score] = {}
+def _provenance_list(scores: Sequence[Score]) -> str:
+    """Return a list with one line per backbone and setting that says how its scores were measured or where printed."""
+    first_scores: dict[tuple[str, str], Score] = {}
     for score in scores:
-        seen.setdefault((score.backbone, score.setting), score)
-    return "\n".join(f"- {cell(s.backbone)}, {s.setting}: {_origin(s)}" for s in seen.values())
+        first_scores.setdefault((score.backbone, score.setting), score)
+    return "\n".join(
+        f"- {escape_cell(score.backbone)}, {score.setting}: {_describe_provenance(score)}"
+        for score in first_scores.values()
+    )
 
 
-def _origin(score: Score) -> str:
+def _describe_provenance(score: Score) -> str:
     if score.source != "run":
         return f"published, {score.source}"
     return (
         f"protocol {score.protocol_hash}, backbone {score.backbone_fingerprint}, {score.transform}, {score.precision}, "
-        f"{cell(score.device)}"
+        f"{escape_cell(score.device)}"
         + (f", {score.cut}" if score.cut else "")
-        + f", {score.provenance.get('started', '')}, {_versions(score)}"
+        + f", {score.provenance.get('started', '')}, {_describe_versions(score)}"
     )
 
 
-def _versions(score: Score) -> str:
+def _describe_versions(score: Score) -> str:
     versions = score.provenance.get("versions", {})
     return ", ".join(f"{name} {versions[name]}" for name in ("bob-gauntlet", "torch", "timm") if name in versions)

@@ -1,4 +1,4 @@
-"""A report into a file: its ending says which form."""
+"""Write a report to a file. The ending of the file name chooses the format."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -11,35 +11,37 @@ if TYPE_CHECKING:
     from bob_gauntlet.report.content import Report
 
 ENDINGS: Mapping[str, str] = {
-    ".html": "a page to look at, offline",
+    ".html": "a page for a browser; works offline",
     ".md": "Markdown, for a pull request",
-    ".csv": "a row a score",
-    ".json": "everything, for a program",
+    ".csv": "one row per score",
+    ".json": "the whole report, for a program",
 }
-"""Ending of the file -> what it is."""
+"""Ending of the file name -> description of the format."""
 
 
 def check(path: Path, option: str) -> None:
-    """UsageError for an ending that no report has."""
+    """Raise a UsageError if no report format has the ending of `path`; `option` is named in the message."""
     if path.suffix.lower() not in ENDINGS:
-        raise UsageError(f"{option} {path.name}: has to end in {', '.join(ENDINGS)}; type {option} {path.stem}.html")
+        raise UsageError(
+            f"{option} {path.name}: the file name must end in {', '.join(ENDINGS)}; type {option} {path.stem}.html"
+        )
 
 
 def write(path: Path, report: "Report") -> None:
-    """Write the file, whole or not at all."""
-    write_atomically(path, _form(path)(report).encode())
+    """Write the whole report to `path`, or nothing if writing fails."""
+    write_atomically(path, _choose_renderer(path)(report).encode())
 
 
-def _form(path: Path) -> "Callable[[Report], str]":
+def _choose_renderer(path: Path) -> "Callable[[Report], str]":
     ending = path.suffix.lower()
     if ending == ".html":
-        from bob_gauntlet.report.html.page import page as html
+        from bob_gauntlet.report.html.page import render_html
 
-        return html
+        return render_html
     if ending == ".md":
-        from bob_gauntlet.report.markdown import page as markdown
+        from bob_gauntlet.report.markdown import render_markdown
 
-        return markdown
+        return render_markdown
     from bob_gauntlet.report import data
 
     return data.as_csv if ending == ".csv" else data.as_json

@@ -10,15 +10,18 @@ import json
 import logging
 import os
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from filelock import FileLock
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
+
+from bob_gauntlet.scores.provenance import ArtifactRefDict
 
 Arrays = Mapping[str, np.ndarray]
 
@@ -59,11 +62,7 @@ class Artifacts:
     def memo(self, kind: str, key: Mapping[str, Any], compute: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         """Do the same as `get` for one small JSON object."""
 
-        def packed() -> Arrays:
-            return {"json": np.frombuffer(json.dumps(compute()).encode(), np.uint8)}
-
-        read: dict[str, Any] = json.loads(self.get(kind, key, packed)["json"].tobytes())
-        return read
+        return unpack_json(self.get(kind, key, lambda: {"json": pack_json(compute())})["json"])
 
     def peek(self, kind: str, key: Mapping[str, Any]) -> Arrays | None:
         """Return the arrays under `key`, or None where they are absent or damaged."""
@@ -117,6 +116,71 @@ class _Released(AbstractContextManager[None]):
 
     def __exit__(self, *args: object) -> None:
         self._lock.release()
+
+
+@dataclass(frozen=True)
+class ArtifactRef:
+    """Where an artefact lies: its kind and key. A score's provenance holds it as `to_dict` writes it."""
+
+    kind: str
+    key: Mapping[str, Any]
+
+    def to_dict(self) -> ArtifactRefDict:
+        """Return plain types: the inverse of `from_dict`."""
+        return {"kind": self.kind, "key": self.key}
+
+    @classmethod
+    def from_dict(cls, plain: ArtifactRefDict) -> Self:
+        """Read what `to_dict` wrote."""
+        return cls(plain["kind"], plain["key"])
+
+    def read(self, artifacts: Artifacts) -> Arrays | None:
+        """Return the arrays, or None where they are absent or damaged."""
+        return artifacts.peek(self.kind, self.key)
+
+
+@dataclass(frozen=True)
+class ExampleValues:
+    """Values (N,) of one metric of one backbone, an example each, with ids (N,) and clusters (N,)."""
+
+    values: np.ndarray
+    ids: tuple[str, ...]
+    clusters: tuple[str, ...]
+
+    def to_arrays(self) -> Arrays:
+        """Return the arrays of an artefact: the inverse of `from_arrays`."""
+        values = np.asarray(self.values, np.float32)
+        return {"values": values, "ids": pack_names(self.ids), "clusters": pack_names(self.clusters)}
+
+    @classmethod
+    def from_arrays(cls, arrays: Arrays) -> Self:
+        """Read what `to_arrays` wrote."""
+        return cls(arrays["values"], unpack_names(arrays["ids"]), unpack_names(arrays["clusters"]))
+
+
+def pack_names(names: Sequence[str]) -> np.ndarray:
+    r"""Return names as one uint8 array of newline-joined UTF-8, which holds no pickles.
+
+    >>> unpack_names(pack_names(["a", "b"]))
+    ('a', 'b')
+    """
+    return np.frombuffer("\n".join(names).encode(), np.uint8)
+
+
+def unpack_names(array: np.ndarray) -> tuple[str, ...]:
+    """Return the names that `pack_names` packed."""
+    return tuple(array.tobytes().decode().split("\n"))
+
+
+def pack_json(value: Any) -> np.ndarray:
+    """Return plain types as a uint8 array of JSON."""
+    return np.frombuffer(json.dumps(value).encode(), np.uint8)
+
+
+def unpack_json(array: np.ndarray) -> dict[str, Any]:
+    """Return the JSON object that `pack_json` packed."""
+    value: dict[str, Any] = json.loads(array.tobytes())
+    return value
 
 
 def digest(key: Any) -> str:

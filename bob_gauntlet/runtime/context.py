@@ -1,28 +1,37 @@
 """What an evaluation may use besides its backbone and dataset."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from bob_gauntlet.runtime.artifacts import Artifacts
 from bob_gauntlet.runtime.progress import Progress
+from bob_gauntlet.runtime.run_config import RunConfig
+
+
+class UnreadableImages:
+    """Counts of the images that an evaluation could not read and replaced by grey ones."""
+
+    def __init__(self) -> None:
+        self._counts: dict[str, int] = {}
+
+    @property
+    def by_role(self) -> Mapping[str, int]:
+        """Role -> number of images; a role whose images can all be read is absent."""
+        return dict(self._counts)
+
+    def note(self, role: str, count: int) -> None:
+        """Take note of a role's count."""
+        self._counts[role] = count
 
 
 @dataclass(frozen=True)
 class RunContext:
-    """One evaluation's surroundings, the same for every protocol."""
+    """The surroundings of one evaluation, the same for every protocol."""
 
     artifacts: Artifacts
-    # "cpu" or "cuda:0"
-    device: str = "cpu"
-    # each seed is one repetition; (0,) is the data as given
+    # device, batch size, loader processes, step limit
+    config: RunConfig = field(default_factory=RunConfig)
+    # those of the configuration, or (0,) where the recipe has no seed
     seeds: tuple[int, ...] = (0,)
-    # images of one forward pass; no score depends on it
-    batch_size: int = 32
-    # processes that decode and augment training images; no score depends on it
-    loaders: int = 0
-    # threads that decode the images of one forward pass after the other
-    readers: int = 2
-    # optimiser steps of any training, where it is cut short
-    max_steps: int | None = None
-    # role -> images that could not be read and were grey instead
-    unreadable: dict[str, int] = field(default_factory=dict)
     progress: Progress = field(default_factory=Progress)
+    unreadable: UnreadableImages = field(default_factory=UnreadableImages)

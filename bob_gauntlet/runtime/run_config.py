@@ -35,10 +35,7 @@ class RunConfig:
     threads: int | None = None
     # processes that decode and augment training images
     loader_processes: int = 0
+    # threads that decode the images of forward passes
+    reader_threads: int = 2
     # the command as typed, for the provenance of scores
     command: str = ""
-
-    @property
-    def reader_threads(self) -> int:
-        """Threads that decode images for forward passes."""
-        return max(2, self.loader_processes)

@@ -1,63 +1,74 @@
-"""One backbone against another on the measures that both have: wins, a paired test, and Holm's correction."""
+"""Comparison of two backbones on the measures that both have: wins, paired tests, and Holm's correction."""
 
 from collections.abc import Sequence
 from itertools import product
 
 import numpy as np
 
-EXACT = 12
-"""Clusters up to which every flip of signs is tried: 4,096 of them."""
+MAX_EXACT_CLUSTERS = 12
+"""Up to this many clusters every flip of signs is tried: 4,096 flips. With more clusters, 4,096 flips are drawn."""
 
 
 def wins(a: np.ndarray, b: np.ndarray) -> float:
-    """Share of the common measures on which `a` (M,) is above `b` (M,), ties half; NaN where they share none.
+    """Return the share of the common measures on which `a` (M,) is above `b` (M,); a tie counts half.
+
+    NaN where they have no common measure.
 
     >>> wins(np.array([2.0, 1.0, np.nan]), np.array([1.0, 1.0, 5.0]))
     0.75
     """
-    gap = (a - b)[np.isfinite(a - b)]
-    return float(np.mean((gap > 0) + (gap == 0) / 2)) if len(gap) else float("nan")
+    differences = (a - b)[np.isfinite(a - b)]
+    return float(np.mean((differences > 0) + (differences == 0) / 2)) if len(differences) else float("nan")
 
 
-def sign_flip_p(gaps: np.ndarray, clusters: Sequence[str], rng: np.random.Generator) -> float:
-    """Two-sided p-value that the mean of paired differences (M,) is zero, clusters of measures being exchangeable.
+def sign_flip_p(differences: np.ndarray, clusters: Sequence[str], rng: np.random.Generator) -> float:
+    """Return the two-sided p-value of the hypothesis that the mean of paired differences (M,) is zero.
 
-    Under the null hypothesis the differences of a dataset are as likely to be turned round as not (Fisher's
-    randomisation test); all flips are tried up to 12 clusters, 4,096 drawn ones above. NaN without a difference.
+    Fisher's randomisation test: under the null hypothesis the sign of all differences of one cluster (a dataset) can be
+    flipped. All flips are tried up to 12 clusters; above, 4,096 flips are drawn. NaN without a difference.
+
+    scipy.stats.permutation_test gives the same exact p-values (a test compares them). It is not used, since it would
+    draw other flips from the same seed, and importing scipy.stats takes half a second.
 
     >>> sign_flip_p(np.ones(5), list("abcde"), np.random.default_rng(0))
     0.0625
     """
-    found = np.isfinite(gaps)
-    if not found.any():
+    present = np.isfinite(differences)
+    if not present.any():
         return float("nan")
-    groups = np.unique(np.asarray(clusters, dtype=str)[found], return_inverse=True)[1]
-    sums = np.bincount(groups, weights=np.asarray(gaps, np.float64)[found])
-    if len(sums) <= EXACT:
-        signs = np.array(list(product((1, -1), repeat=len(sums))))
+    cluster_indices = np.unique(np.asarray(clusters, dtype=str)[present], return_inverse=True)[1]
+    cluster_sums = np.bincount(cluster_indices, weights=np.asarray(differences, np.float64)[present])
+    count = len(cluster_sums)
+    if count <= MAX_EXACT_CLUSTERS:
+        signs = np.array(list(product((1, -1), repeat=count)))
     else:
-        signs = np.vstack([np.ones(len(sums)), rng.choice((1, -1), size=(2**EXACT - 1, len(sums)))])
-    drawn = np.abs(signs @ sums)
-    return float(np.mean(drawn >= abs(sums.sum()) * (1 - 1e-12)))
+        signs = np.vstack([np.ones(count), rng.choice((1, -1), size=(2**MAX_EXACT_CLUSTERS - 1, count))])
+    flipped_sums = np.abs(signs @ cluster_sums)
+    return float(np.mean(flipped_sums >= abs(cluster_sums.sum()) * (1 - 1e-12)))
 
 
-def draws_p(gaps: np.ndarray) -> float:
-    """Two-sided bootstrap p-value of paired draws (draws,) of a difference; NaN where they have no spread."""
-    if np.isnan(gaps).any() or np.ptp(gaps) == 0:
+def bootstrap_p(differences: np.ndarray) -> float:
+    """Return the two-sided p-value of bootstrap draws (draws,) of a paired difference.
+
+    NaN where all draws are equal, or where one is NaN.
+    """
+    if np.isnan(differences).any() or np.ptp(differences) == 0:
         return float("nan")
-    least = min(int(np.sum(gaps <= 0)), int(np.sum(gaps >= 0))) + 1
-    return float(min(1.0, 2 * least / (len(gaps) + 1)))
+    smaller_tail = min(int(np.sum(differences <= 0)), int(np.sum(differences >= 0))) + 1
+    return float(min(1.0, 2 * smaller_tail / (len(differences) + 1)))
 
 
 def holm(p: np.ndarray) -> np.ndarray:
-    """Holm's (1979) step-down correction of p-values (K,); NaN stays NaN and does not count.
+    """Return p-values (K,) after Holm's (1979) step-down correction; NaN stays NaN and does not count as a test.
+
+    SciPy has no such function: scipy.stats.false_discovery_control controls another error rate.
 
     >>> holm(np.array([0.01, 0.04, 0.03, np.nan])).tolist()
     [0.03, 0.06, 0.06, nan]
     """
-    found = np.full(len(p), np.nan)
+    corrected = np.full(len(p), np.nan)
     tested = np.flatnonzero(np.isfinite(p))
     order = tested[np.argsort(p[tested], kind="stable")]
     factors = np.arange(len(order), 0, -1)
-    found[order] = np.minimum(1.0, np.maximum.accumulate(p[order] * factors))
-    return found
+    corrected[order] = np.minimum(1.0, np.maximum.accumulate(p[order] * factors))
+    return corrected

@@ -1,7 +1,6 @@
-"""Size, data, speed and budgets."""
+"""The analyses of size, data, speed and budgets."""
 
 from dataclasses import replace
-from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -18,21 +17,21 @@ from bob_gauntlet.pools.folder import BackboneRow
 from bob_gauntlet.pools.pool import load_pool
 from bob_gauntlet.ranking.score_table import ALL, MIN_COVERAGE, ScoreTable
 from bob_gauntlet.scores.score import Score
-from tests.analysis.conftest import Made, column
+from tests.helpers.analysis_tables import BuildTable, bundled_table, column
 
 PHOTOS, THROUGHPUT = ("linear-probe@photos", "top1"), ("efficiency@noise", "throughput")
 
 
-def test_scale_beside_the_paper(paper: ScoreTable) -> None:
-    """.58, .72 for ViTs and .35, .33 for CNNs in section 5; ours under four readings of "ViT"."""
-    found = analyse("scale", paper)
-    assert [(p.paper, p.ours) for p in found.published] == [
+def test_scale_is_compared_with_the_paper(paper: ScoreTable) -> None:
+    """Section 5 prints .58 and .72 for ViTs, .35 and .33 for CNNs; ours is shown under four definitions of "ViT"."""
+    analysis = analyse("scale", paper)
+    assert [(p.paper, p.ours) for p in analysis.published] == [
         ("0.58", "0.365"), ("0.35", "0.589"), ("0.72", "0.707"), ("0.33", "-0.109"),
     ]  # fmt: skip
-    assert "rho is 0.28 to 0.64" in found.published[0].why
-    assert "rho is 0.61 to 0.72" in found.published[2].why
-    assert all("three more tiny CNNs" in found.published[i].why for i in (1, 3))
-    rho = {k: round(float(str(v)), 2) for k, v in column(found.tables[0], "rho").items()}
+    assert "rho is 0.28 to 0.64" in analysis.published[0].why
+    assert "rho is 0.61 to 0.72" in analysis.published[2].why
+    assert all("three more tiny CNNs" in analysis.published[i].why for i in (1, 3))
+    rho = {k: round(float(str(v)), 2) for k, v in column(analysis.tables[0], "rho").items()}
     assert {k: v for k, v in rho.items() if k.endswith("parameters / any coverage")} == {
         "ViT / parameters / any coverage": 0.28,
         "ViT and Swin / parameters / any coverage": 0.58,
@@ -41,49 +40,53 @@ def test_scale_beside_the_paper(paper: ScoreTable) -> None:
 
 
 def test_scale_is_spearman_of_all_with_the_zoos_counts(paper: ScoreTable) -> None:
-    """Worked again for CNNs with scipy."""
+    """For CNNs, rho equals SciPy's of mean z and the zoo's number of pretraining images."""
     ranked = candidates(paper)
-    rows = [(e, z) for e, z in zip(ranked.backbones, ranked.mean_z(ALL), strict=True)]
-    cnn = [(float(e.about.images), z) for e, z in rows if e.about.family in ("ResNet", "ConvNeXt") and np.isfinite(z)]
-    found = analyse("scale", paper).tables[0]
+    rows = [(backbone, z) for backbone, z in zip(ranked.backbones, ranked.mean_z(ALL), strict=True)]
+    cnn = [
+        (float(backbone.about.images), z)
+        for backbone, z in rows
+        if backbone.about.family in ("ResNet", "ConvNeXt") and np.isfinite(z)
+    ]
+    table = analyse("scale", paper).tables[0]
     key = "CNN / pretraining images / any coverage"
-    assert column(found, "rho")[key] == pytest.approx(spearmanr(*zip(*cnn, strict=True)).statistic)
-    assert column(found, "n")[key] == len(cnn) == 8
+    assert column(table, "rho")[key] == pytest.approx(spearmanr(*zip(*cnn, strict=True)).statistic)
+    assert column(table, "n")[key] == len(cnn) == 8
 
 
-def test_speed_of_the_paper_is_not_to_be_had(paper: ScoreTable) -> None:
-    """rho = -0.41 of section 5 stands beside nothing; GFLOPs are called another quantity."""
-    found = analyse("speed", paper)
-    (line,) = found.published
+def test_the_papers_speed_is_not_printed(paper: ScoreTable) -> None:
+    """Rho = -0.41 of section 5 has no counterpart; the explanation says that GFLOPs are used instead."""
+    analysis = analyse("speed", paper)
+    (line,) = analysis.published
     assert (line.paper, line.ours) == ("-0.41", "–")
     assert line.why.startswith("the paper prints no throughput; with GFLOPs instead")
     assert line.why.endswith("+0.42")
-    assert column(found.tables[0], "rho") == {"GFLOPs of one image (not throughput)": pytest.approx(0.416, abs=5e-4)}
-    assert found.notes[0].startswith("pool paper has no throughput")
+    assert column(analysis.tables[0], "rho") == {"GFLOPs of one image (not throughput)": pytest.approx(0.416, abs=5e-4)}
+    assert analysis.notes[0].startswith("pool paper has no throughput")
 
 
 def test_speed_of_mini_is_of_measured_throughput(mini: ScoreTable) -> None:
-    """Spearman of All and images/s over its eleven candidates."""
-    found = analyse("speed", mini)
+    """For pool mini, rho is Spearman's of All and images/s over its eleven candidates."""
+    analysis = analyse("speed", mini)
     ranked = candidates(mini)
-    expected = spearmanr(overall_mean_z(ranked), [e.scores[THROUGHPUT].value for e in ranked.backbones])
-    assert column(found.tables[0], "rho")["throughput"] == pytest.approx(expected.statistic)
-    assert set(column(found.tables[0], "n").values()) == {11}
-    assert len(found.tables[0].rows) == 2
-    assert found.published == found.notes == ()
+    expected = spearmanr(overall_mean_z(ranked), [backbone.scores[THROUGHPUT].value for backbone in ranked.backbones])
+    assert column(analysis.tables[0], "rho")["throughput"] == pytest.approx(expected.statistic)
+    assert set(column(analysis.tables[0], "n").values()) == {11}
+    assert len(analysis.tables[0].rows) == 2
+    assert analysis.published == analysis.notes == ()
 
 
-def test_work_is_as_known_else_as_measured(made: Made) -> None:
-    """GFLOPs of a line of backbones.csv go before those measured."""
+def test_known_gflops_take_precedence_over_measured_ones(build_table: BuildTable) -> None:
+    """GFLOPs in a row of backbones.csv take precedence over measured ones."""
     values = {n: {PHOTOS: v, ("efficiency@noise", "flops"): 10 * v} for n, v in (("a", 1.0), ("b", 2.0), ("c", 3.0))}
-    found = analyse("speed", made(values, BackboneRow("a", "candidate", "a", gflops="99")))
-    assert column(found.tables[1], "GFLOPs") == {"c": 30.0, "b": 20.0, "a": 99.0}
-    front = analyse("budget", made(values, BackboneRow("a", "candidate", "a", gflops="99"))).tables[0]
+    analysis = analyse("speed", build_table(values, BackboneRow("a", "candidate", "a", gflops="99")))
+    assert column(analysis.tables[1], "GFLOPs") == {"c": 30.0, "b": 20.0, "a": 99.0}
+    front = analyse("budget", build_table(values, BackboneRow("a", "candidate", "a", gflops="99"))).tables[0]
     assert column(front, "GFLOPs of one image") == {"b": 20.0, "c": 30.0}
 
 
-def speeds(devices: list[str]) -> dict[str, list[Score]]:
-    """Own throughputs of three members of the paper's pool."""
+def create_throughputs(devices: list[str]) -> dict[str, list[Score]]:
+    """Return own throughputs of three members of the paper's pool."""
     names = ("resnet50.a1_in1k", "convnext_base.fb_in1k", "vit_base_patch16_224.dino")
     return {
         name: [
@@ -95,28 +98,33 @@ def speeds(devices: list[str]) -> dict[str, list[Score]]:
 
 
 def test_own_throughput_of_the_papers_backbones_joins_their_z() -> None:
-    """z of All is -.25, .41 and .20: fast is weak, rho = -1. Another device is left out and named."""
+    """Own throughputs are correlated with the pool's z of All, and measurements on a second device are left out.
+
+    The z of All is -.25, .41 and .20: fast backbones are weak, so rho = -1.
+    """
     pool = load_pool("paper", Path("nowhere"))
-    own = speeds(["a", "a", "a"])
-    found = analyse("speed", ScoreTable.from_pool(pool, own, members=True), AnalysisOptions(own_scores=own))
-    assert column(found.tables[0], "rho")["throughput"] == pytest.approx(-1)
-    assert column(found.tables[0], "n")["throughput"] == 3
-    assert found.notes == ()
-    assert found.published == analyse("speed", ScoreTable.from_pool(pool, members=True)).published
-    own = speeds(["a", "a", "b"])
-    found = analyse("speed", ScoreTable.from_pool(pool, own, members=True), AnalysisOptions(own_scores=own))
-    assert column(found.tables[0], "n")["throughput"] == 2
-    assert any(note.startswith("throughput is that of a only") for note in found.notes)
+    own_scores = create_throughputs(["a", "a", "a"])
+    score_table = ScoreTable.from_pool(pool, own_scores, members=True)
+    analysis = analyse("speed", score_table, AnalysisOptions(own_scores=own_scores))
+    assert column(analysis.tables[0], "rho")["throughput"] == pytest.approx(-1)
+    assert column(analysis.tables[0], "n")["throughput"] == 3
+    assert analysis.notes == ()
+    assert analysis.published == analyse("speed", ScoreTable.from_pool(pool, members=True)).published
+    own_scores = create_throughputs(["a", "a", "b"])
+    score_table = ScoreTable.from_pool(pool, own_scores, members=True)
+    analysis = analyse("speed", score_table, AnalysisOptions(own_scores=own_scores))
+    assert column(analysis.tables[0], "n")["throughput"] == 2
+    assert any(note.startswith("throughput is that of a only") for note in analysis.notes)
 
 
 def test_the_budget_of_the_paper(paper: ScoreTable) -> None:
-    """Nobody prints latency; ConvNeXt-Base IN-21k is the best whatever it costs, as in Table 2's last row."""
-    found = analyse("budget", paper)
+    """No latency is printed, and without a limit on cost ConvNeXt-Base IN-21k is the best, as in Table 2's last row."""
+    analysis = analyse("budget", paper)
     costs = ("parameters (M)", "GFLOPs of one image")
-    assert [t.title for t in found.tables] == [f"Pareto front: mean z against {cost}" for cost in costs]
-    assert found.notes == ("latency of one image (ms): not known for any backbone of pool paper",)
-    titles = {e.title for e in candidates(paper).backbones}
-    for table in found.tables:
+    assert [t.title for t in analysis.tables] == [f"Pareto front: mean z against {cost}" for cost in costs]
+    assert analysis.notes == ("latency of one image (ms): not known for any backbone of pool paper",)
+    titles = {backbone.title for backbone in candidates(paper).backbones}
+    for table in analysis.tables:
         assert {row[0] for row in table.rows} <= titles
         everything = {k: v for k, v in column(table, "All").items() if v is not None}
         assert list(everything)[-1] == "ConvNeXt-Base supervised (IN-21k)"
@@ -124,24 +132,18 @@ def test_the_budget_of_the_paper(paper: ScoreTable) -> None:
 
 
 def test_mini_has_a_front_for_every_cost(mini: ScoreTable) -> None:
-    """Parameters, GFLOPs and latency; no column of Eff, which is the cost itself."""
-    found = analyse("budget", mini)
-    assert len(found.tables) == 3
-    assert found.notes == ()
-    assert found.tables[0].columns[2:] == ("All", "Cls", "Det", "Seg", "Ret", "OOD-Cls", "OOD-Det", "Adv", "Cal")
-
-
-@cache
-def once() -> ScoreTable:
-    """The pool mini, read once for all draws."""
-    return ScoreTable.from_pool(load_pool("mini", Path("nowhere")), members=True)
+    """Pool mini has fronts for parameters, GFLOPs and latency, without the column Eff, which is the cost itself."""
+    analysis = analyse("budget", mini)
+    assert len(analysis.tables) == 3
+    assert analysis.notes == ()
+    assert analysis.tables[0].columns[2:] == ("All", "Cls", "Det", "Seg", "Ret", "OOD-Cls", "OOD-Det", "Adv", "Cal")
 
 
 @settings(max_examples=25)
 @given(st.lists(st.tuples(st.integers(1, 5), st.integers(-3, 3)), min_size=3, max_size=8))
-def test_the_front_is_what_nobody_beats(points: list[tuple[int, int]]) -> None:
-    """Against the definition, over every pair."""
-    score_table = once()
+def test_the_front_equals_its_definition(points: list[tuple[int, int]]) -> None:
+    """The front equals its definition, checked over every pair of points."""
+    score_table = bundled_table("mini")
     first = score_table.backbones[0]
     backbones = [
         replace(first, name=f"b{i}", highlighted=True, about=BackboneRow(f"b{i}", "candidate", "", params=str(cost)),
@@ -159,20 +161,20 @@ def test_the_front_is_what_nobody_beats(points: list[tuple[int, int]]) -> None:
     assert {name for name, z in column(shown, "All").items() if z is not None} == expected
 
 
-def test_an_unknown_size_is_not_zero(made: Made) -> None:
-    """Three ViTs of known size and one of none: n is 3, in the order of their values."""
+def test_an_unknown_size_is_not_zero(build_table: BuildTable) -> None:
+    """Three ViTs of known size and one of unknown size: n is 3, and the unknown size does not count as zero."""
     sizes = {"a": "10", "b": "20", "c": "30", "d": ""}
     rows = [BackboneRow(n, "candidate", n, family="ViT", params=size) for n, size in sizes.items()]
-    found = analyse("scale", made({n: {PHOTOS: float(i)} for i, n in enumerate(sizes)}, *rows)).tables[0]
-    assert column(found, "n")["ViT / parameters / any coverage"] == 3
-    assert column(found, "rho")["ViT / parameters / any coverage"] == pytest.approx(1)
+    table = analyse("scale", build_table({n: {PHOTOS: float(i)} for i, n in enumerate(sizes)}, *rows)).tables[0]
+    assert column(table, "n")["ViT / parameters / any coverage"] == 3
+    assert column(table, "rho")["ViT / parameters / any coverage"] == pytest.approx(1)
 
 
-def test_unknown_counts_are_named(made: Made) -> None:
-    """No parameters, no images, no family."""
-    found = analyse("scale", made({n: {PHOTOS: v} for n, v in (("a", 1.0), ("b", 2.0), ("c", 3.0))}))
-    assert found.tables == ()
-    assert found.notes == (
+def test_unknown_counts_are_named(build_table: BuildTable) -> None:
+    """Notes say that parameters, images and families are unknown."""
+    analysis = analyse("scale", build_table({n: {PHOTOS: v} for n, v in (("a", 1.0), ("b", 2.0), ("c", 3.0))}))
+    assert analysis.tables == ()
+    assert analysis.notes == (
         "pool made does not give the number of parameters of any backbone",
         "pool made does not give the number of pretraining images of any backbone",
         "left out, since not known as a transformer or a CNN: a, b, c",

@@ -1,4 +1,4 @@
-"""Analyses as text, JSON and CSV."""
+"""Analyses rendered as text, JSON and CSV."""
 
 import csv
 import io
@@ -61,14 +61,14 @@ a note"""
 
 
 def test_text() -> None:
-    """A repeated first key and a repeated reason are said once; own backbones are marked."""
+    """A repeated first key and a repeated reason are shown once, and highlighted backbones are marked."""
     assert render([SAMPLE], "table", ["head"]) == TEXT
 
 
 def test_json_is_a_list_of_dicts() -> None:
-    """In full precision, a dict a row."""
-    (found,) = json.loads(render([SAMPLE], "json"))
-    assert found["tables"][0] == {
+    """JSON has full precision and one object for each row."""
+    (record,) = json.loads(render([SAMPLE], "json"))
+    assert record["tables"][0] == {
         "title": "First",
         "columns": ["task", "place", "z"],
         "rows": [
@@ -77,12 +77,12 @@ def test_json_is_a_list_of_dicts() -> None:
             {"task": "Det", "place": 1, "z": 2},
         ],
     }
-    assert found["published"][1] == {"what": "b", "where": "Table 1", "paper": "0.5", "ours": "0.7", "why": "a reason"}
-    assert (found["name"], found["pool"], found["own"], found["notes"]) == ("sample", "p", ["mine"], ["a note"])
+    assert record["published"][1] == {"what": "b", "where": "Table 1", "paper": "0.5", "ours": "0.7", "why": "a reason"}
+    assert (record["name"], record["pool"], record["own"], record["notes"]) == ("sample", "p", ["mine"], ["a note"])
 
 
 def test_csv_is_one_long_table() -> None:
-    """A line a cell; what names a row is no cell."""
+    """CSV has one line for each cell that is not a key."""
     rows = list(csv.reader(io.StringIO(render([SAMPLE, SAMPLE], "csv"))))
     assert rows[0] == ["analysis", "table", "row", "column", "value"]
     assert rows[1] == ["sample", "First", "Cls / 1", "z", "0.125"]
@@ -94,9 +94,9 @@ def test_csv_is_one_long_table() -> None:
 
 
 def test_all_of_the_paper_in_every_form(paper: ScoreTable) -> None:
-    """No NaN reaches a reader."""
-    found = [analyse(name, paper) for name in ANALYSES]
-    texts = [render(found, form) for form in ("table", "json", "csv")]  # type: ignore[arg-type]
+    """No form of any analysis of the paper shows a NaN."""
+    analyses = [analyse(name, paper) for name in ANALYSES]
+    texts = [render(analyses, form) for form in ("table", "json", "csv")]  # type: ignore[arg-type]
     assert not [text for text in texts if "nan" in text.lower().replace("finance", "")]
     assert len(json.loads(texts[1])) == len(ANALYSES)
     keys = [tuple(row[:4]) for row in csv.reader(io.StringIO(texts[2]))]

@@ -1,4 +1,4 @@
-"""Every dataset says what it is, whose it is and how to get it."""
+"""Tests that the catalog describes every dataset, its licence and how to get it."""
 
 from importlib import import_module
 
@@ -12,7 +12,7 @@ from bob_gauntlet.scores.settings import SETTINGS
 
 @pytest.mark.parametrize("spec", CATALOG.values(), ids=CATALOG.keys())
 def test_every_row_has_its_provenance(spec: DatasetSpec) -> None:
-    """Licence, citation, source, sizes; a mini dataset has a reader, and its pixels' packages are named."""
+    """Every row has a licence, a citation, a source and sizes; a mini dataset has a reader and names its packages."""
     assert all((spec.about, spec.size, spec.classes, spec.licence, spec.citation, spec.how_to_get, spec.source))
     assert CATALOG[spec.name] is spec
     if spec.scale == "mini":
@@ -22,7 +22,7 @@ def test_every_row_has_its_provenance(spec: DatasetSpec) -> None:
 
 @pytest.mark.parametrize("spec", CATALOG.values(), ids=CATALOG.keys())
 def test_every_reader_is_there(spec: DatasetSpec) -> None:
-    """One that reads files from disk shows the layout that it expects, and needs only what can be read."""
+    """Every reader exists; a reader of files has a layout to show, and needs only datasets that can be read."""
     if spec.loader:
         module, function = spec.loader.split(":")
         assert callable(getattr(import_module(module), function))
@@ -31,19 +31,19 @@ def test_every_reader_is_there(spec: DatasetSpec) -> None:
 
 
 def test_datasets_of_one_pool_of_images_share_a_source() -> None:
-    """LVIS labels COCO's images; three mini datasets are cut from the same photos: they are not independent."""
+    """Datasets made from the same images are not independent and share a source: LVIS and COCO, the crops of photos."""
     assert CATALOG["lvis-v1"].source == CATALOG["coco-2017"].source
     assert len({CATALOG[name].source for name in ("photos", "photos-instances", "copydays-mini")}) == 1
 
 
 def test_every_setting_names_a_dataset_of_the_catalog() -> None:
-    """A setting without data could never run."""
+    """Every setting is on a dataset of the catalog."""
     assert {setting.dataset for setting in SETTINGS.values()} - set(CATALOG) == set()
 
 
 @pytest.mark.parametrize(("typed", "meant"), [("photo", "photos"), ("cifar100", "cifar-100"), ("qqqq", "")])
 def test_an_unknown_name_is_answered_with_the_nearest(typed: str, meant: str) -> None:
-    """In one line; nothing is offered where nothing is near."""
+    """An unknown name raises one line with the nearest name, or without one where none is near."""
     with pytest.raises(UsageError) as caught:
         find_dataset(typed)
     message = str(caught.value)
@@ -53,7 +53,7 @@ def test_an_unknown_name_is_answered_with_the_nearest(typed: str, meant: str) ->
 
 
 def test_a_page_on_a_dataset() -> None:
-    """All that the catalog knows, a line each."""
+    """A dataset's page has all that the catalog knows, one line per field."""
     page = describe(CATALOG["cifar-100"])
     for field in (
         "cifar-100",

@@ -1,4 +1,4 @@
-"""Whether a folder has changed, seen without walking all of it."""
+"""Tests that changes of a folder are seen without looking at all of its files."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -23,7 +23,7 @@ CHANGES: dict[str, Callable[[Path], object]] = {
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    """Two roles of two classes, and a label file; all of them as old as the century."""
+    """Two roles of two classes, and a label file; all of them have the modification time 0."""
     for role in ("train", "val"):
         write_class_folders(tmp_path / "set" / role, ("cat", "dog"), 3)
     (tmp_path / "set/labels.txt").write_text("x")
@@ -35,7 +35,7 @@ def root(tmp_path: Path) -> Path:
 @pytest.mark.parametrize("files", [1_000, 2], ids=["few files", "many"])
 @pytest.mark.parametrize("change", CHANGES)
 def test_a_change_is_seen(root: Path, change: str, files: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """In a set of many files, too, whose folders are known by their times."""
+    """The digest changes with every kind of change, also in a set of many files, whose folders have their times."""
     monkeypatch.setattr(module, "MAX_FILES", files)
     before = folder_digest(root)
     assert folder_digest(root) == before
@@ -44,14 +44,14 @@ def test_a_change_is_seen(root: Path, change: str, files: int, monkeypatch: pyte
 
 
 def test_a_small_set_is_watched_file_by_file(root: Path) -> None:
-    """A change in place, which no folder's time shows."""
+    """In a small set the digest changes with a file's content, which no folder's time shows."""
     before = folder_digest(root)
     (root / "val/dog/dog_2.jpg").write_text("x")
     assert folder_digest(root) != before
 
 
 def test_large_folders_are_not_read_to_their_end(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Beyond so many files none is looked at; a change in place is not seen there."""
+    """Beyond MAX_FILES no file is looked at, and a change of a file's content is not seen."""
     monkeypatch.setattr(module, "MAX_FILES", 2)
     before = folder_digest(root)
     seen: list[str] = []
@@ -65,11 +65,11 @@ def test_large_folders_are_not_read_to_their_end(root: Path, monkeypatch: pytest
     monkeypatch.setattr(module.os, "scandir", scandir)
     (root / "val/dog/dog_2.jpg").write_text("x")
     assert folder_digest(root) == before
-    assert len([name for name in seen if name.startswith("dog_")]) == 2  # the first of each folder
+    assert len([name for name in seen if name.startswith("dog_")]) == 2  # the first of each of the two folders
 
 
 def test_only_so_many_folders_are_looked_at(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The upper ones first: a loop of links ends."""
+    """Only MAX_FOLDERS folders are looked at, the upper ones first, so that a loop of links ends."""
     (root / "loop").symlink_to(root)
     monkeypatch.setattr(module, "MAX_FOLDERS", 3)
     before = folder_digest(root)
@@ -77,8 +77,8 @@ def test_only_so_many_folders_are_looked_at(root: Path, monkeypatch: pytest.Monk
     assert folder_digest(root) != before
 
 
-def test_what_is_absent_or_a_file_has_a_snapshot_too(tmp_path: Path) -> None:
-    """And another one once it is there."""
+def test_an_absent_path_and_a_file_have_a_digest(tmp_path: Path) -> None:
+    """A path that is absent, and then a file of two sizes, have three digests."""
     before = folder_digest(tmp_path / "x")
     (tmp_path / "x").write_text("a")
     file = folder_digest(tmp_path / "x")

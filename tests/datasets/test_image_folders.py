@@ -1,4 +1,4 @@
-"""Folders of class folders: what is read, what is refused, and what a fingerprint hangs on."""
+"""Tests of class folders and lists of images: what is read, what is refused, and what a fingerprint depends on."""
 
 import os
 import shutil
@@ -22,13 +22,13 @@ from tests.helpers.dataset_trees import write_class_folders, write_noise_image
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    """Two classes, two images each."""
+    """Two classes with two images each."""
     write_class_folders(tmp_path / "set", ("cat", "dog"), 2)
     return tmp_path / "set"
 
 
 def test_images_are_sorted_and_labelled_by_folder(root: Path) -> None:
-    """Endings in any case; hidden files, other files and hidden folders are passed by."""
+    """Images have endings in any case; hidden files, other files and hidden folders are ignored."""
     write_noise_image(root / "cat/a b é.JPEG")
     write_noise_image(root / ".git/x.jpg")
     for name in ("cat/._cat_0.jpg", "cat/Thumbs.db", "README.txt", "dog/.DS_Store"):
@@ -42,50 +42,50 @@ def test_images_are_sorted_and_labelled_by_folder(root: Path) -> None:
 
 
 def test_labels_index_the_classes_that_are_given(root: Path) -> None:
-    """A role may lack some of them."""
+    """Labels are indices into the given classes, of which a role may lack some."""
     files = images_in_class_folders(root, "mine", ("ant", "cat", "cow", "dog"))
     assert files.classes == ("ant", "cat", "cow", "dog")
     assert files.labels.tolist() == [1, 1, 3, 3]
 
 
-def _empty(root: Path) -> None:
+def _add_class_without_images(root: Path) -> None:
     (root / "eel").mkdir()
     (root / "eel/list.txt").write_text("x")
 
 
-def _bare(root: Path) -> None:
+def _remove_class_folders(root: Path) -> None:
     shutil.rmtree(root)
     write_noise_image(root / "x.jpg")
 
 
-def _dangling(root: Path) -> None:
+def _add_dangling_link(root: Path) -> None:
     (root / "cat/gone.jpg").symlink_to(root / "nowhere")
 
 
 @pytest.mark.parametrize(
-    ("spoil", "says"),
+    ("change", "says"),
     [
-        (_empty, "no image in class folder .*eel"),
-        (_bare, "no class folders in"),
+        (_add_class_without_images, "no image in class folder .*eel"),
+        (_remove_class_folders, "no class folders in"),
         (shutil.rmtree, "cannot be read .No such file"),
         (lambda root: shutil.rmtree(root / "dog"), "only one class .cat."),
         (lambda root: write_noise_image(root / "Cat/x.jpg"), "'Cat' and 'cat' differ only by case or spaces"),
         (lambda root: write_noise_image(root / "dog /x.jpg"), "'dog' and 'dog ' differ only by case or spaces"),
         (lambda root: write_noise_image(root / "dog/more/x.jpg"), "class folder dog has a folder more in it"),
-        (_dangling, "gone.jpg cannot be found"),
+        (_add_dangling_link, "gone.jpg cannot be found"),
     ],
 )
-def test_a_wrong_folder_is_one_line(root: Path, spoil: Callable[[Path], object], says: str) -> None:
-    """That begins with what it is of."""
-    spoil(root)
+def test_a_wrong_folder_is_one_line(root: Path, change: Callable[[Path], object], says: str) -> None:
+    """A wrong folder raises one line that begins with what the folder is of."""
+    change(root)
     with pytest.raises(BobError, match=says) as caught:
         images_in_class_folders(root, "mine's train")
     assert str(caught.value).startswith("mine's train: ")
     assert len(str(caught.value).splitlines()) == 1
 
 
-def test_classes_that_train_has_not_are_counted_and_named(root: Path) -> None:
-    """With the nearest of train's."""
+def test_classes_that_train_lacks_are_counted_and_named(root: Path) -> None:
+    """The error has the number and the names of unknown class folders, and the known class nearest to the first."""
     write_class_folders(root, ("dgo", "emu", "fox", "gnu"), 1)
     with pytest.raises(BobError) as caught:
         images_in_class_folders(root, "mine's test", ("cat", "dog"))
@@ -96,7 +96,7 @@ def test_classes_that_train_has_not_are_counted_and_named(root: Path) -> None:
 
 
 def test_a_list_of_files(root: Path) -> None:
-    """Sorted with their labels, of one label or several."""
+    """Listed files are sorted with their labels; an image may have several labels."""
     files = images_in_list(root, "mine", ("dog/dog_1.jpg", "cat/cat_0.jpg"), np.array([[1, 0], [0, 1]]), ("a", "b"))
     assert files.paths == ("cat/cat_0.jpg", "dog/dog_1.jpg")
     assert files.labels.tolist() == [[0, 1], [1, 0]]
@@ -112,20 +112,22 @@ def test_a_list_of_files(root: Path) -> None:
         (("cat/cat_0.jpg", "cat/cat_7.jpg", "cat/cat_8.jpg"), [0, 1, 1], "cat_7.jpg cannot be found"),
     ],
 )
-def test_a_list_out_of_step_names_the_first(root: Path, paths: tuple[str, ...], labels: list[int], says: str) -> None:
-    """A count, a file twice, a file that is not there."""
+def test_a_wrong_list_names_the_first_wrong_image(
+    root: Path, paths: tuple[str, ...], labels: list[int], says: str
+) -> None:
+    """Too many labels, an empty list, a file twice or an absent file raise an error that names the first."""
     with pytest.raises(BobError, match=says):
         images_in_list(root, "mine", paths, np.array(labels), ("a", "b"))
 
 
 def test_a_split_reads_its_images_late(root: Path) -> None:
-    """Ids are relative paths; a cluster of its own each, unless they are given."""
-    (root / "cat/cat_0.jpg").write_text("no image, and nobody looks")
-    found = labelled_split("test", images_in_class_folders(root, "mine"))
-    assert (found.role, found.ids[2]) == ("test", "dog/dog_0.jpg")
-    assert found.image(2).size == (40, 40)
-    assert found.image(2).mode == "RGB"
-    assert found.clusters == found.ids
+    """Images are read when asked for; ids are relative paths; every image is a cluster unless clusters are given."""
+    (root / "cat/cat_0.jpg").write_text("no image, but it is not read")
+    split = labelled_split("test", images_in_class_folders(root, "mine"))
+    assert (split.role, split.ids[2]) == ("test", "dog/dog_0.jpg")
+    assert split.image(2).size == (40, 40)
+    assert split.image(2).mode == "RGB"
+    assert split.clusters == split.ids
     assert labelled_split("test", images_in_class_folders(root, "mine"), ["a", "a", "b", "b"]).clusters == (
         "a",
         "a",
@@ -135,12 +137,12 @@ def test_a_split_reads_its_images_late(root: Path) -> None:
 
 
 def fingerprint(root: Path) -> str:
-    """Of the folder as it is now."""
+    """Return the fingerprint of the folder as it is now."""
     return labelled_split("train", images_in_class_folders(root, "mine")).fingerprint
 
 
-def test_a_fingerprint_hangs_on_files_not_on_where_they_lie(root: Path, tmp_path: Path) -> None:
-    """Equal when walked twice and when moved; another one when a file is added, renamed, moved to another class."""
+def test_a_fingerprint_depends_on_files_and_not_on_their_folder(root: Path, tmp_path: Path) -> None:
+    """It is equal when the folder is read twice or copied, and differs when a file or folder is added or renamed."""
     first = fingerprint(root)
     assert fingerprint(root) == first
     shutil.copytree(root, tmp_path / "other/place")
@@ -158,14 +160,14 @@ def test_a_fingerprint_hangs_on_files_not_on_where_they_lie(root: Path, tmp_path
 
 
 def test_labels_and_classes_are_in_the_fingerprint(root: Path) -> None:
-    """The same files under other labels are another dataset."""
+    """The same files with other labels or classes have another fingerprint."""
     files = images_in_class_folders(root, "mine")
     others = [files, replace(files, labels=files.labels[::-1]), replace(files, classes=("a", "b"))]
     assert len({labelled_split("train", one).fingerprint for one in others}) == 3
 
 
-def test_content_counts_in_small_sets_alone(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The same size with other bytes."""
+def test_content_counts_in_small_sets_only(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Other bytes of the same size change the fingerprint only up to MAX_HASHED_FILES files."""
     before, path = fingerprint(root), root / "cat/cat_0.jpg"
     monkeypatch.setattr(image_folders, "MAX_HASHED_FILES", 3)
     large = fingerprint(root)
@@ -178,8 +180,8 @@ def test_content_counts_in_small_sets_alone(root: Path, monkeypatch: pytest.Monk
     assert fingerprint(root) != before
 
 
-def test_absent_data_say_how_to_get_them() -> None:
-    """Where was looked, whose it is, and what to type."""
+def test_the_error_of_absent_data_says_how_to_get_it() -> None:
+    """The error says where the data was looked for, its source and licence, and what to type."""
     message = str(missing_data_error("imagenet-a", Path("/data/imagenet-a")))
     assert message.startswith("imagenet-a is not in /data/imagenet-a; get it from github.com/hendrycks")
     assert "licence: MIT" in message

@@ -1,4 +1,4 @@
-"""Loading by name, fingerprints without loading, and cutting a dataset short."""
+"""Tests of loading a dataset by name, of fingerprints without loading, and of limiting a dataset."""
 
 from collections import Counter
 from dataclasses import replace
@@ -24,23 +24,23 @@ MINI = sorted(name for name, spec in CATALOG.items() if spec.scale == "mini")
 
 
 def split(targets: list[int] | np.ndarray, role: str = "train") -> Split:
-    """Examples of those classes; the image of example i has the red value i."""
+    """Return examples of these classes; the image of example i has the red value i."""
     ids = tuple(f"{role}-{i}" for i in range(len(targets)))
     return Split(role, "f1", ids, np.asarray(targets), lambda i: Image.new("RGB", (1, 1), (i, 0, 0)), ids)
 
 
 @pytest.mark.parametrize("name", MINI)
 def test_every_mini_dataset_is_read_by_its_name(name: str) -> None:
-    """And says the same name; ids are unique, targets and clusters as long as they are."""
+    """The loaded dataset has the name asked for, and in every role unique ids and as many targets and clusters."""
     dataset = load(name)
     assert dataset.name == name
-    for role, found in dataset.splits.items():
-        assert found.role == role
-        assert len(found) == len(set(found.ids)) == len(found.targets) == len(found.clusters)
+    for role, part in dataset.splits.items():
+        assert part.role == role
+        assert len(part) == len(set(part.ids)) == len(part.targets) == len(part.clusters)
 
 
-def test_a_dataset_without_a_reader_is_missing_not_unknown() -> None:
-    """The setting is skipped with a reason; a misspelt name is an error."""
+def test_a_dataset_without_a_reader_is_missing_and_not_unknown() -> None:
+    """A dataset without a reader raises MissingError, which skips its settings; a misspelt name is a UsageError."""
     with pytest.raises(MissingError, match="`bob data objectnet` describes it"):
         load("objectnet")
     with pytest.raises(UsageError, match="did you mean objectnet"):
@@ -48,15 +48,15 @@ def test_a_dataset_without_a_reader_is_missing_not_unknown() -> None:
 
 
 def test_fingerprints_come_from_a_manifest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The second asker renders nothing; another version of a package that makes the pixels asks again."""
+    """A dataset is loaded for its fingerprints once, and again with another version of a package that makes it."""
     artifacts = Artifacts(tmp_path)
     loaded: list[str] = []
 
-    def counted(name: str, locations: DataLocations) -> Dataset:
+    def counted_load(name: str, locations: DataLocations) -> Dataset:
         loaded.append(name)
         return load(name, locations)
 
-    monkeypatch.setattr(loading, "load", counted)
+    monkeypatch.setattr(loading, "load", counted_load)
     first = fingerprints("digits", artifacts)
     assert first == load("digits").fingerprints == fingerprints("digits", artifacts)
     assert loaded == ["digits"]
@@ -66,7 +66,7 @@ def test_fingerprints_come_from_a_manifest(tmp_path: Path, monkeypatch: pytest.M
 
 
 def test_an_absent_package_is_a_version_too(tmp_path: Path) -> None:
-    """Noise needs none; asking does not fail."""
+    """An absent package has the version "absent", and a dataset without packages has fingerprints."""
     assert fingerprints("noise", Artifacts(tmp_path)) == {}
     assert loading._version("no-such-package-of-ours") == "absent"
 
@@ -77,7 +77,7 @@ TARGETS = st.lists(st.integers(0, 6), min_size=1, max_size=60)
 @settings(deadline=None)
 @given(targets=TARGETS, limit=st.integers(1, 70))
 def test_a_limit_is_kept_and_leaves_two_of_a_class(targets: list[int], limit: int) -> None:
-    """At most that many, in order; from 4 on each class that is left keeps two, or all that it had."""
+    """At most `limit` examples are kept, in order; from a limit of 4 on each class keeps two, or all that it had."""
     dataset = Dataset("d", {"train": split(targets)}, classes=())
     kept = limit_dataset(dataset, limit)["train"]
     assert 1 <= len(kept) <= limit
@@ -92,13 +92,13 @@ def test_a_limit_is_kept_and_leaves_two_of_a_class(targets: list[int], limit: in
 @settings(deadline=None)
 @given(targets=TARGETS)
 def test_a_limit_above_all_drops_nothing(targets: list[int]) -> None:
-    """Twice as many as there are examples leaves room for every class."""
+    """A limit of twice the number of examples has room for every class, and drops nothing."""
     dataset = Dataset("d", {"train": split(targets)}, classes=())
     assert limit_dataset(dataset, 2 * len(targets) + 2)["train"].ids == dataset["train"].ids
 
 
-def test_a_limited_split_shows_its_own_images_under_its_own_fingerprint() -> None:
-    """Of the first two classes, 0 and 1, one each, then a second each: examples 0, 1 and 3, 5."""
+def test_a_limited_split_has_its_own_images_and_fingerprint() -> None:
+    """A limit of 4 keeps two examples of each of the first two classes, with their images, under a new fingerprint."""
     dataset = Dataset("d", {"test": split([0, 1, 2, 0, 0, 1], "test")}, classes=())
     kept = limit_dataset(dataset, 4)["test"]
     assert kept.ids == ("test-0", "test-1", "test-3", "test-5")
@@ -115,39 +115,39 @@ def test_a_limited_split_shows_its_own_images_under_its_own_fingerprint() -> Non
     ],
 )
 def test_limited_mini_datasets_can_still_be_measured(name: str, limit: int) -> None:
-    """Two classes or more, and every class of a query or test image is among the gallery or training images."""
+    """Every limited role keeps two examples of two classes or more; train or gallery has all tested classes."""
     dataset = limit_dataset(load(name), limit)
-    for found in dataset.splits.values():
-        assert len(found) <= limit
-        assert len(set(found.targets.tolist())) >= 2
-        assert min(Counter(found.targets.tolist()).values()) >= 2
+    for part in dataset.splits.values():
+        assert len(part) <= limit
+        assert len(set(part.targets.tolist())) >= 2
+        assert min(Counter(part.targets.tolist()).values()) >= 2
     asked, known = ("query", "gallery") if "query" in dataset.splits else ("test", "train")
     assert set(dataset[asked].targets.tolist()) <= set(dataset[known].targets.tolist())
 
 
 def test_multi_label_examples_are_cut_in_order() -> None:
-    """(N, C) targets have no one class to go round."""
+    """Of multi-label examples the first `limit` are kept, since they have no single class."""
     targets = np.eye(6, 3, dtype=np.int64)
     dataset = Dataset("d", {"train": split(targets)}, classes=(), multi_label=True)
     assert limit_dataset(dataset, 4)["train"].ids == dataset["train"].ids[:4]
 
 
 def test_images_with_objects_come_first() -> None:
-    """Those without are taken where there are too few; in order all the same."""
+    """Images without objects are kept only where there are too few with objects; the order stays."""
     targets = np.array([[0, 0], [1, 0], [0, 0], [1, 1], [0, 1]], np.uint8)
     objects = tuple(
         ImageObjects(9, 9, np.ones((len(labels), 4)), labels, np.ones(len(labels)), np.zeros(len(labels), bool))
         for labels in map(np.flatnonzero, targets)
     )
     dataset = Dataset("d", {"train": replace(split(targets), objects=objects)}, classes=("a", "b"), multi_label=True)
-    for limit, left in ((1, [1]), (2, [1, 3]), (3, [1, 3, 4]), (4, [0, 1, 3, 4]), (9, [0, 1, 2, 3, 4])):
+    for limit, kept_indices in ((1, [1]), (2, [1, 3]), (3, [1, 3, 4]), (4, [0, 1, 3, 4]), (9, [0, 1, 2, 3, 4])):
         kept = limit_dataset(dataset, limit)["train"]
-        assert kept.ids == tuple(f"train-{i}" for i in left)
-        assert kept.objects == tuple(objects[i] for i in left)
+        assert kept.ids == tuple(f"train-{i}" for i in kept_indices)
+        assert kept.objects == tuple(objects[i] for i in kept_indices)
 
 
 def test_a_limit_keeps_what_every_role_can_show() -> None:
-    """A test of class 2 alone, as ImageNet-A has few of the classes: train keeps that class, too."""
+    """Train keeps the only class that a test split has, as with ImageNet-A, which has few of the classes."""
     splits = {"train": split([0, 0, 1, 1, 2, 2]), "test": split([2, 2, 2], "test")}
     kept = limit_dataset(Dataset("d", splits, classes=("a", "b", "c")), 4)
     assert kept["train"].targets.tolist() == [2, 2]
@@ -157,7 +157,7 @@ def test_a_limit_keeps_what_every_role_can_show() -> None:
 
 
 def test_a_limit_keeps_subsets_within_what_is_left() -> None:
-    """Positions among the kept; a subset of which nothing is left is dropped."""
+    """Subsets keep the positions of their examples that are left; a subset without any is dropped."""
     subsets = {"1%": np.array([4]), "10%": np.array([1, 3, 4])}
     dataset = Dataset("d", {"train": split([0, 0, 1, 1, 0])}, classes=(), subsets=subsets, restricted_classes=(0, 1))
     kept = limit_dataset(dataset, 4)
@@ -167,7 +167,7 @@ def test_a_limit_keeps_subsets_within_what_is_left() -> None:
 
 
 def test_a_dataset_on_disk_is_read_from_its_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Given, or declared where the process is."""
+    """A dataset is read from the given locations, or from those that the current folder's bob.toml declares."""
     imagenet(tmp_path / "d")
     locations = DataLocations(tmp_path / "d")
     assert len(load("imagenet-1k", locations)["train"]) == 24
@@ -177,7 +177,7 @@ def test_a_dataset_on_disk_is_read_from_its_place(tmp_path: Path, monkeypatch: p
 
 
 def test_a_manifest_holds_until_a_file_of_any_root_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """ImageNet-A is read with ImageNet-1k; nothing is walked while both are as they were."""
+    """ImageNet-A needs ImageNet-1k: it is loaded again when a file of either changes, or its manifest is deleted."""
     artifacts, locations = Artifacts(tmp_path / "artifacts"), DataLocations(tmp_path / "d")
     with pytest.raises(MissingError):
         fingerprints("imagenet-a", artifacts, locations)
@@ -196,12 +196,12 @@ def test_a_manifest_holds_until_a_file_of_any_root_changes(tmp_path: Path, monke
 
 
 def test_under_a_limit_one_head_serves_every_shift() -> None:
-    """What it is trained on is that of the unshifted set; source and test share classes, known ones where there are."""
+    """Train is limited as without the shift; source and test keep classes of both, trained ones if there are any."""
     train, source = split([0, 0, 1, 1, 2, 2, 3, 3]), split([0, 1, 2, 3] * 2, "source")
-    plain = limit_dataset(Dataset("d", {"train": train, "test": source}, classes=()), 4)
-    for tested, left in (([1, 1, 2, 2, 3], {1}), ([2, 3, 3], {2, 3}), ([0, 1], {0, 1})):
-        found = limit_dataset(
+    unshifted = limit_dataset(Dataset("d", {"train": train, "test": source}, classes=()), 4)
+    for tested, kept_classes in (([1, 1, 2, 2, 3], {1}), ([2, 3, 3], {2, 3}), ([0, 1], {0, 1})):
+        shifted = limit_dataset(
             Dataset("s", {"train": train, "source": source, "test": split(tested, "test")}, classes=()), 4
         )
-        assert found["train"].fingerprint == plain["train"].fingerprint
-        assert set(found["test"].targets.tolist()) == set(found["source"].targets.tolist()) == left
+        assert shifted["train"].fingerprint == unshifted["train"].fingerprint
+        assert set(shifted["test"].targets.tolist()) == set(shifted["source"].targets.tolist()) == kept_classes

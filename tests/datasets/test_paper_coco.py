@@ -11,7 +11,7 @@ from bob_gauntlet.datasets.loading import limit_dataset
 from bob_gauntlet.datasets.locations import DataLocations
 from bob_gauntlet.datasets.paper.coco import load_coco_2017, load_lvis_v1
 from bob_gauntlet.errors import BobError, MissingError
-from tests.helpers.detection_trees import Json, coco_2017, lvis_v1, runs
+from tests.helpers.detection_trees import Json, box_run_lengths, coco_2017, lvis_v1
 
 
 def change(path: Path, how: Callable[[Json], object]) -> None:
@@ -38,7 +38,7 @@ def test_coco_is_read(tmp_path: Path) -> None:
             assert len(one.masks) == len(one)
         first = split.objects[0]
         assert first.boxes.tolist()[0] == [4.5, 3.25, 16, 12]
-        assert first.masks[3] == runs((first.width, first.height), (2, 20, 30, 12))
+        assert first.masks[3] == box_run_lengths((first.width, first.height), (2, 20, 30, 12))
         assert first.crowd.tolist() == [False, False, False, True]
     # the lit box of the second object, which lies under no other, is where its image says
     pixels = found["train"].image(0).crop((21, 9, 34, 21)).resize((1, 1)).getpixel((0, 0))

@@ -109,7 +109,7 @@ def test_labels_of_an_unknown_class(tmp_path: Path) -> None:
     truth = next(tmp_path.rglob("ILSVRC2012_validation_ground_truth.txt"))
     lines = truth.read_text().split()
     truth.write_text("\n".join([*lines[:4], "77", *lines[5:]]))
-    with pytest.raises(BobError, match=r"ground_truth.txt, line 5: '77' is no ILSVRC2012_ID"):
+    with pytest.raises(BobError, match=r"ground_truth.txt, line 5: '77' is not an ILSVRC2012_ID"):
         load(tmp_path)
     truth.write_text("\n".join([*lines[:4], "1001", *lines[5:]]))
     with pytest.raises(BobError, match=r"1 classes of .* are not among the 3 of train: n00001740"):
@@ -232,14 +232,14 @@ def test_folders_of_no_class(imagenet: Path) -> None:
     """A number beyond the classes, an unknown WordNet id, and two folders of one class are errors."""
     root = imagenet.parent
     trees.imagenet_v2(root, ("0", "1", "3"))
-    with pytest.raises(BobError, match="imagenet-v2: folder 3 is none of the 3 classes"):
+    with pytest.raises(BobError, match=r"imagenet-v2: folder 3 is not a class of imagenet-1k \(3 classes\)"):
         load_imagenet_v2(DataLocations(root))
     shutil.rmtree(root / "imagenet-v2")
     trees.imagenet_v2(root, ("1", "01"))
-    with pytest.raises(BobError, match="imagenet-v2: folder 01 is a class that another folder is"):
+    with pytest.raises(BobError, match="imagenet-v2: folder 01 is the same class as another folder"):
         load_imagenet_v2(DataLocations(root))
     write_class_folders(root / "imagenet-r", [*WNIDS, "n09999999"], 1)
-    with pytest.raises(BobError, match="imagenet-r: folder n09999999 is none of"):
+    with pytest.raises(BobError, match="imagenet-r: folder n09999999 is not a class of"):
         load_imagenet_r(DataLocations(root))
 
 
@@ -250,5 +250,5 @@ def test_the_whole_imagenet_asks_for_whole_test_sets(imagenet: Path, monkeypatch
     classes = (*WNIDS, *(f"n1{number:07}" for number in range(997)))
     whole = Dataset("imagenet-1k", known.splits, classes)
     monkeypatch.setattr(shifted, "load_imagenet_1k", lambda locations: whole)
-    with pytest.raises(BobError, match=r"imagenet-a: 2 class folders in .*, it has 200"):
+    with pytest.raises(BobError, match=r"imagenet-a: 2 class folders in .* instead of 200"):
         load_imagenet_a(DataLocations(imagenet.parent))

@@ -54,10 +54,10 @@ def test_cifar_fingerprints_cover_pixels_and_labels(tmp_path: Path, monkeypatch:
     inner = DataLocations(Path("nowhere"), {"cifar-100": tmp_path / "cifar-100/cifar-100-python"})
     assert load_cifar_100(inner).fingerprints == known
     pixels, labels = np.zeros((2, 8, 8, 3), np.uint8), np.array([0, 1])
-    prints = {torchvision_sets._pixels("test", pixels, labels).fingerprint}
-    prints.add(torchvision_sets._pixels("test", pixels, labels[::-1]).fingerprint)
+    prints = {torchvision_sets._split_in_memory("test", pixels, labels).fingerprint}
+    prints.add(torchvision_sets._split_in_memory("test", pixels, labels[::-1]).fingerprint)
     pixels[1, 7, 7, 2] = 1
-    prints.add(torchvision_sets._pixels("test", pixels, labels).fingerprint)
+    prints.add(torchvision_sets._split_in_memory("test", pixels, labels).fingerprint)
     assert len(prints) == 3
 
 
@@ -66,7 +66,7 @@ def test_a_damaged_cifar_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyP
     trees.cifar_100_pickles(tmp_path, monkeypatch)
     with (tmp_path / "cifar-100/cifar-100-python/test").open("ab") as file:
         file.write(b"x")
-    with pytest.raises(BobError, match=r"cifar-100 in .* is not what its publisher ships, or damaged"):
+    with pytest.raises(BobError, match=r"cifar-100 in .* is damaged, or not the publisher's data"):
         load_cifar_100(DataLocations(tmp_path))
 
 
@@ -110,7 +110,7 @@ def test_aircraft_by_variant(inner: str, tmp_path: Path) -> None:
         ("images_variant_val.txt", "0002000 Zeppelin\n", "KeyError: 'Zeppelin'"),
         ("images_variant_val.txt", "0009999 707-320\n", "0009999.jpg cannot be found"),
         ("images_variant_test.txt", "", "no images in its list of test"),
-        ("variants.txt", None, "is not what its publisher ships"),
+        ("variants.txt", None, "is damaged, or not the publisher's data"),
     ],
     ids=["unknown variant", "missing image", "empty list", "missing list"],
 )
@@ -124,7 +124,7 @@ def test_bad_lists_of_aircraft(file: str, text: str | None, message: str, tmp_pa
 
 
 @pytest.mark.parametrize("inner", ["eurosat/2750", "2750", "EuroSAT_RGB"])
-@pytest.mark.parametrize("name", torchvision_sets.SPLITS)
+@pytest.mark.parametrize("name", torchvision_sets.COOP_SPLITS)
 def test_eurosat_by_the_published_split(inner: str, name: str, tmp_path: Path) -> None:
     """The JSON file's roles and labels; of each class of train the images that the paper's code draws."""
     trees.eurosat_json(tmp_path, inner, name)
@@ -159,7 +159,7 @@ def test_a_class_too_small_to_divide(count: int, tmp_path: Path) -> None:
         found = load_eurosat(DataLocations(tmp_path))
         assert {role: len(split) for role, split in found.splits.items()} == {"train": 3, "val": 3, "test": 3}
     else:
-        with pytest.raises(BobError, match="eurosat: 3 images in class folder AnnualCrop, too few"):
+        with pytest.raises(BobError, match="eurosat: 3 images in class folder AnnualCrop are too few"):
             load_eurosat(DataLocations(tmp_path))
 
 
@@ -214,7 +214,7 @@ def test_class_folders_by_role(name: str, tmp_path: Path) -> None:
 def test_the_publishers_folder_under_another_name(name: str, folder: str, tmp_path: Path) -> None:
     """The name that torchvision looks for is in the message."""
     trees.write_noise_image(tmp_path / "mine/jpg/a.jpg")
-    with pytest.raises(BobError, match=f"{name}: neither {folder} nor train and test in .*mine; rename"):
+    with pytest.raises(BobError, match=f"{name}: .*mine has neither {folder} nor train and test; rename"):
         LOADERS[name](DataLocations(tmp_path, {name: tmp_path / "mine"}))
 
 
@@ -272,7 +272,7 @@ def test_a_failed_fetch_leaves_nothing_that_is_read(tmp_path: Path, monkeypatch:
 
     monkeypatch.setattr(torchvision_sets, "EuroSAT", fetch)
     for _ in range(2):
-        with pytest.raises(BobError, match=r"eurosat cannot be fetched to .*eurosat \(no network\); try again"):
+        with pytest.raises(BobError, match=r"cannot download eurosat to .*eurosat \(no network\); try again"):
             load_eurosat(DataLocations(tmp_path, download=True))
     assert not (tmp_path / "eurosat").exists()
 

@@ -10,11 +10,19 @@ from hypothesis import strategies as st
 from PIL import Image, ImageDraw
 
 from bob_gauntlet.datasets.locations import DataLocations
-from bob_gauntlet.datasets.paper.cityscapes import Shape, cars, load_cityscapes
+from bob_gauntlet.datasets.paper.cityscapes import Shape, load_cityscapes, visible_cars
 from bob_gauntlet.datasets.paper.sim10k import load_sim10k, load_sim10k_cityscapes
 from bob_gauntlet.datasets.rle import decode_mask
 from bob_gauntlet.errors import BobError, MissingError
-from tests.helpers.detection_trees import SIZES, cityscapes, outline, sim10k, sim10k_cityscapes, voc, write
+from tests.helpers.detection_trees import (
+    SIZES,
+    city_polygon,
+    cityscapes,
+    sim10k,
+    sim10k_cityscapes,
+    voc_xml,
+    write_json,
+)
 
 
 def test_both_are_read(tmp_path: Path) -> None:
@@ -60,10 +68,10 @@ def test_a_size_that_xml_lacks_is_the_files(tmp_path: Path) -> None:
     [
         "",
         "<annotation>",
-        voc((8, 8), [("car", (1, 2, 3, 4))]).replace("xmax", "x"),
-        voc((8, 8), [("car", (1, 2, 3, 4))]).replace(">3<", ">three<"),
-        voc((8, 8), [("car", (1, 2, 3, 4))]).replace(">3<", ">nan<"),
-        voc((8, 8), []).replace("width>", "wide>"),
+        voc_xml((8, 8), [("car", (1, 2, 3, 4))]).replace("xmax", "x"),
+        voc_xml((8, 8), [("car", (1, 2, 3, 4))]).replace(">3<", ">three<"),
+        voc_xml((8, 8), [("car", (1, 2, 3, 4))]).replace(">3<", ">nan<"),
+        voc_xml((8, 8), []).replace("width>", "wide>"),
     ],
     ids=["empty", "cut off", "no edge", "no number", "not finite", "no width"],
 )
@@ -71,7 +79,7 @@ def test_wrong_xml_is_one_line(tmp_path: Path, text: str) -> None:
     """The file is named."""
     sim10k(tmp_path)
     (tmp_path / "sim10k/VOC2012/Annotations/3384647.xml").write_text(text)
-    with pytest.raises(BobError, match=r"3384647.xml is no annotation in PASCAL VOC's format \(.*\)") as caught:
+    with pytest.raises(BobError, match=r"3384647.xml is not an annotation in PASCAL VOC's format \(.*\)") as caught:
         load_sim10k(DataLocations(tmp_path))
     assert "\n" not in str(caught.value)
 
@@ -115,7 +123,7 @@ def test_what_is_seen_of_a_car(rectangles: list[tuple[str, int, int, int, int]])
     for number, (label, x, y, w, h) in enumerate(rectangles, 1):
         shapes.append(Shape(label, [(x, y), (x + w, y), (x + w, y + h), (x, y + h)]))
         canvas[max(y, 0) : max(y + h + 1, 0), max(x, 0) : max(x + w + 1, 0)] = number
-    found = cars(18, 15, shapes)
+    found = visible_cars(18, 15, shapes)
     wanted = [i for i, shape in enumerate(shapes, 1) if shape.label != "pole" and (canvas == i).any()]
     assert len(found) == len(found.masks) == len(wanted)
     for i, number in enumerate(wanted):
@@ -133,19 +141,19 @@ def test_a_slanted_outline_is_filled_as_the_publisher_fills_it() -> None:
     corners = [(2.0, 3.0), (20.0, 1.0), (17.0, 14.0), (5.0, 11.0)]
     image = Image.new("L", (24, 18))
     ImageDraw.Draw(image).polygon(corners, fill=1)
-    found = cars(24, 18, [Shape("car", corners)])
+    found = visible_cars(24, 18, [Shape("car", corners)])
     assert (decode_mask(found.masks[0]) == np.asarray(image)).all()
     whole = [(0.0, 0.0), (23.0, 0.0), (23.0, 17.0), (0.0, 17.0)]
-    assert len(cars(24, 18, [Shape("car", corners), Shape("sky", whole)])) == 0
-    assert cars(24, 18, [Shape("car", whole)]).masks[0]["counts"] == [0, 24 * 18]
+    assert len(visible_cars(24, 18, [Shape("car", corners), Shape("sky", whole)])) == 0
+    assert visible_cars(24, 18, [Shape("car", whole)]).masks[0]["counts"] == [0, 24 * 18]
 
 
 def test_a_license_plate_hides_nothing(tmp_path: Path) -> None:
     """As in the publisher's own images of instances."""
     cityscapes(tmp_path)
     [path] = (tmp_path / "cityscapes/gtFine/val/munster").glob("munster_000003*")
-    shapes = [outline("car", 4, 8, 23, 21), outline("license plate", 10, 10, 12, 12)]
-    write(path, {"imgHeight": 40, "imgWidth": 64, "objects": shapes})
+    shapes = [city_polygon("car", 4, 8, 23, 21), city_polygon("license plate", 10, 10, 12, 12)]
+    write_json(path, {"imgHeight": 40, "imgWidth": 64, "objects": shapes})
     objects = load_cityscapes(DataLocations(tmp_path))["test"].objects
     assert objects is not None
     assert objects[3].areas.tolist() == [280]
@@ -197,7 +205,7 @@ def test_each_may_be_declared(tmp_path: Path) -> None:
     """And where one is absent, both names are said."""
     sim10k_cityscapes(tmp_path)
     (tmp_path / "cityscapes").rename(tmp_path / "streets")
-    with pytest.raises(MissingError, match=r"sim10k-cityscapes is made of both: cityscapes is not in .*cityscapes;"):
+    with pytest.raises(MissingError, match=r"is made of sim10k and cityscapes: cityscapes is not in .*cityscapes;"):
         load_sim10k_cityscapes(DataLocations(tmp_path))
     found = load_sim10k_cityscapes(DataLocations(tmp_path, {"cityscapes": tmp_path / "streets"}))
     assert len(found["test"]) == 4

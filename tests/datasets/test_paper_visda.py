@@ -61,7 +61,7 @@ def test_a_class_that_cannot_be_divided(tmp_path: Path) -> None:
     write_class_folders(tmp_path / "visda-2017/train", OBJECTS[:2], 3)
     write_class_folders(tmp_path / "visda-2017/train", OBJECTS[2:], 1)
     write_class_folders(tmp_path / "visda-2017/validation", OBJECTS, 2)
-    with pytest.raises(BobError, match=r"truck/truck_0.jpg is alone in its class"):
+    with pytest.raises(BobError, match=r"truck/truck_0.jpg is the only image of its class"):
         load_visda_2017(DataLocations(tmp_path))
 
 

@@ -1,4 +1,4 @@
-"""Run lengths: there and back, and as COCO's own code reads them."""
+"""Tests that encoded masks are decoded to the same masks, here and by COCO's own code."""
 
 import numpy as np
 import pytest
@@ -13,19 +13,19 @@ MASKS = arrays(bool, array_shapes(min_dims=2, max_dims=2, max_side=12))
 
 
 @given(MASKS)
-def test_there_and_back(mask: np.ndarray) -> None:
-    """Any mask; runs are positive, but for the first, which counts what is not set."""
+def test_a_mask_is_encoded_and_decoded(mask: np.ndarray) -> None:
+    """Any mask is restored; all runs are positive but the first, which counts pixels that are not set."""
     rle = encode_mask(mask)
     assert all(count > 0 for count in rle["counts"][1:])
-    found = decode_mask(rle)
-    assert found.dtype == bool
-    np.testing.assert_array_equal(found, mask)
+    decoded = decode_mask(rle)
+    assert decoded.dtype == bool
+    np.testing.assert_array_equal(decoded, mask)
 
 
 @pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 @given(MASKS)
 def test_pycocotools_reads_the_same(mask: np.ndarray) -> None:
-    """Its mask and area."""
+    """pycocotools reads the same mask and area."""
     coco = pytest.importorskip("pycocotools.mask")
     height, width = mask.shape
     rle = coco.frPyObjects(encode_mask(mask), height, width)
@@ -34,20 +34,20 @@ def test_pycocotools_reads_the_same(mask: np.ndarray) -> None:
 
 
 @given(st.data())
-def test_the_first_run_may_be_of_nothing(data: st.DataObject) -> None:
-    """Where the top left pixel is set."""
+def test_the_first_run_may_be_empty(data: st.DataObject) -> None:
+    """The first run is empty where the top left pixel is set."""
     mask = data.draw(MASKS)
     assert (encode_mask(mask)["counts"][0] == 0) == mask[0, 0]
 
 
 def test_a_row_and_a_column_by_hand() -> None:
-    """Down the columns: in 2 x 3 pixels the lower row is every second of six."""
+    """Runs go down the columns: in 2 x 3 pixels the lower row is every second of six pixels."""
     assert encode_mask(np.array([[0, 0, 0], [1, 1, 1]])) == {"size": [2, 3], "counts": [1, 1, 1, 1, 1, 1]}
     assert encode_mask(np.array([[0, 1, 0], [0, 1, 0]])) == {"size": [2, 3], "counts": [2, 2, 2]}
 
 
 @pytest.mark.parametrize("counts", [[], [5], [3, 4], [1, 1, 1]])
 def test_runs_that_do_not_fill_the_image_are_refused(counts: list[int]) -> None:
-    """In one line."""
+    """Run lengths that do not fill the mask raise an error."""
     with pytest.raises(BobError, match=f"a mask of 2 x 3 pixels has runs of {sum(counts)} pixels"):
         decode_mask({"size": [2, 3], "counts": counts})

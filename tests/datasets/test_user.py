@@ -1,4 +1,4 @@
-"""Datasets of the user's own: folders, CSV files, and what is refused of them."""
+"""Tests of a user's own datasets in class folders and CSV files: what is read and what is refused."""
 
 from pathlib import Path
 from typing import Any
@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from bob_gauntlet.datasets.dataset import Dataset
-from bob_gauntlet.datasets.loading import fingerprints, load
+from bob_gauntlet.datasets.folder_state import folder_digest
+from bob_gauntlet.datasets.loading import _manifest_key, fingerprints, load
 from bob_gauntlet.datasets.locations import DataLocations
 from bob_gauntlet.datasets.spec import UserDataset
 from bob_gauntlet.errors import BobError, MissingError
@@ -15,65 +16,65 @@ from tests.helpers.dataset_trees import write_class_folders, write_noise_image
 
 
 def locations(folder: Path, **table: Any) -> DataLocations:
-    """Those of a bob.toml in `folder` that declares `mine`."""
+    """Return the locations of a bob.toml in `folder` that declares the dataset `mine`."""
     dataset = UserDataset.from_table("mine", table, folder, declared_in=str(folder / "bob.toml"))
     return DataLocations(folder / "data", user_datasets={"mine": dataset})
 
 
-def by_folder(folder: Path, **more: Any) -> Dataset:
-    """`mine`, with folders train and test."""
+def load_from_folders(folder: Path, **more: Any) -> Dataset:
+    """Load `mine` from the folders t/train and t/test."""
     return load("mine", locations(folder, kind="folder", train="t/train", test="t/test", **more))
 
 
 @pytest.fixture
 def trees(tmp_path: Path) -> Path:
-    """Folders t/train, t/val and t/test."""
+    """The folders t/train, t/val and t/test, with two class folders each."""
     for role, count in (("train", 4), ("val", 2), ("test", 3)):
         write_class_folders(tmp_path / "t" / role, ("cat", "dog"), count, f"{role}_{{i}}.jpg")
     return tmp_path
 
 
-def test_folders(trees: Path) -> None:
-    """Roles as declared; val may be left out."""
-    dataset = by_folder(trees, val="t/val")
+def test_class_folders(trees: Path) -> None:
+    """The declared roles are loaded from class folders; val may be left out."""
+    dataset = load_from_folders(trees, val="t/val")
     assert dataset.name == "mine"
     assert {role: len(split) for role, split in dataset.splits.items()} == {"train": 8, "val": 4, "test": 6}
     assert dataset.classes == ("cat", "dog")
     assert dataset["test"].targets.tolist() == [0, 0, 0, 1, 1, 1]
     assert dataset["test"].ids[0] == "cat/test_0.jpg"
-    assert list(by_folder(trees).splits) == ["train", "test"]
+    assert list(load_from_folders(trees).splits) == ["train", "test"]
 
 
 def test_declared_classes_set_the_order_of_folders(trees: Path) -> None:
-    """And refuse others."""
-    dataset = by_folder(trees, classes=["dog", "cat"])
+    """Declared classes set the order of the labels, and folders of other classes are refused."""
+    dataset = load_from_folders(trees, classes=["dog", "cat"])
     assert dataset.classes == ("dog", "cat")
     assert dataset["train"].targets.tolist() == [1] * 4 + [0] * 4
     with pytest.raises(BobError, match="mine's train: 1 of 2 class folders are not among"):
-        by_folder(trees, classes=["dog", "cow"])
+        load_from_folders(trees, classes=["dog", "cow"])
 
 
 def test_a_class_of_test_alone_is_refused(trees: Path) -> None:
-    """No head could know it."""
+    """A class that only test has is refused, since no head could be trained on it."""
     write_noise_image(trees / "t/test/eel/x.jpg")
     with pytest.raises(BobError, match=r"mine's test: 1 of 3 class folders .*: eel"):
-        by_folder(trees)
+        load_from_folders(trees)
 
 
 def test_an_absent_folder_is_missing(trees: Path) -> None:
-    """A skip: it names the path and the file to mend."""
+    """An absent folder raises MissingError that names the path and the file with the declaration."""
     with pytest.raises(MissingError, match=r"mine's val is not in .*t/nowhere; .*bob.toml"):
-        by_folder(trees, val="t/nowhere")
+        load_from_folders(trees, val="t/nowhere")
 
 
 def test_an_image_in_two_roles_is_refused(trees: Path) -> None:
-    """Tested on what was trained on."""
+    """An image in train and in val is refused."""
     with pytest.raises(BobError, match=r"cat/train_0.jpg is in train and in val"):
-        by_folder(trees, val="t/train")
+        load_from_folders(trees, val="t/train")
 
 
-def csvs(folder: Path, train: str, test: str, **more: Any) -> DataLocations:
-    """Lists of images a.jpg ... f.jpg, without their header."""
+def write_lists(folder: Path, train: str, test: str, **more: Any) -> DataLocations:
+    """Write lists of the images a.jpg to f.jpg; here spaces separate their lines, and the header is left out."""
     for letter in "abcdef":
         if not (folder / f"lists/{letter}.jpg").exists():
             write_noise_image(folder / f"lists/{letter}.jpg")
@@ -84,8 +85,8 @@ def csvs(folder: Path, train: str, test: str, **more: Any) -> DataLocations:
 
 
 def test_lists_of_names(tmp_path: Path) -> None:
-    """Paths are relative to the list; classes are train's labels, sorted; other columns are passed by."""
-    dataset = load("mine", csvs(tmp_path, "b.jpg,dog a.jpg,cat", "path,by,label d.jpg,me,dog c.jpg,me,dog"))
+    """Paths are relative to the list; classes are the sorted labels of train; other columns are ignored."""
+    dataset = load("mine", write_lists(tmp_path, "b.jpg,dog a.jpg,cat", "path,by,label d.jpg,me,dog c.jpg,me,dog"))
     assert dataset.classes == ("cat", "dog")
     assert dataset["train"].ids == ("a.jpg", "b.jpg")
     assert dataset["train"].targets.tolist() == [0, 1]
@@ -95,19 +96,19 @@ def test_lists_of_names(tmp_path: Path) -> None:
 
 
 def test_lists_of_numbers(tmp_path: Path) -> None:
-    """Sorted by value; indices where the classes have names."""
-    dataset = load("mine", csvs(tmp_path, "a.jpg,10 b.jpg,9", "c.jpg,10"))
+    """Labels that are numbers are sorted by value; where the declared classes have names, numbers are indices."""
+    dataset = load("mine", write_lists(tmp_path, "a.jpg,10 b.jpg,9", "c.jpg,10"))
     assert dataset.classes == ("9", "10")
     assert dataset["train"].targets.tolist() == [1, 0]
-    named = load("mine", csvs(tmp_path, "a.jpg,1 b.jpg,0", "c.jpg,dog", classes=["cat", "dog", "eel"]))
+    named = load("mine", write_lists(tmp_path, "a.jpg,1 b.jpg,0", "c.jpg,dog", classes=["cat", "dog", "eel"]))
     assert named.classes == ("cat", "dog", "eel")
     assert (named["train"].targets.tolist(), named["test"].targets.tolist()) == ([1, 0], [1])
 
 
 def test_several_labels_in_a_cell(tmp_path: Path) -> None:
-    """Parted by | or ;, an empty cell has none; a column with a single value in test is the metric's to skip."""
-    found = csvs(tmp_path, "a.jpg,cat|dog b.jpg,eel;cat c.jpg,", "d.jpg,cat e.jpg,cat", multi_label=True)
-    dataset = load("mine", found)
+    """Labels in a cell are separated by | or ;, and an empty cell has none."""
+    lists = write_lists(tmp_path, "a.jpg,cat|dog b.jpg,eel;cat c.jpg,", "d.jpg,cat e.jpg,cat", multi_label=True)
+    dataset = load("mine", lists)
     assert dataset.multi_label
     assert dataset.classes == ("cat", "dog", "eel")
     assert dataset["train"].targets.tolist() == [[1, 1, 0], [1, 0, 1], [0, 0, 0]]
@@ -115,9 +116,9 @@ def test_several_labels_in_a_cell(tmp_path: Path) -> None:
 
 
 def test_no_label_is_an_empty_cell_not_an_absent_one(tmp_path: Path) -> None:
-    """A line that ends before its label is cut off."""
+    """A line that ends before its label column is refused, as it was cut off."""
     with pytest.raises(BobError, match=r"train.csv:3: a line has to be PATH,LABEL"):
-        load("mine", csvs(tmp_path, "a.jpg,cat|dog b.jpg", "d.jpg,cat", multi_label=True))
+        load("mine", write_lists(tmp_path, "a.jpg,cat|dog b.jpg", "d.jpg,cat", multi_label=True))
 
 
 @pytest.mark.parametrize(
@@ -140,50 +141,64 @@ def test_no_label_is_an_empty_cell_not_an_absent_one(tmp_path: Path) -> None:
     ],
 )
 def test_a_wrong_list_names_file_and_line(tmp_path: Path, train: str, test: str, says: str) -> None:
-    """In one line."""
+    """The error is one line that names the file and the line."""
     with pytest.raises(BobError, match=says) as caught:
-        load("mine", csvs(tmp_path, train, test))
+        load("mine", write_lists(tmp_path, train, test))
     assert len(str(caught.value).splitlines()) == 1
 
 
 def test_a_list_in_another_encoding_or_a_folder_is_named(tmp_path: Path) -> None:
-    """CSV files are UTF-8, with or without a byte order mark."""
-    found = csvs(tmp_path, "a.jpg,cat b.jpg,dog", "c.jpg,dog")
+    """A list is UTF-8, with or without a byte order mark; another encoding or a folder is refused."""
+    lists = write_lists(tmp_path, "a.jpg,cat b.jpg,dog", "c.jpg,dog")
     path = tmp_path / "lists/train.csv"
     path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
-    assert len(load("mine", found)["train"]) == 2
+    assert len(load("mine", lists)["train"]) == 2
     path.write_bytes("path,label\na.jpg,ü\n".encode("latin-1"))
     with pytest.raises(BobError, match=r"train.csv: .*CSV file in UTF-8"):
-        load("mine", found)
+        load("mine", lists)
     path.unlink()
     path.mkdir()
     with pytest.raises(BobError, match=r"train.csv: Is a directory; it has to be a CSV file in UTF-8"):
-        load("mine", found)
+        load("mine", lists)
 
 
 def test_fingerprints_follow_labels_and_content(tmp_path: Path) -> None:
-    """A list is read anew each time: a label edited, an image changed in place, and it is another dataset."""
+    """A list is read each time: an edited label or a changed image gives another fingerprint."""
     artifacts = Artifacts(tmp_path / "artifacts")
-    found = csvs(tmp_path, "a.jpg,cat b.jpg,dog c.jpg,cat", "d.jpg,dog")
-    seen = [fingerprints("mine", artifacts, found)]
-    assert fingerprints("mine", artifacts, found) == seen[0]
-    csvs(tmp_path, "a.jpg,cat b.jpg,dog c.jpg,dog", "d.jpg,dog")
-    seen.append(fingerprints("mine", artifacts, found))
+    lists = write_lists(tmp_path, "a.jpg,cat b.jpg,dog c.jpg,cat", "d.jpg,dog")
+    seen = [fingerprints("mine", artifacts, lists)]
+    assert fingerprints("mine", artifacts, lists) == seen[0]
+    write_lists(tmp_path, "a.jpg,cat b.jpg,dog c.jpg,dog", "d.jpg,dog")
+    seen.append(fingerprints("mine", artifacts, lists))
     (tmp_path / "lists/a.jpg").write_bytes(bytes((tmp_path / "lists/a.jpg").stat().st_size))
-    seen.append(fingerprints("mine", artifacts, found))
+    seen.append(fingerprints("mine", artifacts, lists))
     assert len({one["train"] for one in seen}) == 3
     assert len({one["test"] for one in seen}) == 1
 
 
 def test_fingerprints_of_folders_are_kept_until_a_file_changes(trees: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The second asker walks nothing."""
+    """Class folders are read again only after a file has been added."""
     artifacts = Artifacts(trees / "artifacts")
-    found = locations(trees, kind="folder", train="t/train", test="t/test")
-    first = fingerprints("mine", artifacts, found)
+    declared = locations(trees, kind="folder", train="t/train", test="t/test")
+    first = fingerprints("mine", artifacts, declared)
     with monkeypatch.context() as patch:
         patch.setattr("bob_gauntlet.datasets.user.load", None)
-        assert fingerprints("mine", artifacts, found) == first
+        assert fingerprints("mine", artifacts, declared) == first
     write_noise_image(trees / "t/test/cat/new.jpg")
-    second = fingerprints("mine", artifacts, found)
+    second = fingerprints("mine", artifacts, declared)
     assert second["train"] == first["train"]
     assert second["test"] != first["test"]
+
+
+def test_a_manifest_is_found_by_the_declaration(trees: Path) -> None:
+    """The key of a manifest has the declared table as it is and each path, so that stored manifests stay valid."""
+    table = {"kind": "folder", "train": "t/train", "test": "t/test", "classes": ["cat", "dog"]}
+    key = _manifest_key("mine", locations(trees, **table))
+    assert key == {
+        "dataset": "mine",
+        "version": 1,
+        "packages": {},
+        "table": table,
+        "roots": {str(path.resolve()): folder_digest(path) for path in (trees / "t/train", trees / "t/test")},
+    }
+    assert list(key) == ["dataset", "version", "packages", "table", "roots"]

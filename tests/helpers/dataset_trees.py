@@ -1,7 +1,7 @@
-"""Small copies of the paper's datasets on disk, each in a layout that its publisher ships, of noise images.
+"""Functions that write small copies of the paper's datasets, with images of noise, in their publishers' layouts.
 
-`TREES[name](root)` writes all of a dataset under root/name, as `--bob-data root` looks for it; the layouts that only
-some tests need have functions of their own.
+`TREES[name](root)` writes a whole dataset under root/name, where `--bob-data root` looks for it. Layouts that only some
+tests need have functions of their own.
 """
 
 import csv
@@ -33,7 +33,7 @@ COLUMNS = ("Path", "Sex", "Age", "Frontal/Lateral", "AP/PA", "No Finding", "Enla
 
 
 def write_noise_image(path: Path, side: int = 40) -> Path:
-    """An image file of noise that its path's last three parts seed, tinted by its folder."""
+    """Write an image of noise, seeded by the last three parts of its path and tinted by its folder; return its path."""
     path.parent.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(zlib.crc32("/".join(path.parts[-3:]).encode()))
     tint = np.random.default_rng(zlib.crc32(path.parent.name.encode())).integers(0, 128, 3)
@@ -42,27 +42,27 @@ def write_noise_image(path: Path, side: int = 40) -> Path:
 
 
 def write_class_folders(root: Path, classes: Iterable[str], count: int, pattern: str = "{name}_{i}.jpg") -> None:
-    """Class folders with `count` images each."""
+    """Write a folder with `count` images for each class."""
     for name in classes:
         for i in range(count):
             write_noise_image(root / name / pattern.format(name=name, i=i))
 
 
 def write_role_folders(root: Path, classes: Iterable[str], **counts: int) -> None:
-    """Class folders under a folder a role, as ImageFolder reads them."""
+    """Write a folder for each role with a folder for each class, as torchvision's ImageFolder reads them."""
     for role, count in counts.items():
         write_class_folders(root / role, classes, count, f"{role}-{{name}}-{{i}}.png")
 
 
 def write_csv(path: Path, header: Iterable[str], rows: Iterable[Iterable[object]]) -> None:
-    """A comma-separated file with a header."""
+    """Write a comma-separated file with a header."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w", newline="") as file:
         csv.writer(file).writerows([list(header), *map(list, rows)])
 
 
 def _lists(root: Path) -> None:
-    """SimCLR's lists: one image of each class, and two."""
+    """Write SimCLR's lists, with one image of each class and with two."""
     for name, count in (("1percent.txt", 1), ("10percent.txt", 2)):
         lines = [f"{wnid}_{i}.JPEG" for wnid in WNIDS for i in range(count)]
         (root / "imagenet_subsets").mkdir(parents=True, exist_ok=True)
@@ -70,7 +70,7 @@ def _lists(root: Path) -> None:
 
 
 def imagenet(root: Path) -> None:
-    """train/WNID and val/WNID, with SimCLR's lists."""
+    """Write train/WNID and val/WNID, with SimCLR's lists."""
     write_class_folders(root / "imagenet-1k/train", WNIDS, 8, "{name}_{i}.JPEG")
     for number in range(1, 13):
         write_noise_image(root / "imagenet-1k/val" / WNIDS[number % 3] / f"ILSVRC2012_val_{number:08}.JPEG")
@@ -78,7 +78,7 @@ def imagenet(root: Path) -> None:
 
 
 def imagenet_flat(root: Path, inner: str = "") -> Path:
-    """train/WNID and a flat val, whose labels stand elsewhere; its image folder."""
+    """Write train/WNID and a flat val, whose labels are not in its paths; return the folder of both."""
     images = root / "imagenet-1k" / inner
     write_class_folders(images / "train", WNIDS, 8, "{name}_{i}.JPEG")
     for number in range(1, 13):
@@ -87,7 +87,7 @@ def imagenet_flat(root: Path, inner: str = "") -> Path:
 
 
 def imagenet_devkit(root: Path) -> None:
-    """The ILSVRC layout: a flat val, the devkit's ground truth by ILSVRC2012_ID and meta.mat, ids unsorted."""
+    """Write the ILSVRC layout: a flat val, and its labels in the devkit, whose meta.mat is not sorted by id."""
     imagenet_flat(root)
     devkit = root / "imagenet-1k/ILSVRC2012_devkit_t12/data"
     devkit.mkdir(parents=True)
@@ -102,40 +102,40 @@ def imagenet_devkit(root: Path) -> None:
 
 
 def imagenet_kaggle(root: Path) -> None:
-    """Kaggle's layout: ILSVRC/Data/CLS-LOC, and LOC_val_solution.csv in another order than the files."""
+    """Write Kaggle's layout: ILSVRC/Data/CLS-LOC, and LOC_val_solution.csv in another order than the files."""
     imagenet_flat(root, "ILSVRC/Data/CLS-LOC")
     rows = [(f"ILSVRC2012_val_{n:08}", f"{WNIDS[n % 3]} 1 2 3 4 {WNIDS[n % 3]} 5 6 7 8 ") for n in range(12, 0, -1)]
     write_csv(root / "imagenet-1k/LOC_val_solution.csv", ("ImageId", "PredictionString"), rows)
 
 
 def imagenet_a(root: Path) -> None:
-    """Two of the classes, in the folder that the archive unpacks to."""
+    """Write two of the classes in the folder that the archive unpacks to."""
     write_class_folders(root / "imagenet-a/imagenet-a", WNIDS[1:], 4, "0.01_{name}_0.9{i}.jpg")
     (root / "imagenet-a/imagenet-a/README.txt").write_text("n01498041 stingray\n")
 
 
 def imagenet_r(root: Path) -> None:
-    """Two of the classes, without the archive's folder."""
+    """Write two of the classes without the archive's folder."""
     write_class_folders(root / "imagenet-r", WNIDS[:2], 4, "art_{i}.jpg")
 
 
 def imagenet_v2(root: Path, names: Iterable[str] = ("0", "1", "2")) -> None:
-    """Numbered class folders."""
+    """Write class folders that are named by numbers."""
     write_class_folders(root / "imagenet-v2/imagenetv2-matched-frequency-format-val", names, 3, "{i}.jpeg")
 
 
 def imagenet_sketch(root: Path) -> None:
-    """All classes, in the folder that the archive unpacks to."""
+    """Write all classes in the folder that the archive unpacks to."""
     write_class_folders(root / "imagenet-sketch/sketch", WNIDS, 3, "sketch_{i}.JPEG")
 
 
 def cifar_100(root: Path) -> None:
-    """Class folders by role: the pickles of the publisher need checksums that only a test can patch."""
+    """Write class folders by role: the publisher's pickles need checksums that only a test can patch."""
     write_role_folders(root / "cifar-100", ("apple", "bee", "cup"), train=8, test=4)
 
 
 def cifar_100_pickles(root: Path, patch: pytest.MonkeyPatch) -> None:
-    """The publisher's pickles; torchvision's checksums are patched to theirs."""
+    """Write the publisher's pickles, and patch torchvision's checksums to match them."""
     folder = root / "cifar-100/cifar-100-python"
     folder.mkdir(parents=True)
     names = ["apple", "bee", "cup"]
@@ -153,17 +153,17 @@ def _pickle(path: Path, value: object) -> None:
 
 
 def flowers_102(root: Path) -> None:
-    """Class folders by role, as for `cifar_100`."""
+    """Write class folders by role, as `cifar_100` does."""
     write_role_folders(root / "flowers-102", ("1", "2", "10"), train=8, val=4, test=4)
 
 
 def flowers_102_mat(root: Path, patch: pytest.MonkeyPatch, inner: str = "flowers-102") -> None:
-    """The publisher's jpg/, imagelabels.mat and setid.mat; torchvision's checksums are patched to theirs."""
+    """Write the publisher's jpg/, imagelabels.mat and setid.mat, and patch torchvision's checksums to match them."""
     folder = root / "flowers-102" / inner
     for number in range(1, 13):
         write_noise_image(folder / "jpg" / f"image_{number:05}.jpg")
     savemat(folder / "imagelabels.mat", {"labels": np.array([[1 + n // 2 % 2 for n in range(12)]], np.uint8)})
-    # the publisher's lists are not sorted
+    # unsorted, as the publisher's lists are
     savemat(folder / "setid.mat", {"trnid": [[9, 3, 1, 5]], "valid": [[2, 4, 7]], "tstid": [[6, 8, 10, 11, 12]]})
     files = {key: (name, calculate_md5(folder / name)) for key, name in _MATS.items()}
     patch.setattr(Flowers102, "_file_dict", {**Flowers102._file_dict, **files})
@@ -173,7 +173,7 @@ _MATS = {"label": "imagelabels.mat", "setid": "setid.mat"}
 
 
 def fgvc_aircraft(root: Path) -> None:
-    """The publisher's images and lists by variant, a slash in one name, under the archive's folder."""
+    """Write the publisher's images and lists by variant under the archive's folder; one name has a slash."""
     data = root / "fgvc-aircraft/fgvc-aircraft-2013b/data"
     data.mkdir(parents=True)
     (data / "variants.txt").write_text("\n".join(VARIANTS) + "\n")
@@ -185,12 +185,12 @@ def fgvc_aircraft(root: Path) -> None:
 
 
 def eurosat(root: Path, count: int = 80) -> None:
-    """2750/CLASS/*.jpg; a tenth of the half that trains is left, so there are many."""
+    """Write 2750/CLASS/*.jpg; there are many images, since only a tenth of half of them is trained on."""
     write_class_folders(root / "eurosat/2750", LAND, count)
 
 
 def eurosat_json(root: Path, inner: str = "eurosat/2750", name: str = "split_zhou_EuroSAT.json") -> Path:
-    """CoOp's split: 40 train, 4 val and 4 test images of each class; the file."""
+    """Write CoOp's split with 40 train, 4 val and 4 test images of each class, and return its JSON file."""
     images = root / "eurosat" / inner
     write_class_folders(images, LAND, 48)
     rows = [(f"{land}/{land}_{i}.jpg", label, land) for i in range(48) for label, land in enumerate(LAND)]
@@ -200,7 +200,7 @@ def eurosat_json(root: Path, inner: str = "eurosat/2750", name: str = "split_zho
 
 
 def chexpert(root: Path, inner: str = "CheXpert-v1.0-small", prefix: str = "CheXpert-v1.0-small") -> None:
-    """train.csv and valid.csv of 120 and 8 patients, each with a frontal view, every third with a lateral one."""
+    """Write train.csv and valid.csv of 120 and 8 patients with a frontal view each; every third has a lateral view."""
     folder = root / "chexpert" / inner
     for role, first, count in (("train", 1, 120), ("valid", 64541, 8)):
         rows = []
@@ -213,14 +213,14 @@ def chexpert(root: Path, inner: str = "CheXpert-v1.0-small", prefix: str = "CheX
 
 
 def _chexpert_row(path: str, patient: int, view: str, role: str) -> list[str]:
-    """Findings of 1, 0, blank and, to train, -1 in turn."""
+    """Return a row whose findings are 1, 0, blank and -1 in turn; valid.csv has only 1 and 0."""
     values = ("1.0", "0.0", "", "-1.0") if role == "train" else ("1.0", "0.0")
     findings = {name: values[(patient + i) % len(values)] for i, name in enumerate(FINDINGS)}
     return [path, "Female", "68", view, "AP" if view == "Frontal" else "", *(findings.get(c, "") for c in COLUMNS[5:])]
 
 
 def visda_2017(root: Path) -> None:
-    """train/CLASS/*.png and validation/CLASS/*.jpg, with the publisher's image_list.txt."""
+    """Write train/CLASS/*.png and validation/CLASS/*.jpg with the publisher's image_list.txt."""
     for role, count, ending in (("train", 10, "png"), ("validation", 5, "jpg")):
         folder = root / "visda-2017" / role
         write_class_folders(folder, OBJECTS, count, f"{role}_{{name}}_{{i}}.{ending}")
@@ -244,7 +244,7 @@ TREES: dict[str, Callable[[Path], None]] = {
     "lvis-v1": lvis_v1,
     "sim10k-cityscapes": sim10k_cityscapes,
 }
-"""Dataset name -> what writes a small copy of it under root/name, or of those that it is made of."""
+"""Dataset name -> function that writes a small copy of it under root/name, or copies of the datasets it consists of."""
 
 DETECTION = ("coco-2017", "lvis-v1", "sim10k-cityscapes")
-"""Those with annotated objects."""
+"""Names of the datasets with annotated objects."""

@@ -1,7 +1,6 @@
 """Backbones and splits small enough to know what they have to give."""
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,8 +11,6 @@ from torch import nn
 from bob_gauntlet.backbones.backbone import Backbone
 from bob_gauntlet.backbones.spec import BackboneIdentity, BackboneSpec, InputTransform, Traits
 from bob_gauntlet.datasets.dataset import Split
-from bob_gauntlet.runtime.artifacts import Artifacts
-from bob_gauntlet.runtime.context import RunContext
 
 SIZE = 16
 
@@ -48,8 +45,3 @@ def split(images: Sequence[Image.Image] | Callable[[int], Image.Image], count: i
     image = images if callable(images) else images.__getitem__
     ids = tuple(f"picture-{i}" for i in range(count))
     return Split("test", fingerprint, ids, np.zeros(count, np.int64), image, ids)
-
-
-def context_in(folder: Path, **options: Any) -> RunContext:
-    """A Run that keeps its artefacts in a folder."""
-    return RunContext(Artifacts(folder), **options)

@@ -1,7 +1,6 @@
 """A backbone that gives an image's own pixels as features, and datasets of coloured images for it."""
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 from PIL import Image
@@ -10,8 +9,6 @@ from torch import nn
 from bob_gauntlet.backbones.backbone import Backbone
 from bob_gauntlet.backbones.spec import BackboneIdentity, BackboneSpec, InputTransform, Traits
 from bob_gauntlet.datasets.dataset import Dataset, Split
-from bob_gauntlet.runtime.artifacts import Artifacts
-from bob_gauntlet.runtime.context import RunContext
 
 SIDE = 2
 
@@ -56,8 +53,3 @@ def classification(classes: int = 6, noise: float = 40.0) -> tuple[Dataset, Pixe
         made[role] = coloured(rng, targets, noise), targets
     splits = {role: split(role, *pair) for role, pair in made.items()}
     return Dataset("synthetic", splits, classes=tuple("abcdef"[:classes])), made
-
-
-def context_in(folder: Path, **options: object) -> RunContext:
-    """A Run that keeps its artefacts in a folder."""
-    return RunContext(Artifacts(folder), **options)  # type: ignore[arg-type]

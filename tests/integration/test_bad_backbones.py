@@ -68,7 +68,7 @@ def errors(workspace: pytest.Pytester, *options: str) -> tuple[int, list[str]]:
         ("timm:test_resnet@truncated.pth", "copy it again"),
         ("timm:test_resnet@text.pth", "text.pth is"),
         ("timm:test_resnet@empty.safetensors", "empty.safetensors is damaged"),
-        ("timm:test_resnet@evil.pth", "weights are never executed"),
+        ("timm:test_resnet@evil.pth", "checkpoints are never executed"),
         ("timm:test_resnet@script.pth", "TorchScript archive, which is code; save model.state_dict() instead"),
         ("timm:test_resnet,depth=9@good.pth", "depth"),
         ("ours:broken", "--backbone ours:broken raised RuntimeError: out of luck"),

@@ -204,7 +204,7 @@ def test_a_dataset_of_ones_own_runs_every_detection(folder: Path) -> None:
     assert {(score.scale, score.metric) for score in found.records} == {
         ("mini", f"{metric}_{kind}") for metric in ("ap", "ap50", "ap75") for kind in ("box", "mask")
     }
-    assert "of maps: not ranked, since datasets of your own are measured only" in found.text
+    assert "of maps: not ranked, because your own datasets are in no pool" in found.text
 
 
 def test_the_trees_are_what_bob_data_asks_for(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

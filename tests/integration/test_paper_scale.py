@@ -153,13 +153,15 @@ def test_the_same_command_again_reads_without_torch(folder: Path, paper: Ran) ->
 def test_cut_scores_are_neither_ranked_nor_saved(folder: Path, paper: Ran) -> None:
     """The summary names the cut, and no z stands beside it; saving is refused before anything runs."""
     ranked = suites(folder, *CUT)
-    assert "no ranking: nothing that was measured is ranked in pool paper" in ranked.text
+    assert "No ranking: none of the measured metrics is ranked in pool paper" in ranked.text
     [line] = [line for line in ranked.text.splitlines() if "not ranked" in line]
-    assert line.endswith("of tiny: not ranked, since limit differs from that of pool paper (first 8 examples, 2 steps)")
+    assert line.endswith(
+        "of tiny: not ranked, because limit differs from that of pool paper (first 8 examples, 2 steps)"
+    )
     assert "at paper scale, limit 8, 2 steps of training, on cpu" in ranked.text
     saved = suites(folder, *CUT, "--bob-save=ours")
     assert saved.code == pytest.ExitCode.USAGE_ERROR
-    assert "--bob-save: scores of --bob-limit and --bob-max-steps are no baselines" in saved.text
+    assert "--bob-save cannot be combined with --bob-limit and --bob-max-steps" in saved.text
 
 
 def test_the_papers_fidelity_is_another_protocol(folder: Path, paper: Ran) -> None:
@@ -189,12 +191,14 @@ def test_without_data_every_setting_says_what_to_get(folder: Path, paper: Ran) -
     lines = [line for line in found.text.splitlines() if line.startswith("skipped: ")]
     for name in {SETTINGS[setting].dataset for setting in MEASURED | DETECTION} - {"noise"}:
         # what is made of two is told of the first that is not there
-        needed, before = ("sim10k", f"{name} is made of both: ") if CATALOG[name].combined else (name, "")
+        needed, before = (
+            ("sim10k", f"{name} is made of sim10k and cityscapes: ") if CATALOG[name].combined else (name, "")
+        )
         [line] = [line for line in lines if f": {before}{needed} is not in" in line]
         assert re.search(
             rf"{needed} is not in \S+/nothing/{needed}; get it from .+ \(licence: .+\); `bob data {needed}`", line
         )
-    assert "no ranking: nothing was measured" in found.text
+    assert "No ranking: nothing was measured" in found.text
 
 
 @pytest.mark.slow
@@ -230,9 +234,9 @@ def test_datasets_of_a_users_own_run_every_classification(mine: Ran) -> None:
 
 def test_they_are_shown_and_not_ranked(folder: Path, mine: Ran, monkeypatch: pytest.MonkeyPatch) -> None:
     """In the summary, in `bob list`, `bob rank` and in every kind of report."""
-    why = "of tiny: not ranked, since datasets of your own are measured only"
+    why = "of tiny: not ranked, because your own datasets are in no pool"
     assert "tiny  finetune@mine " in mine.text
-    assert "no ranking: nothing that was measured is ranked in pool mini" in mine.text
+    assert "No ranking: none of the measured metrics is ranked in pool mini" in mine.text
     assert len([line for line in mine.text.splitlines() if line.endswith(why)]) == 1
     monkeypatch.chdir(folder)
     for ending in ("html", "md", "json", "csv"):
@@ -258,7 +262,7 @@ def test_saved_baselines_of_ones_own_data_rank_nothing(folder: Path, mine: Ran) 
     assert suites(folder, "--dataset=mine", "--bob-save=ours").code == 0
     found = suites(folder, "--dataset=mine", "--bob-pool=ours")
     assert found.code == 0, found.text
-    assert "no ranking: nothing that was measured is ranked in pool ours" in found.text
+    assert "No ranking: none of the measured metrics is ranked in pool ours" in found.text
 
 
 def test_a_dataset_that_changed_is_measured_again(folder: Path, mine: Ran) -> None:

@@ -89,7 +89,7 @@ def test_a_size_that_is_no_number_is_named(folder: Path, cell: str) -> None:
     cells = lines[1].split(",")
     cells[place] = f'"{cell}"'
     path.write_text("\n".join([lines[0], ",".join(cells), *lines[2:]]) + "\n")
-    with pytest.raises(UsageError, match=f"line 2: params '{cell}' is no number; leave it empty or mend it"):
+    with pytest.raises(UsageError, match=f"line 2: params '{cell}' is not a number; correct it or leave it empty"):
         read_backbones(folder)
 
 

@@ -33,12 +33,12 @@ def table(name: str) -> list[dict[str, str]]:
 
 def placed() -> dict[tuple[str, int, str], Score]:
     """Where each figure is printed -> the score that states it."""
-    return {place: score for score in SCORES for place in paper_tables.sources(score)}
+    return {place: score for score in SCORES for place in paper_tables.printed_sources(score)}
 
 
 def test_every_printed_figure_is_stated_once() -> None:
     """1,607 of them, as many from each table as it prints, with no place claimed twice."""
-    places = [place for score in SCORES for place in paper_tables.sources(score)]
+    places = [place for score in SCORES for place in paper_tables.printed_sources(score)]
     assert len(places) == len(set(places)) == sum(RESULTS.values()) == 1607
     assert Counter(name for name, _, _ in places) == RESULTS
 
@@ -166,4 +166,4 @@ def test_every_paper_backbone_has_its_metadata() -> None:
 def test_columns_are_linked_to_the_tables() -> None:
     """settings.py names every result column of the tables, and no other."""
     named = {c for s in SETTINGS.values() for m in s.measures for c in m.paper}
-    assert named == {f"{t}:{c}" for t, _, c, _ in paper_tables.cells(PAPER)}
+    assert named == {f"{t}:{c}" for t, _, c, _ in paper_tables.read_cells(PAPER)}

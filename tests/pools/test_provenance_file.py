@@ -27,7 +27,7 @@ SCORES = [
 
 def test_what_is_written_comes_back(tmp_path: Path) -> None:
     """All but what stands elsewhere."""
-    provenance_file.write(tmp_path, SCORES, apart=("n",))
+    provenance_file.write(tmp_path, SCORES, excluded=("n",))
     found = provenance_file.read(tmp_path)
     for each in SCORES:
         origin = found[each.backbone][each.setting]
@@ -37,7 +37,7 @@ def test_what_is_written_comes_back(tmp_path: Path) -> None:
 
 def test_a_long_value_is_written_once_where_it_is_repeated(tmp_path: Path) -> None:
     """A command of two settings; not what stands once, however long, nor what is short."""
-    provenance_file.write(tmp_path, SCORES, apart=("n",))
+    provenance_file.write(tmp_path, SCORES, excluded=("n",))
     text = (tmp_path / "provenance.json").read_text()
     assert text.count(COMMAND) == 2, "the shared one, and the one that goes on"
     [(name, value)] = json.loads(text)["$repeated"].items()
@@ -48,7 +48,7 @@ def test_a_long_value_is_written_once_where_it_is_repeated(tmp_path: Path) -> No
 
 def test_without_repetition_nothing_stands_apart(tmp_path: Path) -> None:
     """As folders that were written before have it: these are read as well."""
-    provenance_file.write(tmp_path, SCORES[3:], apart=())
+    provenance_file.write(tmp_path, SCORES[3:], excluded=())
     assert set(json.loads((tmp_path / "provenance.json").read_text())) == {"b"}
     assert provenance_file.read(tmp_path)["b"]["knn@photos"]["shared"]["command"] == COMMAND + " alone"
 

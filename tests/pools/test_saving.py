@@ -7,7 +7,7 @@ import pytest
 
 from bob_gauntlet.pools.folder import BackboneRow, read_examples, read_scores
 from bob_gauntlet.pools.pool import load_pool
-from bob_gauntlet.pools.saving import add, merged, unmerged
+from bob_gauntlet.pools.saving import add, merge_seeds, split_seeds
 from bob_gauntlet.runtime.artifacts import Artifacts
 from bob_gauntlet.scores.score import Score
 
@@ -31,15 +31,15 @@ def with_examples(artifacts: Artifacts, name: str, values: list[float]) -> Score
 def test_a_mean_over_seeds_can_be_taken_apart_again() -> None:
     """What `bob baseline refresh` puts into its store: each seed under its own name and fingerprint."""
     found = [score("r,seed=0", 1.0, stderr=3.0), score("r,seed=1", 3.0, stderr=4.0)]
-    one = merged("r", found, None)
+    one = merge_seeds("r", found, None)
     assert one.value == 2.0
     # errors of the same examples do not average out: root mean square of 3 and 4
     assert one.provenance["stderr"] == pytest.approx(12.5**0.5)
-    assert [(s.backbone, s.backbone_fingerprint, s.value) for s in unmerged(one)] == [
+    assert [(s.backbone, s.backbone_fingerprint, s.value) for s in split_seeds(one)] == [
         ("r,seed=0", "fp-r,seed=0", 1.0),
         ("r,seed=1", "fp-r,seed=1", 3.0),
     ]
-    assert {s.identity for s in unmerged(one)} == {s.identity for s in found}
+    assert {s.identity for s in split_seeds(one)} == {s.identity for s in found}
 
 
 def test_rows_are_added_and_replaced(tmp_path: Path) -> None:

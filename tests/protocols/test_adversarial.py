@@ -21,7 +21,8 @@ from bob_gauntlet.protocols.adversarial import Adversarial
 from bob_gauntlet.protocols.linear_probe import LinearProbe
 from bob_gauntlet.protocols.recipe import Measured
 from bob_gauntlet.runtime.progress import Progress
-from tests.helpers.synthetic_splits import classification, context_in, pixels
+from tests.helpers.contexts import context_in
+from tests.helpers.synthetic_splits import classification, pixels
 
 HEAD = LinearProbe(strengths=(0.1,))
 # the synthetic classes lie some 20/255 apart in each of 12 pixel values

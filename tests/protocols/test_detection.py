@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from torch import nn
 
+from benchmarks.forwards import count_forwards
 from bob_gauntlet.backbones.backbone import Backbone
 from bob_gauntlet.datasets.dataset import Dataset, Split
 from bob_gauntlet.engine.detection.cascade import mmdet_config
@@ -17,11 +18,11 @@ from bob_gauntlet.engine.detection.trained_detector import TrainedDetector
 from bob_gauntlet.errors import BobError, MissingError
 from bob_gauntlet.metrics.detection import average_precision, federated_average_precision
 from bob_gauntlet.metrics.detections import Detections
-from bob_gauntlet.protocols.detection import CARVED, Detection, OODDetection
+from bob_gauntlet.protocols.detection import MAX_VALIDATION_IMAGES, Detection, OODDetection
 from bob_gauntlet.protocols.recipe import Measured, at_scale, canonical, with_fidelity
 from tests.helpers import shapes
 from tests.helpers.calls import fail_if_called
-from tests.helpers.synthetic_splits import context_in
+from tests.helpers.contexts import context_in
 
 THIN = Detection(
     epochs=2, drops=(1,), warmup_steps=2, batch=4, micro_batch=4, lrs=(1e-3,), augmentation="as tests", short_side=64,
@@ -233,10 +234,11 @@ def test_the_same_again_computes_nothing(tmp_path: Path, monkeypatch: pytest.Mon
     """Whichever recipe asks: an OOD recipe finds its detector of boxes trained."""
     first = measure(BOXES, tmp_path)
     monkeypatch.setattr(Detector, "__init__", fail_if_called)
-    again = measure(OODDetection(BOXES), tmp_path, backbone=(fresh := shapes.backbone()))
+    with count_forwards() as count:
+        again = measure(OODDetection(BOXES), tmp_path, backbone=shapes.backbone())
     assert list(again) == list(first) == NAMES[:3]
     assert {name: each.value for name, each in again.items()} == {name: each.value for name, each in first.items()}
-    assert fresh.images_forwarded == 0
+    assert count.images == 0
     with pytest.raises(AssertionError):
         measure(replace(BOXES, weight_decay=0.1), tmp_path)
 
@@ -308,7 +310,7 @@ def test_images_are_carved_out_of_train_where_no_others_choose(tmp_path: Path, m
     monkeypatch.setattr(examples, "training_examples", noted)
     details = measure(BOXES, tmp_path, shapes.dataset(train=20, val=0), max_steps=1)["ap_box"].details
     assert (details["train_images"], details["validation_images"]) == (18, 2)
-    assert asked == [CARVED] == [5000]
+    assert asked == [MAX_VALIDATION_IMAGES] == [5000]
 
 
 @pytest.mark.parametrize("roles", [("train", "val", "test"), ("test",)])

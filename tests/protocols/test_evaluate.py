@@ -21,7 +21,8 @@ from bob_gauntlet.protocols.linear_probe import LinearProbe
 from bob_gauntlet.protocols.recipe import Measured
 from bob_gauntlet.protocols.retrieval import Retrieval
 from bob_gauntlet.runtime import devices
-from tests.helpers.synthetic_splits import Pixels, classification, context_in, features_of, pixels, split
+from tests.helpers.contexts import context_in
+from tests.helpers.synthetic_splits import Pixels, classification, features_of, pixels, split
 
 
 def measure(recipe: Any, dataset: Dataset, folder: Path, **options: Any) -> dict[str, Measured]:

@@ -17,7 +17,7 @@ from bob_gauntlet.protocols.finetune import FineTune
 from bob_gauntlet.protocols.ood import OOD
 from bob_gauntlet.protocols.recipe import Measured
 from tests.helpers import tiny
-from tests.helpers.synthetic_splits import context_in
+from tests.helpers.contexts import context_in
 
 # two epochs of three steps with all augmentation
 RECIPE = FineTune(epochs=2, warmup_epochs=1, batch=16, lrs=(1e-2,), weight_decays=(0.05,))
@@ -35,7 +35,7 @@ def measure(
 
 def configs(recipe: FineTune, **traits: Any) -> list[tuple[str, float, float, float | None]]:
     """Optimiser, rate, weight decay and layer decay of every run of the grid."""
-    grid = recipe._grid(tiny.backbone(**traits), 3)
+    grid = recipe._classifier_config(tiny.backbone(**traits), 3)
     return [(config.optimiser, config.lr, config.weight_decay, config.layer_decay) for config in grid.configs]
 
 
@@ -63,7 +63,7 @@ def test_every_field_comes_to_the_trainer() -> None:
         drop_path=0.2, mixup=0.3, cutmix=0.4, smoothing=0.5, auto_augment="rand-m1", erasing=0.6, amp=False,
         stop_beaten=True,
     )  # fmt: skip
-    grid = recipe._grid(tiny.backbone(), 3)
+    grid = recipe._classifier_config(tiny.backbone(), 3)
     config = grid.configs[0]
     assert (config.epochs, config.warmup_epochs, config.min_lr, config.micro_batch) == (7, 3, 3e-6, 6)
     assert (config.mixup, config.cutmix, config.smoothing, config.amp) == (0.3, 0.4, 0.5, False)
@@ -73,15 +73,15 @@ def test_every_field_comes_to_the_trainer() -> None:
     assert (grid.batch, grid.drop_path, grid.stop_beaten, grid.frozen, grid.classes) == (24, 0.2, True, False, 3)
     own = grid.augmentation
     assert (own.auto_augment, own.erasing, own.smallest_crop, own.interpolation) == ("rand-m1", 0.6, 0.08, "random")
-    assert replace(recipe, fidelity="paper")._grid(tiny.backbone(), 3).configs[0].best_epoch
+    assert replace(recipe, fidelity="paper")._classifier_config(tiny.backbone(), 3).configs[0].best_epoch
 
 
 def test_the_input_size_is_the_recipes_where_the_network_takes_it() -> None:
     """Else the network's own."""
     vit = tiny.timm_backbone("test_vit")
-    assert FineTune(input_size=48)._grid(vit, 3).transform.size == 48
-    assert FineTune()._grid(vit, 3).transform.size == 32
-    assert FineTune(input_size=48)._grid(tiny.backbone(), 3).transform.size == tiny.SIDE
+    assert FineTune(input_size=48)._classifier_config(vit, 3).transform.size == 48
+    assert FineTune()._classifier_config(vit, 3).transform.size == 32
+    assert FineTune(input_size=48)._classifier_config(tiny.backbone(), 3).transform.size == tiny.SIDE
 
 
 def test_the_score_is_that_of_the_networks_logits(tmp_path: Path) -> None:
@@ -112,7 +112,7 @@ def test_processes_that_load_change_no_bit(tmp_path: Path) -> None:
     """Weights, curve and scores with all augmentation, stochastic depth and BatchNorm."""
     backbone = tiny.timm_backbone("test_resnet")
     found = [
-        measure(replace(RECIPE, epochs=1), tmp_path / str(n), tiny.dataset(24, 6, 12), backbone, loaders=n)
+        measure(replace(RECIPE, epochs=1), tmp_path / str(n), tiny.dataset(24, 6, 12), backbone, loader_processes=n)
         for n in (0, 1)
     ]
     assert tiny.network_artefacts(tmp_path / "0") == tiny.network_artefacts(tmp_path / "1") != {}
@@ -201,7 +201,7 @@ def test_the_original_s_way(tmp_path: Path) -> None:
     assert found.value == pytest.approx(max(found.details["curve"]["validation"]), abs=1e-3)
     assert found.details["validation"] == [pytest.approx(found.value)]
     assert (found.details["train_images"], found.details["validation_images"]) == (48, 24)
-    assert (recipe.tested_on(dataset), PLAIN.tested_on(dataset)) == ("val", "test")
+    assert (recipe.reported_role(dataset), PLAIN.reported_role(dataset)) == ("val", "test")
 
 
 def test_images_of_several_labels_have_a_mean_auc(tmp_path: Path) -> None:

@@ -23,7 +23,8 @@ from bob_gauntlet.protocols.ood import OOD
 from bob_gauntlet.protocols.recipe import Measured, at_scale, canonical, protocol_hash
 from bob_gauntlet.protocols.retrieval import Retrieval
 from tests.helpers import tiny
-from tests.helpers.synthetic_splits import classification, context_in, pixels
+from tests.helpers.contexts import context_in
+from tests.helpers.synthetic_splits import classification, pixels
 
 MOVED = "the value moved: bump version"
 

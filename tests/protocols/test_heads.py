@@ -12,7 +12,8 @@ from bob_gauntlet.protocols import heads
 from bob_gauntlet.protocols.finetune import FineTune
 from bob_gauntlet.protocols.heads import classification_metrics
 from bob_gauntlet.runtime.context import RunContext
-from tests.helpers.synthetic_splits import classification, context_in, pixels
+from tests.helpers.contexts import context_in
+from tests.helpers.synthetic_splits import classification, pixels
 
 TARGETS = np.arange(60) % 8
 IDS = tuple(f"i{i}" for i in range(60))
@@ -83,7 +84,7 @@ class Told:
         """How many and which."""
         return {"heads": len(classifiers), "seeds": list(seeds)}
 
-    def tested_on(self, dataset: Dataset) -> str:
+    def reported_role(self, dataset: Dataset) -> str:
         """Not the usual one."""
         return "val"
 
@@ -98,7 +99,8 @@ def told(split: Split, seed: int) -> np.ndarray:
 def test_tested_asks_for_the_split_that_is_reported(tmp_path: Any) -> None:
     """Scores of each seed on it, judged against its targets."""
     dataset, _ = classification()
-    top1, _ = heads.tested(Told(), pixels(), dataset, context_in(tmp_path, seeds=(0, 2)))  # type: ignore[arg-type]
+    context = context_in(tmp_path, seeds=(0, 2))
+    top1, _ = heads.evaluate_classifiers(Told(), pixels(), dataset, context)  # type: ignore[arg-type]
     assert top1.value == pytest.approx(100 * np.mean([35 / 36, 33 / 36]))
     assert (top1.examples, top1.clusters) == (dataset["val"].ids, dataset["val"].clusters)
     assert {"heads": 2, "seeds": [0, 2]}.items() <= top1.details.items()

@@ -10,7 +10,7 @@ from safetensors.numpy import load
 
 from bob_gauntlet.protocols.linear_probe_lars import LinearProbeLARS
 from tests.helpers import tiny
-from tests.helpers.synthetic_splits import context_in
+from tests.helpers.contexts import context_in
 from tests.protocols.test_finetune import measure
 
 # twelve steps, each of which moves the weight by rate x 0.001 of its length: too few to learn much
@@ -19,7 +19,7 @@ RECIPE = LinearProbeLARS(epochs=4, warmup_epochs=1, batch=16, base_lr=32.0)
 
 def test_the_plan_is_maes() -> None:
     """Table 8: LARS without weight decay, rate 0.1 x batch / 256, warm-up from 0 in 10 epochs, cosine by steps."""
-    grid = LinearProbeLARS()._grid(tiny.backbone(), 3)
+    grid = LinearProbeLARS()._classifier_config(tiny.backbone(), 3)
     [config] = grid.configs
     assert (config.optimiser, config.weight_decay, config.layer_decay) == ("lars", 0.0, None)
     assert (config.lr, config.epochs, config.warmup_epochs) == (pytest.approx(1.6), 90, 10)
@@ -28,8 +28,10 @@ def test_the_plan_is_maes() -> None:
     assert (grid.frozen, grid.drop_path) == (True, 0.0)
     own = grid.augmentation
     assert (own.smallest_crop, own.auto_augment, own.erasing, own.interpolation) == (0.08, "", 0.0, "bicubic")
-    assert LinearProbeLARS(fidelity="paper")._grid(tiny.backbone(), 3).configs[0].best_epoch
-    assert LinearProbeLARS(batch=512, base_lr=0.3)._grid(tiny.backbone(), 3).configs[0].lr == pytest.approx(0.6)
+    assert LinearProbeLARS(fidelity="paper")._classifier_config(tiny.backbone(), 3).configs[0].best_epoch
+    assert LinearProbeLARS(batch=512, base_lr=0.3)._classifier_config(tiny.backbone(), 3).configs[
+        0
+    ].lr == pytest.approx(0.6)
 
 
 def test_the_head_alone_is_kept(tmp_path: Path) -> None:
@@ -67,7 +69,7 @@ def test_the_backbone_of_every_seed_is_the_same(tmp_path: Path) -> None:
 def test_processes_that_load_change_no_bit(tmp_path: Path) -> None:
     """Of head, curve and score."""
     for loaders in (0, 1):
-        measure(RECIPE, tmp_path / str(loaders), loaders=loaders)
+        measure(RECIPE, tmp_path / str(loaders), loader_processes=loaders)
     assert tiny.network_artefacts(tmp_path / "0") == tiny.network_artefacts(tmp_path / "1") != {}
 
 

@@ -10,7 +10,7 @@ from bob_gauntlet.protocols.finetune import FineTune
 from bob_gauntlet.protocols.low_shot import LowShot
 from bob_gauntlet.protocols.recipe import at_scale, canonical
 from tests.helpers import tiny
-from tests.helpers.synthetic_splits import context_in
+from tests.helpers.contexts import context_in
 from tests.protocols.test_finetune import PLAIN, configs, measure
 
 QUARTER = LowShot(fraction=0.25, tuning=PLAIN)
@@ -25,7 +25,7 @@ def test_ids_say_the_fraction() -> None:
 def test_the_papers_grid() -> None:
     """Table 8: AdamW at three rates and two layer decays; SGD at two rates for convolutional networks."""
     for fraction in (0.1, 0.01):
-        recipe = LowShot(fraction=fraction).recipe
+        recipe = LowShot(fraction=fraction).fine_tuning
         expected = [("adamw", lr, 5e-2, ld) for lr in (5e-4, 2.5e-4, 1e-4) for ld in (0.65, 0.75)]
         assert configs(recipe) == configs(recipe, pretrained=False) == expected
         assert configs(recipe, family="conv") == [("sgd", 0.1, 5e-2, None), ("sgd", 0.05, 5e-2, None)]
@@ -33,7 +33,7 @@ def test_the_papers_grid() -> None:
 
 def test_a_hundredth_is_not_mixed() -> None:
     """Neither mixup nor CutMix nor erasing; a tenth has them all; RandAugment and smoothing stay."""
-    tenth, hundredth = LowShot(fraction=0.1).recipe, LowShot(fraction=0.01).recipe
+    tenth, hundredth = LowShot(fraction=0.1).fine_tuning, LowShot(fraction=0.01).fine_tuning
     assert (tenth.mixup, tenth.cutmix, tenth.erasing) == (0.8, 1.0, 0.25)
     assert (hundredth.mixup, hundredth.cutmix, hundredth.erasing) == (0.0, 0.0, 0.0)
     assert (hundredth.auto_augment, hundredth.smoothing) == (tenth.auto_augment, tenth.smoothing) != ("", 0)
@@ -41,7 +41,7 @@ def test_a_hundredth_is_not_mixed() -> None:
 
 def test_a_tuning_of_ones_own_is_kept() -> None:
     """As it is."""
-    assert QUARTER.recipe is PLAIN
+    assert QUARTER.fine_tuning is PLAIN
     assert LowShot(tuning=FineTune(input_size=96)).input_size == 96
     assert LowShot().input_size is None
 
@@ -86,7 +86,7 @@ def test_the_original_s_way(tmp_path: Path) -> None:
     found = measure(recipe, tmp_path, dataset)["top1"]
     assert found.examples == dataset["val"].ids
     assert "reported images" in found.details["selection"]
-    assert recipe.tested_on(dataset) == "val"
+    assert recipe.reported_role(dataset) == "val"
     assert found.value == pytest.approx(max(found.details["curve"]["validation"]), abs=1e-3)
 
 
@@ -95,6 +95,6 @@ def test_the_form_names_fraction_and_tuning() -> None:
     form = canonical(LowShot(fraction=0.01))
     assert (form["id"], form["version"], form["fraction"]) == ("low-shot-1pct", 1, 0.01)
     assert form["tuning"]["id"] == "finetune"
-    mini = at_scale(LowShot(), "mini").recipe
+    mini = at_scale(LowShot(), "mini").fine_tuning
     assert (mini.input_size, mini.batch, mini.mixup, mini.amp, mini.stop_beaten) == (64, 32, 0.0, False, True)
     assert mini.epochs > at_scale(FineTune(), "mini").epochs

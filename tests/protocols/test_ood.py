@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from benchmarks.forwards import count_forwards
 from bob_gauntlet.datasets.dataset import Dataset, Split
 from bob_gauntlet.errors import MissingError
 from bob_gauntlet.protocols.linear_probe import LinearProbe
@@ -14,7 +15,8 @@ from bob_gauntlet.protocols.ood import OOD
 from bob_gauntlet.protocols.recipe import Measured
 from bob_gauntlet.runtime.artifacts import Artifacts
 from bob_gauntlet.runtime.context import RunContext
-from tests.helpers.synthetic_splits import Pixels, classification, context_in, pixels, split
+from tests.helpers.contexts import context_in
+from tests.helpers.synthetic_splits import Pixels, classification, pixels, split
 
 HEAD = LinearProbe(strengths=(1.0, 0.2154, 0.04642))
 
@@ -179,12 +181,13 @@ def test_after_the_linear_probe_only_the_shifted_images_are_new(tmp_path: Path) 
     dataset, _ = shifted(darker)
     plain, _ = classification()
     backbone, run = pixels(), RunContext(Counted(tmp_path))
-    list(HEAD.evaluate(backbone, plain, run))
-    assert run.artifacts.missed == ["features"] * 2 + ["heads", "features"]
-    assert backbone.images_forwarded == 120 + 36 + 96
-    list(OOD(head=HEAD).evaluate(backbone, dataset, run))
-    assert run.artifacts.missed[4:] == ["features"]
-    assert backbone.images_forwarded == 120 + 36 + 96 + 96
+    with count_forwards() as count:
+        list(HEAD.evaluate(backbone, plain, run))
+        assert run.artifacts.missed == ["features"] * 2 + ["heads", "features"]
+        assert count.since_last() == 120 + 36 + 96
+        list(OOD(head=HEAD).evaluate(backbone, dataset, run))
+        assert run.artifacts.missed[4:] == ["features"]
+        assert count.since_last() == 96
 
 
 def test_the_photos_shifts_share_what_photos_made(tmp_path: Path) -> None:
@@ -193,12 +196,13 @@ def test_the_photos_shifts_share_what_photos_made(tmp_path: Path) -> None:
 
     photos, sketch = (limit_dataset(small(load(name)), 42) for name in ("photos", "photos-sketch"))
     backbone, run = pixels(), RunContext(Counted(tmp_path))
-    list(HEAD.evaluate(backbone, photos, run))
-    before, known = backbone.images_forwarded, len(run.artifacts.missed)
-    assert before == sum(len(photos[role]) for role in ("train", "val", "test"))
-    list(OOD(head=HEAD).evaluate(backbone, sketch, run))
-    assert backbone.images_forwarded - before == len(sketch["test"])
-    assert run.artifacts.missed[known:] == ["features"]
+    with count_forwards() as count:
+        list(HEAD.evaluate(backbone, photos, run))
+        known = len(run.artifacts.missed)
+        assert count.since_last() == sum(len(photos[role]) for role in ("train", "val", "test"))
+        list(OOD(head=HEAD).evaluate(backbone, sketch, run))
+        assert count.since_last() == len(sketch["test"])
+        assert run.artifacts.missed[known:] == ["features"]
 
 
 def small(dataset: Dataset) -> Dataset:
@@ -230,6 +234,6 @@ def test_several_labels_an_image_are_refused(tmp_path: Path) -> None:
     """Before anything is computed."""
     dataset, _ = shifted(darker)
     backbone = pixels()
-    with pytest.raises(MissingError, match="synthetic has several labels an image"):
+    with count_forwards() as count, pytest.raises(MissingError, match="synthetic has several labels an image"):
         list(OOD(head=HEAD).evaluate(backbone, replace(dataset, multi_label=True), context_in(tmp_path)))
-    assert backbone.images_forwarded == 0
+    assert count.images == 0

@@ -14,7 +14,7 @@ from bob_gauntlet.ranking.ranking import RankingStatistics
 from bob_gauntlet.ranking.score_table import ScoreTable
 from bob_gauntlet.report.content import gather
 from bob_gauntlet.scores.score import Score
-from tests.ranking.test_ranking import CLS, pool, score
+from tests.helpers.small_pools import CLS, make_pool, make_score
 
 CLIP = "vit_base_patch16_clip_224.laion2b"
 
@@ -44,7 +44,7 @@ def test_holm_makes_a_p_value_larger_with_more_opponents(tmp_path: Path) -> None
     easy = 100 * rng.random(300)
     values = {"a": easy, "b": easy - rng.random(300), "c": easy - 30 * rng.random(300), "d": 100 * rng.random(300)}
     folder = tmp_path / "p"
-    made = pool(folder, [score(n, CLS, float(v.mean())) for n, v in values.items()])
+    made = make_pool(folder, [make_score(n, CLS, float(v.mean())) for n, v in values.items()])
     write_examples(folder, *CLS, PerExampleValues(tuple(map(str, range(300))), tuple(map(str, range(300))), values))
     found = {
         v.other: v for v in compare_with_others(RankingStatistics(ScoreTable.from_pool(made, task="Cls"), None), "a")
@@ -58,7 +58,7 @@ def test_holm_makes_a_p_value_larger_with_more_opponents(tmp_path: Path) -> None
 
 def changed(**fields: object) -> Score:
     """A score of mine."""
-    return replace(score("mine", CLS, 70.0), **fields)  # type: ignore[arg-type]
+    return replace(make_score("mine", CLS, 70.0), **fields)  # type: ignore[arg-type]
 
 
 def test_changes_are_measured_only_where_they_may_be_compared() -> None:
@@ -83,10 +83,10 @@ def test_lower_may_be_better() -> None:
 
 def test_a_report_gathers_everything(tmp_path: Path) -> None:
     """Ranking, the whole standing, the others, changes; own names in the order given."""
-    made = pool(tmp_path / "p", [score(n, CLS, v) for n, v in (("a", 1.0), ("b", 2.0), ("c", 4.0))])
+    made = make_pool(tmp_path / "p", [make_score(n, CLS, v) for n, v in (("a", 1.0), ("b", 2.0), ("c", 4.0))])
     before = [changed(value=2.0)]
     found = gather(made, {"mine": [changed(value=3.0)]}, highlight=["b"], before=before, since="yesterday")
-    assert found.own == ("mine", "b")
+    assert found.backbones == ("mine", "b")
     assert found.ranking is not None
     assert [row.highlighted for row in found.ranking.rows] == [False, True, True, False]
     assert {v.other for v in found.versus["mine"]} == {"a", "b", "c"}

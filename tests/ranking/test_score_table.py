@@ -13,7 +13,7 @@ from bob_gauntlet.errors import UsageError
 from bob_gauntlet.pools.folder import BackboneRow
 from bob_gauntlet.pools.pool import Pool, load_pool
 from bob_gauntlet.ranking.ranking import rank
-from bob_gauntlet.ranking.score_table import ScoreTable, known_row
+from bob_gauntlet.ranking.score_table import ScoreTable, row_from_zoo
 from bob_gauntlet.scores.score import Score
 from bob_gauntlet.stats.zscores import reference
 
@@ -140,11 +140,11 @@ def test_scores_of_another_scale_are_refused_or_left_out() -> None:
 
 def test_what_the_zoo_knows_of_a_backbone_is_shown() -> None:
     """By its own name, or by what an untagged name resolved to; measured counts go before the zoo's."""
-    row = known_row("resnet50", [published("resnet50", provenance={"backbone": {"resolved": "resnet50.a1_in1k"}})])
+    row = row_from_zoo("resnet50", [published("resnet50", provenance={"backbone": {"resolved": "resnet50.a1_in1k"}})])
     assert row is not None
     assert (row.model, row.style, row.params) == ("ResNet-50", "supervised", "23.51")
     counted = replace(published("resnet50.dino"), setting="efficiency@noise", metric="params", task="Eff", value=23.508)
-    row = known_row("resnet50.dino", [counted])
+    row = row_from_zoo("resnet50.dino", [counted])
     assert row is not None
     assert row.params == "23.508"
-    assert known_row("mine", [published()]) is None
+    assert row_from_zoo("mine", [published()]) is None

@@ -71,7 +71,7 @@ def test_a_file_that_holds_no_scores_is_named(tmp_path: Path, text: str) -> None
     """One line."""
     path = tmp_path / "scores.json"
     path.write_text(text)
-    with pytest.raises(UsageError, match=r"is no file of scores .*; --bob-json=FILE writes one"):
+    with pytest.raises(UsageError, match=r"is not a file of scores .*; --bob-json=FILE writes one"):
         selection.load_comparison_scores(str(path), tmp_path, ["mine"])
 
 
@@ -86,7 +86,9 @@ def test_a_reference_may_be_saved_baselines(tmp_path: Path) -> None:
 def test_a_name_with_limited_scores_alone_says_so(store: Store) -> None:
     """`bob list` shows them, so that it would not help to be sent there."""
     store.append([replace(score("knn@photos", 1.0, name="quick"), max_steps=2)])
-    with pytest.raises(UsageError, match=r"all scores of 'quick' in .* are of --bob-limit or --bob-max-steps"):
+    with pytest.raises(
+        UsageError, match=r"all scores of 'quick' in .* were measured with --bob-limit or --bob-max-steps"
+    ):
         selection.select_backbones(store, ["quick"])
 
 

@@ -18,7 +18,7 @@ def test_leaving_one_out_is_standardising_without_it(values: np.ndarray, shift: 
     values = values + shift
     signs = np.array([1.0, -1.0, 1.0, 1.0])
     members = np.array([0, 1, 2, 3, 4])
-    found = stability.without_each_member(values, signs, members)
+    found = stability.mean_z_without_each_member(values, signs, members)
     for k, gone in enumerate(members):
         kept = [m for m in members if m != gone]
         z = np.full(values.shape, np.nan)
@@ -33,4 +33,4 @@ def test_the_top_holds_in_the_share_that_keeps_it() -> None:
     """Three variants of five backbones: the same, one newcomer in the top, and one whose best was left out."""
     overall = np.array([5.0, 4.0, 3.0, 2.0, 1.0])
     orders = np.array([[3.0, 4.0, 5.0, 2.0, 1.0], [5.0, 4.0, 1.0, 2.0, 0.0], [9.0, 4.0, 3.0, 2.0, 1.0]])
-    assert stability.held_share(orders, overall, [None, None, 0]) == pytest.approx(2 / 3)
+    assert stability.share_with_same_top(orders, overall, [None, None, 0]) == pytest.approx(2 / 3)

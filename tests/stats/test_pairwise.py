@@ -42,14 +42,14 @@ def test_missing_and_constant_pairs_have_no_p() -> None:
     """NaN in, NaN out."""
     rng = np.random.default_rng(0)
     assert np.isnan(pairwise.sign_flip_p(np.array([np.nan]), ["a"], rng))
-    assert np.isnan(pairwise.draws_p(np.ones(10)))
-    assert np.isnan(pairwise.draws_p(np.array([1.0, np.nan])))
+    assert np.isnan(pairwise.bootstrap_p(np.ones(10)))
+    assert np.isnan(pairwise.bootstrap_p(np.array([1.0, np.nan])))
     assert np.isnan(pairwise.wins(np.array([np.nan]), np.array([1.0])))
 
 
 def test_bootstrap_p_is_never_zero() -> None:
     """A thousand draws on one side: 2 / 1,001."""
-    assert pairwise.draws_p(1 + np.arange(1000.0)) == pytest.approx(2 / 1001)
+    assert pairwise.bootstrap_p(1 + np.arange(1000.0)) == pytest.approx(2 / 1001)
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=8))

@@ -59,7 +59,7 @@ def test_tie_groups_are_led_by_their_best() -> None:
     """Whoever beats the leader in more than 5% of the draws is with it; the next begins a group."""
     means = np.array([3.0, 2.95, 1.0, np.nan])
     draws = resampling.normal_draws(means, np.full(4, 0.1), np.random.default_rng(0))
-    groups = resampling.tie_groups(means, lambda a, b: bool(resampling.apart_by_examples(draws, a, b)))
+    groups = resampling.tie_groups(means, lambda a, b: bool(resampling.differs_over_examples(draws, a, b)))
     assert groups.tolist() == [1, 1, 2, 0]
 
 
@@ -67,13 +67,13 @@ def test_published_figures_are_told_apart_by_datasets_alone() -> None:
     """Without spread over examples there is no answer; over six datasets there is one."""
     values = np.array([2.0, 1.0])
     draws = resampling.normal_draws(values, np.full(2, np.nan), np.random.default_rng(0))
-    assert resampling.apart_by_examples(draws, 0, 1) is None
+    assert resampling.differs_over_examples(draws, 0, 1) is None
     z = np.array([[2.0, 2.1, 1.9, 2.0, 2.2, 2.0], [1.0, 1.1, 0.9, 1.2, 1.0, 0.8]])
     weights = ClusterWeights(list("abcdef"), np.random.default_rng(0))
-    assert resampling.apart_by_settings(z, weights, 0, 1) is True
-    assert resampling.apart_by_settings(z - [[0.0], [-1.0]], weights, 0, 1) is False
+    assert resampling.differs_over_settings(z, weights, 0, 1) is True
+    assert resampling.differs_over_settings(z - [[0.0], [-1.0]], weights, 0, 1) is False
     three = ClusterWeights(list("aabbcc"), np.random.default_rng(0))
-    assert resampling.apart_by_settings(z, three, 0, 1) is None
+    assert resampling.differs_over_settings(z, three, 0, 1) is None
 
 
 def test_the_choice_of_settings_needs_four_datasets() -> None:
@@ -124,7 +124,7 @@ def test_two_equal_backbones_are_rarely_told_apart() -> None:
     for _ in range(400):
         z = rng.normal(size=(2, 8))
         leader = int(np.argmax(z.mean(axis=1)))
-        called += bool(resampling.apart_by_settings(z, weights, leader, 1 - leader))
+        called += bool(resampling.differs_over_settings(z, weights, leader, 1 - leader))
     assert 20 <= called <= 56
 
 

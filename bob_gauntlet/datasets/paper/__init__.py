@@ -1,1 +1,1 @@
-"""The paper's datasets, read from the layouts that their publishers ship."""
+"""Readers of the paper's datasets, in the folder layouts that their publishers provide."""

@@ -1,4 +1,4 @@
-"""`chexpert`: five findings on frontal chest radiographs, several of which one image may show."""
+"""The multi-label dataset `chexpert`: five findings on frontal chest radiographs."""
 
 import csv
 import re
@@ -11,7 +11,7 @@ import numpy as np
 from bob_gauntlet.datasets.dataset import Dataset, Split
 from bob_gauntlet.datasets.image_folders import images_in_list, labelled_split
 from bob_gauntlet.datasets.locations import DataLocations
-from bob_gauntlet.datasets.paper.layout import present, unpacked
+from bob_gauntlet.datasets.paper.layout import inner_folder, require_folder
 from bob_gauntlet.errors import BobError
 
 NAME = "chexpert"
@@ -19,11 +19,11 @@ NAME = "chexpert"
 FINDINGS = ("Cardiomegaly", "Edema", "Consolidation", "Atelectasis", "Pleural Effusion")
 """The classes, in the order of the paper's code."""
 
-UNCERTAIN = {"Edema": 1, "Atelectasis": 1}
-"""What -1 counts as; 0 for the others."""
+UNCERTAIN_TARGETS = {"Edema": 1, "Atelectasis": 1}
+"""Finding -> target of an uncertain label (-1); for the other findings the target is 0."""
 
-SHARE = 0.1
-"""Share of train that is used, after a shuffle seeded with SEED."""
+TRAIN_SHARE = 0.1
+"""Share of train that is used, after a shuffle that is seeded with SEED."""
 
 SEED = 123
 
@@ -32,58 +32,60 @@ _PATIENT = re.compile(r"(?:^|/)(patient\d+)/")
 
 
 @dataclass(frozen=True)
-class Row:
-    """A line of train.csv or valid.csv."""
+class CheXpertRow:
+    """A row of train.csv or valid.csv: the path of an image below the dataset's folder, and a target per finding."""
 
     path: str
     targets: tuple[int, ...]
 
 
 def load_chexpert(locations: DataLocations) -> Dataset:
-    """CheXpert v1.0, small or full: frontal views alone, targets (N, 5); clusters are patients.
+    """Load CheXpert v1.0, small or full: the frontal views with (N, 5) targets; clusters are patients.
 
-    As in the paper's code (Yuan et al., ICCV 2021): a blank is 0, uncertain is 1 for edema and atelectasis and 0 for
-    the others. `train` is the first tenth of train.csv shuffled with NumPy's seed 123; `test` is valid.csv.
+    Labels are read as in the paper's code (Yuan et al., ICCV 2021): a blank is 0; uncertain is 1 for edema and
+    atelectasis, and 0 for the other findings. `train` is the first tenth of train.csv after a shuffle with NumPy's seed
+    123; `test` is valid.csv.
     """
-    root = unpacked(present(NAME, locations), "CheXpert-v1.0-small", "CheXpert-v1.0")
-    train, valid = (_frontal(root / f"{role}.csv") for role in ("train", "valid"))
-    order = np.random.RandomState(SEED).permutation(len(train))[: max(1, int(len(train) * SHARE))]
-    splits = {"train": _split("train", root, [train[i] for i in order]), "test": _split("test", root, valid)}
+    root = inner_folder(require_folder(NAME, locations), "CheXpert-v1.0-small", "CheXpert-v1.0")
+    train, valid = (_read_frontal(root / f"{role}.csv") for role in ("train", "valid"))
+    order = np.random.RandomState(SEED).permutation(len(train))[: max(1, int(len(train) * TRAIN_SHARE))]
+    used = [train[i] for i in order]
+    splits = {"train": _build_split("train", root, used), "test": _build_split("test", root, valid)}
     return Dataset(NAME, splits, classes=FINDINGS, multi_label=True)
 
 
-def _split(role: str, root: Path, rows: Sequence[Row]) -> Split:
-    """The images of these rows; a patient is a cluster."""
+def _build_split(role: str, root: Path, rows: Sequence[CheXpertRow]) -> Split:
+    """Return the split of these rows; each patient is a cluster."""
     targets = np.array([row.targets for row in rows], np.int64).reshape(-1, len(FINDINGS))
     files = images_in_list(root, f"{NAME} {role}", [row.path for row in rows], targets, FINDINGS)
     return labelled_split(role, files, [match[1] for path in files.paths if (match := _PATIENT.search(path))])
 
 
-def _frontal(path: Path) -> list[Row]:
-    """The rows of frontal views, in the file's order."""
+def _read_frontal(path: Path) -> list[CheXpertRow]:
+    """Return the rows of frontal views, in the order of the file."""
     if not path.is_file():
         raise BobError(f"{NAME}: no {path.name} in {path.parent}; `bob data {NAME}` shows the layout")
     with path.open(newline="") as file:
         reader = csv.DictReader(file)
         for column in ("Path", "Frontal/Lateral", *FINDINGS):
             if column not in (reader.fieldnames or ()):
-                raise BobError(f"{path}, line 1: no column {column!r}; get the file anew")
-        return [_row(path, reader.line_num, row) for row in reader if row["Frontal/Lateral"] == "Frontal"]
+                raise BobError(f"{path}, line 1: no column {column!r}; get the file again")
+        return [_parse_row(path, reader.line_num, row) for row in reader if row["Frontal/Lateral"] == "Frontal"]
 
 
-def _row(path: Path, line: int, row: dict[str, str | None]) -> Row:
-    """A row's path below the dataset's folder, and its targets."""
-    # the first part is the name of the archive
+def _parse_row(path: Path, line: int, row: dict[str, str | None]) -> CheXpertRow:
+    """Return the path and the targets of one row; BobError where one of them is wrong."""
+    # the first part of the path is the name of the archive
     image = (row["Path"] or "").partition("/")[2]
     if not _PATIENT.search(image):
-        raise BobError(f"{path}, line {line}: no patient in path {row['Path']!r}; get the file anew")
-    return Row(image, tuple(_target(path, line, finding, row[finding]) for finding in FINDINGS))
+        raise BobError(f"{path}, line {line}: no patient in path {row['Path']!r}; get the file again")
+    return CheXpertRow(image, tuple(_parse_target(path, line, finding, row[finding]) for finding in FINDINGS))
 
 
-def _target(path: Path, line: int, finding: str, value: str | None) -> int:
-    """0 or 1."""
+def _parse_target(path: Path, line: int, finding: str, value: str | None) -> int:
+    """Return the target, 0 or 1, of a label; BobError where the label is not 1, 0, -1 or blank."""
     if value in ("-1", "-1.0"):
-        return UNCERTAIN.get(finding, 0)
+        return UNCERTAIN_TARGETS.get(finding, 0)
     if value not in _VALUES:
-        raise BobError(f"{path}, line {line}: {finding} is {value!r}, not 1, 0, -1 or blank; get the file anew")
+        raise BobError(f"{path}, line {line}: {finding} is {value!r}, not 1, 0, -1 or blank; get the file again")
     return _VALUES[value]

@@ -1,4 +1,4 @@
-"""What the readers share: finding a dataset's folder, and taking, renaming and dividing its files."""
+"""Functions shared by the readers: find the folder of a dataset, and select, rename and shuffle its files."""
 
 import random
 from collections.abc import Sequence
@@ -12,46 +12,52 @@ from bob_gauntlet.datasets.locations import DataLocations
 from bob_gauntlet.errors import BobError
 
 
-def present(name: str, locations: DataLocations) -> Path:
-    """The folder of a dataset; MissingError where it is not there or empty."""
+def require_folder(name: str, locations: DataLocations) -> Path:
+    """Return the folder of a dataset; MissingError where the folder does not exist or is empty."""
     root = locations.folder_of(name)
     if not is_nonempty_folder(root):
         raise missing_data_error(name, root)
     return root
 
 
-def unpacked(root: Path, *inner: str) -> Path:
-    """The first of the folders `inner` that is below `root`, else `root`: an archive may bring a folder of its own."""
+def inner_folder(root: Path, *inner: str) -> Path:
+    """Return the first folder of `inner` that exists below `root`, else `root`.
+
+    An unpacked archive may have its own folder inside the folder of the dataset.
+    """
     return next((root / name for name in inner if (root / name).is_dir()), root)
 
 
 def first_file(folders: Sequence[Path], name: str) -> Path | None:
-    """The first file of that name in these folders."""
+    """Return the first file with this name in the folders; None where no folder has one."""
     return next((folder / name for folder in folders if (folder / name).is_file()), None)
 
 
-def lines_of(path: Path) -> list[str]:
-    """The lines of a text file, without the empty ones; BobError where it is no text."""
+def read_lines(path: Path) -> list[str]:
+    """Return the lines of a text file without the empty ones; BobError where the file is not text."""
     try:
         return [line.strip() for line in path.read_text().splitlines() if line.strip()]
     except (OSError, UnicodeDecodeError) as error:
-        raise BobError(f"{path} cannot be read ({error}); get it anew") from error
+        raise BobError(f"{path} cannot be read ({error}); get it again") from error
 
 
-def taken(files: ImageFiles, indices: Sequence[int] | np.ndarray) -> ImageFiles:
-    """The files at `indices`, in the order of paths."""
-    kept = np.sort(np.asarray(indices, np.int64))
+def select_files(files: ImageFiles, indices: Sequence[int] | np.ndarray) -> ImageFiles:
+    """Return the files at `indices`, in the order of their paths."""
+    selected = np.sort(np.asarray(indices, np.int64))
     return replace(
         files,
-        paths=tuple(files.paths[i] for i in kept),
-        sizes=tuple(files.sizes[i] for i in kept),
-        labels=files.labels[kept],
-        stored_paths=tuple(files.stored_paths[i] for i in kept) if files.stored_paths else None,
+        paths=tuple(files.paths[i] for i in selected),
+        sizes=tuple(files.sizes[i] for i in selected),
+        labels=files.labels[selected],
+        stored_paths=tuple(files.stored_paths[i] for i in selected) if files.stored_paths else None,
     )
 
 
-def renamed(files: ImageFiles, paths: Sequence[str], labels: np.ndarray, classes: Sequence[str]) -> ImageFiles:
-    """The same files under other paths and labels, sorted by the new paths; they are read from where they are."""
+def relabel_files(files: ImageFiles, paths: Sequence[str], labels: np.ndarray, classes: Sequence[str]) -> ImageFiles:
+    """Return the same files with other paths, labels and classes, sorted by the new paths.
+
+    The images are still read from where the files are (`ImageFiles.stored_paths`).
+    """
     order = sorted(range(len(paths)), key=paths.__getitem__)
     return ImageFiles(
         root=files.root,
@@ -63,11 +69,11 @@ def renamed(files: ImageFiles, paths: Sequence[str], labels: np.ndarray, classes
     )
 
 
-def shuffled(labels: np.ndarray) -> list[list[int]]:
-    """The indices of each class that occurs, in a random order that `random.Random(0)` gives each class anew.
+def shuffle_by_class(labels: np.ndarray) -> list[list[int]]:
+    """Return the indices of each class that occurs, shuffled by a new `random.Random(0)` for each class.
 
-    >>> shuffled(np.array([0, 1, 0, 0]))
+    >>> shuffle_by_class(np.array([0, 1, 0, 0]))
     [[2, 3, 0], [1]]
     """
-    every = (np.flatnonzero(labels == label).tolist() for label in np.unique(labels))
-    return [random.Random(0).sample(indices, len(indices)) for indices in every]
+    indices_by_class = (np.flatnonzero(labels == label).tolist() for label in np.unique(labels))
+    return [random.Random(0).sample(indices, len(indices)) for indices in indices_by_class]

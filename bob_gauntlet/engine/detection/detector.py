@@ -1,4 +1,4 @@
-"""Cascade Mask R-CNN on a copy of a backbone, which mmdet neither builds nor initialises."""
+"""Cascade Mask R-CNN on a copy of a backbone. mmdet builds and initialises all of it but the backbone."""
 
 from collections.abc import Sequence
 from copy import deepcopy
@@ -29,25 +29,27 @@ Mode = Literal["frozen", "finetune", "scratch"]
 
 @dataclass(frozen=True)
 class Design:
-    """A detector before it is built."""
+    """What a detector is built from, beside its backbone and seed."""
 
     classes: int
     mode: Mode = "finetune"
     heads: Heads = field(default_factory=Heads)
+    # rate of stochastic depth in the backbone
     drop_path: float = 0.0
-    # pixels are normalised as for ImageNet, whatever the backbone was trained with
+    # normalise pixels with ImageNet's mean and deviation instead of the backbone's own
     imagenet_pixels: bool = False
-    # how a pyramid is made of a backbone that gives one map
+    # how a pyramid is made of a backbone with a single feature map
     last_map: LastMap = "wide"
 
 
 class Detector(Trainable):
-    """Images and their objects to a loss, images to detections (He et al., ICCV 2017; Cai and Vasconcelos, CVPR 2018).
+    """Cascade Mask R-CNN (He et al., ICCV 2017; Cai and Vasconcelos, CVPR 2018): its training loss and its detections.
 
-    The backbone is frozen, fine-tuned, or built anew from a seed (`scratch`). Its BatchNorm keeps the statistics that
-    it came with while it is fine-tuned, since a few images at once have poor ones; untrained, it has none to keep.
+    By `design.mode` the backbone is frozen, fine-tuned, or built untrained from the seed ("scratch"). The BatchNorm of
+    a pretrained backbone keeps its statistics in fine-tuning, since statistics of a few images are poor. An untrained
+    backbone has no statistics to keep.
 
-    Raises MissingError where mmdet is absent, or the backbone gives no maps that a pyramid can stand on.
+    Raises MissingError where mmdet is absent, or where the backbone has no feature maps for a pyramid.
     """
 
     backbone_prefix = "model.backbone."
@@ -55,7 +57,7 @@ class Detector(Trainable):
     def __init__(self, backbone: Backbone, design: Design, seed: int) -> None:
         mmdet_ops.prepare()
         strides = pyramid_strides(backbone)
-        module, drop_path = _body(backbone, design, seed)
+        module, drop_path = _copy_network(backbone, design, seed)
         super().__init__(
             Backbone(backbone.spec, module, backbone.identity, backbone.device), frozen=design.mode == "frozen"
         )
@@ -64,13 +66,13 @@ class Detector(Trainable):
         self.transform = InputTransform(size=0) if design.imagenet_pixels else backbone.identity.transform
         self.keeps_statistics = design.mode == "finetune" and backbone.identity.traits.pretrained
         with seeded(seed):
-            self.model = _build(self.backbone_copy, design, strides)
-        # only now, or mmdet would have initialised it
-        self.model.backbone = _Maps(self.backbone_copy, len(strides), frozen=self.frozen)
+            self.model = _build_model(self.backbone_copy, design, strides)
+        # after mmdet has initialised the model, so that the backbone keeps its weights
+        self.model.backbone = _FeatureMaps(self.backbone_copy, len(strides), frozen=self.frozen)
         self.to(backbone.device)
 
     def train(self, mode: bool = True) -> Self:
-        """With the backbone's BatchNorm in evaluation mode where its statistics are kept."""
+        """Set the mode of all modules; BatchNorm that keeps its statistics stays in evaluation mode."""
         super().train(mode)
         if self.keeps_statistics:
             for module in self.backbone_copy.module.modules():
@@ -79,52 +81,57 @@ class Detector(Trainable):
         return self
 
     def parameter_groups(self, weight_decay: float, layer_decay: float | None) -> list[dict[str, Any]]:
-        """One group: as in the original, everything decays, and the backbone learns at the rate of the heads."""
+        """Return one group of all parameters that are trained.
+
+        As in the paper's code, weight decay includes biases and norms, and the backbone has the learning rate of the
+        heads.
+        """
         return [{"params": [p for p in self.parameters() if p.requires_grad], "weight_decay": weight_decay}]
 
-    def loss(self, scenes: Sequence[DetectionSample]) -> torch.Tensor:
-        """Of all heads, a mean over the images."""
-        images, samples = self._inputs(scenes)
-        # mmdet stops where no anchor lies inside an image: a strip counts padding until one of 8 steps does
+    def loss(self, samples: Sequence[DetectionSample]) -> torch.Tensor:
+        """Return the sum of the losses of all heads, averaged over the images."""
+        images, mmdet_samples = self._inputs(samples)
+        # mmdet fails where no anchor lies inside an image; so the sides of a very narrow image are counted with padding
+        # until the smallest anchors, whose sides are 8 steps of the finest map, lie inside
         least = int(9 * self.model.rpn_head.prior_generator.strides[0][0])
-        for sample in samples:
+        for sample in mmdet_samples:
             sample.set_metainfo({"img_shape": tuple(max(side, least) for side in sample.img_shape)})
-        losses: dict[str, Any] = self.model.loss(images, samples)
+        losses: dict[str, Any] = self.model.loss(images, mmdet_samples)
         total: torch.Tensor = self.model.parse_losses(losses)[0]
         return total
 
     @torch.no_grad()
     @mmdet_ops.without_mmdet_warnings()
-    def detect(self, scenes: Sequence[DetectionSample], *, masks: bool = True) -> list[Any]:
-        """mmdet's instances of each image, in pixels of the original; all scenes are padded to one size.
+    def detect(self, samples: Sequence[DetectionSample], *, masks: bool = True) -> list[Any]:
+        """Return mmdet's instances of each image, in pixels of the original image.
 
-        They have `bboxes` (n, 4) left, top, right, bottom, `scores`, `labels`, and `masks` (n, H, W) bool where the
-        detector has them and they are wanted.
+        They have `bboxes` (n, 4) left, top, right, bottom, `scores`, `labels`, and `masks` (n, H, W) bool where
+        `masks` is true and the detector has mask heads. All images are padded to one size.
         """
-        images, samples = self._inputs(scenes)
+        images, mmdet_samples = self._inputs(samples)
         maps = self.model.extract_feat(images)
-        proposals = self.model.rpn_head.predict(maps, samples, rescale=False)
+        proposals = self.model.rpn_head.predict(maps, mmdet_samples, rescale=False)
         heads = self.model.roi_head
         if masks or not self.design.heads.masks:
-            found: list[Any] = heads.predict(maps, proposals, samples, rescale=True)
+            instances: list[Any] = heads.predict(maps, proposals, mmdet_samples, rescale=True)
         else:
-            metas = [sample.metainfo for sample in samples]
-            found = heads.predict_bbox(maps, metas, proposals, rcnn_test_cfg=heads.test_cfg, rescale=True)
-        return found
+            metas = [sample.metainfo for sample in mmdet_samples]
+            instances = heads.predict_bbox(maps, metas, proposals, rcnn_test_cfg=heads.test_cfg, rescale=True)
+        return instances
 
-    def _inputs(self, scenes: Sequence[DetectionSample]) -> tuple[torch.Tensor, list[Any]]:
-        """Normalised images, with what is beyond them in the batch at their mean, and what mmdet asks of each."""
+    def _inputs(self, samples: Sequence[DetectionSample]) -> tuple[torch.Tensor, list[Any]]:
+        """Return the normalised images, padded with zeros (the mean colour) to one size, and mmdet's samples."""
         device = self.backbone_copy.device
-        height, width = (max(scene.padded[axis] for scene in scenes) for axis in (0, 1))
+        height, width = (max(sample.padded[axis] for sample in samples) for axis in (0, 1))
         images = []
-        for scene in scenes:
-            image = normalise(scene.image.to(device, non_blocking=True)[None], self.transform)
+        for sample in samples:
+            image = normalise(sample.image.to(device, non_blocking=True)[None], self.transform)
             images.append(functional.pad(image, (0, width - image.shape[3], 0, height - image.shape[2])))
-        return torch.cat(images), [scene.to_mmdet((height, width), device) for scene in scenes]
+        return torch.cat(images), [sample.to_mmdet((height, width), device) for sample in samples]
 
 
-class _Maps(nn.Module):
-    """A backbone as mmdet calls it."""
+class _FeatureMaps(nn.Module):
+    """A backbone as mmdet calls it: images to the last `count` feature maps."""
 
     def __init__(self, copy: Backbone, count: int, *, frozen: bool) -> None:
         super().__init__()
@@ -136,50 +143,60 @@ class _Maps(nn.Module):
 
 
 def pyramid_strides(backbone: Backbone) -> tuple[int, ...]:
-    """Strides of the maps that a detector stands on: 4 and more, each twice the one before; or the only one.
+    """Return the strides of the backbone's feature maps that a detector uses: those from 4 on.
 
-    MissingError where the backbone has none.
+    Raises MissingError where there is none, or where a stride is not twice the one before.
     """
-    found = tuple(stride for stride in backbone.identity.traits.strides if stride >= 4)
-    if not found:
+    strides = tuple(stride for stride in backbone.identity.traits.strides if stride >= 4)
+    if not strides:
         raise MissingError(f"{backbone.name} gives no feature maps; detection needs them")
-    if any(after != 2 * before for before, after in pairwise(found)):
-        raise MissingError(f"{backbone.name} gives feature maps of strides {found}; a pyramid needs each twice another")
-    return found
+    if any(after != 2 * before for before, after in pairwise(strides)):
+        raise MissingError(
+            f"{backbone.name} gives feature maps of strides {strides}; a feature pyramid needs each stride to be twice "
+            "the one before"
+        )
+    return strides
 
 
-def _body(backbone: Backbone, design: Design, seed: int) -> tuple[nn.Module, float]:
-    """The network that the detector stands on, taking images of any size, and its stochastic depth."""
+def _copy_network(backbone: Backbone, design: Design, seed: int) -> tuple[nn.Module, float]:
+    """Return a network for the detector that takes images of any size, and its rate of stochastic depth.
+
+    It is a copy of the backbone, or with mode "scratch" an untrained network of the same architecture.
+    """
     scratch = design.mode == "scratch"
     build = partial(create_untrained, replace(backbone.spec, seed=seed)) if scratch else partial(rebuild, backbone)
     drop = {"drop_path_rate": design.drop_path} if design.drop_path and design.mode != "frozen" else {}
-    # windowed transformers take it, and then pad each map to whole windows
+    # windowed transformers have this argument; with it they pad each map to whole windows
     sizes = {"strict_img_size": False}
-    for wanted in (sizes | drop, drop, sizes, {}):
-        module = build(**wanted)
+    for arguments in (sizes | drop, drop, sizes, {}):
+        module = build(**arguments)
         if module is not None:
-            return module, wanted.get("drop_path_rate", 0.0)
+            return module, arguments.get("drop_path_rate", 0.0)
     if scratch:
-        raise MissingError(f"{backbone.name} is a factory's; only a timm network can be built anew, untrained")
+        raise MissingError(
+            f"{backbone.name} comes from a factory; only a timm network can be built untrained for detection-scratch"
+        )
     return deepcopy(backbone.module), 0.0
 
 
 def _widths(copy: Backbone, strides: Sequence[int]) -> list[int]:
-    """Channels of each map, found by asking for those of an image that is not square."""
+    """Return the channels of each map, from those of an image that is not square.
+
+    Raises MissingError where the network does not take such an image.
+    """
     side = -(-32 // strides[-1]) * strides[-1]
     sides = (4 * side, 3 * side)
     try:
         with torch.no_grad():
             maps = copy.feature_maps(torch.zeros(1, 3, *sides, device=copy.device))[-len(strides) :]
     except (AssertionError, RuntimeError, ValueError) as error:
-        said = str(error).partition("\n")[0]
-        raise MissingError(f"{copy.name} does not take images of any size ({said}); detection needs that") from error
-    copy.images_forwarded = 0
-    return [found.shape[1] for found in maps]
+        reason = str(error).partition("\n")[0]
+        raise MissingError(f"{copy.name} does not take images of any size ({reason}); detection needs that") from error
+    return [level.shape[1] for level in maps]
 
 
-def _build(copy: Backbone, design: Design, strides: Sequence[int]) -> Any:
-    """mmdet's detector without its backbone, its heads initialised as mmdet does it."""
+def _build_model(copy: Backbone, design: Design, strides: Sequence[int]) -> Any:
+    """Return mmdet's detector without its backbone, initialised by mmdet."""
     from mmdet.registry import MODELS
     from mmengine.config import ConfigDict
     from mmengine.registry import DefaultScope
@@ -194,18 +211,18 @@ def _build(copy: Backbone, design: Design, strides: Sequence[int]) -> Any:
     with DefaultScope.overwrite_default_scope("mmdet"):
         if len(strides) > 1:
             neck = MODELS.build(ConfigDict(pyramid))
-        made = MODELS.build(ConfigDict(mmdet_config(heads, design.classes, levels)))
-        made.neck = NormalisedMaps(widths, neck)
+        model = MODELS.build(ConfigDict(mmdet_config(heads, design.classes, levels)))
+        model.neck = NormalisedMaps(widths, neck)
         if heads.proposal_convs > 1:
-            made.rpn_head.rpn_conv = _normed(made.rpn_head.rpn_conv)
-        made.init_weights()
-    return made
+            model.rpn_head.rpn_conv = _add_layer_norms(model.rpn_head.rpn_conv)
+        model.init_weights()
+    return model
 
 
-def _normed(convolutions: nn.Module) -> nn.Module:
-    """Those of the region proposals with layer norm, which mmdet has none for."""
-    found: list[nn.Module] = []
+def _add_layer_norms(convolutions: nn.Module) -> nn.Module:
+    """Return the region proposal network's convolutions with layer norm, which mmdet has no option for."""
+    modules: list[nn.Module] = []
     for block in convolutions.children():
         convolution: Any = block.conv
-        found += [convolution, LayerNorm2d(convolution.out_channels), nn.ReLU()]
-    return nn.Sequential(*found)
+        modules += [convolution, LayerNorm2d(convolution.out_channels), nn.ReLU()]
+    return nn.Sequential(*modules)

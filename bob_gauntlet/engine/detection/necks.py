@@ -1,4 +1,4 @@
-"""Between a backbone's feature maps and a detector's heads: normalised maps, and pyramids from a single one."""
+"""Modules between a backbone's feature maps and a detector's heads: layer norms, and a pyramid from a single map."""
 
 from collections.abc import Sequence
 from typing import Literal
@@ -9,17 +9,19 @@ from torch import nn
 from torch.nn import functional
 
 LastMap = Literal["wide", "simple"]
-"""How one map is blown up: at its own width, as in the paper, or halving it at each step, as ViTDet does."""
+"""How one map is enlarged: "wide" keeps its number of channels, as in the paper; "simple" halves it at each step, as
+ViTDet does."""
 
 
 class LastMapPyramid(nn.Module):
-    """A pyramid of five maps from the last one alone: 4 and 2 times as large, as it is, and 1/2 and 1/4 as large.
+    """A pyramid of five maps from the last map alone: 4 and 2 times as large, as it is, and 1/2 and 1/4 as large.
 
-    Blown up by transposed convolutions, shrunk by maxima, each followed by a 1 x 1 and a 3 x 3 convolution with layer
-    norm; no map is added to another (Li et al., ViTDet, ECCV 2022, figure 2; the paper's detectors on ViTs).
+    Transposed convolutions enlarge the map, max pooling shrinks it. A 1 x 1 and a 3 x 3 convolution with layer norm
+    follow on each map but the smallest, which is the next larger one, subsampled. No map is added to another. (Li et
+    al., ViTDet, ECCV 2022, figure 2; the paper's detectors on ViTs.)
 
     >>> maps = LastMapPyramid(32, 8)([torch.zeros(1, 32, 6, 4)])
-    >>> [tuple(found.shape[1:]) for found in maps]
+    >>> [tuple(level.shape[1:]) for level in maps]
     [(8, 24, 16), (8, 12, 8), (8, 6, 4), (8, 3, 2), (8, 2, 1)]
     """
 
@@ -50,13 +52,16 @@ class LastMapPyramid(nn.Module):
         )
 
     def forward(self, maps: Sequence[torch.Tensor]) -> tuple[torch.Tensor, ...]:
-        """Five maps of `channels` from the last of those given."""
-        found = [reduce(resize(maps[-1])) for resize, reduce in zip(self.resize, self.reduce, strict=True)]
-        return (*found, functional.max_pool2d(found[-1], 1, stride=2))
+        """Return five maps with `channels` channels, made from the last of `maps`."""
+        levels = [reduce(resize(maps[-1])) for resize, reduce in zip(self.resize, self.reduce, strict=True)]
+        return (*levels, functional.max_pool2d(levels[-1], 1, stride=2))
 
 
 class NormalisedMaps(nn.Module):
-    """Layer norm on each map of a pyramid: backbones leave theirs at scales that differ by orders of magnitude."""
+    """Layer norm on each of a backbone's maps, then the module `then`.
+
+    Without it the maps of different backbones differ in scale by orders of magnitude.
+    """
 
     def __init__(self, widths: Sequence[int], then: nn.Module) -> None:
         super().__init__()
@@ -64,10 +69,10 @@ class NormalisedMaps(nn.Module):
         self.then = then
 
     def forward(self, maps: Sequence[torch.Tensor]) -> tuple[torch.Tensor, ...]:
-        """What comes after, of the normalised maps, in float32 whatever the arithmetic.
+        """Return the output of `then` for the normalised maps, in float32 also under mixed precision.
 
-        mmdet casts regions to the maps' dtype; bfloat16 would move their corners by pixels, and torchvision's RoIAlign
-        has no gradient in it.
+        mmdet casts regions to the dtype of the maps: bfloat16 would move their corners by pixels, and torchvision's
+        RoIAlign has no gradient in bfloat16.
         """
-        found = self.then(tuple(norm(one) for norm, one in zip(self.norms, maps, strict=True)))
-        return tuple(one.float() for one in found)
+        outputs = self.then(tuple(norm(level) for norm, level in zip(self.norms, maps, strict=True)))
+        return tuple(output.float() for output in outputs)

@@ -1,4 +1,4 @@
-"""Training a detector on a backbone over a grid, and what it finds on a split."""
+"""Training a detector by a grid search, and its detections on a split."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -31,36 +31,37 @@ from bob_gauntlet.runtime.context import RunContext
 
 @dataclass(frozen=True)
 class DetectorConfig:
-    """What is trained, and how: all that a detector depends on beside backbone, examples and seed."""
+    """How a detector is built and trained: everything that it depends on but backbone, examples and seed."""
 
+    # one for each training run of the grid search
     configs: tuple[TrainingConfig, ...]
     design: Design
     scaling: Scaling
     # images of an optimiser step
     batch: int
-    # classes that fewer images than this share have are seen more often (LVIS); 0 for none
+    # images with a class that occurs in a smaller share of the images are repeated (LVIS); 0 for no repeats
     rare_below: float = 0.0
 
 
 @dataclass
 class TrainedDetector:
-    """The chosen detector of one seed."""
+    """The detector of one seed, which the grid search has chosen."""
 
     backbone: Backbone
     detector_config: DetectorConfig
     seed: int
-    # of the artefact that holds the weights
+    # the key of the artefact that holds the weights, and its arrays
     key: dict[str, Any]
     arrays: Arrays
     _detector: Detector | None = None
 
     @property
     def facts(self) -> dict[str, Any]:
-        """How the run was chosen and what became of the others: plain types."""
+        """How the run was chosen, and the results of the other runs, as plain types."""
         return facts_of(self.arrays)
 
     def detector(self) -> Detector:
-        """The trained detector, in evaluation mode; built at the first call."""
+        """Return the trained detector in evaluation mode; it is built at the first call."""
         if self._detector is None:
             detector = Detector(self.backbone, self.detector_config.design, self.seed)
             detector.load_learned_state(weights_of(self.arrays))
@@ -68,37 +69,34 @@ class TrainedDetector:
         return self._detector
 
     def detections_key(self, split: Split) -> dict[str, Any]:
-        """Of the artefact that holds its detections on a split."""
+        """Return the key of the artefact that holds its detections on a split."""
         return {"network": digest(self.key), "split": split.fingerprint}
 
     def detections(self, split: Split, context: RunContext) -> Detections:
-        """What it finds on every image of a split; kept by detector and split."""
+        """Return the detections on every image of a split, from the artefacts if they are there."""
 
         def compute() -> Arrays:
-            detector = self.detector()
-            before = detector.images_forwarded
-            found, unreadable = detect_split(detector, split, self.detector_config, context)
-            self.backbone.images_forwarded += detector.images_forwarded - before
-            return with_unreadable_count(found.to_arrays(), unreadable)
+            detections, unreadable = detect_split(self.detector(), split, self.detector_config, context)
+            return with_unreadable_count(detections.to_arrays(), unreadable)
 
-        kept = context.artifacts.get("detections", self.detections_key(split), compute)
-        note_unreadable(kept, split, context)
-        return Detections.from_arrays(kept)
+        arrays = context.artifacts.get("detections", self.detections_key(split), compute)
+        note_unreadable(arrays, split, context)
+        return Detections.from_arrays(arrays)
 
 
 class DetectorLoss:
-    """Objects on images: mmdet's losses."""
+    """The loss of a detector, which is the sum of mmdet's losses; implements `engine.training.loss.Loss`."""
 
     def to_device(self, batch: list[DetectionSample], device: str) -> list[DetectionSample]:
-        """As they are: the detector moves them, a few at once."""
+        """Return the batch as it is: the detector moves the images to its device, a few at once."""
         return batch
 
     def size(self, batch: list[DetectionSample]) -> int:
-        """Images of the batch."""
+        """Return the number of images in the batch."""
         return len(batch)
 
     def loss(self, network: Detector, batch: list[DetectionSample], part: slice) -> torch.Tensor:
-        """mmdet's is a mean over the images that it is given."""
+        """Return the loss, summed over the images `part` of the batch; mmdet's loss is their mean."""
         return network.loss(batch[part]) * len(batch[part])
 
 
@@ -110,7 +108,10 @@ def train_detector(
     context: RunContext,
     recipe: dict[str, Any],
 ) -> TrainedDetector:
-    """The detector that a grid gives, from the artefacts where it was trained before."""
+    """Return the detector that a grid search chooses: read from the artefacts, or trained where it is not there yet.
+
+    `recipe` is the recipe's canonical form, a part of the artefact key.
+    """
     key = artefact_key(
         backbone, backbone.identity.transform, examples, seed, context, recipe, amp=detector_config.configs[0].amp
     )
@@ -119,30 +120,37 @@ def train_detector(
         detector_config,
         seed,
         key,
-        load_or_train(key, lambda: _search(backbone, examples, detector_config, seed, context), context),
+        load_or_train(key, lambda: _grid_search(backbone, examples, detector_config, seed, context), context),
     )
 
 
-def _search(
+def _grid_search(
     backbone: Backbone, examples: TrainingExamples, detector_config: DetectorConfig, seed: int, context: RunContext
 ) -> GridSearch:
-    fit = examples.train
+    """Return the grid search over the training configs; validation is by box AP, and by AP50 between equal APs."""
+    train = examples.train
     loader = create_detection_loader(
-        fit, detector_config.scaling, masks=detector_config.design.heads.masks, batch_size=detector_config.batch,
-        seed=seed, workers=context.loaders,
-        repeats=repeat_factors(fit, detector_config.rare_below) if detector_config.rare_below else None,
+        train, detector_config.scaling, masks=detector_config.design.heads.masks, batch_size=detector_config.batch,
+        seed=seed, workers=context.config.loader_processes,
+        repeats=repeat_factors(train, detector_config.rare_below) if detector_config.rare_below else None,
     )  # fmt: skip
 
     def make_trainer(config: TrainingConfig) -> Trainer:
         return Trainer(
-            Detector(backbone, detector_config.design, seed), config, loader, DetectorLoss(), seed, context.device
+            Detector(backbone, detector_config.design, seed),
+            config,
+            loader,
+            DetectorLoss(),
+            seed,
+            context.config.device,
         )
 
     def validate(detector: Detector) -> tuple[float, float]:
-        found, _ = detect_split(detector, examples.validation, detector_config, context, masks=False)
+        detections, _ = detect_split(detector, examples.validation, detector_config, context, masks=False)
         assert examples.validation.objects is not None
-        aps = average_precision(found, examples.validation.objects, class_names(detector_config.design.classes), "box")
-        return aps.ap or 0.0, aps.ap50 or 0.0
+        names = placeholder_names(detector_config.design.classes)
+        precision = average_precision(detections, examples.validation.objects, names, "box")
+        return precision.ap or 0.0, precision.ap50 or 0.0
 
     return GridSearch(
         backbone=backbone, configs=detector_config.configs, loader=loader, make_trainer=make_trainer, validate=validate,
@@ -150,49 +158,56 @@ def _search(
     )  # fmt: skip
 
 
-def class_names(count: int) -> tuple[str, ...]:
-    """Names for classes where nobody reads them."""
+def placeholder_names(count: int) -> tuple[str, ...]:
+    """Return so many class names, for results by class that are not used."""
     return tuple(map(str, range(count)))
 
 
 def detect_split(
     detector: Detector, split: Split, detector_config: DetectorConfig, context: RunContext, *, masks: bool = True
 ) -> tuple[Detections, list[str]]:
-    """What a detector in evaluation mode finds on a split, and why some images could not be read."""
-    half = half_precision(context.device) if detector_config.configs[0].amp else None
-    size = max(1, context.batch_size // 8)
-    found: dict[int, Any] = {}
+    """Return the detections of a detector in evaluation mode on a split, and why some images could not be read."""
+    half = half_precision(context.config.device) if detector_config.configs[0].amp else None
+    size = max(1, context.config.batch_size // 8)
+    detections_by_image: dict[int, _ImageDetections] = {}
     unreadable: list[str] = []
     with (
         context.progress.step(f"{detector.backbone_copy.name}: detect on {split.role}", len(split)) as advance,
-        torch.autocast(torch.device(context.device).type, half, enabled=half is not None),
+        torch.autocast(torch.device(context.config.device).type, half, enabled=half is not None),
     ):
-        for indices, batch, reasons in load_test_batches(split, detector_config.scaling, size, threads=context.readers):
+        for indices, batch, reasons in load_test_batches(
+            split, detector_config.scaling, size, threads=context.config.reader_threads
+        ):
             unreadable += reasons
             for index, instances in zip(indices, detector.detect(batch, masks=masks), strict=True):
-                found[index] = _plain(instances)
+                detections_by_image[index] = _to_numpy(instances)
             advance(len(indices))
     check_readable(unreadable, split)
-    return _joined([found[index] for index in range(len(split))]), unreadable
+    return _join([detections_by_image[index] for index in range(len(split))]), unreadable
 
 
-def _plain(found: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[bytes]]:
-    """Boxes as left, top, width, height, scores, labels and packed masks of one image's instances."""
-    boxes = found.bboxes.float().cpu().numpy()
+_ImageDetections = tuple[np.ndarray, np.ndarray, np.ndarray, list[bytes]]
+"""Boxes as left, top, width, height; scores, labels, and masks as COCO's compressed run lengths, of one image."""
+
+
+def _to_numpy(instances: Any) -> _ImageDetections:
+    """Return mmdet's instances of one image as arrays."""
+    boxes = instances.bboxes.float().cpu().numpy()
     boxes = np.concatenate([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], axis=1)
     masks: list[bytes] = []
-    if "masks" in found:
-        pixels = found.masks.cpu().numpy().astype(np.uint8)
-        masks = [coco.encode(np.asfortranarray(one))["counts"] for one in pixels]
-    return boxes, found.scores.float().cpu().numpy(), found.labels.cpu().numpy(), masks
+    if "masks" in instances:
+        pixels = instances.masks.cpu().numpy().astype(np.uint8)
+        masks = [coco.encode(np.asfortranarray(mask))["counts"] for mask in pixels]
+    return boxes, instances.scores.float().cpu().numpy(), instances.labels.cpu().numpy(), masks
 
 
-def _joined(images: Sequence[tuple[np.ndarray, np.ndarray, np.ndarray, list[bytes]]]) -> Detections:
+def _join(images: Sequence[_ImageDetections]) -> Detections:
+    """Return the detections of all images, in the order of the images."""
     boxes, scores, labels, masks = zip(*images, strict=True)
     return Detections(
-        images=np.repeat(np.arange(len(images)), [len(one) for one in scores]),
+        images=np.repeat(np.arange(len(images)), [len(image_scores) for image_scores in scores]),
         boxes=np.concatenate(boxes),
         scores=np.concatenate(scores),
         labels=np.concatenate(labels),
-        masks=tuple(mask for one in masks for mask in one),
+        masks=tuple(mask for image_masks in masks for mask in image_masks),
     )

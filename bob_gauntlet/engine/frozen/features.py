@@ -46,7 +46,7 @@ def features_key(backbone: Backbone, split: Split, transform: InputTransform) ->
 def note_unreadable(arrays: Arrays, split: Split, context: RunContext) -> None:
     """Record in `context` how many images of the split could not be read, if `arrays` says that there were any."""
     if "unreadable" in arrays:
-        context.unreadable[split.role] = int(arrays["unreadable"])
+        context.unreadable.note(split.role, int(arrays["unreadable"]))
 
 
 def _extract(backbone: Backbone, split: Split, transform: InputTransform, context: RunContext) -> Arrays:
@@ -58,7 +58,7 @@ def _extract(backbone: Backbone, split: Split, transform: InputTransform, contex
     with step as advance, torch.inference_mode():
         on_cpu = backbone.device == "cpu"
         for images, reasons in load_batches(
-            split, transform, context.batch_size, on_cpu=on_cpu, threads=context.readers
+            split, transform, context.config.batch_size, on_cpu=on_cpu, threads=context.config.reader_threads
         ):
             unreadable += reasons
             # with too many unreadable images this ends in an error: then the other images are only read, to count them

@@ -1,6 +1,5 @@
 """A linear probe: fit heads of several strengths, choose one on validation examples, fit it again on all examples."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,7 +12,7 @@ from bob_gauntlet.engine.frozen.logistic import Head, regularisation_path
 from bob_gauntlet.errors import BobError
 from bob_gauntlet.metrics.calibration import cross_entropies
 from bob_gauntlet.metrics.classification import in_top_k, mean_auc
-from bob_gauntlet.runtime.artifacts import Arrays
+from bob_gauntlet.runtime.artifacts import Arrays, pack_json, unpack_json
 from bob_gauntlet.runtime.context import RunContext
 
 
@@ -61,7 +60,7 @@ def held_out_logits(
                 data.targets[fit],
                 data.classes,
                 [strength],
-                device=context.device,
+                device=context.config.device,
                 tolerance=1e-8,
             )
         )
@@ -77,7 +76,12 @@ def _fit(data: LabelledFeatures, strengths: Sequence[float], seed: int, context:
     candidates: list[tuple[float, float, Head]] = []
     with context.progress.step("linear probe: strengths", total=len(strengths) + 1) as advance:
         heads = regularisation_path(
-            data.features[fit], data.targets[fit], data.classes, strengths, device=context.device, advance=advance
+            data.features[fit],
+            data.targets[fit],
+            data.classes,
+            strengths,
+            device=context.config.device,
+            advance=advance,
         )
         for head in heads:
             candidates.append((*validation_score(head.logits(data.features[choose]), data.targets[choose]), head))
@@ -86,7 +90,7 @@ def _fit(data: LabelledFeatures, strengths: Sequence[float], seed: int, context:
         final = next(
             regularisation_path(
                 data.features, data.targets, data.classes, [best.strength],
-                device=context.device, tolerance=1e-8, start=best, advance=advance,
+                device=context.config.device, tolerance=1e-8, start=best, advance=advance,
             )
         )  # fmt: skip
     return Probe(final, tuple(score for score, _, _ in candidates), tuple(head.strength for _, _, head in candidates))
@@ -121,12 +125,12 @@ def _pack(probe: Probe) -> dict[str, np.ndarray]:
         "strengths": probe.strengths,
     }
     arrays = {"weight": head.weight, "bias": head.bias, "mean": head.mean, "scale": head.scale}
-    return {**arrays, "facts": np.frombuffer(json.dumps(facts).encode(), np.uint8)}
+    return {**arrays, "facts": pack_json(facts)}
 
 
 def _unpack(arrays: Arrays) -> Probe:
     """Return the probe that `_pack` has turned into arrays."""
     fields: dict[str, Any] = dict(arrays)
-    facts = json.loads(fields.pop("facts").tobytes())
+    facts = unpack_json(fields.pop("facts"))
     validation, strengths = tuple(facts.pop("validation")), tuple(facts.pop("strengths"))
     return Probe(Head(**fields, **facts), validation, strengths)

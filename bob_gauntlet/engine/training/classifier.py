@@ -1,4 +1,4 @@
-"""Training a classifier on a backbone over a grid, and testing it."""
+"""Classifiers: a grid search trains a network on a backbone, and the best network gives logits."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -28,73 +28,78 @@ from bob_gauntlet.runtime.context import RunContext
 
 @dataclass(frozen=True)
 class ClassifierConfig:
-    """What is trained, and how: everything that the chosen network depends on beside backbone, examples and seed."""
+    """Everything that the weights of a classifier depend on, except backbone, examples and seed."""
 
+    # the grid: one training run for each
     configs: tuple[TrainingConfig, ...]
     augmentation: Augmentation
-    # images of an optimiser step
+    # images in one optimiser step
     batch: int
     transform: InputTransform
     classes: int
-    # of the backbone: only the head learns, or stochastic depth
+    # train only the head, not the backbone
     frozen: bool = False
+    # rate of stochastic depth in the backbone
     drop_path: float = 0.0
-    # end a run that validation shows to be clearly behind the best one at the same epoch
+    # end a run whose validation score is clearly behind that of the best run at the same epoch
     stop_beaten: bool = False
 
 
 @dataclass
 class TrainedClassifier:
-    """The chosen network of one seed (`protocols.heads.Classifier`)."""
+    """The best network of a grid search with one seed; implements `protocols.heads.Classifier`."""
 
     backbone: Backbone
     classifier_config: ClassifierConfig
     examples: TrainingExamples
     seed: int
-    # of the artefact that holds the weights
+    # key of the artefact that holds the weights
     key: dict[str, Any]
     arrays: Arrays
     _network: Network | None = None
 
     @property
     def facts(self) -> dict[str, Any]:
-        """How the run was chosen and what became of the others: plain types."""
+        """How the best run was chosen, and what became of the other runs, as plain types."""
         return facts_of(self.arrays)
 
     def network(self) -> Network:
-        """The trained network, in evaluation mode; built at the first call."""
+        """Return the trained network in evaluation mode. It is built at the first call."""
         if self._network is None:
-            network = _network(self.backbone, self.classifier_config)
+            network = _create_network(self.backbone, self.classifier_config)
             network.load_learned_state(weights_of(self.arrays))
             self._network = network.eval()
         return self._network
 
     def scores(self, split: Split, context: RunContext) -> np.ndarray:
-        """(N, C) logits, kept by network and split; BobError where they are not finite."""
+        """Return the (N, C) logits of a split; they are kept as an artefact of network and split.
+
+        Raises BobError where a logit is NaN or infinite.
+        """
         key = {"network": digest(self.key), "split": split.fingerprint}
 
         def compute() -> Arrays:
-            network = self.network()
-            before = network.images_forwarded
-            found, unreadable = predict_logits(network, split, self.classifier_config, context)
-            self.backbone.images_forwarded += network.images_forwarded - before
-            return with_unreadable_count({"logits": found}, unreadable)
+            computed_logits, unreadable = predict_logits(self.network(), split, self.classifier_config, context)
+            return with_unreadable_count({"logits": computed_logits}, unreadable)
 
-        kept = context.artifacts.get("logits", key, compute)
-        note_unreadable(kept, split, context)
-        found = kept["logits"]
-        if not np.isfinite(found).all():
-            raise BobError(f"{self.backbone.name}: after training, its logits of {split.role} are NaN or infinite")
-        return found
+        arrays = context.artifacts.get("logits", key, compute)
+        note_unreadable(arrays, split, context)
+        logits = arrays["logits"]
+        if not np.isfinite(logits).all():
+            raise BobError(
+                f"{self.backbone.name}: the logits of {split.role} are NaN or infinite after training; "
+                "check its forward"
+            )
+        return logits
 
     def held_out(self, context: RunContext) -> tuple[np.ndarray, np.ndarray] | None:
-        """Logits and targets of the images that chose the run; None where they are the reported ones."""
+        """Return logits and targets of the validation images; None where their score is the reported one."""
         if self.examples.validation_is_reported:
             return None
         return self.scores(self.examples.validation, context), self.examples.validation.targets
 
     def differentiable(self) -> tuple[nn.Module, Callable[[torch.Tensor], torch.Tensor]]:
-        """The network, and normalisation and network in one."""
+        """Return the network, and a function from (B, 3, H, W) images in [0, 1] to logits, with a gradient."""
         network, normalised = self.network(), normaliser(self.classifier_config.transform, self.backbone.device)
         return network, lambda images: network(normalised(images)).float()
 
@@ -107,57 +112,71 @@ def train_classifier(
     context: RunContext,
     recipe: dict[str, Any],
 ) -> TrainedClassifier:
-    """The network that a grid gives, from the artefacts where it was trained before."""
+    """Train a network for each configuration of the grid and return the one with the best validation score.
+
+    `recipe` is the canonical form of the recipe, a part of the artefact's key. A classifier that was trained before is
+    read from its artefact.
+    """
     key = artefact_key(
         backbone, classifier_config.transform, examples, seed, context, recipe, amp=classifier_config.configs[0].amp
     )
 
-    def search() -> GridSearch:
-        loader = create_image_loader(
-            examples.train, classifier_config.transform, classifier_config.augmentation,
-            batch_size=classifier_config.batch, seed=seed, workers=context.loaders, pin=context.device != "cpu",
-        )  # fmt: skip
+    arrays = load_or_train(key, lambda: _create_search(backbone, examples, classifier_config, seed, context), context)
+    return TrainedClassifier(backbone, classifier_config, examples, seed, key, arrays)
 
-        def make_trainer(config: TrainingConfig) -> Trainer:
-            network = _network(backbone, classifier_config)
-            network.initialise(seed)
-            loss_function = LabelLoss(config, classifier_config.classes, multi_label=examples.train.targets.ndim == 2)
-            return Trainer(network, config, loader, loss_function, seed, context.device)
 
-        def validate(network: Network) -> tuple[float, float]:
-            logits, _ = predict_logits(network, examples.validation, classifier_config, context)
-            return validation_score(logits, examples.validation.targets)
+def _create_search(
+    backbone: Backbone, examples: TrainingExamples, classifier_config: ClassifierConfig, seed: int, context: RunContext
+) -> GridSearch:
+    loader = create_image_loader(
+        examples.train, classifier_config.transform, classifier_config.augmentation,
+        batch_size=classifier_config.batch, seed=seed, workers=context.config.loader_processes,
+        pin=context.config.device != "cpu",
+    )  # fmt: skip
 
-        return GridSearch(
-            backbone=backbone, configs=classifier_config.configs, loader=loader, make_trainer=make_trainer,
-            validate=validate, context=context, validation_images=len(examples.validation),
-            stop_beaten=classifier_config.stop_beaten,
-        )  # fmt: skip
+    def make_trainer(config: TrainingConfig) -> Trainer:
+        network = _create_network(backbone, classifier_config)
+        network.initialise(seed)
+        loss_function = LabelLoss(config, classifier_config.classes, multi_label=examples.train.targets.ndim == 2)
+        return Trainer(network, config, loader, loss_function, seed, context.config.device)
 
-    return TrainedClassifier(backbone, classifier_config, examples, seed, key, load_or_train(key, search, context))
+    def validate(network: Network) -> tuple[float, float]:
+        logits, _ = predict_logits(network, examples.validation, classifier_config, context)
+        return validation_score(logits, examples.validation.targets)
+
+    return GridSearch(
+        backbone=backbone, configs=classifier_config.configs, loader=loader, make_trainer=make_trainer,
+        validate=validate, context=context, validation_images=len(examples.validation),
+        stop_beaten=classifier_config.stop_beaten,
+    )  # fmt: skip
 
 
 def predict_logits(
     network: Network, split: Split, classifier_config: ClassifierConfig, context: RunContext
 ) -> tuple[np.ndarray, list[str]]:
-    """(N, C) float32 logits of a network in evaluation mode, and why some images could not be read."""
-    half = half_precision(context.device) if classifier_config.configs[0].amp else None
-    parts: list[np.ndarray] = []
+    """Return the (N, C) float32 logits of a network in evaluation mode, and a reason for each unreadable image."""
+    half_dtype = half_precision(context.config.device) if classifier_config.configs[0].amp else None
+    logits: list[np.ndarray] = []
     unreadable: list[str] = []
-    on_cpu = context.device == "cpu"
-    for images, broken in load_batches(
-        split, classifier_config.transform, context.batch_size, on_cpu=on_cpu, threads=context.readers
+    on_cpu = context.config.device == "cpu"
+    for images, reasons in load_batches(
+        split,
+        classifier_config.transform,
+        context.config.batch_size,
+        on_cpu=on_cpu,
+        threads=context.config.reader_threads,
     ):
-        unreadable += broken
+        unreadable += reasons
         if not on_cpu:
-            images = normalise(images.to(context.device, non_blocking=True), classifier_config.transform)
-        with torch.no_grad(), torch.autocast(torch.device(context.device).type, half, enabled=half is not None):
-            parts.append(network(images).float().cpu().numpy())
+            images = normalise(images.to(context.config.device, non_blocking=True), classifier_config.transform)
+        device_type = torch.device(context.config.device).type
+        with torch.no_grad(), torch.autocast(device_type, half_dtype, enabled=half_dtype is not None):
+            logits.append(network(images).float().cpu().numpy())
     check_readable(unreadable, split)
-    return np.concatenate(parts), unreadable
+    return np.concatenate(logits), unreadable
 
 
-def _network(backbone: Backbone, classifier_config: ClassifierConfig) -> Network:
+def _create_network(backbone: Backbone, classifier_config: ClassifierConfig) -> Network:
     return Network(
         backbone,
         classifier_config.classes,

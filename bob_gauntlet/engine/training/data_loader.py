@@ -1,7 +1,7 @@
-"""Augmented training batches: the same images in the same order for any number of worker processes.
+"""Data loader of augmented training batches: the same batches for any number of worker processes.
 
-What is drawn for an image depends on seed, epoch and its index alone, so that an interrupted run goes on with the
-batches that it would have had.
+The augmentation of an image depends only on seed, epoch and the image's index, so an interrupted run continues with the
+batches that it would have had without the interruption.
 """
 
 import multiprocessing
@@ -31,25 +31,27 @@ LabelledBatch = tuple[torch.Tensor, torch.Tensor]
 
 @dataclass(frozen=True)
 class Augmentation:
-    """What is drawn anew for an image in every epoch, all of it timm's; the defaults are crop and flip alone."""
+    """The random changes of an image in each epoch, all by timm. The defaults are crop and horizontal flip only."""
 
-    # share of the image that a crop covers, at least
+    # smallest share of the image that a crop covers
     smallest_crop: float = 0.08
-    # as timm writes it, such as "rand-m9-mstd0.5-inc1"; "" for none
+    # timm's name of an augmentation, such as "rand-m9-mstd0.5-inc1"; "" for none
     auto_augment: str = ""
-    # probability that a random rectangle becomes noise
+    # probability that a random rectangle of the image is replaced by noise
     erasing: float = 0.0
-    # "random" is bilinear or bicubic
+    # "random" draws bilinear or bicubic for each image
     interpolation: str = "random"
 
 
 def create_augmentation(transform: InputTransform, augmentation: Augmentation) -> Callable[[Image.Image], torch.Tensor]:
-    """From an RGB image to a (3, size, size) float32 tensor, normalised as the backbone wants it.
+    """Return a function from an RGB image to an augmented (3, size, size) float32 tensor.
+
+    The tensor is normalised as the backbone's input transform says.
 
     >>> create_augmentation(InputTransform(size=8), Augmentation())(Image.new("RGB", (20, 10))).shape
     torch.Size([3, 8, 8])
     """
-    made: Any = create_transform(
+    augment: Any = create_transform(
         (3, transform.size, transform.size),
         is_training=True,
         scale=(augmentation.smallest_crop, 1.0),
@@ -61,25 +63,25 @@ def create_augmentation(transform: InputTransform, augmentation: Augmentation) -
         re_prob=augmentation.erasing,
         re_mode="pixel",
     )
-    for part in made.transforms:
+    for part in augment.transforms:
         if isinstance(part, RandAugment):
             for op in part.ops:
                 if op.name.startswith("Posterize"):
                     op.aug_fn = partial(_posterize, op.aug_fn)
-    return made  # type: ignore[no-any-return]
+    return augment  # type: ignore[no-any-return]
 
 
 def _posterize(posterize: Callable[..., Image.Image], image: Image.Image, bits: int, **options: Any) -> Image.Image:
-    """timm asks for 0 bits at the highest magnitude, which Pillow refuses."""
+    """Keep at least one bit: at the highest magnitude timm asks for 0 bits, which Pillow refuses."""
     return posterize(image, max(1, bits), **options)
 
 
 DrawExample = Callable[[int], tuple[Any, bool]]
-"""From an index to an example, drawn anew at each call, and whether grey stands for its image."""
+"""From an index to a newly augmented example, and whether its image was unreadable and replaced by grey."""
 
 
 class AugmentedImages:
-    """Draws augmented images of a split, with their targets."""
+    """Returns by index an augmented image of a split with its target; see `DrawExample`."""
 
     def __init__(self, split: Split, transform: InputTransform, augmentation: Augmentation) -> None:
         self.split, self.size = split, transform.size
@@ -93,8 +95,8 @@ class AugmentedImages:
 def create_image_loader(
     split: Split, transform: InputTransform, augmentation: Augmentation, *, batch_size: int, seed: int, **options: Any
 ) -> "AugmentedLoader":
-    """A stream of augmented images with their targets; `options` as for Stream."""
-    # an even number, since mixup mixes a batch with itself upside down
+    """Return a loader of augmented images with their targets; `options` are those of AugmentedLoader."""
+    # mixup mixes a batch with the same batch in reverse order, so its size must be even
     batch_size = max(2, min(batch_size, len(split)) // 2 * 2)
     return AugmentedLoader(
         AugmentedImages(split, transform, augmentation), split.ids, batch_size=batch_size, seed=seed, **options
@@ -102,11 +104,11 @@ def create_image_loader(
 
 
 class AugmentedLoader:
-    """The training examples of a run, epoch by epoch, in batches of one size; used by every run of a grid.
+    """Yields the training examples of each epoch in batches of one size; all runs of a grid share it.
 
-    What is left over at the end of an epoch is dropped, as another order comes with the next. `unreadable` holds the
-    indices of images that could not be read; grey stands for them. `collate` makes a batch of examples; `repeats`, of
-    each example how often an epoch has it on average.
+    Every epoch has another order, and its last examples are dropped where they do not fill a batch. `draw` returns an
+    example by index, `collate` makes a batch of examples, and `repeats` says how often an epoch contains each example
+    on average (None: once). `unreadable` collects the indices of images that could not be read; they are grey.
     """
 
     def __init__(
@@ -127,74 +129,83 @@ class AugmentedLoader:
         self._ids = ids
         self._seed = seed
         self._repeats = repeats
-        # examples of an epoch, at least
-        self._least = self.size if repeats is None else int(np.floor(repeats).sum())
+        # smallest number of examples in an epoch
+        self._min_examples = self.size if repeats is None else int(np.floor(repeats).sum())
         self._keys: list[list[tuple[int, int]]] = []
         workers = workers if "fork" in multiprocessing.get_all_start_methods() else 0
         self._loader: Any = DataLoader(
-            _Examples(draw, seed),
+            _SeededExamples(draw, seed),
             batch_sampler=self._keys,
             num_workers=workers,
             persistent_workers=workers > 0,
             prefetch_factor=4 if workers else None,
             multiprocessing_context="fork" if workers else None,
             pin_memory=pin,
-            collate_fn=partial(_collated, collate),
+            collate_fn=partial(_collate_with_unreadable, collate),
         )
 
     def __len__(self) -> int:
-        """Batches of an epoch."""
-        return max(1, self._least // self.batch_size)
+        """Return the number of batches in an epoch."""
+        return max(1, self._min_examples // self.batch_size)
 
     def epoch(self, number: int, first: int = 0) -> Iterator[Any]:
-        """The batches of one epoch, from the one of that place on."""
+        """Yield the batches of epoch `number`, beginning with batch `first`.
+
+        Raises BobError where more than 1% of the images cannot be read.
+        """
         order = self._order(number)
         self._keys[:] = [
-            [(number, int(index)) for index in order[place * self.batch_size : (place + 1) * self.batch_size]]
-            for place in range(first, len(self))
+            [(number, int(index)) for index in order[batch * self.batch_size : (batch + 1) * self.batch_size]]
+            for batch in range(first, len(self))
         ]
-        for found, broken in self._loader:
-            self.unreadable.update(broken)
+        for examples, unreadable in self._loader:
+            self.unreadable.update(unreadable)
             if len(self.unreadable) > MAX_UNREADABLE_SHARE * self.size:
                 names = ", ".join(self._ids[i] for i in sorted(self.unreadable)[:3])
                 raise BobError(
                     f"{len(self.unreadable)} of {self.size} training images cannot be read, more than 1%: {names}; "
                     "mend or remove them"
                 )
-            yield found
+            yield examples
 
     def _order(self, number: int) -> np.ndarray:
-        """Indices of an epoch's examples, at least a batch of them."""
+        """Return the indices of an epoch's examples in random order: at least one batch, else they are repeated."""
         rng = np.random.default_rng([self._seed, number])
         if self._repeats is None:
             order = rng.permutation(self.size)
         else:
-            whole = np.floor(self._repeats)
-            times = (whole + (rng.random(self.size) < self._repeats - whole)).astype(np.int64)
-            order = rng.permutation(np.repeat(np.arange(self.size), times))
+            whole_repeats = np.floor(self._repeats)
+            # the fraction is the probability of one more repeat
+            counts = (whole_repeats + (rng.random(self.size) < self._repeats - whole_repeats)).astype(np.int64)
+            order = rng.permutation(np.repeat(np.arange(self.size), counts))
         return order if len(order) >= self.batch_size else np.resize(order, self.batch_size)
 
 
-class _Examples(Dataset[tuple[Any, int]]):
-    """Examples by (epoch, index), and the index again where grey stands for the image, else -1."""
+class _SeededExamples(Dataset[tuple[Any, int]]):
+    """Returns by (epoch, index) an example, and the index again if its image was unreadable, else -1.
+
+    All random numbers are seeded by seed, epoch and index.
+    """
 
     def __init__(self, draw: DrawExample, seed: int) -> None:
         self.draw, self.seed = draw, seed
 
     def __getitem__(self, key: tuple[int, int]) -> tuple[Any, int]:
         epoch, index = key
-        drawn = int(np.random.SeedSequence([self.seed, epoch, index]).generate_state(1)[0])
+        example_seed = int(np.random.SeedSequence([self.seed, epoch, index]).generate_state(1)[0])
         if get_worker_info() is None:
-            with seeded(drawn):
-                found, broken = self.draw(index)
+            with seeded(example_seed):
+                example, unreadable = self.draw(index)
         else:
-            random.seed(drawn)
-            np.random.seed(drawn)
-            torch.default_generator.manual_seed(drawn)
-            found, broken = self.draw(index)
-        return found, index if broken else -1
+            random.seed(example_seed)
+            np.random.seed(example_seed)
+            torch.default_generator.manual_seed(example_seed)
+            example, unreadable = self.draw(index)
+        return example, index if unreadable else -1
 
 
-def _collated(collate: Callable[[list[Any]], Any], examples: list[tuple[Any, int]]) -> tuple[Any, list[int]]:
-    """A batch, and the indices of its examples that are grey."""
-    return collate([found for found, _ in examples]), [index for _, index in examples if index >= 0]
+def _collate_with_unreadable(
+    collate: Callable[[list[Any]], Any], examples: list[tuple[Any, int]]
+) -> tuple[Any, list[int]]:
+    """Return a batch, and the indices of its examples whose image was unreadable."""
+    return collate([example for example, _ in examples]), [index for _, index in examples if index >= 0]

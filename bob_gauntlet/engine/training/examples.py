@@ -1,22 +1,27 @@
-"""The images that a network is trained on, and those that choose its hyper-parameters."""
+"""The images that a network is trained on, and the validation images that choose its hyper-parameters."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from PIL import Image
 
 from bob_gauntlet.datasets.dataset import Dataset, Split
 from bob_gauntlet.datasets.partition import NO_VALIDATION_EXAMPLES, partition
 from bob_gauntlet.errors import BobError
 
 CARVED_SHARE = 0.1
-CARVED_MOST = 10_000
-"""Of the training images, where a dataset has no validation split: a tenth, and at most 10,000."""
+MAX_CARVED = 10_000
+"""Validation images that are carved out of train where a dataset has no validation split: a tenth, at most 10,000."""
 
 
 @dataclass(frozen=True)
 class TrainingExamples:
-    """Disjoint but under `fidelity="paper"`, where hyper-parameters are chosen on the images that are reported."""
+    """The images of one training: `train` fits the weights, `validation` chooses the hyper-parameters.
+
+    The two splits share no image. Exception: with `fidelity="paper"`, hyper-parameters are chosen on the images whose
+    score is reported, as in the original; `validation_is_reported` is then True, and `validation` can be part of train.
+    """
 
     train: Split
     validation: Split
@@ -24,16 +29,18 @@ class TrainingExamples:
 
     @property
     def key(self) -> list[str]:
-        """What stands for them in the key of an artefact."""
+        """The fingerprints of both splits, for the key of an artefact."""
         return [self.train.fingerprint, self.validation.fingerprint]
 
 
 def training_examples(
-    dataset: Dataset, seed: int, *, paper: bool = False, max_carved: int = CARVED_MOST
+    dataset: Dataset, seed: int, *, paper: bool = False, max_carved: int = MAX_CARVED
 ) -> TrainingExamples:
-    """Train and val of a dataset; other seeds than 0 deal them out anew. With `paper`, the original's choice.
+    """Return the train and val splits of a dataset, for seed 0 as they are; other seeds redistribute their images.
 
-    Without val at most `max_carved` images are carved out of train. BobError where nothing is left to choose on.
+    Without a val split, a tenth of train, but at most `max_carved` images, becomes the validation split. With `paper`,
+    the validation split is the split on which the original paper reports, for every seed. Raises BobError where no
+    image can be spared for validation.
     """
     train = dataset["train"]
     if paper:
@@ -41,63 +48,68 @@ def training_examples(
     if "val" in dataset.splits and seed == 0:
         return TrainingExamples(train, dataset["val"])
     whole = concatenate_splits([dataset[role] for role in ("train", "val") if role in dataset.splits])
-    fit, choose = partition(whole.targets, len(train), seed, _carved(whole, max_carved))
-    if not len(choose):
+    train_indices, validation_indices = partition(whole.targets, len(train), seed, _carved_share(whole, max_carved))
+    if not len(validation_indices):
         raise BobError(NO_VALIDATION_EXAMPLES)
-    return TrainingExamples(whole.take(fit, f"fit, seed {seed}"), whole.take(choose, f"choose, seed {seed}"))
+    return TrainingExamples(
+        whole.take(train_indices, f"fit, seed {seed}"), whole.take(validation_indices, f"choose, seed {seed}")
+    )
 
 
 def low_shot_examples(dataset: Dataset, fraction: float, seed: int, *, paper: bool = False) -> TrainingExamples:
-    """The same with a fraction of the training images, by class: at least one of each.
+    """Return `training_examples` with a fraction of the training images, drawn class by class, at least one of each.
 
-    The published list of a dataset is seed 0's draw, unless a limit has left no class two images beyond it. Validation
-    images are those of the whole dataset, which the fraction leaves alone: where they are carved out of train, it is
-    drawn from the rest.
+    Seed 0 uses the dataset's published list of that fraction, if there is one. The validation images do not depend on
+    the fraction, with one exception: where they are carved out of train, they are drawn from the training images that
+    are not on the published list. If those do not hold two images of any class (since `--bob-limit` has left too few),
+    the published list is not used.
     """
     whole = training_examples(dataset, seed, paper=paper)
     name = f"{100 * fraction:g}%"
     if seed == 0 and name in dataset.subsets:
-        listed = dataset["train"].take(dataset.subsets[name], f"the published {name}")
+        published = dataset["train"].take(dataset.subsets[name], f"the published {name}")
         if paper or "val" in dataset.splits:
-            return TrainingExamples(listed, whole.validation, whole.validation_is_reported)
-        rest = np.setdiff1d(np.arange(len(dataset["train"])), dataset.subsets[name])
-        beyond = dataset["train"].take(rest, f"beyond the published {name}")
-        if len(beyond) > len(np.unique(beyond.targets)):
-            _, choose = partition(beyond.targets, len(beyond), seed, _carved(beyond))
-            return TrainingExamples(listed, beyond.take(choose, f"choose, seed {seed}"))
-    drawn = stratified_sample(whole.train.targets, fraction, seed)
+            return TrainingExamples(published, whole.validation, whole.validation_is_reported)
+        unlisted_indices = np.setdiff1d(np.arange(len(dataset["train"])), dataset.subsets[name])
+        unlisted = dataset["train"].take(unlisted_indices, f"beyond the published {name}")
+        if len(unlisted) > len(np.unique(unlisted.targets)):
+            _, validation_indices = partition(unlisted.targets, len(unlisted), seed, _carved_share(unlisted))
+            return TrainingExamples(published, unlisted.take(validation_indices, f"choose, seed {seed}"))
+    sampled_indices = stratified_sample(whole.train.targets, fraction, seed)
     return TrainingExamples(
-        whole.train.take(drawn, f"{name}, seed {seed}"), whole.validation, whole.validation_is_reported
+        whole.train.take(sampled_indices, f"{name}, seed {seed}"), whole.validation, whole.validation_is_reported
     )
 
 
-def _carved(split: Split, most: int = CARVED_MOST) -> float:
-    """The share of a split that is carved out to choose on."""
-    return min(CARVED_SHARE, most / len(split))
+def _carved_share(split: Split, max_carved: int = MAX_CARVED) -> float:
+    """Return the share of a split's images that become the validation split."""
+    return min(CARVED_SHARE, max_carved / len(split))
 
 
 def stratified_sample(targets: np.ndarray, fraction: float, seed: int) -> np.ndarray:
-    """Sorted indices of a fraction of every class, at least one of each; of several labels an image, of all images.
+    """Return sorted indices of a random fraction of each class, at least one image of each.
+
+    Where images have several labels, `targets` being (N, C), the fraction is drawn from all images together.
 
     >>> stratified_sample(np.array([0] * 10 + [1] * 30 + [2]), 0.1, seed=0).shape
     (5,)
     """
     rng = np.random.default_rng(seed)
     labels = targets if targets.ndim == 1 else np.zeros(len(targets), np.int64)
-    taken = []
+    sampled_indices = []
     for label in np.unique(labels):
-        members = rng.permutation(np.flatnonzero(labels == label))
-        taken.append(members[: max(1, round(fraction * len(members)))])
-    return np.sort(np.concatenate(taken))
+        class_indices = rng.permutation(np.flatnonzero(labels == label))
+        sampled_indices.append(class_indices[: max(1, round(fraction * len(class_indices)))])
+    return np.sort(np.concatenate(sampled_indices))
 
 
 def concatenate_splits(splits: Sequence[Split]) -> Split:
-    """Several splits as one, in order."""
+    """Return one split that holds the images of several splits, in order."""
     if len(splits) == 1:
         return splits[0]
     starts = np.cumsum([0, *map(len, splits)])
 
-    def image(index: int):  # type: ignore[no-untyped-def]
+    def image(index: int) -> Image.Image:
         part = int(np.searchsorted(starts, index, side="right")) - 1
         return splits[part].image(index - int(starts[part]))
 
@@ -108,5 +120,5 @@ def concatenate_splits(splits: Sequence[Split]) -> Split:
         targets=np.concatenate([split.targets for split in splits]),
         image=image,
         clusters=tuple(name for split in splits for name in split.clusters),
-        objects=None if splits[0].objects is None else tuple(one for split in splits for one in split.objects or ()),
+        objects=None if splits[0].objects is None else tuple(each for split in splits for each in split.objects or ()),
     )

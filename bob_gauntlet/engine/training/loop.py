@@ -1,7 +1,8 @@
-"""One training run: epochs of optimiser steps, a checkpoint after each, and a validation score on the way.
+"""The training loop of one run: epochs of optimiser steps, validation, and a checkpoint after each epoch.
 
-A run is a function of its plan, its seed and its stream: what is drawn in a step is seeded by the step's number, so
-that a run that was killed goes on from its last checkpoint to the same weights as one that was not.
+A run is a function of its configuration, its seed and its data loader. Each step seeds its random numbers by seed,
+epoch and position in the epoch, so a run that was killed continues from its last checkpoint to the same weights as a
+run that was not.
 """
 
 import io
@@ -31,34 +32,36 @@ from bob_gauntlet.runtime.artifacts import write_atomically
 log = logging.getLogger(__name__)
 
 Validate = Callable[[Any], tuple[float, float]]
-"""Validation score in %, and what decides between equal ones (higher is better)."""
+"""From a network to its validation score in %, and a value that decides between equal scores; higher is better."""
 
 SAVE_INTERVAL = 600.0
-"""Seconds after which a run is saved in the middle of an epoch."""
+"""Seconds after which a run is saved within an epoch."""
 
 
 _NAMES_IN_CHECKPOINT = {"batches_done": "place", "validation": "judged"}
-"""Fields of TrainingState that a checkpoint holds under an older name; so old checkpoints stay readable."""
+"""Fields of TrainingState that have another name in a checkpoint; these names stay, so old checkpoints are readable."""
 
 
 class Diverged(BobError):
-    """The loss became NaN or infinite."""
+    """The training loss became NaN or infinite."""
 
 
 @dataclass
 class TrainingState:
-    """Where a run stands; what a checkpoint holds beside network and optimiser."""
+    """How far a run has come: what a checkpoint holds beside network and optimiser."""
 
-    # epochs that are done
+    # finished epochs
     epoch: int = 0
-    # optimiser steps that are done: in all, and of the epoch that is not done, with their losses
+    # optimiser steps of the whole run
     steps: int = 0
+    # batches of the unfinished epoch that are done, and their losses
     batches_done: int = 0
     losses: list[float] = field(default_factory=list)
     micro_batch: int = 0
     curve: dict[str, list[float]] = field(default_factory=lambda: {"epoch": [], "validation": [], "loss": []})
-    # of the weights that count: the last ones, or those of the best epoch
+    # validation score and tie-breaker of the weights that the run would return: the last, or those of the best epoch
     validation: tuple[float, float] = (-math.inf, -math.inf)
+    # weights of the best epoch
     best: dict[str, torch.Tensor] | None = None
 
     def to_checkpoint(self) -> dict[str, Any]:
@@ -69,14 +72,11 @@ class TrainingState:
     def from_checkpoint(cls, values: dict[str, Any]) -> "TrainingState":
         """Return the state that `to_checkpoint` was called on."""
         names = [each.name for each in fields(cls)]
-        state = cls(**{name: values[_NAMES_IN_CHECKPOINT.get(name, name)] for name in names})
-        score, tie_breaker = state.validation
-        state.validation = score, tie_breaker
-        return state
+        return cls(**{name: values[_NAMES_IN_CHECKPOINT.get(name, name)] for name in names})
 
 
 class Trainer:
-    """Trains a network on a stream, step by step."""
+    """Trains a network on the batches of a data loader."""
 
     def __init__(
         self,
@@ -102,43 +102,47 @@ class Trainer:
 
     @property
     def finished(self) -> bool:
-        """Whether the last epoch, or the last step that is allowed, is done."""
+        """Whether the last epoch, or step number `config.max_steps`, is done."""
         limit = self.config.max_steps
         return self.state.epoch >= self.config.epochs or (limit is not None and self.state.steps >= limit)
 
-    def train_epoch(self, advance: Callable[[int], None], pause: Callable[[], None] = lambda: None) -> float:
-        """The rest of an epoch; returns the mean loss of all of it. Diverged where a loss is not finite.
+    def train_epoch(self, advance: Callable[[int], None], save: Callable[[], None] = lambda: None) -> float:
+        """Train the rest of the current epoch and return the mean loss of the whole epoch.
 
-        After every step `advance` is told of its examples, and `pause` may save the run.
+        After each step `advance` is called with the number of its examples, and `save` so that it can save the run.
+        Raises Diverged where a loss is not finite.
         """
         self.network.train()
         state, number = self.state, self.state.epoch
         if not self.config.per_step:
             self.schedule.step(number)
-        fresh: list[torch.Tensor] = []
+        recent_losses: list[torch.Tensor] = []
         for batch in self.loader.epoch(number, state.batches_done):
             if self.config.per_step:
                 self.schedule.step_update(number * len(self.loader) + state.batches_done)
-            step = int(np.random.SeedSequence([self.seed, number, state.batches_done]).generate_state(1)[0])
-            torch.manual_seed(step)
-            np.random.seed(step)
+            step_seed = int(np.random.SeedSequence([self.seed, number, state.batches_done]).generate_state(1)[0])
+            torch.manual_seed(step_seed)
+            np.random.seed(step_seed)
             with self.network.explain_gradient_errors() if not state.steps else nullcontext():
-                fresh.append(self._step(batch))
+                recent_losses.append(self._step(batch))
             state.steps, state.batches_done = state.steps + 1, state.batches_done + 1
-            # a GPU would have to be waited for after every step
-            if self.device == "cpu" or len(fresh) == 20:
-                self._take(fresh)
-                pause()
+            # on a GPU only after every 20 steps, since reading a loss waits until the GPU has computed it
+            if self.device == "cpu" or len(recent_losses) == 20:
+                self._record_losses(recent_losses)
+                save()
             advance(self.loss_function.size(batch))
             if self.config.max_steps is not None and state.steps >= self.config.max_steps:
                 break
-        self._take(fresh)
+        self._record_losses(recent_losses)
         loss = float(torch.tensor(state.losses).mean())
         state.epoch, state.batches_done, state.losses = number + 1, 0, []
         return loss
 
     def _step(self, batch: Any) -> torch.Tensor:
-        """One step of the whole batch, in parts where it does not fit; returns its loss, on the device."""
+        """Make one optimiser step on a batch and return its loss, a tensor on the device.
+
+        The batch goes through the network in parts of at most `state.micro_batch` examples.
+        """
         batch = self.loss_function.to_device(batch, self.device)
         size = self.loss_function.size(batch)
         total = torch.zeros((), device=self.device)
@@ -158,128 +162,137 @@ class Trainer:
         self.optimiser.zero_grad()
         return total
 
-    def _take(self, fresh: list[torch.Tensor]) -> None:
-        """The losses of the last steps into the state. Diverged where one is not finite."""
-        values = torch.stack(fresh).tolist() if fresh else []
-        for place, value in enumerate(values):
+    def _record_losses(self, recent_losses: list[torch.Tensor]) -> None:
+        """Move the losses of the last steps to the state. Raises Diverged where one is not finite."""
+        values = torch.stack(recent_losses).tolist() if recent_losses else []
+        for index, value in enumerate(values):
             if not math.isfinite(value):
-                step = self.state.steps - len(values) + place + 1
+                step = self.state.steps - len(values) + index + 1
                 raise Diverged(f"the loss is not finite at step {step} ({self.config.description})")
         self.state.losses += values
-        fresh.clear()
+        recent_losses.clear()
 
     def save(self, path: Path) -> None:
-        """Network, optimiser and state in one file, which is whole or not there."""
-        whole = {
+        """Save network, optimiser and state as a checkpoint; the file is either complete or absent."""
+        content = {
             "network": self.network.learned_state(),
             "optimiser": self.optimiser.state_dict(),
             "scaler": self.scaler.state_dict(),
             "state": self.state.to_checkpoint(),
             "unreadable": sorted(self.loader.unreadable),
         }
-        write_checkpoint(path, whole)
+        write_checkpoint(path, content)
 
     def load(self, path: Path) -> bool:
-        """Go on from a checkpoint; False where there is none that can be read."""
-        whole = read_checkpoint(path, self.device)
-        if whole is None:
+        """Load a checkpoint to continue from; return False where there is no readable one."""
+        content = read_checkpoint(path, self.device)
+        if content is None:
             return False
-        self.network.load_learned_state(whole["network"])
-        self.optimiser.load_state_dict(whole["optimiser"])
-        self.scaler.load_state_dict(whole["scaler"])
-        self.loader.unreadable.update(whole["unreadable"])
-        self.state = TrainingState.from_checkpoint(whole["state"])
+        self.network.load_learned_state(content["network"])
+        self.optimiser.load_state_dict(content["optimiser"])
+        self.scaler.load_state_dict(content["scaler"])
+        self.loader.unreadable.update(content["unreadable"])
+        self.state = TrainingState.from_checkpoint(content["state"])
         return True
 
 
 def train(
-    make: Callable[[], Trainer],
+    make_trainer: Callable[[], Trainer],
     validate: Validate,
-    path: Path,
+    checkpoint: Path,
     advance: Callable[[int], None] = lambda count: None,
-    beaten: Callable[[TrainingState], bool] = lambda state: False,
+    is_beaten: Callable[[TrainingState], bool] = lambda state: False,
 ) -> Trainer:
-    """Train to the end, from the checkpoint at `path` where there is one; the network then holds what counts.
+    """Train a run to its end and return its trainer, whose network then has the last or the best epoch's weights.
 
-    Where memory runs out the epoch starts again with half the images at once and twice the steps of accumulation.
-    `beaten` is asked before every epoch, and True ends the run. The checkpoint stays, for the caller to delete.
+    The run continues from `checkpoint` where that file exists; the caller deletes it. When memory runs out, the epoch
+    starts again from the checkpoint, with half as many images in a forward pass and twice as many passes in a step.
+    `is_beaten` is called before each epoch and ends the run by returning True.
     """
     keep_pages()
-    trainer = make()
-    if trainer.load(path):
+    trainer = make_trainer()
+    if trainer.load(checkpoint):
         advance(trainer.state.steps * trainer.loader.batch_size)
     with seeded(trainer.seed):
-        while not (trainer.finished or beaten(trainer.state)):
-            if smaller := _one_epoch(trainer, validate, path, advance):
-                # first let go of what fills the memory
+        while not (trainer.finished or is_beaten(trainer.state)):
+            if smaller_micro_batch := _train_and_validate_epoch(trainer, validate, checkpoint, advance):
+                # free the memory before another trainer is made
                 del trainer
                 torch.cuda.empty_cache()
-                trainer = make()
-                trainer.load(path)
-                trainer.state.micro_batch = smaller
+                trainer = make_trainer()
+                trainer.load(checkpoint)
+                trainer.state.micro_batch = smaller_micro_batch
     if trainer.state.best is not None:
         trainer.network.load_learned_state(trainer.state.best)
     trainer.network.eval()
     return trainer
 
 
-def _one_epoch(trainer: Trainer, validate: Validate, path: Path, advance: Callable[[int], None]) -> int:
-    """An epoch, its validation and its checkpoint; 0, or the images at once to begin it again with."""
-    saved = time.monotonic()
+def _train_and_validate_epoch(
+    trainer: Trainer, validate: Validate, checkpoint: Path, advance: Callable[[int], None]
+) -> int:
+    """Train an epoch, validate and save a checkpoint; return 0.
 
-    def pause() -> None:
-        nonlocal saved
-        if time.monotonic() - saved >= SAVE_INTERVAL:
-            trainer.save(path)
-            saved = time.monotonic()
+    When memory runs out, return the smaller micro-batch with which the epoch has to start again.
+    """
+    last_saved = time.monotonic()
+
+    def save_if_due() -> None:
+        nonlocal last_saved
+        if time.monotonic() - last_saved >= SAVE_INTERVAL:
+            trainer.save(checkpoint)
+            last_saved = time.monotonic()
 
     try:
-        loss = trainer.train_epoch(advance, pause)
+        loss = trainer.train_epoch(advance, save_if_due)
     except torch.OutOfMemoryError:
-        size = min(trainer.state.micro_batch, trainer.loader.batch_size) // 2
-        if not size:
+        micro_batch = min(trainer.state.micro_batch, trainer.loader.batch_size) // 2
+        if not micro_batch:
             raise
-        log.warning("out of memory: %s images at once from here on, in as many more parts", size)
-        return size
+        log.warning("out of memory: from now on at most %s images go through the network at once", micro_batch)
+        return micro_batch
     state, config = trainer.state, trainer.config
     if config.best_epoch or state.epoch <= config.curve or trainer.finished:
         trainer.network.eval()
-        score, tie = validate(trainer.network)
+        score, tie_breaker = validate(trainer.network)
         for name, value in (("epoch", state.epoch), ("validation", round(score, 4)), ("loss", round(loss, 5))):
             state.curve[name].append(value)
         if not config.best_epoch:
-            state.validation = score, tie
-        elif (score, tie) > state.validation:
-            state.validation = score, tie
+            state.validation = score, tie_breaker
+        elif (score, tie_breaker) > state.validation:
+            state.validation = score, tie_breaker
             state.best = {name: tensor.clone() for name, tensor in trainer.network.learned_state().items()}
-    trainer.save(path)
+    trainer.save(checkpoint)
     return 0
 
 
-def write_checkpoint(path: Path, whole: dict[str, Any]) -> None:
-    """Tensors and plain values in one file, whole or not there; a disk that refuses costs the file, not the run."""
+def write_checkpoint(path: Path, content: dict[str, Any]) -> None:
+    """Write tensors and plain values to one file, which is either complete or absent.
+
+    Where the disk refuses, only a warning is logged: the run continues without the file.
+    """
     buffer = io.BytesIO()
-    torch.save(whole, buffer)
+    torch.save(content, buffer)
     try:
         write_atomically(path, buffer.getvalue())
     except OSError as error:
-        log.warning("%s is not written (%s): an interruption would cost the run", path, error)
+        log.warning("cannot write %s (%s): an interrupted run would have to start again; free disk space", path, error)
 
 
 def read_checkpoint(path: Path, device: str) -> dict[str, Any] | None:
-    """What `write_checkpoint` wrote, None where there is nothing or it is damaged; nothing in it is executed."""
+    """Return what `write_checkpoint` wrote, or None where the file is absent or damaged. No code in it is executed."""
     if not path.is_file():
         return None
     try:
-        whole: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
-    except Exception as error:  # whatever a damaged file is taken for
-        log.warning("%s is damaged (%s): begun anew", path, type(error).__name__)
+        content: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
+    except Exception as error:  # a damaged file can raise any exception
+        log.warning("%s is damaged (%s): the training starts again", path, type(error).__name__)
         return None
-    return whole
+    return content
 
 
 def half_precision(device: str) -> torch.dtype | None:
-    """bfloat16 on a GPU that has it, float16 on another, None on a CPU."""
+    """Return bfloat16 on a GPU that supports it, float16 on another GPU, None on a CPU."""
     if torch.device(device).type != "cuda":
         return None
     return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16

@@ -1,4 +1,4 @@
-"""What a training run makes smaller: from a batch of examples to a loss."""
+"""Training losses."""
 
 from typing import Any, Protocol
 
@@ -10,20 +10,23 @@ from bob_gauntlet.engine.training.config import TrainingConfig
 
 
 class Loss(Protocol):
-    """How a trainer handles its stream's batches, whose kind it need not know."""
+    """What a trainer does with a batch; so it need not know what a batch is."""
 
     def to_device(self, batch: Any, device: str) -> Any:
-        """The batch on the device, as a step is to see it."""
+        """Return the batch on the device, ready for `loss`."""
 
     def size(self, batch: Any) -> int:
-        """Its examples."""
+        """Return the number of examples in the batch."""
 
     def loss(self, network: Any, batch: Any, part: slice) -> torch.Tensor:
-        """Of a network's answer to the examples `part` of a batch: summed over them, differentiable."""
+        """Return the network's loss on the examples `part` of a batch, summed over them, with a gradient."""
 
 
 class LabelLoss:
-    """Classes of images: cross-entropy, with several labels an image logistic loss; mixup and CutMix where planned."""
+    """Cross-entropy of class labels, or logistic loss where images have several labels; with mixup and CutMix.
+
+    Mixup, CutMix and label smoothing are used as `config` says.
+    """
 
     def __init__(self, config: TrainingConfig, classes: int, *, multi_label: bool) -> None:
         self.multi_label = multi_label
@@ -42,20 +45,20 @@ class LabelLoss:
         )
 
     def to_device(self, batch: Any, device: str) -> Any:
-        """(B, 3, H, W) images and their targets, mixed."""
+        """Return (B, 3, H, W) images and their targets on the device, after mixup and CutMix."""
         images, targets = batch
         images, targets = images.to(device, non_blocking=True), targets.to(device)
         return (images, targets) if self.mixup is None else self.mixup(images, targets)
 
     def size(self, batch: Any) -> int:
-        """Images of the batch."""
+        """Return the number of images in the batch."""
         return len(batch[0])
 
     def loss(self, network: Any, batch: Any, part: slice) -> torch.Tensor:
-        """In float32, whatever the precision of the network."""
+        """Return the loss of the images `part`, summed over them, in float32 whatever the network's precision is."""
         images, targets = batch
         logits, targets = network(images[part]).float(), targets[part]
         if self.multi_label:
-            each = functional.binary_cross_entropy_with_logits(logits, targets.to(logits.dtype), reduction="none")
-            return each.mean(dim=1).sum()
+            losses = functional.binary_cross_entropy_with_logits(logits, targets.to(logits.dtype), reduction="none")
+            return losses.mean(dim=1).sum()
         return functional.cross_entropy(logits, targets, reduction="sum", label_smoothing=self.smoothing)

@@ -13,10 +13,10 @@ from bob_gauntlet.engine.training.trainable import Trainable
 
 
 class Network(Trainable):
-    """Normalised images (B, 3, H, W) to logits (B, C); the backbone that it was made from stays as it is.
+    """A copy of a backbone with a linear layer: from normalised images (B, 3, H, W) to logits (B, C).
 
-    With `frozen` only the layer after the features learns, the backbone stays in evaluation mode, and a BatchNorm
-    without parameters stands before the linear layer.
+    The given backbone does not change. With `frozen` only the linear layer learns, the copy of the backbone stays in
+    evaluation mode, and a BatchNorm without parameters comes before the linear layer.
     """
 
     def __init__(
@@ -31,7 +31,7 @@ class Network(Trainable):
         module = None if frozen or not drop_path else rebuild(backbone, drop_path_rate=drop_path)
         copy = Backbone(backbone.spec, module or deepcopy(backbone.module), backbone.identity, backbone.device)
         super().__init__(copy, frozen=frozen)
-        # what the architecture has of the stochastic depth that was asked for
+        # 0 where the architecture has no stochastic depth
         self.drop_path = 0.0 if module is None else drop_path
         self.body = copy.module
         width = self._width(transform.size)
@@ -39,7 +39,10 @@ class Network(Trainable):
         self.head = nn.Sequential(*head, nn.Linear(width, classes)).to(backbone.device)
 
     def initialise(self, seed: int) -> None:
-        """Draw the linear layer: as the paper's scripts do, Xavier-normal, or narrow where the backbone is frozen."""
+        """Draw the linear layer's weights as the paper's scripts do, and set its bias to 0.
+
+        The weights are Xavier-normal; where the backbone is frozen, truncated normal with standard deviation 0.01.
+        """
         linear: Any = self.head[-1]
         generator = torch.Generator().manual_seed(seed)
         weight = torch.empty(linear.weight.shape)
@@ -52,31 +55,34 @@ class Network(Trainable):
             linear.bias.zero_()
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """(B, C) logits."""
+        """Return (B, C) logits."""
         if self.frozen and self.training:
             with torch.no_grad():
-                found = self.backbone_copy.embed(images)
+                features = self.backbone_copy.embed(images)
         else:
-            found = self.backbone_copy.embed(images)
-        logits: torch.Tensor = self.head(found)
+            features = self.backbone_copy.embed(images)
+        logits: torch.Tensor = self.head(features)
         return logits
 
     def parameter_groups(self, weight_decay: float, layer_decay: float | None) -> list[dict[str, Any]]:
-        """Optimiser groups: the backbone's with their `lr_scale`, the head's at the full rate; biases do not decay."""
+        """Return the optimiser's groups: of the backbone with their `lr_scale`, of the head at the full learning rate.
+
+        The bias of the head has no weight decay.
+        """
         linear: Any = self.head[-1]
-        own: list[dict[str, Any]] = [
+        head_groups: list[dict[str, Any]] = [
             {"params": [linear.weight], "weight_decay": weight_decay},
             {"params": [linear.bias], "weight_decay": 0.0},
         ]
         if self.frozen:
-            # timm's LARS adapts the rate of what has weight decay only; here there is none, and the bias is not adapted
-            own[0]["always_adapt"] = True
-        body = [] if self.frozen else self.backbone_copy.parameter_groups(weight_decay, layer_decay)
-        return [*body, *own]
+            # timm's LARS adapts the learning rate only of parameters with weight decay. The weight has none here, but
+            # its rate has to be adapted; that of the bias has not
+            head_groups[0]["always_adapt"] = True
+        body_groups = [] if self.frozen else self.backbone_copy.parameter_groups(weight_decay, layer_decay)
+        return [*body_groups, *head_groups]
 
     def _width(self, size: int) -> int:
-        """Features of an image, found by asking."""
+        """Return the number of features of an image, found by a forward pass."""
         with torch.no_grad():
             width = self.backbone_copy.embed(torch.zeros(2, 3, size, size, device=self.backbone_copy.device)).shape[1]
-        self.backbone_copy.images_forwarded = 0
         return int(width)

@@ -1,4 +1,4 @@
-"""A report as one HTML page: style, script and the figures' data are inside it, and nothing is fetched."""
+"""A report as one HTML page that contains its style, script and data; it fetches nothing."""
 
 import base64
 import hashlib
@@ -10,102 +10,111 @@ from bob_gauntlet.errors import UsageError
 from bob_gauntlet.ranking.score_table import ALL
 from bob_gauntlet.report.content import Report
 from bob_gauntlet.report.html import formatting
-from bob_gauntlet.report.html.convergence import convergence
-from bob_gauntlet.report.html.figures import figures_of
-from bob_gauntlet.report.html.headline import cards, headline
-from bob_gauntlet.report.html.pictures import sights
-from bob_gauntlet.report.html.profile import profile
-from bob_gauntlet.report.html.provenance import origins
-from bob_gauntlet.report.html.reliability import reliability
-from bob_gauntlet.report.html.tables import heat, over_datasets, rank_table, tally, unscored, verdict, verdicts
+from bob_gauntlet.report.html.convergence import build_convergence
+from bob_gauntlet.report.html.figures import build_figures
+from bob_gauntlet.report.html.headline import build_cards, choose_headline
+from bob_gauntlet.report.html.pictures import build_pictures
+from bob_gauntlet.report.html.profile import build_profile
+from bob_gauntlet.report.html.provenance import build_provenance
+from bob_gauntlet.report.html.reliability import build_reliability_diagrams
+from bob_gauntlet.report.html.tables import (
+    build_heat_map,
+    build_ranking_table,
+    count_changes,
+    count_outcomes,
+    describe_change,
+    format_dataset_p_value,
+    group_unscored,
+)
 from bob_gauntlet.scores.score import METRICS
 
 if TYPE_CHECKING:
     from jinja2 import Environment
 
 TEMPLATES = Path(__file__).parents[1] / "templates"
-"""The template, its parts, the style and the script."""
+"""The template of the page and of its sections, the style and the scripts."""
 
 SCRIPTS = ("marks.js", "figures.js", "report.js")
-"""One script, in this order."""
+"""The parts of the page's script, in this order."""
 
 SECTIONS = {
     "ranking": "Ranking",
     "profile": "Profile",
-    "versus": "One against another",
-    "heat": "Every setting",
+    "versus": "Comparison",
+    "heatmap": "Every setting",
     "figures": "Figures",
     "pictures": "Detections",
     "convergence": "Convergence",
     "reliability": "Reliability",
     "changes": "Changes",
-    "unscored": "Without a score",
-    "origins": "Scores",
+    "unscored": "Not scored",
+    "provenance": "Scores",
     "reading": "How to read this",
 }
-"""Part of the page -> its name in the navigation, in order; one with nothing in it is left out."""
+"""Id of a section -> its name in the navigation, in order. A section without content is left out."""
 
 FILTERS: tuple[Callable[..., object], ...] = (
-    *(formatting.signed, formatting.plain, formatting.change, formatting.error, formatting.with_unit),
-    *(formatting.aligned, formatting.share, formatting.p_value, formatting.tint, formatting.leaning, formatting.column),
-    *(over_datasets, verdict, verdicts),
+    *(formatting.format_signed, formatting.format_number, formatting.format_change, formatting.format_error),
+    *(formatting.format_with_unit, formatting.format_percent, formatting.format_p_value, formatting.align_decimals),
+    *(formatting.tint_class, formatting.difference_class, formatting.describe_column),
+    *(format_dataset_p_value, describe_change, count_changes),
 )
-"""How the templates write numbers and names."""
+"""Filters of the templates, by the functions' names."""
 
 
-def page(report: Report) -> str:
-    """The page. UsageError where jinja2 is missing."""
-    template = _environment().get_template("report.html.jinja")
+def render_html(report: Report) -> str:
+    """Return the report as an HTML page. Raise a UsageError if jinja2 is missing."""
+    template = _make_environment().get_template("report.html.jinja")
     script = "\n".join((TEMPLATES / name).read_text(encoding="utf-8") for name in SCRIPTS)
-    found = _content(report)
+    variables = _template_variables(report)
     return template.render(
-        **found,
-        sections={name: title for name, title in SECTIONS.items() if found[name]},
+        **variables,
+        sections={name: title for name, title in SECTIONS.items() if variables[name]},
         style=(TEMPLATES / "report.css").read_text(encoding="utf-8"),
         script=script,
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
     )
 
 
-def _content(report: Report) -> dict[str, Any]:
-    """What the template writes; a part that has nothing is None or empty."""
-    shown = cards(report)
+def _template_variables(report: Report) -> dict[str, Any]:
+    """Return the variables of the template; those of a section without content are None or empty."""
+    cards = build_cards(report)
     ranking, score_table = report.ranking, report.score_table
-    told: dict[str, Any] = dict.fromkeys(("ranking", "profile", "heat", "figures", "reading"))
-    # a pool that shares no measure with what was measured ranks nothing
+    ranking_sections: dict[str, Any] = dict.fromkeys(("ranking", "profile", "heatmap", "figures", "reading"))
+    # without a measure that the pool and the report have in common, nothing is ranked
     if ranking is not None and score_table is not None and ranking.rows and ranking.measures:
-        drawn = figures_of(score_table)
-        told = {
-            "ranking": rank_table(ranking, score_table),
-            "profile": profile(score_table, ranking, shown),
-            "heat": heat(score_table, ranking),
-            "figures": drawn if drawn.any else None,
+        figures = build_figures(score_table)
+        ranking_sections = {
+            "ranking": build_ranking_table(ranking, score_table),
+            "profile": build_profile(score_table, ranking, cards),
+            "heatmap": build_heat_map(score_table, ranking),
+            "figures": figures if figures.any else None,
             "reading": True,
         }
     return {
         "report": report,
         "pool": ranking,
         "members": len(score_table.pool.members) if score_table else 0,
-        "cards": shown,
-        "headline": headline(report, shown),
-        **told,
-        "versus": [(card.title, found) for card in shown if (found := report.versus.get(card.name))],
-        "pictures": sights(report),
-        "convergence": convergence(report),
-        "reliability": reliability(report),
+        "cards": cards,
+        "headline": choose_headline(report, cards),
+        **ranking_sections,
+        "versus": [(card.title, report.versus[card.name]) for card in cards if report.versus.get(card.name)],
+        "pictures": build_pictures(report),
+        "convergence": build_convergence(report),
+        "reliability": build_reliability_diagrams(report),
         "changes": report.changes,
-        "unscored": unscored(report.outcomes),
-        "tally": tally(report.outcomes),
-        "origins": origins(report),
+        "unscored": group_unscored(report.outcomes),
+        "outcome_counts": count_outcomes(report.outcomes),
+        "provenance": build_provenance(report),
     }
 
 
-def _environment() -> "Environment":
-    """jinja2 with the words of the house; everything is escaped, and what is not defined is an error."""
+def _make_environment() -> "Environment":
+    """Create the jinja2 environment: it escapes all text, and an undefined variable is an error."""
     try:
         import jinja2
     except ImportError as error:
-        raise UsageError("the HTML page needs jinja2: pip install jinja2") from error
+        raise UsageError("an HTML report needs jinja2; type pip install jinja2") from error
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES),
         autoescape=True,

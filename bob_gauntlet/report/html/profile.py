@@ -1,4 +1,4 @@
-"""The profile of a page: a strip a task, with a dot for each backbone."""
+"""The profile of a page: a strip per column of the ranking, with a dot for each backbone."""
 
 import math
 from collections.abc import Sequence
@@ -6,99 +6,101 @@ from dataclasses import dataclass
 
 from bob_gauntlet.ranking.ranking import Ranking
 from bob_gauntlet.ranking.score_table import ALL, MIN_COVERAGE, ScoreTable
-from bob_gauntlet.report.html.formatting import column, ordinal, signed
-from bob_gauntlet.report.html.headline import Card, place
+from bob_gauntlet.report.html.formatting import describe_column, format_ordinal, format_signed
+from bob_gauntlet.report.html.headline import BackboneCard, rank_in_column
 
 
 @dataclass(frozen=True)
-class Dot:
+class ProfileDot:
     """One backbone on a strip."""
 
-    b: int
+    backbone_index: int
     # percent of the strip's width
     left: float
     tip: str
-    # "focus" for those the page is about, "ranked", or "reference" for those that make mean and std only
+    # "focus" for the backbones of the cards, "ranked", or "reference" for those that only contribute to mean and std
     kind: str
-    # what stands beside a focus dot: its z, or its number where there are several
+    # text beside a focus dot: its z, or its number if there are several cards
     label: str = ""
 
 
 @dataclass(frozen=True)
-class Told:
-    """What a strip says of one backbone in words."""
+class ProfileText:
+    """What a strip says about one backbone of the cards: its number, its mean z and its rank."""
 
-    mark: str
+    number: str
     z: str
-    place: str
+    rank: str
 
 
 @dataclass(frozen=True)
-class Strip:
+class ProfileStrip:
     """One column of the ranking."""
 
     column: str
     about: str
-    dots: tuple[Dot, ...]
-    told: tuple[Told, ...]
+    dots: tuple[ProfileDot, ...]
+    texts: tuple[ProfileText, ...]
 
 
 @dataclass(frozen=True)
 class Profile:
-    """Strips over one axis."""
+    """Strips that share one axis."""
 
-    strips: tuple[Strip, ...]
-    # (percent, text)
+    strips: tuple[ProfileStrip, ...]
+    # (percent of the strip's width, text)
     ticks: tuple[tuple[float, str], ...]
-    # what the numbers in the dots stand for; empty for a single backbone
-    marks: tuple[tuple[str, str], ...]
+    # (number, title) of each backbone of the cards; empty for a single one
+    legend: tuple[tuple[str, str], ...]
 
 
-def profile(score_table: ScoreTable, ranking: Ranking, cards: Sequence[Card]) -> Profile:
-    """The backbones of the cards against every member of the pool."""
-    columns = {name: _values(score_table, name) for name in score_table.columns}
-    shown = [z for values in columns.values() for z in values.values()]
-    low, high = math.floor(2 * min(shown, default=0)) / 2, math.ceil(2 * max(shown, default=0)) / 2
+def build_profile(score_table: ScoreTable, ranking: Ranking, cards: Sequence[BackboneCard]) -> Profile:
+    """Build the profile of the backbones of `cards`, beside every member of the pool."""
+    z_by_column = {column: _mean_z_by_index(score_table, column) for column in score_table.columns}
+    every_z = [z for z_by_index in z_by_column.values() for z in z_by_index.values()]
+    low, high = math.floor(2 * min(every_z, default=0)) / 2, math.ceil(2 * max(every_z, default=0)) / 2
     axis = (min(low, -0.5), max(high, 0.5))
-    marks = {card.name: str(i) if len(cards) > 1 else "" for i, card in enumerate(cards, 1)}
+    numbers = {card.name: str(i) if len(cards) > 1 else "" for i, card in enumerate(cards, 1)}
     ranked = {row.backbone for row in ranking.rows if row.rank is not None or row.below_min_coverage}
     strips = []
-    for name, values in columns.items():
-        dots = [_dot(score_table, b, z, axis, marks, ranked) for b, z in values.items()]
-        in_front = sorted(dots, key=lambda dot: ("reference", "ranked", "focus").index(dot.kind))
-        told = tuple(_told(ranking, card, name, marks[card.name]) for card in cards)
-        strips.append(Strip(name, column(name), tuple(in_front), told))
+    for column, z_by_index in z_by_column.items():
+        dots = [_build_dot(score_table, index, z, axis, numbers, ranked) for index, z in z_by_index.items()]
+        focus_last = sorted(dots, key=lambda dot: ("reference", "ranked", "focus").index(dot.kind))
+        texts = tuple(_build_text(ranking, card, column, numbers[card.name]) for card in cards)
+        strips.append(ProfileStrip(column, describe_column(column), tuple(focus_last), texts))
     ticks = tuple(
-        (_at(t, axis), signed(float(t), 0) if t else "0") for t in range(math.ceil(axis[0]), int(axis[1]) + 1)
+        (_position(z, axis), format_signed(float(z), 0) if z else "0")
+        for z in range(math.ceil(axis[0]), int(axis[1]) + 1)
     )
-    named = tuple((marks[card.name], card.title) for card in cards) if len(cards) > 1 else ()
-    return Profile(tuple(strips), ticks, named)
+    legend = tuple((numbers[card.name], card.title) for card in cards) if len(cards) > 1 else ()
+    return Profile(tuple(strips), ticks, legend)
 
 
-def _values(score_table: ScoreTable, name: str) -> dict[int, float]:
-    """Entrant -> mean z; for All of those only that cover enough of it."""
-    covered = score_table.coverage(name) >= (MIN_COVERAGE if name == ALL else 0)
-    found = zip(score_table.mean_z(name), covered, strict=True)
-    return {b: float(z) for b, (z, enough) in enumerate(found) if enough and math.isfinite(z)}
+def _mean_z_by_index(score_table: ScoreTable, column: str) -> dict[int, float]:
+    """Return index of a backbone -> its mean z in a column; in All only for backbones with enough coverage."""
+    covered = score_table.coverage(column) >= (MIN_COVERAGE if column == ALL else 0)
+    rows = zip(score_table.mean_z(column), covered, strict=True)
+    return {index: float(z) for index, (z, enough) in enumerate(rows) if enough and math.isfinite(z)}
 
 
-def _dot(
-    score_table: ScoreTable, b: int, z: float, axis: tuple[float, float], marks: dict[str, str], ranked: set[str]
-) -> Dot:
-    backbone = score_table.backbones[b]
-    focus = backbone.name in marks
+def _build_dot(
+    score_table: ScoreTable, index: int, z: float, axis: tuple[float, float], numbers: dict[str, str], ranked: set[str]
+) -> ProfileDot:
+    backbone = score_table.backbones[index]
+    focus = backbone.name in numbers
     kind = "focus" if focus else "ranked" if backbone.name in ranked else "reference"
-    label = (marks[backbone.name] or signed(z)) if focus else ""
-    about = "" if kind != "reference" else f"\nnot ranked: {backbone.about.why or 'a reference of the pool'}"
-    return Dot(b, _at(z, axis), f"{backbone.title}\nmean z {signed(z)}{about}", kind, label)
+    label = (numbers[backbone.name] or format_signed(z)) if focus else ""
+    reason = "" if kind != "reference" else f"\nnot ranked: {backbone.about.why or 'a reference of the pool'}"
+    return ProfileDot(index, _position(z, axis), f"{backbone.title}\nmean z {format_signed(z)}{reason}", kind, label)
 
 
-def _told(ranking: Ranking, card: Card, name: str, mark: str) -> Told:
-    found = place(ranking, card.row, name) if card.row else None
-    if found is None:
-        return Told(mark, signed(card.row.z.get(name) if card.row else None), "")
-    return Told(mark, signed(found.z), f"{ordinal(found.place)} of {found.of}")
+def _build_text(ranking: Ranking, card: BackboneCard, column: str, number: str) -> ProfileText:
+    rank = rank_in_column(ranking, card.row, column) if card.row else None
+    if rank is None:
+        return ProfileText(number, format_signed(card.row.z.get(column) if card.row else None), "")
+    return ProfileText(number, format_signed(rank.z), f"{format_ordinal(rank.rank)} of {rank.of}")
 
 
-def _at(z: float, axis: tuple[float, float]) -> float:
+def _position(z: float, axis: tuple[float, float]) -> float:
+    """Return the position of `z` on an axis from its first to its second value, in percent."""
     return round(100 * (z - axis[0]) / (axis[1] - axis[0]), 2)

@@ -1,4 +1,4 @@
-"""The reliability curves of a page: how often each confidence of a backbone came true."""
+"""The reliability diagrams of a page: how often predictions of each confidence are correct."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -7,50 +7,49 @@ from bob_gauntlet.report.content import Report
 from bob_gauntlet.scores.score import Score
 
 SIDE = 220
-"""Of the square that a curve is drawn in, in px."""
+"""Side of the square of a diagram, in px."""
 
 
 @dataclass(frozen=True)
-class Bar:
-    """One bin that holds images, in px from the top left corner of the square."""
+class ConfidenceBin:
+    """One confidence bin that holds images, as a bar in px from the top left corner of the square."""
 
     x: float
     width: float
     y: float
     height: float
-    # of the images that are in this bin, for the strength of its colour
+    # images in this bin, as a share of those in the fullest bin; sets the strength of the bar's colour
     share: float
-    # what hovering says
     tip: str
 
 
 @dataclass(frozen=True)
-class Curve:
-    """One calibration setting of one backbone."""
+class ReliabilityDiagram:
+    """The bins of one backbone in one calibration setting."""
 
     title: str
     about: str
-    bars: tuple[Bar, ...]
+    bins: tuple[ConfidenceBin, ...]
 
 
-def reliability(report: Report) -> list[Curve]:
-    """A curve for every calibration error among the scores; those that carry no bins (published ones) have none."""
-    found = [s for s in report.scores if s.metric == "ece" and "reliability" in s.provenance]
-    return [_curve(score, many=len(report.own) > 1) for score in found]
+def build_reliability_diagrams(report: Report) -> list[ReliabilityDiagram]:
+    """Build a diagram for every calibration error that carries bins; published scores carry none."""
+    scores = [score for score in report.scores if score.metric == "ece" and "reliability" in score.provenance]
+    return [_build_diagram(score, name_backbone=len(report.backbones) > 1) for score in scores]
 
 
-def _curve(score: Score, *, many: bool) -> Curve:
+def _build_diagram(score: Score, *, name_backbone: bool) -> ReliabilityDiagram:
     protocol, _, dataset = score.setting.partition("@")
-    name = f"{score.backbone}, {dataset}" if many else dataset
-    return Curve(name, f"{protocol}: calibration error {score.value:.3f}", tuple(_bars(score)))
+    title = f"{score.backbone}, {dataset}" if name_backbone else dataset
+    return ReliabilityDiagram(title, f"{protocol}: calibration error {score.value:.3f}", tuple(_place_bins(score)))
 
 
-def _bars(score: Score) -> Iterator[Bar]:
+def _place_bins(score: Score) -> Iterator[ConfidenceBin]:
     bins = score.provenance["reliability"]
     width = SIDE / len(bins["count"])
     most = max(bins["count"])
     rows = zip(bins["confidence"], bins["accuracy"], bins["count"], strict=True)
-    for place, (confidence, accuracy, count) in enumerate(rows):
+    for position, (confidence, accuracy, count) in enumerate(rows):
         if count:
-            tip = f"confidence {confidence:.2f}: right in {accuracy:.0%} of {count:.0f} images"
-            yield Bar(place * width, width, SIDE * (1 - accuracy), SIDE * accuracy, count / most, tip)
+            tip = f"confidence {confidence:.2f}: {accuracy:.0%} of {count:.0f} images correct"
+            yield ConfidenceBin(position * width, width, SIDE * (1 - accuracy), SIDE * accuracy, count / most, tip)

@@ -1,4 +1,4 @@
-"""The tables of a page, ready to be written: ranking, heat map, duels, changes, settings without a score."""
+"""The tables of a page: ranking, heat map, pairwise comparisons, changes, settings without a score."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -10,15 +10,22 @@ from bob_gauntlet.ranking.comparison import Comparison
 from bob_gauntlet.ranking.ranking import Ranking, RankingRow
 from bob_gauntlet.ranking.score_table import ScoredBackbone, ScoreTable
 from bob_gauntlet.report.content import SettingOutcome
-from bob_gauntlet.report.html.figures import STYLES, in_order
-from bob_gauntlet.report.html.formatting import column, p_value, signed, source, tint, with_unit
+from bob_gauntlet.report.html.figures import STYLES, sort_known_first
+from bob_gauntlet.report.html.formatting import (
+    describe_column,
+    describe_source,
+    format_p_value,
+    format_signed,
+    format_with_unit,
+    tint_class,
+)
 from bob_gauntlet.scores.settings import TASKS
-from bob_gauntlet.stats.resampling import FEWEST_CLUSTERS
+from bob_gauntlet.stats.resampling import MIN_CLUSTERS
 
 
 @dataclass(frozen=True)
-class Bar:
-    """Mean z with its interval inside a cell, in percent of its width."""
+class ZBar:
+    """The bar of a mean z and its interval inside a cell, in percent of the bar area's width."""
 
     zero: float
     left: float
@@ -27,173 +34,183 @@ class Bar:
 
 
 @dataclass(frozen=True)
-class RankLine:
-    """A row of the ranking with what it is filtered by."""
+class RankingTableRow:
+    """A row of the ranking, with the bar of its mean z and the values that the page filters by."""
 
     row: RankingRow
     about: BackboneRow
-    # position among the figures' backbones
-    b: int
-    bar: Bar | None
-    search: str
+    # index in the figures' list of backbones, -1 for a backbone that is not in it
+    backbone_index: int
+    bar: ZBar | None
+    search_text: str
 
 
 @dataclass(frozen=True)
-class RankTable:
-    """The ranking: ranked lines, those that cover too little, own ones without a score here; and the filters."""
+class RankingTable:
+    """The ranked rows, the rows with too little coverage, the user's backbones without a score here, and filters."""
 
-    ranked: tuple[RankLine, ...]
-    apart: tuple[RankLine, ...]
-    without: tuple[RankLine, ...]
-    # of the pool, without a score here
-    empty: int
-    # label -> field of BackboneRow and its values, where there are two to choose from
+    ranked: tuple[RankingTableRow, ...]
+    low_coverage: tuple[RankingTableRow, ...]
+    without_score: tuple[RankingTableRow, ...]
+    # number of the pool's backbones without a score here
+    hidden: int
+    # label -> field of BackboneRow and its values; only fields with at least two values
     filters: dict[str, tuple[str, list[str]]]
 
 
 @dataclass(frozen=True)
-class Cell:
+class HeatMapCell:
     """One measure of one backbone in the heat map."""
 
     z: float | None
     tint: str
     tip: str
-    # first of its task: a gap before it
+    # whether it is the first one of its task, which has a gap before it
     first: bool
 
 
 @dataclass(frozen=True)
-class HeatRow:
+class HeatMapRow:
     """One backbone in the heat map."""
 
-    b: int
+    backbone_index: int
     backbone: ScoredBackbone
-    cells: tuple[Cell, ...]
+    cells: tuple[HeatMapCell, ...]
 
 
 @dataclass(frozen=True)
-class Heat:
-    """Backbones by measures, the measures by task."""
+class HeatMapColumn:
+    """One measure in the heat map."""
 
-    # task, what it is, how many columns
+    dataset: str
+    protocol: str
+    metric: str
+    # whether it is the first one of its task, which has a gap before it
+    first: bool
+    # whether the task has several metrics of this setting, so that the heading names the metric
+    names_metric: bool
+
+
+@dataclass(frozen=True)
+class HeatMap:
+    """The z-scores of backbones (rows) on measures (columns); the measures are grouped by task."""
+
+    # (task, description, number of columns)
     tasks: tuple[tuple[str, str, int], ...]
-    # (dataset, protocol, metric, first of its task, whether another metric of its setting counts for its task too)
-    columns: tuple[tuple[str, str, str, bool, bool], ...]
-    ranked: tuple[HeatRow, ...]
-    others: tuple[HeatRow, ...]
+    columns: tuple[HeatMapColumn, ...]
+    ranked: tuple[HeatMapRow, ...]
+    others: tuple[HeatMapRow, ...]
 
 
-def rank_table(ranking: Ranking, score_table: ScoreTable) -> RankTable:
-    """Of every row of a ranking; `score_table` knows what the backbones are."""
+def build_ranking_table(ranking: Ranking, score_table: ScoreTable) -> RankingTable:
+    """Build the table of a ranking; `score_table` describes its backbones."""
     known = {backbone.name: (i, backbone.about) for i, backbone in enumerate(score_table.backbones)}
-    first = next(iter(ranking.columns), "")
-    spans = [row.settings_interval for row in ranking.rows if row.settings_interval]
-    values = [0.0, *(z for row in ranking.rows if (z := row.z.get(first)) is not None), *(v for s in spans for v in s)]
-    lines = []
+    main = next(iter(ranking.columns), "")
+    intervals = [row.settings_interval for row in ranking.rows if row.settings_interval]
+    means = [z for row in ranking.rows if (z := row.z.get(main)) is not None]
+    bounds = [0.0, *means, *(bound for interval in intervals for bound in interval)]
     shown = [row for row in ranking.rows if row.measured or row.highlighted]
+    rows = []
     for row in shown:
-        b, about = known.get(row.backbone, (-1, BackboneRow(row.backbone, "candidate", "")))
+        index, about = known.get(row.backbone, (-1, BackboneRow(row.backbone, "candidate", "")))
         words = (row.title, row.backbone, about.family, about.style, about.method, about.data, about.model)
-        bar = _bar(row.z.get(first), row.settings_interval, min(values), max(values))
-        lines.append(RankLine(row, about, b, bar, " ".join(words).lower()))
-    choices = {
-        label: (field, in_order((getattr(line.about, field) for line in lines), STYLES))
+        bar = _build_bar(row.z.get(main), row.settings_interval, min(bounds), max(bounds))
+        rows.append(RankingTableRow(row, about, index, bar, " ".join(words).lower()))
+    filters = {
+        label: (field, sort_known_first((getattr(each.about, field) for each in rows), STYLES))
         for label, field in (("Family", "family"), ("Style", "style"), ("Pretraining data", "data"))
     }
-    return RankTable(
-        ranked=tuple(line for line in lines if line.row.rank is not None),
-        apart=tuple(line for line in lines if line.row.below_min_coverage),
-        without=tuple(line for line in lines if line.row.rank is None and not line.row.below_min_coverage),
-        empty=len(ranking.rows) - len(shown),
-        filters={label: found for label, found in choices.items() if len(found[1]) > 1},
+    return RankingTable(
+        ranked=tuple(each for each in rows if each.row.rank is not None),
+        low_coverage=tuple(each for each in rows if each.row.below_min_coverage),
+        without_score=tuple(each for each in rows if each.row.rank is None and not each.row.below_min_coverage),
+        hidden=len(ranking.rows) - len(shown),
+        filters={label: (field, values) for label, (field, values) in filters.items() if len(values) > 1},
     )
 
 
-def _bar(z: float | None, span: tuple[float, float] | None, low: float, high: float) -> Bar | None:
-    """Positions on an axis from `low` to `high`."""
+def _build_bar(z: float | None, interval: tuple[float, float] | None, low: float, high: float) -> ZBar | None:
+    """Build the bar of `z` and its interval on an axis from `low` to `high`; None without a value."""
     if z is None or not high > low:
         return None
 
-    def at(value: float) -> float:
+    def position(value: float) -> float:
         return round(100 * (value - low) / (high - low), 2)
 
-    whisker = (at(span[0]), at(span[1])) if span else None
-    return Bar(at(0), at(min(z, 0)), round(abs(at(z) - at(0)), 2), whisker)
+    whisker = (position(interval[0]), position(interval[1])) if interval else None
+    return ZBar(position(0), position(min(z, 0)), round(abs(position(z) - position(0)), 2), whisker)
 
 
-def heat(score_table: ScoreTable, ranking: Ranking) -> Heat:
-    """The measures by task; ranked backbones in their order, then the others by name."""
-    order = sorted(range(len(score_table.measures)), key=lambda j: list(TASKS).index(score_table.tasks[j]))
-    starts = [k for k, j in enumerate(order) if k == 0 or score_table.tasks[j] != score_table.tasks[order[k - 1]]]
-    firsts = [k in starts for k in range(len(order))]
+def build_heat_map(score_table: ScoreTable, ranking: Ranking) -> HeatMap:
+    """Build the heat map: measures by task; first the ranked backbones in their order, then the others by title."""
+    tasks, measures = score_table.tasks, score_table.measures
+    order = sorted(range(len(measures)), key=lambda j: list(TASKS).index(tasks[j]))
+    first = {j: position == 0 or tasks[j] != tasks[order[position - 1]] for position, j in enumerate(order)}
     places = {row.backbone: place for place, row in enumerate(ranking.rows) if row.rank is not None}
     rows = {
-        backbone.name: HeatRow(
-            b, backbone, tuple(_cell(score_table, b, j, first=f) for j, f in zip(order, firsts, strict=True))
+        backbone.name: HeatMapRow(
+            i, backbone, tuple(_build_heat_map_cell(score_table, i, j, first=first[j]) for j in order)
         )
-        for b, backbone in enumerate(score_table.backbones)
-        if any(measure in backbone.scores for measure in score_table.measures)
+        for i, backbone in enumerate(score_table.backbones)
+        if any(measure in backbone.scores for measure in measures)
     }
-    counts = Counter(score_table.tasks)
-    settings = Counter((score_table.tasks[j], score_table.measures[j][0]) for j in order)
-    return Heat(
-        tasks=tuple((task, column(task), counts[task]) for task in TASKS if task in counts),
-        columns=tuple(
-            _column(
-                *score_table.measures[j], first=f, twice=settings[score_table.tasks[j], score_table.measures[j][0]] > 1
-            )
-            for j, f in zip(order, firsts, strict=True)
+    task_counts = Counter(tasks)
+    setting_counts = Counter((tasks[j], measures[j][0]) for j in order)
+    columns = []
+    for j in order:
+        setting, metric = measures[j]
+        protocol, _, dataset = setting.partition("@")
+        columns.append(HeatMapColumn(dataset, protocol, metric, first[j], setting_counts[tasks[j], setting] > 1))
+    return HeatMap(
+        tasks=tuple((task, describe_column(task), task_counts[task]) for task in TASKS if task in task_counts),
+        columns=tuple(columns),
+        ranked=tuple(rows[name] for name in sorted(places, key=lambda name: places[name]) if name in rows),
+        others=tuple(
+            sorted((row for name, row in rows.items() if name not in places), key=lambda row: row.backbone.title)
         ),
-        ranked=tuple(rows[name] for name in sorted(places, key=lambda n: places[n]) if name in rows),
-        others=tuple(sorted((r for n, r in rows.items() if n not in places), key=lambda r: r.backbone.title)),
     )
 
 
-def _column(setting: str, metric: str, *, first: bool, twice: bool) -> tuple[str, str, str, bool, bool]:
-    protocol, _, dataset = setting.partition("@")
-    return dataset, protocol, metric, first, twice
-
-
-def _cell(score_table: ScoreTable, b: int, j: int, *, first: bool) -> Cell:
-    backbone, (setting, metric) = score_table.backbones[b], score_table.measures[j]
+def _build_heat_map_cell(score_table: ScoreTable, row: int, column: int, *, first: bool) -> HeatMapCell:
+    backbone, (setting, metric) = score_table.backbones[row], score_table.measures[column]
     score = backbone.scores.get((setting, metric))
     if score is None:
-        return Cell(None, "", "", first)
-    z = float(score_table.z[b, j])
+        return HeatMapCell(None, "", "", first)
+    z = float(score_table.z[row, column])
     lines = (
         backbone.title,
-        f"{setting}, {metric} {with_unit(score.value, metric)}",
-        f"z {signed(z)}",
-        source(score),
+        f"{setting}, {metric} {format_with_unit(score.value, metric)}",
+        f"z {format_signed(z)}",
+        describe_source(score),
     )
-    return Cell(z, tint(z), "\n".join(lines), first)
+    return HeatMapCell(z, tint_class(z), "\n".join(lines), first)
 
 
-def over_datasets(found: Comparison) -> str:
-    """The p-value over datasets, where there are enough for one."""
-    few = found.p_datasets is None or found.datasets < FEWEST_CLUSTERS
-    return "too few datasets" if few else p_value(found.p_datasets)
+def format_dataset_p_value(comparison: Comparison) -> str:
+    """Format the p-value of a comparison over datasets, or say that there are too few datasets for one."""
+    too_few = comparison.p_datasets is None or comparison.datasets < MIN_CLUSTERS
+    return "too few datasets" if too_few else format_p_value(comparison.p_datasets)
 
 
-def verdict(change: Change) -> str:
-    """What a change comes to, in words."""
+def describe_change(change: Change) -> str:
+    """Return the direction of a change in words, or why there is none."""
     if change.before is None or change.after is None:
-        return "new" if change.before is None else "not measured now"
+        return "new" if change.before is None else "not measured in this run"
     if change.why_not:
         return f"not compared: {change.why_not.replace('_', ' ')}"
     return {True: "better", False: "worse", None: "unchanged"}[change.better]
 
 
-def verdicts(changes: Iterable[Change]) -> str:
-    """How many of each: "3 better, 1 worse"."""
-    found = Counter("not compared" if change.why_not else verdict(change) for change in changes)
-    known = ("better", "worse", "unchanged", "not compared", "new", "not measured now")
-    return ", ".join(f"{found[name]} {name}" for name in known if found[name])
+def count_changes(changes: Iterable[Change]) -> str:
+    """Count the changes by direction: "3 better, 1 worse"."""
+    counts = Counter("not compared" if change.why_not else describe_change(change) for change in changes)
+    directions = ("better", "worse", "unchanged", "not compared", "new", "not measured in this run")
+    return ", ".join(f"{counts[name]} {name}" for name in directions if counts[name])
 
 
 @dataclass(frozen=True)
-class Unscored:
-    """Settings that gave no score for one reason."""
+class UnscoredGroup:
+    """Settings that have no score for the same reason."""
 
     outcome: str
     reason: str
@@ -202,18 +219,21 @@ class Unscored:
     count: int
 
 
-def unscored(outcomes: Sequence[SettingOutcome]) -> list[Unscored]:
-    """Skipped and failed settings by reason: failures first, then the most frequent."""
-    found: dict[tuple[str, str], dict[str, list[str]]] = {}
-    for one in outcomes:
-        if one.outcome in ("skipped", "failed"):
-            found.setdefault((one.outcome, one.reason), {}).setdefault(one.setting, []).append(one.backbone)
-    groups = [Unscored(*key, settings, sum(map(len, settings.values()))) for key, settings in found.items()]
+def group_unscored(outcomes: Sequence[SettingOutcome]) -> list[UnscoredGroup]:
+    """Group skipped and failed settings by reason: failures first, then the largest groups."""
+    settings_by_reason: dict[tuple[str, str], dict[str, list[str]]] = {}
+    for each in outcomes:
+        if each.outcome in ("skipped", "failed"):
+            backbones_by_setting = settings_by_reason.setdefault((each.outcome, each.reason), {})
+            backbones_by_setting.setdefault(each.setting, []).append(each.backbone)
+    groups = [
+        UnscoredGroup(*key, settings, sum(map(len, settings.values()))) for key, settings in settings_by_reason.items()
+    ]
     return sorted(groups, key=lambda group: (group.outcome != "failed", -group.count))
 
 
-def tally(outcomes: Sequence[SettingOutcome]) -> str:
-    """How many of each outcome: "12 measured, 3 read from the store, 1 failed"."""
+def count_outcomes(outcomes: Sequence[SettingOutcome]) -> str:
+    """Count the settings by outcome: "12 measured, 3 read from the store, 1 failed"."""
     words = {"measured": "measured", "store": "read from the store", "skipped": "skipped", "failed": "failed"}
-    found = Counter(one.outcome for one in outcomes)
-    return ", ".join(f"{found[name]} {text}" for name, text in words.items() if found[name])
+    counts = Counter(each.outcome for each in outcomes)
+    return ", ".join(f"{counts[name]} {text}" for name, text in words.items() if counts[name])

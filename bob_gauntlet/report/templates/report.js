@@ -1,171 +1,182 @@
-/* Tables that sort and filter, tooltips, the theme, and where in the page the reader is. */
+/* Sorting and filtering of tables, tooltips, the theme, and the current section in the page bar. */
 
 /* tables */
 
-function sortBy(head, button) {
-  const table = head.closest("table");
-  const now = head.getAttribute("aria-sort");
-  const way = now ? (now === "ascending" ? "descending" : "ascending") : button.dataset.first;
+function sortTable(heading, button) {
+  const table = heading.closest("table");
+  const current = heading.getAttribute("aria-sort");
+  const opposite = current === "ascending" ? "descending" : "ascending";
+  const direction = current ? opposite : button.dataset.first;
   table.querySelectorAll("[aria-sort]").forEach((other) => other.removeAttribute("aria-sort"));
-  head.setAttribute("aria-sort", way);
-  const text = head.dataset.kind === "text";
-  const sign = way === "ascending" ? 1 : -1;
+  heading.setAttribute("aria-sort", direction);
+  const isText = heading.dataset.kind === "text";
+  const sign = direction === "ascending" ? 1 : -1;
   for (const body of table.tBodies) {
     const rows = [...body.querySelectorAll("tr[data-row]")];
-    const value = (row) => row.cells[head.cellIndex].dataset.v;
-    /* what has no value comes last either way */
-    rows.sort((a, b) => {
-      const [u, v] = [value(a), value(b)];
-      if (u === "" || v === "") return (u === "") - (v === "");
-      return sign * (text ? u.localeCompare(v) : Number(u) - Number(v));
+    const valueOf = (row) => row.cells[heading.cellIndex].dataset.value;
+    /* rows without a value come last in both directions */
+    rows.sort((rowA, rowB) => {
+      const [a, b] = [valueOf(rowA), valueOf(rowB)];
+      if (a === "" || b === "") return (a === "") - (b === "");
+      return sign * (isText ? a.localeCompare(b) : Number(a) - Number(b));
     });
     body.append(...rows);
   }
 }
 
 for (const button of document.querySelectorAll(".sortable thead button")) {
-  button.addEventListener("click", () => sortBy(button.closest("th"), button));
+  button.addEventListener("click", () => sortTable(button.closest("th"), button));
 }
 
-function filter(form) {
+function filterTable(form) {
   const table = document.getElementById(form.dataset.for);
   const rows = [...table.querySelectorAll("tr[data-row]")];
   const words = form.elements.search.value.toLowerCase().split(/\s+/).filter(Boolean);
   const selects = [...form.querySelectorAll("select")].filter((select) => select.value !== "*");
   for (const row of rows) {
-    const fits = words.every((word) => row.dataset.search.includes(word))
+    const matches = words.every((word) => row.dataset.search.includes(word))
       && selects.every((select) => row.dataset[select.name] === select.value)
       && (!form.elements.own?.checked || "own" in row.dataset);
-    row.hidden = !fits;
+    row.hidden = !matches;
   }
-  for (const heading of table.querySelectorAll("tr.apart")) {
-    heading.hidden = !heading.parentElement.querySelector("tr[data-row]:not([hidden])");
+  for (const title of table.querySelectorAll("tr.group-title")) {
+    title.hidden = !title.parentElement.querySelector("tr[data-row]:not([hidden])");
   }
-  const left = rows.filter((row) => !row.hidden).length;
-  form.querySelector("output").value = `${left} of ${rows.length} backbones`;
+  const visibleCount = rows.filter((row) => !row.hidden).length;
+  form.querySelector("output").value = `${visibleCount} of ${rows.length} backbones`;
 }
 
 for (const form of document.querySelectorAll(".filters")) {
   form.hidden = false;
-  form.addEventListener("input", () => filter(form));
+  form.addEventListener("input", () => filterTable(form));
   form.addEventListener("submit", (event) => event.preventDefault());
-  filter(form);
+  filterTable(form);
 }
 
-/* tooltips, and the same backbone in every figure */
+/* tooltips; the backbone under the pointer is highlighted in every figure */
 
-const tip = document.getElementById("tip");
+const tooltip = document.getElementById("tooltip");
 
-/* what it is about, and where the pointer was */
-let told = null;
+/* the element that the tooltip describes, and the position of the pointer */
+let tooltipAnchor = null;
 
-function showTip(target, x, y) {
-  told = { target, x, y };
-  tip.textContent = target.dataset.tip;
-  tip.hidden = false;
-  tip.style.left = tip.style.top = "0";
-  const { width, height } = tip.getBoundingClientRect();
+function showTooltip(target, x, y) {
+  tooltipAnchor = { target, x, y };
+  tooltip.textContent = target.dataset.tip;
+  tooltip.hidden = false;
+  tooltip.style.left = tooltip.style.top = "0";
+  const { width, height } = tooltip.getBoundingClientRect();
   const left = x + 14 + width > innerWidth - 8 ? x - width - 14 : x + 14;
   const top = y + 14 + height > innerHeight - 8 ? y - height - 14 : y + 14;
-  tip.style.left = `${Math.max(8, Math.min(left, innerWidth - width - 8))}px`;
-  tip.style.top = `${Math.max(8, top)}px`;
-  light(target.closest(".mark, .dot")?.dataset.b);
+  tooltip.style.left = `${Math.max(8, Math.min(left, innerWidth - width - 8))}px`;
+  tooltip.style.top = `${Math.max(8, top)}px`;
+  highlightBackbone(target.closest(".mark, .dot")?.dataset.backbone);
 }
 
-function hideTip() {
-  tip.hidden = true;
-  light();
+function hideTooltip() {
+  tooltip.hidden = true;
+  highlightBackbone();
 }
 
-function light(b) {
-  document.querySelectorAll(".hot").forEach((node) => node.classList.remove("hot"));
-  if (b === undefined) return;
-  document.querySelectorAll(`.mark[data-b="${b}"], .dot[data-b="${b}"]`).forEach((node) => node.classList.add("hot"));
+function highlightBackbone(index) {
+  document.querySelectorAll(".highlighted").forEach((element) => element.classList.remove("highlighted"));
+  if (index === undefined) return;
+  const selector = `.mark[data-backbone="${index}"], .dot[data-backbone="${index}"]`;
+  document.querySelectorAll(selector).forEach((element) => element.classList.add("highlighted"));
 }
 
 document.addEventListener("pointerover", (event) => {
   const target = event.target.closest("[data-tip]");
-  if (target) showTip(target, event.clientX, event.clientY);
-  else hideTip();
+  if (target) showTooltip(target, event.clientX, event.clientY);
+  else hideTooltip();
 });
 document.addEventListener("pointermove", (event) => {
   const target = event.target.closest("[data-tip]");
-  if (target) showTip(target, event.clientX, event.clientY);
+  if (target) showTooltip(target, event.clientX, event.clientY);
 });
 document.addEventListener("scroll", () => {
-  if (!tip.hidden && !told.target.contains(document.elementFromPoint(told.x, told.y))) hideTip();
+  if (tooltip.hidden) return;
+  const { target, x, y } = tooltipAnchor;
+  if (!target.contains(document.elementFromPoint(x, y))) hideTooltip();
 }, { capture: true, passive: true });
 document.addEventListener("focusin", (event) => {
   if (!event.target.matches("[data-tip]:focus-visible")) return;
   const box = event.target.getBoundingClientRect();
-  showTip(event.target, box.left, box.bottom);
+  showTooltip(event.target, box.left, box.bottom);
 });
-document.addEventListener("focusout", hideTip);
+document.addEventListener("focusout", hideTooltip);
 
-/* arrows step through the marks of a figure, Escape ends */
+/* the left and right arrow keys step through the marks of a figure; Escape hides the tooltip */
 document.addEventListener("keydown", (event) => {
-  if (event.key === "Escape") hideTip();
+  if (event.key === "Escape") hideTooltip();
   const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
   const plot = event.target.closest(".plot svg");
   if (!step || !plot) return;
   event.preventDefault();
-  const across = (node) => node.getBoundingClientRect().x;
-  const marks = [...plot.querySelectorAll(".mark")].sort((a, b) => across(a) - across(b));
-  const before = marks.findIndex((mark) => mark.dataset.b === plot.dataset.at);
-  const mark = marks[(before + step + marks.length) % marks.length];
-  plot.dataset.at = mark.dataset.b;
+  const leftOf = (element) => element.getBoundingClientRect().x;
+  const marks = [...plot.querySelectorAll(".mark")].sort((a, b) => leftOf(a) - leftOf(b));
+  const currentIndex = marks.findIndex((mark) => mark.dataset.backbone === plot.dataset.current);
+  const mark = marks[(currentIndex + step + marks.length) % marks.length];
+  plot.dataset.current = mark.dataset.backbone;
   const box = mark.getBoundingClientRect();
-  showTip(mark, box.right, box.bottom);
+  showTooltip(mark, box.right, box.bottom);
 });
 
-/* theme: kept where the browser lets a file keep anything */
+/* theme: stored if the browser allows a local file to store anything */
 
-const theme = document.getElementById("theme");
-const dark = () => getComputedStyle(document.documentElement).colorScheme === "dark"
+const themeButton = document.getElementById("theme");
+const isDark = () => getComputedStyle(document.documentElement).colorScheme === "dark"
   || (!document.documentElement.dataset.theme && matchMedia("(prefers-color-scheme: dark)").matches);
 
-function kept(value) {
+function loadTheme() {
   try {
-    if (value) localStorage.setItem("bob-theme", value);
     return localStorage.getItem("bob-theme");
   } catch {
     return null;
   }
 }
 
-function paint(name) {
-  if (name === "light" || name === "dark") document.documentElement.dataset.theme = name;
-  theme.textContent = dark() ? "Light" : "Dark";
-  theme.setAttribute("aria-label", `Change to the ${dark() ? "light" : "dark"} theme`);
+function storeTheme(name) {
+  try {
+    localStorage.setItem("bob-theme", name);
+  } catch {
+    /* the theme then lasts until the page is closed */
+  }
 }
 
-theme.hidden = false;
-theme.addEventListener("click", () => {
-  const next = dark() ? "light" : "dark";
-  kept(next);
-  paint(next);
+function applyTheme(name) {
+  if (name === "light" || name === "dark") document.documentElement.dataset.theme = name;
+  themeButton.textContent = isDark() ? "Light" : "Dark";
+  themeButton.setAttribute("aria-label", `Change to the ${isDark() ? "light" : "dark"} theme`);
+}
+
+themeButton.hidden = false;
+themeButton.addEventListener("click", () => {
+  const name = isDark() ? "light" : "dark";
+  storeTheme(name);
+  applyTheme(name);
 });
-matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => paint());
-paint(kept());
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => applyTheme());
+applyTheme(loadTheme());
 
-/* the part of the page in view is marked in the bar */
+/* the page bar marks the section in view */
 
-const links = new Map([...document.querySelectorAll(".bar a")].map((a) => [a.hash.slice(1), a]));
-const parts = [...links.keys()].map((id) => document.getElementById(id));
+const links = new Map([...document.querySelectorAll(".page-bar a")].map((link) => [link.hash.slice(1), link]));
+const sections = [...links.keys()].map((id) => document.getElementById(id));
 
-function follow() {
+function markCurrentSection() {
   const atEnd = scrollY > 0 && scrollY + innerHeight >= document.documentElement.scrollHeight - 2;
-  const passed = atEnd ? parts : parts.filter((part) => part.getBoundingClientRect().top < 120);
-  const current = links.get((passed.at(-1) ?? parts[0]).id);
+  const passed = atEnd ? sections : sections.filter((section) => section.getBoundingClientRect().top < 120);
+  const current = links.get((passed.at(-1) ?? sections[0]).id);
   if (current.hasAttribute("aria-current")) return;
   links.forEach((link) => link.toggleAttribute("aria-current", link === current));
-  const list = current.closest("nav");
-  list.scrollLeft = current.offsetLeft - list.clientWidth / 3;
+  const navigation = current.closest("nav");
+  navigation.scrollLeft = current.offsetLeft - navigation.clientWidth / 3;
 }
-document.addEventListener("scroll", follow, { passive: true });
-follow();
+document.addEventListener("scroll", markCurrentSection, { passive: true });
+markCurrentSection();
 
-/* what is folded is printed */
+/* folded parts are opened for printing */
 
 let folded = [];
 addEventListener("beforeprint", () => {

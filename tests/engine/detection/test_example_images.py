@@ -17,14 +17,14 @@ from bob_gauntlet.datasets.images import UnreadableImage
 from bob_gauntlet.datasets.objects import ImageObjects
 from bob_gauntlet.datasets.rle import encode_mask
 from bob_gauntlet.engine.detection.example_images import (
-    BYTES,
-    COUNT,
-    LEAST_SCORE,
-    MOST,
-    SIDE,
-    chosen,
-    outline,
-    pictures,
+    IMAGE_COUNT,
+    MAX_BYTES,
+    MAX_OBJECTS,
+    MAX_SIDE,
+    MIN_SCORE,
+    choose_examples,
+    describe_example_images,
+    trace_outline,
 )
 from bob_gauntlet.metrics.detections import Detections
 from bob_gauntlet.protocols import detection
@@ -94,24 +94,24 @@ def decoded(made: dict[str, Any]) -> Image.Image:
 def test_images_are_evenly_spaced(count: int, expected: list[int]) -> None:
     """The middles of six equal parts: of 120, ten from either end and twenty apart."""
     ids = [f"{index:04}" for index in range(count)]
-    assert chosen(ids) == expected
-    assert [ids[::-1][index] for index in chosen(ids[::-1])] == [ids[index] for index in expected]
+    assert choose_examples(ids) == expected
+    assert [ids[::-1][index] for index in choose_examples(ids[::-1])] == [ids[index] for index in expected]
 
 
 def test_the_rule_knows_no_detections() -> None:
     """Whatever is found, and on which images, the same ones are shown."""
     whole = split(count=20)
     shown = [
-        [each["id"] for each in pictures(found, whole, CLASSES)["pictures"]]
+        [each["id"] for each in describe_example_images(found, whole, CLASSES)["pictures"]]
         for found in (detections(), detections((3, 0.9), (4, 0.9)))
     ]
     assert shown[0] == shown[1] == [whole.ids[index] for index in (1, 5, 8, 11, 15, 18)]
-    assert len(shown[0]) == COUNT
+    assert len(shown[0]) == IMAGE_COUNT
 
 
 def test_a_picture_says_what_is_there_and_what_was_found() -> None:
     """Boxes and outlines in its pixels, classes by name, scores."""
-    made = pictures(detections((0, 0.9)), split(), CLASSES)
+    made = describe_example_images(detections((0, 0.9)), split(), CLASSES)
     own = only(made)
     assert (own["id"], own["width"], own["height"]) == ("scene-000", 100, 80)
     [there], [found] = own["objects"], own["detections"]
@@ -122,13 +122,13 @@ def test_a_picture_says_what_is_there_and_what_was_found() -> None:
         corners = np.array(polygon).reshape(-1, 2)
         assert corners.min(axis=0) == pytest.approx([10, 20], abs=0.3)
         assert corners.max(axis=0) == pytest.approx([40, 60], abs=0.3)
-    assert (made["role"], made["images"], made["least_score"], made["most"]) == ("test", 1, LEAST_SCORE, MOST)
+    assert (made["role"], made["images"], made["least_score"], made["most"]) == ("test", 1, MIN_SCORE, MAX_OBJECTS)
     assert json.loads(json.dumps(made)) == made
 
 
 def test_the_pixels_are_those_of_the_image() -> None:
     """Red inside the box, blue around it."""
-    image = decoded(only(pictures(detections(), split(), CLASSES)))
+    image = decoded(only(describe_example_images(detections(), split(), CLASSES)))
     assert image.size == (100, 80)
     assert image.getpixel((25, 40)) == pytest.approx((255, 0, 0), abs=6)
     assert image.getpixel((70, 40)) == pytest.approx((0, 0, 255), abs=6)
@@ -136,10 +136,10 @@ def test_the_pixels_are_those_of_the_image() -> None:
 
 def test_a_large_image_is_scaled_with_all_that_is_on_it() -> None:
     """Four times as large as SIDE: every number a quarter."""
-    large = objects((400, 80, 200, 160), width=4 * SIDE, height=2 * SIDE)
-    found = detections((0, 0.9), box=(400, 80, 200, 160), size=(2 * SIDE, 4 * SIDE))
-    own = only(pictures(found, split(large), CLASSES))
-    assert (own["width"], own["height"]) == decoded(own).size == (SIDE, SIDE // 2)
+    large = objects((400, 80, 200, 160), width=4 * MAX_SIDE, height=2 * MAX_SIDE)
+    found = detections((0, 0.9), box=(400, 80, 200, 160), size=(2 * MAX_SIDE, 4 * MAX_SIDE))
+    own = only(describe_example_images(found, split(large), CLASSES))
+    assert (own["width"], own["height"]) == decoded(own).size == (MAX_SIDE, MAX_SIDE // 2)
     for one in (own["objects"][0], own["detections"][0]):
         assert one["box"] == [100, 20, 50, 40]
         assert np.array(one["outline"][0]).reshape(-1, 2).max(axis=0) == pytest.approx([150, 60], abs=0.3)
@@ -147,27 +147,30 @@ def test_a_large_image_is_scaled_with_all_that_is_on_it() -> None:
 
 def test_only_detections_with_a_score_are_kept_best_first_and_not_too_many() -> None:
     """Those of the image alone; the largest objects."""
-    many = [(0, 0.31 + index / 100) for index in range(MOST + 5)]
-    own = only(pictures(detections((0, LEAST_SCORE - 0.01), *many), split(), CLASSES))
+    many = [(0, 0.31 + index / 100) for index in range(MAX_OBJECTS + 5)]
+    own = only(describe_example_images(detections((0, MIN_SCORE - 0.01), *many), split(), CLASSES))
     scores = [one["score"] for one in own["detections"]]
-    assert scores == sorted((round(score, 4) for _, score in many), reverse=True)[:MOST]
-    few = pictures(detections((0, 0.2), (0, 0.8), (1, 0.9)), split(count=2), CLASSES)["pictures"]
+    assert scores == sorted((round(score, 4) for _, score in many), reverse=True)[:MAX_OBJECTS]
+    few = describe_example_images(detections((0, 0.2), (0, 0.8), (1, 0.9)), split(count=2), CLASSES)["pictures"]
     assert [[one["score"] for one in each["detections"]] for each in few] == [[0.8], [0.9]]
-    crowded = split(objects(*[(0, 0, side, side) for side in range(1, MOST + 6)]))
-    sides = [one["box"][2] for one in only(pictures(detections(), crowded, CLASSES))["objects"]]
-    assert sides == [*range(MOST + 5, 5, -1)]
+    crowded = split(objects(*[(0, 0, side, side) for side in range(1, MAX_OBJECTS + 6)]))
+    sides = [one["box"][2] for one in only(describe_example_images(detections(), crowded, CLASSES))["objects"]]
+    assert sides == [*range(MAX_OBJECTS + 5, 5, -1)]
 
 
 @pytest.mark.parametrize(("annotated", "size"), [(True, None), (False, None)])
 def test_boxes_alone_have_no_outlines(annotated: bool, size: None) -> None:
     """Nor has an object where the detector gives none: like is shown beside like."""
-    own = only(pictures(detections((0, 0.9), size=size), split(objects(BOX, masks=annotated)), CLASSES))
+    own = only(describe_example_images(detections((0, 0.9), size=size), split(objects(BOX, masks=annotated)), CLASSES))
     assert own["objects"][0]["outline"] == own["detections"][0]["outline"] == []
 
 
 def test_a_crowd_is_one() -> None:
     """Marked, so that a report can say it."""
-    assert only(pictures(detections(), split(objects(BOX, crowd=True)), CLASSES))["objects"][0]["crowd"] is True
+    assert (
+        only(describe_example_images(detections(), split(objects(BOX, crowd=True)), CLASSES))["objects"][0]["crowd"]
+        is True
+    )
 
 
 def test_an_image_that_cannot_be_read_is_grey() -> None:
@@ -176,7 +179,7 @@ def test_an_image_that_cannot_be_read_is_grey() -> None:
     def broken(index: int) -> Image.Image:
         raise UnreadableImage("scene-000 (truncated)")
 
-    own = only(pictures(detections((0, 0.9)), split(image=broken), CLASSES))
+    own = only(describe_example_images(detections((0, 0.9)), split(image=broken), CLASSES))
     assert decoded(own).getcolors() == [(8000, (128, 128, 128))]
     assert len(own["detections"]) == len(own["objects"]) == 1
 
@@ -184,18 +187,18 @@ def test_an_image_that_cannot_be_read_is_grey() -> None:
 @pytest.mark.parametrize("mask", [np.zeros((9, 9)), np.eye(1, 9)], ids=["nothing", "a pixel"])
 def test_too_little_has_no_outline(mask: np.ndarray) -> None:
     """A polygon needs three corners."""
-    assert outline(mask) == []
+    assert trace_outline(mask) == []
 
 
 def test_a_hole_and_a_second_piece_are_polygons_of_their_own() -> None:
     """A ring and a square: three, whose areas by even-odd are the mask's."""
     mask = rectangle(at=(10, 10, 40, 40)) & ~rectangle(at=(20, 20, 20, 20)) | rectangle(at=(60, 10, 20, 20))
-    found = [np.array(one).reshape(-1, 2) for one in outline(mask)]
+    found = [np.array(one).reshape(-1, 2) for one in trace_outline(mask)]
     x = [(one[:, 0] @ np.roll(one[:, 1], 1) - one[:, 1] @ np.roll(one[:, 0], 1)) / 2 for one in found]
     assert sorted(abs(area) for area in x) == pytest.approx([400, 400, 1600], rel=0.07)
 
 
-@pytest.mark.parametrize(("count", "radius", "most"), [(7, 50, 100_000), (MOST, 100, 220_000)])
+@pytest.mark.parametrize(("count", "radius", "most"), [(7, 50, 100_000), (MAX_OBJECTS, 100, 220_000)])
 def test_they_weigh_little(count: int, radius: int, most: int) -> None:
     """Images as large as COCO's without a flat place: with the usual seven objects and detections, and at the worst."""
     coarse = np.random.default_rng(0).integers(0, 256, (30, 40, 3), np.uint8)
@@ -204,18 +207,18 @@ def test_they_weigh_little(count: int, radius: int, most: int) -> None:
     disc = (x - 320) ** 2 + (y - 240) ** 2 < radius**2
     box = (320 - radius, 240 - radius, 2 * radius, 2 * radius)
     own = replace(objects(*[box] * count, width=640, height=480), masks=(encode_mask(disc),) * count)
-    rows = [(image, 0.9) for image in range(COUNT) for _ in range(count)]
+    rows = [(image, 0.9) for image in range(IMAGE_COUNT) for _ in range(count)]
     packed = coco.encode(np.asfortranarray(disc, np.uint8))["counts"]
     found = replace(detections(*rows, box=box, size=None), masks=(packed,) * len(rows))
-    made = pictures(found, split(own, COUNT, lambda index: photo), CLASSES)
-    assert all(len(base64.b64decode(each["jpeg"])) <= BYTES for each in made["pictures"])
+    made = describe_example_images(found, split(own, IMAGE_COUNT, lambda index: photo), CLASSES)
+    assert all(len(base64.b64decode(each["jpeg"])) <= MAX_BYTES for each in made["pictures"])
     assert all(len(each["detections"]) == len(each["objects"]) == count for each in made["pictures"])
     assert len(json.dumps(made)) < most
 
 
 @dataclass
 class Found:
-    """A trained detector of one seed, as `tested` sees it."""
+    """A trained detector of one seed, as `evaluate_detectors` sees it."""
 
     seed: int
     own: Detections
@@ -244,7 +247,8 @@ def test_a_tested_detector_keeps_those_of_its_first_seed(tmp_path: Path) -> None
     """Under the key of its detections; the setting's first measure alone says where."""
     whole = split(count=2)
     context = RunContext(Artifacts(tmp_path), seeds=(0, 1))
-    measured = list(detection.tested(Trained(), None, Dataset("d", {"test": whole}, CLASSES), context, {}))  # type: ignore[arg-type]
+    dataset = Dataset("d", {"test": whole}, CLASSES)
+    measured = list(detection.evaluate_detectors(Trained(), None, dataset, context, {}))  # type: ignore[arg-type]
     assert [each.metric for each in measured] == [
         f"{metric}_{kind}" for kind in ("box", "mask") for metric in ("ap", "ap50", "ap75")
     ]
@@ -252,4 +256,4 @@ def test_a_tested_detector_keeps_those_of_its_first_seed(tmp_path: Path) -> None
     assert where == [{"kind": "pictures", "key": {"network": "n0", "split": "s2"}}] + [None] * 5
     kept = context.artifacts.peek("pictures", measured[0].details["detections"]["key"])
     assert kept is not None
-    assert json.loads(kept["json"].tobytes()) == pictures(detections((0, 0.9), (1, 0.8)), whole, CLASSES)
+    assert json.loads(kept["json"].tobytes()) == describe_example_images(detections((0, 0.9), (1, 0.8)), whole, CLASSES)

@@ -11,6 +11,7 @@ import torch
 from faster_coco_eval.core import mask as coco
 from PIL import Image
 
+from benchmarks.forwards import count_forwards
 from bob_gauntlet.backbones.backbone import Backbone
 from bob_gauntlet.datasets.images import UnreadableImage
 from bob_gauntlet.engine.detection import trained_detector
@@ -22,8 +23,8 @@ from bob_gauntlet.engine.detection.trained_detector import (
     DetectorConfig,
     DetectorLoss,
     TrainedDetector,
-    class_names,
     detect_split,
+    placeholder_names,
     train_detector,
 )
 from bob_gauntlet.engine.training import loop
@@ -35,8 +36,8 @@ from bob_gauntlet.metrics.detections import Detections
 from bob_gauntlet.protocols.detection import Detection
 from tests.helpers import shapes, tiny
 from tests.helpers.calls import fail_if_called
+from tests.helpers.contexts import context_in
 from tests.helpers.killed import run_until_killed
-from tests.helpers.synthetic_images import context_in
 
 RATES = (1e-3, 3e-4)
 
@@ -72,17 +73,20 @@ def same(first: Detections, second: Detections) -> bool:
 def test_the_same_again_trains_and_detects_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Weights and detections come from the artefacts; no image goes through a network."""
     backbone, test = shapes.backbone(), shapes.split(4, "test")
-    first = trained(tmp_path, backbone=backbone)
-    before = first.detections(test, context_in(tmp_path))
-    # two epochs of eight images, four judged after the last, and the test split
-    assert backbone.images_forwarded == 2 * 8 + 4 + 4
+    with count_forwards() as count:
+        first = trained(tmp_path, backbone=backbone)
+        before = first.detections(test, context_in(tmp_path))
+    # two epochs of eight images, four validated after the last, the test split, and an image for each of the two
+    # detectors that are built, which finds the widths of the maps
+    assert count.images == 2 * 8 + 4 + 4 + 2
     assert len(before) > 0
     for owner, name in ((Trainer, "train_epoch"), (Detector, "detect"), (Detector, "loss"), (Detector, "__init__")):
         monkeypatch.setattr(owner, name, fail_if_called)
-    again = trained(tmp_path, backbone=(fresh := shapes.backbone()))
-    assert same(again.detections(test, context_in(tmp_path)), before)
+    with count_forwards() as count:
+        again = trained(tmp_path, backbone=shapes.backbone())
+        assert same(again.detections(test, context_in(tmp_path)), before)
+    assert count.images == 0
     assert again.facts == first.facts
-    assert fresh.images_forwarded == 0
     # not of another split
     with pytest.raises(AssertionError):
         again.detections(shapes.split(5, "test"), context_in(tmp_path))
@@ -170,14 +174,14 @@ def test_what_changes_a_detector_changes_its_artefact(tmp_path: Path) -> None:
         asked["context"] = context_in(tmp_path, max_steps=asked.pop("max_steps"))
         train_detector(**asked)
     assert len(tiny.network_artefacts(tmp_path)) == 1 + len(VARIANTS)
-    trained(tmp_path, batch_size=8, loaders=1, readers=3)
+    trained(tmp_path, batch_size=8, loader_processes=1, reader_threads=3)
     assert len(tiny.network_artefacts(tmp_path)) == 1 + len(VARIANTS)
 
 
 def test_processes_that_draw_change_no_weight(tmp_path: Path) -> None:
     """Byte for byte."""
     trained(tmp_path / "none")
-    trained(tmp_path / "two", loaders=2)
+    trained(tmp_path / "two", loader_processes=2)
     assert tiny.network_artefacts(tmp_path / "none") == tiny.network_artefacts(tmp_path / "two")
 
 
@@ -205,9 +209,9 @@ def test_a_rate_whose_loss_is_no_number_ends_alone(
     assert found.facts["runs"][0] == {"run": "adamw lr 0.001, weight decay 0.05", "diverged": reason}
     assert found.facts["runs"][1]["steps"] == 4
     assert "lr 0.0003" in found.facts["chosen"]
-    assert f"resnet: {reason}; the other runs go on" in caplog.text
+    assert f"resnet: {reason}; the other runs continue" in caplog.text
     calls[0] = 0
-    with pytest.raises(BobError, match=r"resnet: no training run ended: .*step 3"):
+    with pytest.raises(BobError, match=r"resnet: every training run failed: .*step 3"):
         trained(tmp_path / "alone", detector_config(RATES[0]))
 
 
@@ -266,7 +270,7 @@ def training_stream(batch: int) -> Any:
 
 def test_the_rates_of_the_recipe(monkeypatch: pytest.MonkeyPatch) -> None:
     """Up from a thousandth, a tenth after 27 of 36 epochs, a hundredth after 33 (PROTOCOLS 1.7)."""
-    config = Detection(warmup_steps=6)._plan(1e-4)
+    config = Detection(warmup_steps=6)._training_config(1e-4)
     assert (config.optimiser, config.weight_decay, config.layer_decay) == ("adamw", 0.05, None)
     loader = training_stream(3)
     trainer = Trainer(shapes.detector(), replace(config, amp=False), loader, DetectorLoss(), 0, "cpu")
@@ -355,14 +359,14 @@ def test_images_that_cannot_be_read_are_counted(tmp_path: Path) -> None:
     for _ in range(2):
         context = context_in(tmp_path)
         found.detections(broken(101), context)
-        assert context.unreadable == {"test": 1}
+        assert context.unreadable.by_role == {"test": 1}
     with pytest.raises(BobError, match=r"one.jpg \(truncated\)"):
         found.detections(broken(20), context_in(tmp_path))
 
 
 def test_class_names_are_as_many() -> None:
     """Nobody reads them."""
-    assert class_names(3) == ("0", "1", "2")
+    assert placeholder_names(3) == ("0", "1", "2")
 
 
 def interrupted(folder: Path) -> TrainedDetector:

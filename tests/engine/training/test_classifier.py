@@ -11,6 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
+from benchmarks.forwards import count_forwards
 from bob_gauntlet.backbones.backbone import Backbone
 from bob_gauntlet.datasets.images import UnreadableImage
 from bob_gauntlet.engine.frozen.probe import validation_score
@@ -22,8 +23,8 @@ from bob_gauntlet.engine.training.network import Network
 from bob_gauntlet.errors import BobError
 from bob_gauntlet.runtime.progress import Progress
 from tests.helpers import tiny
+from tests.helpers.contexts import context_in
 from tests.helpers.killed import run_until_killed
-from tests.helpers.synthetic_images import context_in
 
 RATES = (1e-2, 3e-3, 1e-3)
 
@@ -132,21 +133,24 @@ def test_a_clearly_beaten_run_ends_early(
 def test_the_same_again_trains_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Network and logits come from the artefacts; no image goes through the backbone."""
     backbone, test = tiny.backbone(), tiny.split(30, "test")
-    first = tuned(tmp_path, rates(*RATES), backbone)
-    before = first.scores(test, context_in(tmp_path))
-    # 3 runs of 2 epochs of 48 images, 24 validated after each, and the test split
-    assert backbone.images_forwarded == 3 * 2 * (48 + 24) + 30
+    with count_forwards() as count:
+        first = tuned(tmp_path, rates(*RATES), backbone)
+        before = first.scores(test, context_in(tmp_path))
+    # 3 runs of 2 epochs of 48 images, 24 validated after each, the test split, and two images for each of the four
+    # networks that are built, which find the width of its features
+    assert count.images == 3 * 2 * (48 + 24) + 30 + 4 * 2
 
     def never(*args: object) -> None:
         raise AssertionError
 
     monkeypatch.setattr(Trainer, "train_epoch", never)
     monkeypatch.setattr(Network, "forward", never)
-    again = tuned(tmp_path, rates(*RATES), fresh := tiny.backbone())
-    assert np.array_equal(again.scores(test, context_in(tmp_path)), before)
+    with count_forwards() as count:
+        again = tuned(tmp_path, rates(*RATES), tiny.backbone())
+        assert np.array_equal(again.scores(test, context_in(tmp_path)), before)
+    assert count.images == 0
     assert again.facts == first.facts
     assert tiny.identical(tiny.weights(first.network()), tiny.weights(again.network()))
-    assert fresh.images_forwarded == 0
 
 
 def test_the_logits_are_the_networks(tmp_path: Path) -> None:
@@ -209,7 +213,7 @@ def test_what_changes_the_network_changes_its_artefact(tmp_path: Path) -> None:
         asked["context"] = context_in(tmp_path, max_steps=asked.pop("max_steps"))
         train_classifier(**asked)
     assert len(tiny.network_artefacts(tmp_path)) == 8
-    tuned(tmp_path, rates(1e-2), batch_size=3, loaders=1)
+    tuned(tmp_path, rates(1e-2), batch_size=3, loader_processes=1)
     assert len(tiny.network_artefacts(tmp_path)) == 8
 
 
@@ -239,13 +243,13 @@ def test_a_run_whose_loss_is_no_number_ends_alone(
     reason = "the loss is not finite at step 4 (adamw lr 0.01, weight decay 0.05)"
     assert found.facts["runs"][0] == {"run": "adamw lr 0.01, weight decay 0.05", "diverged": reason}
     assert [each["steps"] for each in found.facts["runs"][1:]] == [6, 6]
-    assert f"tiny: {reason}; the other runs go on" in caplog.text
+    assert f"tiny: {reason}; the other runs continue" in caplog.text
 
 
 def test_no_run_that_ends_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It names rate and step of each."""
     diverging(monkeypatch, *RATES[:2])
-    with pytest.raises(BobError, match=r"tiny: no training run ended: .*step 4 \(adamw lr 0.01.*step 4 .*lr 0.003"):
+    with pytest.raises(BobError, match=r"tiny: every training run failed: .*step 4 \(adamw lr 0.01.*step 4 .*lr 0.003"):
         tuned(tmp_path, rates(*RATES[:2]))
     assert tiny.network_artefacts(tmp_path) == {}
 
@@ -254,7 +258,7 @@ def test_logits_that_are_no_numbers_are_an_error(tmp_path: Path, monkeypatch: py
     """They would count as wrong."""
     found = tuned(tmp_path, rates(1e-2))
     monkeypatch.setattr(Network, "forward", lambda self, images: torch.full((len(images), 3), torch.nan))
-    with pytest.raises(BobError, match="tiny: after training, its logits of test are NaN or infinite"):
+    with pytest.raises(BobError, match="tiny: the logits of test are NaN or infinite after training; check its"):
         found.scores(tiny.split(6, "test"), context_in(tmp_path))
 
 
@@ -334,7 +338,7 @@ def dies(monkeypatch: pytest.MonkeyPatch, owner: Any, name: str, call: int, *, a
         (Trainer, "save", 4, True, 2),
         (grid_search.GridSearch, "_save", 2, True, 2),
         (grid_search.GridSearch, "_save", 3, True, 0),
-        (grid_search.GridSearch, "result", 1, True, 0),
+        (grid_search.GridSearch, "run", 1, True, 0),
     ],
 )
 def test_wherever_a_run_is_killed_the_artefact_is_the_same(

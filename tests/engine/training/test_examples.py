@@ -68,7 +68,7 @@ def test_a_tenth_is_carved_out_where_there_is_no_validation_split(seed: int) -> 
 
 def test_what_is_carved_has_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     """10,000 images: of 150,000 in three classes, a fifteenth of each."""
-    assert (module.CARVED_SHARE, module.CARVED_MOST) == (0.1, 10_000)
+    assert (module.CARVED_SHARE, module.MAX_CARVED) == (0.1, 10_000)
     many = 150_000
     train = Split("train", "many", tuple(map(str, range(many))), np.arange(many) % 3, tiny.split(1).image, ())
     found = training_examples(

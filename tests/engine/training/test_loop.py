@@ -58,7 +58,7 @@ def test_a_run_goes_on_from_any_checkpoint_to_the_same_weights(name: str, done: 
     make = maker(PLANS[name], frozen=name == "lars")
     whole = loop.train(make, validate, tmp_path / "whole.pt")
     path = tmp_path / "broken.pt"
-    loop.train(make, validate, path, beaten=lambda state: state.epoch == done)
+    loop.train(make, validate, path, is_beaten=lambda state: state.epoch == done)
     counted: list[int] = []
     resumed = loop.train(make, validate, path, counted.append)
     assert tiny.identical(tiny.weights(whole.network), tiny.weights(resumed.network))
@@ -217,7 +217,7 @@ def test_beaten_ends_the_run() -> None:
         asked.append(state.epoch)
         return state.epoch == 2
 
-    made = loop.train(maker(tiny.config(epochs=4)), validate, Path("run.pt"), beaten=beaten)
+    made = loop.train(maker(tiny.config(epochs=4)), validate, Path("run.pt"), is_beaten=beaten)
     assert (asked, made.state.epoch) == ([0, 1, 2], 2)
     assert Path("run.pt").is_file()
 
@@ -245,7 +245,7 @@ def test_a_folder_that_cannot_be_written_costs_the_checkpoint_alone(caplog: pyte
     made = loop.train(maker(tiny.config()), validate, Path("taken") / "run.pt")
     assert made.state.epoch == 3
     assert len(caplog.records) == 3
-    assert "run.pt is not written" in caplog.text
+    assert f"cannot write {Path('taken') / 'run.pt'}" in caplog.text
 
 
 def short_of_memory(monkeypatch: pytest.MonkeyPatch, most: int) -> list[int]:
@@ -283,7 +283,7 @@ def test_too_little_memory_halves_what_goes_through_at_once(
     for name, tensor in tiny.weights(whole.network).items():
         assert torch.allclose(tensor, tiny.weights(parts.network)[name], atol=1e-5), name
     assert [r.message for r in caplog.records] == [
-        f"out of memory: {size} images at once from here on, in as many more parts" for size in (8, 4)
+        f"out of memory: from now on at most {size} images go through the network at once" for size in (8, 4)
     ]
 
 
@@ -314,7 +314,7 @@ def test_memory_of_the_step_that_failed_is_free_before_the_next_network_is_made(
 def test_memory_that_runs_out_later_costs_one_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
     """The epochs before it are read from the checkpoint, and the parts stay small."""
     make = plain()
-    loop.train(make, validate, Path("run.pt"), beaten=lambda state: state.epoch == 2)
+    loop.train(make, validate, Path("run.pt"), is_beaten=lambda state: state.epoch == 2)
     asked = short_of_memory(monkeypatch, 8)
     made = loop.train(make, validate, Path("run.pt"))
     assert asked == [16, *[8] * 6]

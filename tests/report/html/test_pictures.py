@@ -1,188 +1,167 @@
-"""Images in a page: marks where the boxes say, each image once, and nothing where none are kept."""
+"""Tests of the pictures: positions of boxes and labels, each image once, and no section without pictures."""
 
-import base64
-import io
 import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from PIL import Image
 
 from bob_gauntlet.pools.pool import load_pool
 from bob_gauntlet.report.content import Report, gather
-from bob_gauntlet.report.html.page import page
-from bob_gauntlet.report.html.pictures import BACKBONES, COLOURS, Mark, Picture, Sights, sights
-from bob_gauntlet.report.html.provenance import facts
+from bob_gauntlet.report.html.page import render_html
+from bob_gauntlet.report.html.pictures import BACKBONES, COLOURS, BoxOverlay, DetectionPictures, Picture, build_pictures
+from bob_gauntlet.report.html.provenance import collect_facts
 from bob_gauntlet.report.writing import write
 from bob_gauntlet.runtime.artifacts import Artifacts
 from bob_gauntlet.scores.score import Score
+from tests.helpers.report_pictures import box, masked_detection, stored_picture, stored_pictures
 
 EVIL = "<script>alert(1)</script>"
 SETTING = "detection-frozen@photo-scenes"
 KEY = {"network": "n", "split": "s"}
 
 
-def box(name: str, label: int, score: float | None = None, at: Any = (20, 30, 40, 20)) -> dict[str, Any]:
-    """An object without a mask, or a detection where there is a score."""
-    found = {"box": list(at), "label": label, "class": name, "outline": []}
-    return {**found, "crowd": False} if score is None else {**found, "score": score}
-
-
-def detection(name: str, label: int) -> dict[str, Any]:
-    """One with a mask: a triangle in the lower left quarter of 200 x 100 pixels."""
-    return {**box(name, label, 0.5, (0, 50, 100, 50)), "outline": [[0, 50, 100, 100, 0, 100]]}
-
-
-def picture(objects: Any = (), detections: Any = (), name: str = "scene-7", hue: int = 0) -> dict[str, Any]:
-    """200 x 100 pixels of one grey."""
-    file = io.BytesIO()
-    Image.new("RGB", (200, 100), (hue, hue, hue)).save(file, "JPEG")
-    packed = base64.b64encode(file.getvalue()).decode()
-    return {
-        "id": name, "width": 200, "height": 100, "jpeg": packed, "objects": list(objects),
-        "detections": list(detections),
-    }  # fmt: skip
-
-
-def kept(*pictures: dict[str, Any]) -> dict[str, Any]:
-    """What `engine.pictures` keeps of a split."""
-    return {"role": "test", "images": 120, "least_score": 0.3, "most": 25, "pictures": list(pictures)}
-
-
 def score(backbone: str = EVIL, metric: str = "ap_box", setting: str = SETTING, value: float = 41.2) -> Score:
-    """A score that says where its pictures are."""
-    where = {"pictures": {"kind": "pictures", "key": KEY}}
-    return Score(setting=setting, metric=metric, task="Det", value=value, backbone=backbone, provenance=where)
+    """Return a score whose provenance refers to its stored pictures."""
+    provenance = {"pictures": {"kind": "pictures", "key": KEY}}
+    return Score(setting=setting, metric=metric, task="Det", value=value, backbone=backbone, provenance=provenance)
 
 
-def report(*scores: Score, pictures: Any = None, **found: dict[str, Any]) -> Report:
-    """Of these scores, without a pool; `found` is what each backbone has in SETTING."""
-    own = {name: [s for s in scores if s.backbone == name] for name in (*(s.backbone for s in scores), *found)}
-    shown = {(name, SETTING): each for name, each in found.items()} if pictures is None else pictures
-    return replace(gather(None, own), pictures=shown)
+def report(*scores: Score, pictures: Any = None, **stored_by_backbone: dict[str, Any]) -> Report:
+    """Return a report on these scores, without a pool; `stored_by_backbone` holds the pictures in SETTING."""
+    names = (*(score.backbone for score in scores), *stored_by_backbone)
+    scores_by_backbone = {name: [score for score in scores if score.backbone == name] for name in names}
+    if pictures is None:
+        pictures = {(name, SETTING): stored for name, stored in stored_by_backbone.items()}
+    return replace(gather(None, scores_by_backbone), pictures=pictures)
 
 
-def drawn(made: dict[str, Any]) -> Picture:
-    """The only picture of a report."""
-    found = sights(report(mine=kept(made)))
-    assert found is not None
-    return found.settings[0].rows[0].pictures[0]
+def built(stored: dict[str, Any]) -> Picture:
+    """Return the only picture of a report on one stored picture."""
+    pictures = build_pictures(report(backbone=stored_pictures(stored)))
+    assert pictures is not None
+    return pictures.settings[0].backbones[0].pictures[0]
 
 
-def test_they_are_read_from_the_artefacts_that_scores_name(tmp_path: Path) -> None:
-    """And where they are gone, or nobody kept artefacts, there is no section."""
+def test_pictures_are_loaded_from_the_artefacts_that_scores_refer_to(tmp_path: Path) -> None:
+    """Without artefacts, or after they were deleted, there are no pictures."""
     artifacts = Artifacts(tmp_path)
     assert gather(None, {EVIL: [score()]}, artifacts=artifacts).pictures == {}
-    artifacts.memo("pictures", KEY, lambda: kept(picture()))
-    assert gather(None, {EVIL: [score()]}, artifacts=artifacts).pictures == {(EVIL, SETTING): kept(picture())}
+    stored = stored_pictures(stored_picture())
+    artifacts.memo("pictures", KEY, lambda: stored)
+    assert gather(None, {EVIL: [score()]}, artifacts=artifacts).pictures == {(EVIL, SETTING): stored}
     assert gather(None, {EVIL: [score()]}).pictures == {}
 
 
 @pytest.mark.parametrize(
-    "found",
+    "without_pictures",
     [gather(None, {EVIL: [score()]}), gather(load_pool("paper", Path("nowhere")), {}, highlight=["resnet50.dino"])],
     ids=["gone", "published"],
 )
-def test_without_pictures_there_is_no_section(found: Report) -> None:
-    """Nor a name in the navigation."""
-    assert sights(found) is None
-    assert "picture-" not in page(found)
-    assert 'href="#pictures"' not in page(found)
+def test_without_pictures_there_is_no_section(without_pictures: Report) -> None:
+    """The page has neither the section nor a link to it."""
+    assert build_pictures(without_pictures) is None
+    assert "picture-" not in render_html(without_pictures)
+    assert 'href="#pictures"' not in render_html(without_pictures)
 
 
-def test_boxes_masks_and_labels_stand_where_they_were_found() -> None:
-    """Boxes in px; a mask as a path; a detection's label above its box, an object's below, at the inner side."""
-    own = drawn(picture([box("cat", 0, at=(20, 30, 40, 20))], [box("dog", 9, 0.876, (110, 30, 40, 20))]))
-    assert own.objects == (Mark(20, 30, 40, 20, "", "cat", "left:10.0%;top:50.0%", 0),)
-    assert own.detections == (Mark(110, 30, 40, 20, "", "dog 0.88", "right:25.0%;bottom:70.0%", 9 % COLOURS),)
-    two = {**detection("a", 0), "outline": [[0, 50, 100, 100, 0, 100.5], [1, 2, 3, 4, 5, 6]]}
-    assert drawn(picture((), [two])).detections[0].path == "M0,50 100,100 0,100.5ZM1,2 3,4 5,6Z"
+def test_boxes_masks_and_labels_are_placed() -> None:
+    """Boxes are in px and masks are paths; a detection has its label above the box, an object below."""
+    picture = built(stored_picture([box("cat", 0, at=(20, 30, 40, 20))], [box("dog", 9, 0.876, (110, 30, 40, 20))]))
+    assert picture.objects == (BoxOverlay(20, 30, 40, 20, "", "cat", "left:10.0%;top:50.0%", 0),)
+    assert picture.detections == (BoxOverlay(110, 30, 40, 20, "", "dog 0.88", "right:25.0%;bottom:70.0%", 9 % COLOURS),)
+    two = {**masked_detection("a", 0), "outline": [[0, 50, 100, 100, 0, 100.5], [1, 2, 3, 4, 5, 6]]}
+    assert built(stored_picture((), [two])).detections[0].path == "M0,50 100,100 0,100.5ZM1,2 3,4 5,6Z"
 
 
 def test_labels_stay_inside_the_image() -> None:
-    """Of what touches the upper or lower edge, or sticks out of one."""
-    at = (-10, -5, 300, 110)
-    own = drawn(picture([box("cat", 0, at=at)], [box("dog", 0, 0.5, at)]))
-    assert own.objects[0].place == "right:0.0%;bottom:0.0%"
-    assert own.detections[0].place == "right:0.0%;top:0.0%"
+    """Labels of boxes that reach beyond the image lie inside it."""
+    beyond = (-10, -5, 300, 110)
+    picture = built(stored_picture([box("cat", 0, at=beyond)], [box("dog", 0, 0.5, beyond)]))
+    assert picture.objects[0].label_style == "right:0.0%;bottom:0.0%"
+    assert picture.detections[0].label_style == "right:0.0%;top:0.0%"
 
 
-def test_the_surest_detection_lies_on_top() -> None:
-    """They are kept best first, and drawn the other way round."""
-    own = drawn(picture((), [box("a", 0, 0.9), box("b", 0, 0.4)]))
-    assert [mark.label for mark in own.detections] == ["b 0.40", "a 0.90"]
+def test_the_detection_with_the_highest_score_is_on_top() -> None:
+    """Detections are stored by falling score and drawn in the opposite order."""
+    picture = built(stored_picture((), [box("a", 0, 0.9), box("b", 0, 0.4)]))
+    assert [detection.label for detection in picture.detections] == ["b 0.40", "a 0.90"]
 
 
-def test_who_does_not_see_it_is_told() -> None:
-    """What is there and what was found, crowds as such."""
-    own = drawn(picture([box("cat", 0), {**box("cow", 1), "crowd": True}], [box("dog", 0, 0.876)]))
-    assert own.about == "scene-7. There: cat, cow (crowd). Found: dog 0.88."
-    assert drawn(picture()).about == "scene-7. There: nothing. Found: nothing."
+def test_screen_readers_get_a_description() -> None:
+    """The description lists the annotated objects and the detections, and says which objects are crowds."""
+    picture = built(stored_picture([box("cat", 0), {**box("cow", 1), "crowd": True}], [box("dog", 0, 0.876)]))
+    assert picture.about == "scene-7. Annotated objects: cat, cow (crowd). Detections: dog 0.88."
+    assert built(stored_picture()).about == "scene-7. Annotated objects: none. Detections: none."
 
 
 def test_an_image_is_in_the_page_once() -> None:
-    """Where several backbones show the same one, the others point to it."""
-    one, other = picture(hue=10), picture(hue=200)
-    text = page(report(a=kept(one, other), b=kept(one, other)))
+    """If several backbones show the same image, the others refer to the first one."""
+    one, other = stored_picture(grey=10), stored_picture(grey=200)
+    text = render_html(report(a=stored_pictures(one, other), b=stored_pictures(one, other)))
     assert text.count(one["jpeg"]) == text.count(other["jpeg"]) == 1
     assert text.count('id="picture-1"') == text.count('<use href="#picture-1"/>') == 1
     assert text.count('id="picture-2"') == text.count('<use href="#picture-2"/>') == 1
 
 
-def test_rows_say_the_scores_and_settings_the_rule() -> None:
-    """Boxes and masks, of this setting and backbone alone."""
+def test_backbones_show_their_scores_and_settings_their_rule() -> None:
+    """The scores are the average precision of boxes and masks in this setting alone."""
     scores = [
         score("a"),
         score("a", "ap_mask", value=38.0),
         score("a", setting="detection-scratch@photo-scenes", value=9.0),
     ]
-    found = sights(report(*scores, score("b", value=7.0), a=kept(picture()), b=kept(picture())))
-    assert found is not None
-    [sight] = found.settings
-    assert sight.setting == SETTING
-    assert sight.rule.startswith("1 of 120 images (test), evenly spaced in the order of ids; ")
-    assert [(row.backbone, row.scores) for row in sight.rows] == [
+    stored = stored_pictures(stored_picture())
+    pictures = build_pictures(report(*scores, score("b", value=7.0), a=stored, b=stored))
+    assert pictures is not None
+    [setting] = pictures.settings
+    assert setting.setting == SETTING
+    assert setting.rule.startswith("1 of 120 images (test), evenly spaced in the order of ids. ")
+    assert [(each.backbone, each.scores) for each in setting.backbones] == [
         ("a", "AP of boxes 41.2%, AP of masks 38.0%"),
         ("b", "AP of boxes 7.0%"),
     ]
 
 
 def test_a_page_shows_the_first_backbones_and_counts_the_others() -> None:
-    """Settings in the order of the scores, each with the backbones that have it."""
+    """Settings are in the order of the scores, each with the backbones that have pictures in it."""
     names = [f"b{i}" for i in range(BACKBONES + 2)]
-    pictures: dict[Any, Any] = {(name, SETTING): kept(picture()) for name in names}
-    pictures["b1", "ood-detection-frozen@fonts-scenes"] = kept(picture())
-    found = sights(report(pictures=pictures))
-    assert isinstance(found, Sights)
-    assert [[row.backbone for row in sight.rows] for sight in found.settings] == [names[:BACKBONES], ["b1"]]
-    assert found.left_out == 2
-    assert "2 more backbones with images" in page(report(pictures=pictures))
+    pictures: dict[Any, Any] = {(name, SETTING): stored_pictures(stored_picture()) for name in names}
+    pictures["b1", "ood-detection-frozen@fonts-scenes"] = stored_pictures(stored_picture())
+    shown = build_pictures(report(pictures=pictures))
+    assert isinstance(shown, DetectionPictures)
+    backbones = [[each.backbone for each in setting.backbones] for setting in shown.settings]
+    assert backbones == [names[:BACKBONES], ["b1"]]
+    assert shown.left_out == 2
+    assert "2 more backbones have pictures" in render_html(report(pictures=pictures))
 
 
-def test_the_page_draws_it() -> None:
-    """With its name in the navigation, the policy that lets images in, and hostile names as text."""
-    made = picture([box(EVIL, 0)], [detection(EVIL, 3)], name=EVIL)
-    text = page(report(score(), pictures={(EVIL, SETTING): kept(made)}))
+def test_the_page_draws_the_pictures() -> None:
+    """The page links to the section, its policy allows images, and hostile names are escaped."""
+    picture = stored_picture([box(EVIL, 0)], [masked_detection(EVIL, 3)], name=EVIL)
+    text = render_html(report(score(), pictures={(EVIL, SETTING): stored_pictures(picture)}))
     section = text.partition('<section id="pictures"')[2].partition("</section>")[0]
     assert 'href="#pictures"' in text
     assert "img-src data:;" in text
     assert EVIL not in text
-    assert f'href="data:image/jpeg;base64,{made["jpeg"]}"' in section
-    assert '<g class="found c3"><path d="M0,50 100,100 0,100Z"/><rect x="0" y="50" width="100" height="50"/>' in section
-    assert section.count('<rect class="true" x="20" y="30" width="40" height="20"/>') == 1
-    assert 'aria-label="&lt;script&gt;alert(1)&lt;/script&gt;. There:' in section
+    assert f'href="data:image/jpeg;base64,{picture["jpeg"]}"' in section
+    assert (
+        '<g class="detection c3"><path d="M0,50 100,100 0,100Z"/><rect x="0" y="50" width="100" height="50"/>'
+        in section
+    )
+    assert section.count('<rect class="object" x="20" y="30" width="40" height="20"/>') == 1
+    assert 'aria-label="&lt;script&gt;alert(1)&lt;/script&gt;. Annotated objects:' in section
     assert "AP of boxes 41.2%" in section
 
 
-def test_other_formats_do_not_mind(tmp_path: Path) -> None:
-    """JSON keeps where pictures are, and no picture; the facts about a setting do not repeat it."""
+def test_other_formats_are_written_too(tmp_path: Path) -> None:
+    """JSON holds the reference to the pictures but no picture; the facts of a setting do not repeat it."""
     for suffix in ("md", "csv", "json"):
-        write(tmp_path / f"report.{suffix}", report(score("mine"), mine=kept(picture())))
+        write(tmp_path / f"report.{suffix}", report(score("a"), a=stored_pictures(stored_picture())))
         text = (tmp_path / f"report.{suffix}").read_text()
         assert SETTING in text
-        assert picture()["jpeg"] not in text
-    told = json.loads((tmp_path / "report.json").read_text())["scores"][0]["provenance"]
-    assert told["pictures"] == {"kind": "pictures", "key": KEY}
-    assert "pictures" not in facts(score())
+        assert stored_picture()["jpeg"] not in text
+    provenance = json.loads((tmp_path / "report.json").read_text())["scores"][0]["provenance"]
+    assert provenance["pictures"] == {"kind": "pictures", "key": KEY}
+    assert "pictures" not in collect_facts(score())
