@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from bob_gauntlet.ranking.ranking import Ranking, RankingRow
-from bob_gauntlet.report.layout import footnotes, record
+from bob_gauntlet.report.layout import collect_footnotes, ranking_record
 from bob_gauntlet.scores.score import METRICS, Score, difference
 from bob_gauntlet.scores.settings import SETTINGS
 
@@ -63,13 +63,13 @@ def ranking_frame(ranking: Ranking) -> "pd.DataFrame":
         "own", "member",
     ]  # fmt: skip
     frame = _frame([_ranking_record(row) for row in ranking.rows], columns)
-    frame.attrs |= {"pool": ranking.pool, "pool_hash": ranking.pool_hash, "notes": footnotes(ranking)}
+    frame.attrs |= {"pool": ranking.pool, "pool_hash": ranking.pool_hash, "notes": collect_footnotes(ranking)}
     return frame
 
 
 def _ranking_record(row: RankingRow) -> dict[str, Any]:
     """Return a row of `bob rank --format json` with its pairs and its mapping of z-scores as columns of their own."""
-    plain = record(row)
+    plain = ranking_record(row)
     rank_low, rank_high = row.interval or (None, None)
     z_low, z_high = row.settings_interval or (None, None)
     z = {f"z_{name}": value for name, value in row.z.items()}
