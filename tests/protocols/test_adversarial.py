@@ -223,8 +223,8 @@ def scribble(x: torch.Tensor) -> torch.Tensor:
 @pytest.mark.parametrize(
     ("forward", "reason"),
     [
-        (lambda x: x.detach(), "forward gives a result without one"),
-        (lambda x: torch.from_numpy(x.detach().numpy().copy()), "forward gives a result without one"),
+        (lambda x: x.detach(), "forward returns a result without a gradient"),
+        (lambda x: torch.from_numpy(x.detach().numpy().copy()), "forward returns a result without a gradient"),
         (lambda x: torch.from_numpy(x.numpy() + 0), "Can't call numpy"),
         (scribble, "modified by an inplace operation"),
     ],
@@ -235,7 +235,7 @@ def test_a_backbone_without_a_gradient_is_named(forward: Any, reason: str, tmp_p
     backbone = through(forward)
     with (
         torch.no_grad(),
-        pytest.raises(BobError, match=f"^pixels cannot be attacked: .*{reason}.*has to stay in torch") as caught,
+        pytest.raises(BobError, match=f"^pixels cannot be attacked: .*{reason}.*has to use torch alone") as caught,
     ):
         measure(tmp_path, backbone=backbone)
     assert "\n" not in str(caught.value)
@@ -301,7 +301,7 @@ def test_features_that_are_no_number_are_an_error(tmp_path: Path) -> None:
 def test_several_labels_are_an_error(tmp_path: Path) -> None:
     """The attack raises the loss of one."""
     dataset, _ = classification()
-    with pytest.raises(MissingError, match="synthetic has several labels an image; the attack needs one"):
+    with pytest.raises(MissingError, match="synthetic has several labels per image; the attack needs one"):
         measure(tmp_path, dataset=replace(dataset, multi_label=True))
 
 

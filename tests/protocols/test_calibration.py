@@ -96,7 +96,7 @@ def test_seeds_are_averaged(tmp_path: Path) -> None:
 def test_several_labels_an_image_are_refused(tmp_path: Path) -> None:
     """Confidence of one class is what is calibrated."""
     dataset, _ = multi_label()
-    with pytest.raises(MissingError, match="has several labels an image"):
+    with pytest.raises(MissingError, match="has several labels per image"):
         measure(dataset, tmp_path)
 
 

@@ -234,6 +234,6 @@ def test_several_labels_an_image_are_refused(tmp_path: Path) -> None:
     """Before anything is computed."""
     dataset, _ = shifted(darker)
     backbone = pixels()
-    with count_forwards() as count, pytest.raises(MissingError, match="synthetic has several labels an image"):
+    with count_forwards() as count, pytest.raises(MissingError, match="synthetic has several labels per image"):
         list(OOD(head=HEAD).evaluate(backbone, replace(dataset, multi_label=True), context_in(tmp_path)))
     assert count.images == 0
