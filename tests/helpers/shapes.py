@@ -1,4 +1,4 @@
-"""Images of squares and discs, backbones of every kind, and detectors so thin that a step takes a twentieth second."""
+"""Images of squares and discs, small backbones of every kind, and detectors whose training step takes 0.05 seconds."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,10 +15,11 @@ from bob_gauntlet.backbones.spec import BackboneSpec
 from bob_gauntlet.datasets.dataset import Dataset, Split
 from bob_gauntlet.datasets.objects import ImageObjects
 from bob_gauntlet.engine.detection.cascade import Heads
-from bob_gauntlet.engine.detection.data_loading import DetectionSample
+from bob_gauntlet.engine.detection.data_loading import AugmentedSamples, DetectionSample
 from bob_gauntlet.engine.detection.detector import Design, Detector
-from bob_gauntlet.engine.detection.resizing import Scaling
+from bob_gauntlet.engine.detection.resizing import ResizeMode, Scaling
 from bob_gauntlet.engine.detection.trained_detector import DetectorConfig
+from bob_gauntlet.engine.seeding import seeded
 from bob_gauntlet.engine.training.config import TrainingConfig
 from bob_gauntlet.engine.training.examples import TrainingExamples
 from bob_gauntlet.errors import MissingError
@@ -52,26 +53,26 @@ KINDS: dict[str, tuple[str, dict[str, Any]]] = {
 
 
 def backbone(kind: str = "resnet", *, pretrained: bool = True, **arguments: Any) -> Backbone:
-    """A backbone whose weights no seed gives."""
-    target, own = KINDS[kind]
-    spec = BackboneSpec(name=kind, text=kind, scheme="random", target=target, arguments={**own, **arguments})
-    found = build(spec, "cpu")
+    """Return a backbone whose weights are not those of any seed."""
+    target, kind_arguments = KINDS[kind]
+    spec = BackboneSpec(name=kind, text=kind, scheme="random", target=target, arguments={**kind_arguments, **arguments})
+    built = build(spec, "cpu")
     rng = torch.Generator().manual_seed(99)
-    for tensor in found.module.state_dict().values():
+    for tensor in built.module.state_dict().values():
         if tensor.is_floating_point():
             tensor.add_(0.01 * torch.rand(tensor.shape, generator=rng))
-    found.identity = replace(found.identity, traits=replace(found.identity.traits, pretrained=pretrained))
-    return found
+    built.identity = replace(built.identity, traits=replace(built.identity.traits, pretrained=pretrained))
+    return built
 
 
-def detector(found: Backbone | None = None, mode: Any = "finetune", seed: int = 0, **design: Any) -> Detector:
-    """A thin one of two classes."""
-    return Detector(found or backbone(), Design(2, mode, **{"heads": HEADS, **design}), seed)
+def detector(network: Backbone | None = None, mode: Any = "finetune", seed: int = 0, **design: Any) -> Detector:
+    """Return a thin detector of two classes, by default on a small ResNet."""
+    return Detector(network or backbone(), Design(2, mode, **{"heads": HEADS, **design}), seed)
 
 
 @contextmanager
 def nothing_missing() -> Iterator[None]:
-    """Nothing is missing inside: the plugin would make a skipped test of it."""
+    """Turn a MissingError into a failure, since the plugin skips a test that raises MissingError."""
     try:
         yield
     except MissingError as error:
@@ -79,30 +80,30 @@ def nothing_missing() -> Iterator[None]:
 
 
 def objects(height: int, width: int, boxes: Any, labels: Any, **more: Any) -> ImageObjects:
-    """Squares that are full, with polygons, and discs (label 1), with run lengths."""
+    """Return squares (label 0), whose masks are polygons, and discs (label 1), whose masks are run lengths."""
     from faster_coco_eval.core import mask as coco
 
-    made: list[Any] = []
+    masks: list[Any] = []
     for (left, top, wide, high), label in zip(boxes, labels, strict=True):
         right, bottom = left + wide, top + high
         if label == 0:
-            made.append([[left, top, right, top, right, bottom, left, bottom]])
+            masks.append([[left, top, right, top, right, bottom, left, bottom]])
         else:
-            made.append(coco.encode(np.asfortranarray(disc(height, width, (left, top, wide, high)).astype(np.uint8))))
+            masks.append(coco.encode(np.asfortranarray(disc(height, width, (left, top, wide, high)).astype(np.uint8))))
     boxes = np.array(boxes, np.float64).reshape(-1, 4)
-    usual = {"areas": boxes[:, 2] * boxes[:, 3], "crowd": np.zeros(len(boxes), bool), "masks": tuple(made)}
+    usual = {"areas": boxes[:, 2] * boxes[:, 3], "crowd": np.zeros(len(boxes), bool), "masks": tuple(masks)}
     return ImageObjects(width, height, boxes, np.array(labels, np.int64), **{**usual, **more})
 
 
 def disc(height: int, width: int, box: Any) -> np.ndarray:
-    """(height, width) bool: the ellipse in a box."""
+    """Return (height, width) bool pixels of the ellipse in a box."""
     left, top, wide, high = box
     y, x = np.mgrid[:height, :width] + 0.5
     return ((x - left - wide / 2) / (wide / 2)) ** 2 + ((y - top - high / 2) / (high / 2)) ** 2 <= 1
 
 
 def draw_image(height: int, width: int, boxes: Any, labels: Any, noise: Any = 0) -> Image.Image:
-    """Red squares and blue discs on black, or on noise."""
+    """Draw red squares and blue discs on black, or on noise."""
     pixels = np.zeros((height, width, 3), np.uint8) + np.uint8(noise)
     for (left, top, wide, high), label in zip(boxes, labels, strict=True):
         if label == 0:
@@ -113,7 +114,7 @@ def draw_image(height: int, width: int, boxes: Any, labels: Any, noise: Any = 0)
 
 
 def split(count: int = 8, role: str = "train", *, most: int = 2, empty: int = 0) -> Split:
-    """Images of up to 72 x 80 pixels with one to `most` objects side by side; the first `empty` have none."""
+    """Return a split of images of up to 72 x 80 pixels with one to `most` objects side by side; `empty` have none."""
     rng = np.random.default_rng([count, len(role)])
     annotated, images = [], []
     for index in range(count):
@@ -131,7 +132,7 @@ def split(count: int = 8, role: str = "train", *, most: int = 2, empty: int = 0)
 
 
 def split_of(annotated: Any, images: Any, role: str = "train") -> Split:
-    """A split of those images."""
+    """Return a split of those images; `annotated` are the objects of each image."""
     ids = tuple(f"{role}-{i}" for i in range(len(images)))
     targets = np.array([[label in each.labels for label in range(len(CLASSES))] for each in annotated], np.uint8)
     image = images if callable(images) else images.__getitem__
@@ -139,13 +140,13 @@ def split_of(annotated: Any, images: Any, role: str = "train") -> Split:
 
 
 def dataset(train: int = 8, val: int = 4, test: int = 4, **more: Any) -> Dataset:
-    """Squares and discs in every role."""
+    """Return a dataset of squares and discs with that many images by role."""
     counts = {"train": train, "val": val, "test": test}
     return Dataset("shapes", {role: split(count, role) for role, count in counts.items() if count}, CLASSES, **more)
 
 
 def sample(height: int, width: int, divisor: int = 32, seed: int = 0) -> DetectionSample:
-    """Noise with a square, as it was drawn."""
+    """Return a sample of noise with one square."""
     noise = np.random.default_rng([height, width, seed]).integers(0, 90, (height, width, 3))
     box = (8, 6, width // 2, height // 2)
     image = torch.from_numpy(np.array(draw_image(height, width, [box], [0], noise))).permute(2, 0, 1)
@@ -156,8 +157,24 @@ def sample(height: int, width: int, divisor: int = 32, seed: int = 0) -> Detecti
     return DetectionSample(image, corners, torch.tensor([0]), mask, padded, (height, width))
 
 
+def small_scaling(training: ResizeMode, short: int = 64, long: int = 96, divisor: int = 32) -> Scaling:
+    """Return small sizes; only those of "multi-scale" are 480 to 800 pixels."""
+    return Scaling(short, 700 if training == "multi-scale" else long, training, divisor)
+
+
+def single_image(height: int, width: int, box: tuple[int, int, int, int], **more: Any) -> Split:
+    """Return a split of one image with one square on black."""
+    return split_of([objects(height, width, [box], [0], **more)], [draw_image(height, width, [box], [0])])
+
+
+def augment(split: Split, scaling: Scaling, seed: int) -> DetectionSample:
+    """Return the augmented sample of the first image for that seed."""
+    with seeded(seed):
+        return AugmentedSamples(split, scaling, masks=True)(0)[0]
+
+
 def config(**changes: Any) -> TrainingConfig:
-    """Two epochs of AdamW."""
+    """Return a config of two epochs of AdamW."""
     usual: dict[str, Any] = {
         "lr": 1e-3, "weight_decay": 0.05, "layer_decay": None, "epochs": 2, "warmup_epochs": 0, "warmup_lr": 1e-6,
         "min_lr": 0.0, "per_step": True, "micro_batch": 4, "clip": 10.0, "curve": 0,
@@ -166,11 +183,11 @@ def config(**changes: Any) -> TrainingConfig:
 
 
 def detector_config(*configs: TrainingConfig, mode: Any = "finetune", **changes: Any) -> DetectorConfig:
-    """Batches of four images."""
+    """Return a detector config with batches of four images."""
     usual: dict[str, Any] = {"design": Design(2, mode, HEADS), "scaling": SCALING, "batch": 4}
     return DetectorConfig(configs=configs or (config(),), **{**usual, **changes})
 
 
 def examples() -> TrainingExamples:
-    """Eight images to train on, four to choose on."""
+    """Return eight images for training and four for validation."""
     return TrainingExamples(split(8), split(4, "val"))

@@ -1,4 +1,4 @@
-"""What stands in for mmcv's compiled operators, against their definitions; and what is said where mmdet is no use."""
+"""The replacements of mmcv's compiled operators against their definitions, and messages where mmdet cannot be used."""
 
 import sys
 import types
@@ -28,7 +28,7 @@ def ready() -> None:
 
 
 def bilinear(plane: np.ndarray, y: float, x: float) -> float:
-    """A (H, W) map between its pixels; nothing more than a pixel outside, the border's value up to there."""
+    """Interpolate a (H, W) map; outside it is that of the border for one pixel, and zero beyond."""
     height, width = plane.shape
     if not (-1 <= y <= height and -1 <= x <= width):
         return 0.0
@@ -43,8 +43,8 @@ def bilinear(plane: np.ndarray, y: float, x: float) -> float:
 def roi_align_by_hand(
     maps: np.ndarray, rois: np.ndarray, size: tuple[int, int], scale: float, points: int, aligned: bool
 ) -> np.ndarray:
-    """He et al., Mask R-CNN (ICCV 2017), 3: means of bilinear values on a grid in each of the bins of a region."""
-    found = np.zeros((len(rois), maps.shape[1], *size))
+    """Average bilinear values on a grid in each bin of a region (He et al., Mask R-CNN, ICCV 2017, section 3)."""
+    means = np.zeros((len(rois), maps.shape[1], *size))
     for number, (image, *corners) in enumerate(rois):
         left, top, right, bottom = (scale * corner - 0.5 * aligned for corner in corners)
         sides = [bottom - top, right - left]
@@ -52,7 +52,7 @@ def roi_align_by_hand(
             sides = [max(side, 1.0) for side in sides]
         bins = [side / count for side, count in zip(sides, size, strict=True)]
         grid = [points or max(int(np.ceil(each)), 1) for each in bins]
-        for channel, i, j in np.ndindex(found.shape[1:]):
+        for channel, i, j in np.ndindex(means.shape[1:]):
             values = [
                 bilinear(
                     maps[int(image), channel],
@@ -61,30 +61,30 @@ def roi_align_by_hand(
                 )
                 for a, b in np.ndindex(*grid)
             ]
-            found[number, channel, i, j] = np.mean(values)
-    return found
+            means[number, channel, i, j] = np.mean(values)
+    return means
 
 
 ROIS = np.array([[0, 1, 2, 21, 17], [1, 0, 0, 9.5, 30], [0, -6, -4, 12, 9], [1, 20, 3, 40, 44], [0, 7, 7, 7.3, 9]])
-"""Image, left, top, right, bottom; some reach beyond the image, one is thinner than a pixel."""
+"""Image, left, top, right, bottom of regions; some reach beyond the image, one is thinner than a pixel."""
 
 
 @pytest.mark.parametrize("aligned", [True, False])
 @pytest.mark.parametrize("points", [0, 2])
 def test_roi_align_is_its_definition(points: int, aligned: bool) -> None:
-    """Through mmcv, of maps at half the resolution."""
+    """mmcv's RoIAlign gives the values of the definition, with maps at half the resolution."""
     from mmcv.ops import roi_align
 
     maps = np.random.default_rng(0).normal(size=(2, 3, 11, 13))
     with shapes.nothing_missing():
-        found = roi_align(torch.from_numpy(maps), torch.from_numpy(ROIS), (2, 3), 0.5, points, "avg", aligned)
+        aligned_maps = roi_align(torch.from_numpy(maps), torch.from_numpy(ROIS), (2, 3), 0.5, points, "avg", aligned)
     expected = roi_align_by_hand(maps, ROIS, (2, 3), 0.5, points, aligned)
-    assert found.numpy() == pytest.approx(expected, abs=1e-12)
+    assert aligned_maps.numpy() == pytest.approx(expected, abs=1e-12)
 
 
 @pytest.mark.parametrize("aligned", [True, False])
 def test_the_gradient_of_roi_align(aligned: bool) -> None:
-    """Against finite differences, of a map that is not laid out in order as well."""
+    """The gradient is that of finite differences, also for a gradient that is not contiguous."""
     from mmcv.ops import roi_align
 
     maps = torch.randn(2, 2, 6, 5, dtype=torch.float64, requires_grad=True)
@@ -95,8 +95,8 @@ def test_the_gradient_of_roi_align(aligned: bool) -> None:
     )
 
 
-def test_roi_align_takes_no_maxima() -> None:
-    """No detector here does."""
+def test_roi_align_has_no_max_pooling() -> None:
+    """Max pooling is a MissingError."""
     from mmcv.ops import roi_align
 
     maps = torch.zeros(1, 1, 4, 4)
@@ -110,7 +110,7 @@ BOX = st.tuples(*[st.integers(0, 12)] * 2, *[st.integers(1, 9)] * 2)
 @settings(max_examples=150, deadline=None)
 @given(st.lists(BOX, min_size=1, max_size=12), st.sampled_from([0, 1]), st.sampled_from([0.25, 0.5, 0.75]), st.data())
 def test_nms_is_a_loop(boxes: list[tuple[int, ...]], offset: int, threshold: float, data: st.DataObject) -> None:
-    """The best box stays, those that overlap it by more than the threshold go, and so on; exact fractions."""
+    """A box is kept if it overlaps no kept box of higher score by more than the threshold, in exact fractions."""
     from mmcv.ops import nms
 
     order = data.draw(st.permutations(range(len(boxes))))
@@ -129,13 +129,13 @@ def test_nms_is_a_loop(boxes: list[tuple[int, ...]], offset: int, threshold: flo
             expected.append(index)
     scores = torch.empty(len(boxes))
     scores[list(order)] = torch.linspace(0.9, 0.1, len(boxes))
-    found, kept = nms(torch.tensor(corners, dtype=torch.float32), scores, threshold, offset)
+    kept_boxes, kept = nms(torch.tensor(corners, dtype=torch.float32), scores, threshold, offset)
     assert kept.tolist() == expected
-    assert found[:, 4].tolist() == scores[kept].tolist()
+    assert kept_boxes[:, 4].tolist() == scores[kept].tolist()
 
 
 def test_other_operators_can_be_imported_and_not_called() -> None:
-    """mmcv loads them all when it is imported."""
+    """mmcv imports every operator at once, and only a call of a missing one is an error."""
     from mmcv import _ext
     from mmcv.ops import sigmoid_focal_loss
 
@@ -146,40 +146,40 @@ def test_other_operators_can_be_imported_and_not_called() -> None:
 
 
 @pytest.fixture
-def without(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As before anything stood in."""
-    # set first, so that what the test leaves there goes
+def no_extension(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Remove `mmcv._ext` from the imported modules for one test."""
+    # it is set first, so that monkeypatch also removes what the test puts there
     monkeypatch.setitem(sys.modules, "mmcv._ext", types.ModuleType("mmcv._ext"))
     monkeypatch.delitem(sys.modules, "mmcv._ext")
 
 
-def test_it_stands_in_where_there_is_none(without: None) -> None:
-    """Once."""
+def test_the_replacement_is_installed_where_there_is_no_extension(no_extension: None) -> None:
+    """A first call installs the replacement, and a second call does nothing."""
     assert mmdet_ops.install_operators()
     assert sys.modules["mmcv._ext"].nms is mmdet_ops._Operators.nms  # type: ignore[attr-defined]
     assert not mmdet_ops.install_operators()
 
 
-def test_it_steps_aside_for_a_compiled_one(without: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    """On disk, or imported already."""
+def test_a_compiled_extension_is_used(no_extension: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The replacement is not installed where a compiled extension is on disk or imported already."""
     with monkeypatch.context() as patch:
         patch.setattr(mmdet_ops, "find_spec", lambda name: object())
         assert not mmdet_ops.install_operators()
     assert "mmcv._ext" not in sys.modules
-    own = types.ModuleType("mmcv._ext")
-    monkeypatch.setitem(sys.modules, "mmcv._ext", own)
+    compiled = types.ModuleType("mmcv._ext")
+    monkeypatch.setitem(sys.modules, "mmcv._ext", compiled)
     assert not mmdet_ops.install_operators()
-    assert sys.modules["mmcv._ext"] is own
+    assert sys.modules["mmcv._ext"] is compiled
 
 
 def one_line(error: pytest.ExceptionInfo[BobError]) -> str:
-    """What was said."""
+    """Return the message, which has to be one line."""
     assert "\n" not in str(error.value)
     return str(error.value)
 
 
 def test_an_absent_package_is_named_with_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
-    """All that are."""
+    """The message names all packages that are absent, and the extra that installs them."""
     monkeypatch.setattr(mmdet_ops, "find_spec", lambda name: None if name in ("mmdet", "mmcv") else object())
     with pytest.raises(MissingError) as error:
         prepare()
@@ -187,7 +187,7 @@ def test_an_absent_package_is_named_with_its_extra(monkeypatch: pytest.MonkeyPat
 
 
 def test_an_mmdet_that_cannot_be_imported(monkeypatch: pytest.MonkeyPatch) -> None:
-    """For lack of something that it imports."""
+    """The message says why the import failed, and what to install."""
     monkeypatch.setitem(sys.modules, "mmdet.models", None)
     with pytest.raises(MissingError) as error:
         prepare()
@@ -196,17 +196,17 @@ def test_an_mmdet_that_cannot_be_imported(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_an_mmdet_that_refuses_its_mmcv(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It asserts the version, in lines of its own."""
+    """The first line of mmdet's assertion about the version is in the message."""
 
     def refusing() -> Any:
         raise AssertionError("MMCV==2.3.6 is used but incompatible.\nPlease install mmcv>=2.0.0rc4, <2.2.0.")
 
     class Finder:
-        """Meets the import of mmdet.models."""
+        """Intercepts the import of mmdet.models."""
 
         @staticmethod
         def find_spec(name: str, path: Any = None, target: Any = None) -> Any:
-            """See importlib."""
+            """Fail for mmdet.models; other modules are found elsewhere."""
             return refusing() if name == "mmdet.models" else None
 
     monkeypatch.delitem(sys.modules, "mmdet.models")
@@ -216,8 +216,8 @@ def test_an_mmdet_that_refuses_its_mmcv(monkeypatch: pytest.MonkeyPatch) -> None
     assert one_line(error) == f"mmdet cannot be imported (MMCV==2.3.6 is used but incompatible.): {EXTRA}"
 
 
-def test_an_mmdet_that_was_imported_too_early(without: None) -> None:
-    """It has put others in the place of what mmcv did not have."""
+def test_an_mmdet_that_was_imported_too_early(no_extension: None) -> None:
+    """The message says to call prepare() first, and nothing is installed."""
     with pytest.raises(BobError, match=r"mmdet was imported before.*call bob_gauntlet.*prepare\(\) before") as error:
         prepare()
     one_line(error)
@@ -225,7 +225,7 @@ def test_an_mmdet_that_was_imported_too_early(without: None) -> None:
 
 
 def test_two_packages_under_one_import_name(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The second one has overwritten the first."""
+    """The message names both packages and the command that repairs the installation."""
     asked: list[str] = []
     monkeypatch.setattr(mmdet_ops, "_is_installed", lambda name: bool(asked.append(name) or True))
     with pytest.raises(BobError, match=r"mmengine and onedl-mmengine are both installed.*pip uninstall") as error:
@@ -235,17 +235,17 @@ def test_two_packages_under_one_import_name(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_what_is_installed() -> None:
-    """By the name of its distribution."""
+    """`_is_installed` looks for the name of a distribution."""
     assert mmdet_ops._is_installed("torch")
     assert not mmdet_ops._is_installed("no-such-thing")
 
 
 def test_warnings_of_mmdet_alone_are_not_shown() -> None:
-    """Ours are, and all are afterwards."""
+    """Warnings of other modules are shown, and afterwards those of mmdet too."""
     with mmdet_ops.without_mmdet_warnings():
         for module in ("mmdet.models", "mmcv", "mmengine.config"):
-            warnings.warn_explicit("theirs", UserWarning, "f.py", 1, module=module)
-        with pytest.raises(UserWarning, match="ours"):
-            warnings.warn_explicit("ours", UserWarning, "f.py", 1, module="bob_gauntlet.mmdet")
-    with pytest.raises(UserWarning, match="theirs"):
-        warnings.warn_explicit("theirs", UserWarning, "f.py", 1, module="mmdet.models")
+            warnings.warn_explicit("of mmdet", UserWarning, "f.py", 1, module=module)
+        with pytest.raises(UserWarning, match="of another module"):
+            warnings.warn_explicit("of another module", UserWarning, "f.py", 1, module="bob_gauntlet.mmdet")
+    with pytest.raises(UserWarning, match="of mmdet"):
+        warnings.warn_explicit("of mmdet", UserWarning, "f.py", 1, module="mmdet.models")
