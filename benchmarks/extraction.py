@@ -21,6 +21,7 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from benchmarks.forwards import count_forwards
 from benchmarks.paired import describe_load, format_spread, ratios, run_in_processes, serve
 from bob_gauntlet.backbones.backbone import Backbone
 from bob_gauntlet.backbones.loading import load as load_backbone
@@ -80,11 +81,17 @@ def measure_ours(backbone: Backbone, split: Split) -> Measurement:
         start = time.perf_counter()
         values = features(backbone, split, transform, context)
         seconds = time.perf_counter() - start
-        before, start = backbone.images_forwarded, time.perf_counter()
-        features(backbone, split, transform, context)
-        again = time.perf_counter() - start
-    forwards = backbone.images_forwarded - before
-    return {"seconds": seconds, "inside": inside, "again": again, "forwards": forwards, "mean": float(values.mean())}
+        with count_forwards() as count:
+            start = time.perf_counter()
+            features(backbone, split, transform, context)
+            again = time.perf_counter() - start
+    return {
+        "seconds": seconds,
+        "inside": inside,
+        "again": again,
+        "forwards": count.images,
+        "mean": float(values.mean()),
+    }
 
 
 SIDES: Mapping[str, Callable[[Backbone, Split], Measurement]] = {"ours": measure_ours, "plain": measure_plain}

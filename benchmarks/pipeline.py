@@ -108,7 +108,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", choices=NETWORKS, default="cuda")
     parser.add_argument("--images", type=int, help="Number of images (default 4,000; on a CPU 64).")
-    parser.add_argument("--batch", type=int, default=RunContext.batch_size, help="Images of one forward pass.")
+    parser.add_argument("--batch", type=int, default=RunConfig.batch_size, help="Images of one forward pass.")
     parser.add_argument("--repeats", type=int, default=3)
     options = parser.parse_args()
     if options.device == "cuda" and not torch.cuda.is_available():

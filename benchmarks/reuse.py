@@ -10,16 +10,14 @@ the two images of zeros from which a new head gets its width. Counts do not depe
 import argparse
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
-from unittest.mock import patch
 
 import torch
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from bob_gauntlet.backbones.backbone import Backbone
+from benchmarks.forwards import count_forwards
 from bob_gauntlet.backbones.loading import load as load_backbone
 from bob_gauntlet.backbones.resolve import resolve
 from bob_gauntlet.config import UserConfig
@@ -45,36 +43,19 @@ SETTINGS: Mapping[str, tuple[Recipe, str]] = {
 }
 
 
-@contextmanager
-def count_images() -> Iterator[Callable[[], int]]:
-    """Provide a call that returns the number of images that any backbone processed since the previous call."""
-    embed, images = Backbone.embed, [0]
-
-    def counting(backbone: Backbone, batch: torch.Tensor) -> torch.Tensor:
-        images[0] += len(batch)
-        return embed(backbone, batch)
-
-    def count_since() -> int:
-        count, images[0] = images[0], 0
-        return count
-
-    with patch.object(Backbone, "embed", counting):
-        yield count_since
-
-
 def images_forwarded(spec: str, max_steps: int | None) -> dict[str, tuple[int, int]]:
     """Return setting -> number of images with the shared cache and with an empty cache; print them as they come."""
     backbone = load_backbone(resolve(spec, UserConfig(Path())))
     counts = {}
     print(f"{'':38}{'one cache':>10}{'its own':>10}")
-    with count_images() as count_since, tempfile.TemporaryDirectory() as shared:
+    with count_forwards() as count, tempfile.TemporaryDirectory() as shared:
         for name, (recipe, dataset) in SETTINGS.items():
             images = []
             with tempfile.TemporaryDirectory() as fresh:
                 for folder in (shared, fresh):
                     context = RunContext(Artifacts(Path(folder)), RunConfig(loader_processes=1, max_steps=max_steps))
                     list(at_scale(recipe, "mini").evaluate(backbone, load_dataset(dataset), context))
-                    images.append(count_since())
+                    images.append(count.since_last())
             counts[name] = images[0], images[1]
             print(f"{name:38}{images[0]:10,}{images[1]:10,}", flush=True)
     return counts

@@ -5,7 +5,7 @@ Nothing heavy is imported until something has to be loaded: a session whose scor
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal, cast
 
@@ -37,6 +37,8 @@ from bob_gauntlet.scores.settings import Setting, find_setting, setting_on_user_
 from bob_gauntlet.stats.standard_error import clustered_standard_error
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from bob_gauntlet.backbones.backbone import Backbone
     from bob_gauntlet.datasets.dataset import Dataset
 
@@ -64,6 +66,8 @@ class Workspace:
     stored: Mapping[Identity, Score] = field(default_factory=dict)
     progress: Progress = field(default_factory=Progress)
     locations: DataLocations = field(default_factory=default_locations)
+    # backbone name -> network of the caller's process, for specs of scheme "module"
+    networks: "Mapping[str, nn.Module]" = field(default_factory=dict)
     _identities: dict[str, BackboneIdentity] = field(default_factory=dict)
     _backbones: "dict[str, Backbone]" = field(default_factory=dict)
     _dataset: "Dataset | None" = None
@@ -82,7 +86,7 @@ class Workspace:
         if spec.name not in self._backbones:
             self._limit_threads()
             with self.progress.step(f"load {spec.name}", total=1) as advance:
-                loaded = load(spec, self.config.device)
+                loaded = load(spec, self.config.device, self.networks.get(spec.name))
                 advance(1)
             room = LOADED_PARAMETERS - loaded.identity.traits.params
             while self._backbones and sum(b.identity.traits.params for b in self._backbones.values()) > room:
@@ -165,11 +169,16 @@ class Gauntlet:
         }
 
     def _stored(self, setting: Setting, fields: Mapping[str, Any]) -> list[Score] | None:
-        """Return the stored scores of every measure that the stored run gave, or None where one is missing."""
+        """Return the stored scores of every measure that the stored run gave, or None where one is missing.
+
+        They carry the backbone's name of this session, even where the same weights were stored under another one.
+        """
         identities = [identity_of({**fields, "metric": m.metric, "task": m.task}) for m in setting.measures]
         scores = [score for identity in identities if (score := self.workspace.stored.get(identity))]
         expected = scores[0].provenance.get("metrics", []) if scores else [None]
-        return scores if {score.metric for score in scores} >= set(expected) else None
+        if not {score.metric for score in scores} >= set(expected):
+            return None
+        return [replace(score, backbone=self.spec.name) for score in scores]
 
     def _measure(self, recipe: Recipe, setting: Setting, fields: Mapping[str, Any]) -> list[Score]:
         """Evaluate the recipe and return its scores with their provenance."""

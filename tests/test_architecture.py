@@ -15,7 +15,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 # Lower packages first: a module imports its own package or one before it. `api` is what `import bob_gauntlet` offers.
 PACKAGES = (
     "errors", "stats", "scores", "runtime", "config", "backbones", "datasets", "metrics", "pools", "ranking", "engine",
-    "protocols", "analysis", "gauntlet", "report", "plugin", "cli",
+    "protocols", "analysis", "gauntlet", "report", "api", "plugin", "cli",
 )  # fmt: skip
 # Lower parts first, inside `engine`; what is not named comes before the named ones.
 ENGINE = ("attacks", "frozen", "training", "detection")
@@ -27,6 +27,7 @@ HEAVY_MODULES = (
     "metrics",
     "backbones.backbone",
     "backbones.build",
+    "backbones.modules",
     "datasets.mini",
     "datasets.paper",
 )

@@ -12,6 +12,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from benchmarks.forwards import count_forwards
 from bob_gauntlet import gauntlet as module
 from bob_gauntlet.backbones.resolve import resolve
 from bob_gauntlet.config import UserConfig
@@ -61,11 +62,6 @@ def on_bench(
     """A gauntlet in a new process, as it were: nothing is shared but artefacts and stored scores."""
     workspace = Workspace(artifacts, RunConfig(**{"limit": LIMIT, **options}), stored or {})
     return Gauntlet(resolve(text, UserConfig(Path())), workspace)
-
-
-def forwarded(gauntlet: Gauntlet) -> int:
-    """Images that went through the backbone."""
-    return gauntlet.workspace.backbone(gauntlet.spec).images_forwarded
 
 
 def stored_of(scores: list[Score]) -> Stored:
@@ -168,30 +164,30 @@ def test_efficiency_belongs_to_its_device(artifacts: Artifacts, monkeypatch: pyt
 def test_features_are_extracted_once_for_all_settings_of_a_dataset(artifacts: Artifacts) -> None:
     """The probe forwards train, val and test; kNN after it, and the probe again with other strengths, none."""
     shared = on_bench(artifacts)
-    shared.run(PROBE_32, "digits")
-    assert forwarded(shared) == 3 * LIMIT
-    shared.run(KNN_32, "digits")
-    shared.run(replace(PROBE_32, strengths=(0.1,)), "digits")
-    assert forwarded(shared) == 3 * LIMIT
+    with count_forwards() as count:
+        shared.run(PROBE_32, "digits")
+        assert count.since_last() == 3 * LIMIT
+        shared.run(KNN_32, "digits")
+        shared.run(replace(PROBE_32, strengths=(0.1,)), "digits")
+        assert count.since_last() == 0
 
 
 def test_another_process_finds_the_features(artifacts: Artifacts) -> None:
     """Sharing goes through files, not through the order of tests."""
     on_bench(artifacts).run(PROBE_32, "digits")
-    other = on_bench(artifacts)
-    other.run(KNN_32, "digits")
-    assert forwarded(other) == 0
+    with count_forwards() as count:
+        on_bench(artifacts).run(KNN_32, "digits")
+    assert count.images == 0
 
 
 def test_another_backbone_and_another_limit_have_features_of_their_own(artifacts: Artifacts) -> None:
     """Equal architecture, other weights; equal weights, other images."""
     on_bench(artifacts).run(KNN_32, "digits")
-    weights = on_bench(artifacts, text="random:test_resnet,seed=1")
-    weights.run(KNN_32, "digits")
-    assert forwarded(weights) == 3 * LIMIT
-    images = on_bench(artifacts, limit=20)
-    images.run(KNN_32, "digits")
-    assert forwarded(images) == 60
+    with count_forwards() as count:
+        on_bench(artifacts, text="random:test_resnet,seed=1").run(KNN_32, "digits")
+        assert count.since_last() == 3 * LIMIT
+        on_bench(artifacts, limit=20).run(KNN_32, "digits")
+        assert count.since_last() == 60
 
 
 # ---- the stamp

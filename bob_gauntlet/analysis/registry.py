@@ -158,7 +158,7 @@ def header_lines(score_table: ScoreTable, options: AnalysisOptions) -> list[str]
     lines = [f"pool {pool.name} ({pool.hash[:8]}), {pool.scale} scale, {count} ranked measures"]
     lines.append("z: standard deviations above the mean of the pool's members")
     if pool.scale == "mini":
-        lines.append("mini scale: shows that everything works and can gate changes; it does not judge backbones")
+        lines.append("mini scale: shows that everything works; it does not judge backbones")
     if pool.errata:
         lines.append(f"{ERRATA[options.errata]} (`bob rank --pool {pool.name} --errata {options.errata}` lists them)")
     if any(backbone.highlighted for backbone in score_table.backbones) and _is_papers_pool(pool):

@@ -22,7 +22,6 @@ class Backbone:
         self.spec = spec
         self.identity = identity
         self.device = device
-        self.images_forwarded = 0
         self.module = module.to(device).eval()
         if identity.traits.family == "conv":
             self.module = self.module.to(memory_format=torch.channels_last)
@@ -39,7 +38,6 @@ class Backbone:
         (B, C, H, W) maps are averaged over space, and of a (B, N, D) token sequence the first token, the class token,
         is taken. Raises BobError where the output has another shape.
         """
-        self.images_forwarded += len(images)
         images = self._set_memory_format(images)
         if hasattr(self.module, "forward_features") and hasattr(self.module, "forward_head"):
             network: Any = self.module
@@ -56,7 +54,6 @@ class Backbone:
         """
         if not self.identity.traits.strides:
             raise MissingError(f"{self.name} gives no feature maps; detection needs them")
-        self.images_forwarded += len(images)
         intermediates: Any = self.module.forward_intermediates
         indices = map_indices(self.module)
         maps: list[torch.Tensor] = intermediates(

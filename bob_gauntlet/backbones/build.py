@@ -18,6 +18,7 @@ from torch import nn
 from bob_gauntlet.backbones import checkpoints
 from bob_gauntlet.backbones.backbone import Backbone, map_reductions
 from bob_gauntlet.backbones.fingerprint import fingerprint, module_code, timm_code
+from bob_gauntlet.backbones.modules import copy_module, describe_structure, structure_code, takes_any_size
 from bob_gauntlet.backbones.spec import BackboneIdentity, BackboneSpec, Family, InputTransform, Traits
 from bob_gauntlet.backbones.zoo import ZOO
 from bob_gauntlet.errors import UsageError, nearest
@@ -25,13 +26,18 @@ from bob_gauntlet.errors import UsageError, nearest
 _OFFLINE = "without network access use timm:NAME@PATH, random:NAME, or efficientnet_lite0 of the mini extra"
 
 
-def build(spec: BackboneSpec, device: str) -> Backbone:
-    """Load the backbone of any spec onto a device, with its identity."""
-    is_factory = spec.scheme == "factory"
-    module, architecture, arguments, code, details = _call_factory(spec) if is_factory else _build_timm(spec)
+def build(spec: BackboneSpec, device: str, network: nn.Module | None = None) -> Backbone:
+    """Load the backbone of any spec onto a device, with its identity; a `network` of the caller is copied."""
+    if network is not None:
+        built = _copy_network(spec, network)
+    else:
+        built = _call_factory(spec) if spec.scheme == "factory" else _build_timm(spec)
+    module, architecture, arguments, code, details = built
     transform = _input_transform(module, spec)
     traits = _derive_traits(module, arguments, pretrained=spec.scheme != "random")
-    digest = fingerprint(module, architecture, arguments, code)
+    if network is not None and "size" in spec.transform and traits.any_size:
+        traits = replace(traits, any_size=takes_any_size(module, transform.size))
+    digest = fingerprint(module if network is None else network, architecture, arguments, code)
     identity = BackboneIdentity(fingerprint=digest, transform=transform, traits=traits, details=details)
     return Backbone(spec, module, identity, device)
 
@@ -99,7 +105,7 @@ def create_untrained(spec: BackboneSpec, **arguments: Any) -> nn.Module | None:
 
     Returns None in the same cases as `rebuild`.
     """
-    if spec.scheme == "factory":
+    if spec.scheme in ("factory", "module"):
         return None
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(spec.seed)
@@ -189,6 +195,12 @@ def _call_factory(spec: BackboneSpec) -> _Built:
     if not isinstance(built, nn.Module):
         raise UsageError(f"--backbone {spec.text} returned {type(built).__name__}, not an nn.Module; return one")
     return built, spec.target, {}, {**module_code(factory, module_name), **timm_code()}, {"factory": spec.target}
+
+
+def _copy_network(spec: BackboneSpec, network: nn.Module) -> _Built:
+    """Copy the caller's network and describe it: its class, the settings of all its parts, and the code of both."""
+    code = {**structure_code(network), **timm_code()}
+    return copy_module(network, spec.name), spec.target, describe_structure(network), code, {"module": spec.target}
 
 
 def _input_transform(module: nn.Module, spec: BackboneSpec) -> InputTransform:

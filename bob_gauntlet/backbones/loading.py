@@ -9,13 +9,16 @@ from bob_gauntlet.backbones.spec import BackboneIdentity, BackboneSpec
 from bob_gauntlet.runtime.artifacts import Artifacts
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from bob_gauntlet.backbones.backbone import Backbone
 
 
 def memoisable(spec: BackboneSpec) -> bool:
     """Return whether the identity can be stored: the spec and a file's content define the backbone completely.
 
-    A factory may do anything, and a hub may serve other weights tomorrow: such backbones are loaded to identify them.
+    A factory may do anything, a hub may serve other weights tomorrow, and a network in the caller's process has no
+    file: such backbones are loaded to identify them.
     """
     return spec.scheme in ("random", "package") or bool(spec.path)
 
@@ -27,8 +30,8 @@ def identify(spec: BackboneSpec, artifacts: Artifacts) -> BackboneIdentity:
     )
 
 
-def load(spec: BackboneSpec, device: str = "cpu") -> "Backbone":
-    """Load the whole backbone, in evaluation mode.
+def load(spec: BackboneSpec, device: str = "cpu", network: "nn.Module | None" = None) -> "Backbone":
+    """Load the whole backbone, in evaluation mode; of a spec of scheme "module" a copy of the caller's `network`.
 
     Raises UsageError in one line where its name, file, keys or factory is wrong, or its hub cannot be reached.
     """
@@ -38,7 +41,7 @@ def load(spec: BackboneSpec, device: str = "cpu") -> "Backbone":
 
     if spec.path:
         check_file(Path(spec.path))
-    return build(spec, device)
+    return build(spec, device, network)
 
 
 def _identity_key(spec: BackboneSpec) -> dict[str, Any]:

@@ -38,7 +38,7 @@ def resolve(text: str, config: UserConfig) -> BackboneSpec:
         declared = config.backbones[text]
         table = declared if isinstance(declared, dict) else {"spec": declared}
         spec = _parse(table["spec"], config.folder)
-        return replace(spec, name=text, transform=_declared_transform(text, table, config.source))
+        return replace(spec, name=text, transform=declared_transform(text, table, config.source))
     return _parse(text, Path.cwd())
 
 
@@ -139,7 +139,7 @@ def _package_file(name: str) -> str:
     return str(path)
 
 
-def _declared_transform(name: str, table: Mapping[str, Any], source: str) -> dict[str, Any]:
+def declared_transform(name: str, table: Mapping[str, Any], source: str) -> dict[str, Any]:
     """Return the fields of the input transform that a backbone's table declares; UsageError where one is wrong."""
     given = {key: value for key, value in table.items() if key != "spec"}
     unknown = sorted(set(given) - set(_TRANSFORM_FIELDS))

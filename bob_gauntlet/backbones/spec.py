@@ -54,8 +54,8 @@ class BackboneSpec:
     name: str
     # what the user typed
     text: str
-    scheme: Literal["timm", "random", "package", "factory"]
-    # timm architecture (with its tag if the user typed one), or "module:callable"
+    scheme: Literal["timm", "random", "package", "factory", "module"]
+    # timm architecture (with its tag if the user typed one), "module:callable", or the class of the caller's network
     target: str
     # constructor arguments, as in `timm:vit_small_patch16_224,num_heads=12@ckpt.pth`
     arguments: Mapping[str, Any] = field(default_factory=dict)

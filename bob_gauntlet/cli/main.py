@@ -9,6 +9,7 @@ from bob_gauntlet import __version__
 from bob_gauntlet.backbones.zoo import search
 from bob_gauntlet.cli import ranking_commands
 from bob_gauntlet.cli.data_commands import data
+from bob_gauntlet.cli.export_command import export
 from bob_gauntlet.config import bob_folder, bundled
 from bob_gauntlet.errors import BobError
 from bob_gauntlet.scores.store import Store
@@ -49,6 +50,7 @@ def suites() -> None:
 
 for _command in (ranking_commands.rank, ranking_commands.analyse, ranking_commands.report, ranking_commands.pool, data):
     main.add_command(_command)
+main.add_command(export)
 
 
 @main.command()

@@ -1,1 +1,1 @@
-"""The heavy verbs: extract, train, solve, time."""
+"""Everything that runs a network: feature extraction, linear heads, training, detection, attacks, timing."""

@@ -185,8 +185,8 @@ def pytest_xdist_node_collection_finished(node: Any, ids: Sequence[str]) -> None
 def gauntlet(request: pytest.FixtureRequest) -> "Iterator[Gauntlet]":
     """The gauntlet of one backbone: `gauntlet.run(recipe, dataset)` measures, or reads what is stored."""
     from bob_gauntlet.gauntlet import Gauntlet
-    from bob_gauntlet.plugin.device_lock import device_lock
     from bob_gauntlet.plugin.progress_bar import ProgressFile
+    from bob_gauntlet.runtime.device_lock import device_lock
 
     session, item = request.config.stash[SESSION], request.node
     if isinstance(session.workspace.progress, ProgressFile):

@@ -22,7 +22,7 @@ from bob_gauntlet.backbones.zoo import ZOO, ZooEntry
 from bob_gauntlet.config import bundled
 from bob_gauntlet.errors import BobError, UsageError, nearest
 from bob_gauntlet.pools import provenance_file
-from bob_gauntlet.runtime.artifacts import write_atomically
+from bob_gauntlet.runtime.artifacts import pack_names, unpack_names, write_atomically
 from bob_gauntlet.scores.score import Score
 
 log = logging.getLogger(__name__)
@@ -200,7 +200,7 @@ def read_examples(folder: Path, setting: str, metric: str) -> PerExampleValues |
         return None
     try:
         with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as file:
-            ids, clusters, backbones = (decode_lines(file[name]) for name in ("ids", "clusters", "backbones"))
+            ids, clusters, backbones = (unpack_names(file[name]) for name in ("ids", "clusters", "backbones"))
             values = dict(zip(backbones, file["values"], strict=True))
     except (OSError, ValueError, KeyError, BadZipFile) as error:
         log.warning("%s is damaged (%s): its measure has no interval", path, error)
@@ -213,7 +213,7 @@ def write_examples(folder: Path, setting: str, metric: str, examples: PerExample
     backbones = sorted(examples.values)
     buffer = io.BytesIO()
     texts = {"ids": examples.ids, "clusters": examples.clusters, "backbones": backbones}
-    arrays: dict[str, Any] = {name: encode_lines(lines) for name, lines in texts.items()}
+    arrays: dict[str, Any] = {name: pack_names(lines) for name, lines in texts.items()}
     arrays["values"] = np.stack([np.asarray(examples.values[name], np.float32) for name in backbones])
     np.savez_compressed(buffer, **arrays)
     write_atomically(examples_path(folder, setting, metric), buffer.getvalue())
@@ -222,20 +222,6 @@ def write_examples(folder: Path, setting: str, metric: str, examples: PerExample
 def examples_path(folder: Path, setting: str, metric: str) -> Path:
     """Return the path of the file with the per-example values of a measure."""
     return folder / "examples" / f"{setting}.{metric}.npz"
-
-
-def encode_lines(lines: Iterable[str]) -> np.ndarray:
-    """Return texts as one array of bytes (UTF-8), separated by line breaks."""
-    return np.frombuffer("\n".join(lines).encode(), np.uint8)
-
-
-def decode_lines(array: np.ndarray) -> tuple[str, ...]:
-    """Return the texts that `encode_lines` encoded.
-
-    >>> decode_lines(encode_lines(["a.png", "ü.png"]))
-    ('a.png', 'ü.png')
-    """
-    return tuple(array.tobytes().decode().split("\n"))
 
 
 def row_from_zoo(name: str, scores: Sequence[Score]) -> BackboneRow | None:

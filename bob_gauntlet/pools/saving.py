@@ -18,7 +18,6 @@ from bob_gauntlet.pools.folder import (
     RANDOM_INIT,
     BackboneRow,
     PerExampleValues,
-    decode_lines,
     params_and_gflops,
     read_backbones,
     read_examples,
@@ -28,7 +27,7 @@ from bob_gauntlet.pools.folder import (
     write_folder,
 )
 from bob_gauntlet.pools.pool import MeasureKey, freeze_pools, index_scores
-from bob_gauntlet.runtime.artifacts import Artifacts, digest
+from bob_gauntlet.runtime.artifacts import ArtifactRef, Artifacts, ExampleValues, digest
 from bob_gauntlet.scores.provenance import Provenance
 from bob_gauntlet.scores.score import Score
 
@@ -66,16 +65,16 @@ def add(
     exists = (folder / "scores.csv").is_file()
     saved_scores = {(s.backbone, *s.measure): s for s in (read_scores(folder) if exists else [])}
     saved_rows = {**(read_backbones(folder) if exists else {}), **{row.name: row for row in rows}}
-    examples: dict[MeasureKey, Mapping[str, np.ndarray]] = {}
+    examples: dict[MeasureKey, ExampleValues] = {}
     means: dict[MeasureKey, dict[str, np.ndarray]] = {}
     for row, measure, seeds in _complete_measures(rows, scores):
         saved_scores[row.name, *measure] = merge_seeds(row.name, seeds, recipes.get(row.name))
-        arrays = [a for score in seeds if (a := _examples_of(score, artifacts)) is not None]
-        if len(arrays) == len(seeds):
-            examples[measure] = arrays[0]
-            means.setdefault(measure, {})[row.name] = np.mean([a["values"] for a in arrays], axis=0)
-    for measure, values in means.items():
-        _add_examples(folder, measure, values, examples[measure])
+        by_seed = [e for score in seeds if (e := _examples_of(score, artifacts)) is not None]
+        if len(by_seed) == len(seeds):
+            examples[measure] = by_seed[0]
+            means.setdefault(measure, {})[row.name] = np.mean([e.values for e in by_seed], axis=0)
+    for measure, values_by_backbone in means.items():
+        _add_examples(folder, measure, values_by_backbone, examples[measure])
     counted_rows = {
         name: replace(row, **params_and_gflops([s for (backbone, *_), s in saved_scores.items() if backbone == name]))
         for name, row in saved_rows.items()
@@ -149,22 +148,21 @@ def split_seeds(score: Score) -> list[Score]:
     return [replace(score, **part) for part in parts] if parts else [score]
 
 
-def _add_examples(
-    folder: Path, measure: MeasureKey, values: Mapping[str, np.ndarray], examples: Mapping[str, np.ndarray]
-) -> None:
+def _add_examples(folder: Path, measure: MeasureKey, values: Mapping[str, np.ndarray], examples: ExampleValues) -> None:
     """Add per-example values of backbones to those of a folder; `examples` holds their ids and clusters.
 
     Values in the folder that are of other examples are dropped.
     """
-    ids, clusters = decode_lines(examples["ids"]), decode_lines(examples["clusters"])
     before = read_examples(folder, *measure)
-    kept = dict(before.values) if before is not None and before.ids == ids else {}
-    write_examples(folder, *measure, PerExampleValues(ids, clusters, {**kept, **values}))
+    kept = dict(before.values) if before is not None and before.ids == examples.ids else {}
+    write_examples(folder, *measure, PerExampleValues(examples.ids, examples.clusters, {**kept, **values}))
 
 
-def _examples_of(score: Score, artifacts: Artifacts) -> Mapping[str, np.ndarray] | None:
+def _examples_of(score: Score, artifacts: Artifacts) -> ExampleValues | None:
+    """Return the per-example values of a score from this machine's artefacts, None where they are not there."""
     reference = score.provenance.get("examples")
-    return artifacts.peek(reference["kind"], reference["key"]) if reference else None
+    arrays = ArtifactRef.from_dict(reference).read(artifacts) if reference else None
+    return ExampleValues.from_arrays(arrays) if arrays is not None else None
 
 
 def read_pretraining_recipe(spec: BackboneSpec) -> dict[str, Any]:

@@ -1,1 +1,1 @@
-"""Frozen recipes, one a protocol: hyper-parameters, and `evaluate`, which yields what was measured."""
+"""Protocols as frozen recipes: each holds hyper-parameters and has `evaluate`, which yields the metrics."""

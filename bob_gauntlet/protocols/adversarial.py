@@ -21,12 +21,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Adversarial:
-    """Untargeted l-infinity PGD on head and backbone together: 20 steps of a fifth of epsilon, from the image itself.
+    """Untargeted l-infinity PGD on head and backbone together: 20 steps of epsilon / 5, starting at the image itself.
 
-    The attack moves the preprocessed image in [0, 1], before normalisation, to raise its cross-entropy; the last
-    iterate is judged. The paper gives steps and step size; loss and start are the usual ones, since it names none.
-    Each seed's head is attacked by itself. An ascent by signs magnifies rounding: between two memory layouts of
-    EfficientNet-Lite0 one prediction of 32 changed.
+    The attack changes the preprocessed image, in [0, 1] before normalisation, so that its cross-entropy rises. The
+    prediction for the image of the last step counts. The paper states steps and step size; loss and start are the usual
+    ones, since the paper does not state them. The head of each seed is attacked separately. Steps by the sign of the
+    gradient magnify rounding errors: two memory layouts of EfficientNet-Lite0 gave different predictions for 1 of 32
+    images.
 
     >>> Adversarial(epsilon_255=2).id
     'adversarial-linear-probe-eps2'
@@ -37,29 +38,32 @@ class Adversarial:
     mini: ClassVar[Mapping[str, Any]] = {"images": 126}
 
     head: HeadRecipe = field(default_factory=LinearProbe)
-    # radius of the ball around an image, in 255ths of the pixel range
+    # largest change of a pixel value, in 255ths of the pixel range
     epsilon_255: int = 1
     steps: int = 20
-    # "any": wrong at any iterate is wrong, and the attack on that image ends there
+    # "any": an image counts as wrong when its prediction is wrong after any step, and its attack ends there
     success: Literal["last", "any"] = "last"
     random_start: bool = False
-    # of the test split, in rounds over the classes; None attacks all
+    # how many test images are attacked, taken in rounds over the classes; None for all
     images: int | None = None
 
     @property
     def id(self) -> str:
-        """`adversarial-linear-probe-eps1`; judged on any iterate it is another protocol, ending in `-any`."""
+        """The protocol id, for example `adversarial-linear-probe-eps1`; it ends in `-any` where `success` is "any"."""
         return f"adversarial-{self.head.id}-eps{self.epsilon_255}" + ("-any" if self.success == "any" else "")
 
     @property
     def input_size(self) -> int | None:
-        """The head's."""
+        """The input size of the head."""
         return self.head.input_size
 
     def evaluate(self, backbone: "Backbone", dataset: "Dataset", context: "RunContext") -> Iterator[Measured]:
-        """Top-1 in % under attack, and of the same images without it; BobError where no gradient reaches the image."""
+        """Yield top-1 in % under attack, and top-1 in % of the same images without it.
+
+        Raises MissingError where images have several labels, BobError where no gradient reaches the image.
+        """
         if dataset.multi_label:
-            raise MissingError(f"{dataset.name} has several labels an image; the attack needs one")
+            raise MissingError(f"{dataset.name} has several labels per image; the attack needs one")
         test = dataset[self.head.reported_role(dataset)]
         if self.images is not None:
             test = test.take(
@@ -68,20 +72,26 @@ class Adversarial:
         heads = self.head.classifiers(backbone, dataset, context)
         step = context.progress.step(f"{backbone.name}: {self.id}", total=len(test) * self.steps * len(heads))
         with step as advance:
-            found = [
-                self._seed(backbone, test, head, context, seed, advance)
+            results = [
+                self._attack(backbone, test, head, context, seed, advance)
                 for head, seed in zip(heads, context.seeds, strict=True)
             ]
-        stuck = int(np.any([seed["stuck"] for seed in found], axis=0).sum())
-        details = {**self.head.details(heads, context.seeds), **self._details(len(test)), "zero_gradient_images": stuck}
+        zero_gradient_images = int(np.any([result["zero_gradient"] for result in results], axis=0).sum())
+        details = {
+            **self.head.details(heads, context.seeds),
+            **self._attack_details(len(test)),
+            "zero_gradient_images": zero_gradient_images,
+        }
         for metric, kind in (("top1", "attacked"), ("top1_clean", "clean")):
-            scores = [seed[kind] for seed in found]
+            scores = [result[kind] for result in results]
             measured = next(classification_metrics(scores, test.targets, test.ids, test.clusters, details))
-            # what guessing gives is no bound under attack
-            known = {name: value for name, value in measured.details.items() if name != "chance" or kind == "clean"}
-            yield replace(measured, metric=metric, details=known)
+            # accuracy under attack can fall below the chance level, so it is stated for clean images only
+            kept_details = {
+                name: value for name, value in measured.details.items() if name != "chance" or kind == "clean"
+            }
+            yield replace(measured, metric=metric, details=kept_details)
 
-    def _seed(
+    def _attack(
         self,
         backbone: "Backbone",
         test: "Split",
@@ -90,35 +100,40 @@ class Adversarial:
         seed: int,
         advance: Callable[[int], None],
     ) -> dict[str, np.ndarray]:
-        """Of one seed's head: logits (N, C) of `clean` and `attacked` images, and which (N,) were `stuck`."""
+        """Attack the head of one seed and return arrays about the N test images by name.
+
+        `clean` and `attacked` are the (N, C) logits without and under attack; `zero_gradient` (N,) is True where the
+        gradient was zero at some step. Raises BobError where logits under attack are NaN or infinite.
+        """
         import torch
 
         from bob_gauntlet.engine.attacks import frozen_module, logits_without_gradient, pgd, pixel_batches
 
-        module, classifier = head.differentiable()
+        module, logits_function = head.differentiable()
         generator = torch.Generator().manual_seed(seed)
         labels = torch.from_numpy(test.targets).to(backbone.device)
-        parts: dict[str, list[np.ndarray]] = {"clean": [], "attacked": [], "stuck": []}
-        batches = pixel_batches(test, backbone.identity.input_transform(self.input_size), context.config.batch_size)
+        parts: dict[str, list[np.ndarray]] = {"clean": [], "attacked": [], "zero_gradient": []}
+        size = context.config.batch_size
+        batches = pixel_batches(test, backbone.identity.input_transform(self.input_size), size)
         with frozen_module(module):
             for number, batch in enumerate(batches):
-                images, truth = batch.to(backbone.device), labels[number * context.config.batch_size :][: len(batch)]
-                parts["clean"].append(logits_without_gradient(classifier, images).cpu().numpy())
-                with _differentiable(backbone):
-                    found = pgd(
-                        classifier, images, truth, self.epsilon_255 / 255, steps=self.steps,
+                images, batch_labels = batch.to(backbone.device), labels[number * size :][: len(batch)]
+                parts["clean"].append(logits_without_gradient(logits_function, images).cpu().numpy())
+                with _explain_missing_gradient(backbone):
+                    result = pgd(
+                        logits_function, images, batch_labels, self.epsilon_255 / 255, steps=self.steps,
                         step_size=self.epsilon_255 / 255 / 5, success=self.success, random_start=self.random_start,
                         generator=generator, advance=advance,
                     )  # fmt: skip
-                parts["attacked"].append(found.logits.cpu().numpy())
-                parts["stuck"].append(found.zero_gradient.cpu().numpy())
-        whole = {name: np.concatenate(part) for name, part in parts.items()}
-        if not np.isfinite(whole["attacked"]).all():
+                parts["attacked"].append(result.logits.cpu().numpy())
+                parts["zero_gradient"].append(result.zero_gradient.cpu().numpy())
+        arrays = {name: np.concatenate(part) for name, part in parts.items()}
+        if not np.isfinite(arrays["attacked"]).all():
             raise BobError(f"{backbone.name}: its features are NaN or infinite under attack; check its forward")
-        return whole
+        return arrays
 
-    def _details(self, count: int) -> dict[str, Any]:
-        """What was done: provenance of both scores."""
+    def _attack_details(self, count: int) -> dict[str, Any]:
+        """Return how the attack was done on `count` images, for the provenance of both scores."""
         return {
             "epsilon_255": self.epsilon_255,
             "steps": self.steps,
@@ -130,8 +145,12 @@ class Adversarial:
 
 
 @contextmanager
-def _differentiable(backbone: "Backbone") -> Iterator[None]:
-    """The forward pass has worked by now without a gradient: what fails inside is differentiation."""
+def _explain_missing_gradient(backbone: "Backbone") -> Iterator[None]:
+    """Turn an error inside the block into a BobError that says why the backbone cannot be attacked.
+
+    Before the block, the same forward pass has worked without a gradient, so an error inside it comes from
+    differentiation. Out-of-memory errors pass unchanged.
+    """
     import torch
 
     from bob_gauntlet.engine.attacks import NoGradientError
@@ -141,8 +160,8 @@ def _differentiable(backbone: "Backbone") -> Iterator[None]:
     except torch.OutOfMemoryError:
         raise
     except (NoGradientError, RuntimeError) as error:
-        reason = str(error).partition("\n")[0] or "forward gives a result without one"
+        reason = str(error).partition("\n")[0] or "forward returns a result without a gradient"
         raise BobError(
             f"{backbone.name} cannot be attacked: no gradient of the loss reaches the image ({reason}); "
-            "its forward has to stay in torch, without detach, no_grad or NumPy"
+            "its forward has to use torch alone, without detach, no_grad or NumPy"
         ) from error

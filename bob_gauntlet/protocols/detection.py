@@ -1,4 +1,4 @@
-"""Object detection and instance segmentation: Cascade Mask R-CNN on a backbone, by MMDetection."""
+"""Object detection and instance segmentation: Cascade Mask R-CNN on a backbone, built by MMDetection."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -27,24 +27,26 @@ Mode = Literal["frozen", "finetune", "scratch"]
 Kind = Literal["box", "mask"]
 
 MAX_VALIDATION_IMAGES = 5_000
-"""Images that choose a learning rate, at most, where a dataset has no validation split."""
+"""The most images that are carved out of train where no validation split chooses the learning rate."""
 
-_PARTS = ("small", "medium", "large", "rare", "common", "frequent")
+_SUBSETS = ("small", "medium", "large", "rare", "common", "frequent")
+"""Fields of `AveragePrecision` that count only objects of one size, or only classes of one frequency."""
 
 
 @dataclass(frozen=True)
 class Detection:
-    """Cascade Mask R-CNN: the backbone frozen, fine-tuned with the heads, or built anew from a seed.
+    """Cascade Mask R-CNN whose backbone is frozen, fine-tuned with the heads, or trained from scratch.
 
-    The paper's recipe (3.2, Tables 11 to 13): AdamW, 36 epochs with a tenth of the rate after 27 and 33, images of
-    many sizes, a grid of learning rates. A backbone with maps of several strides gets a feature pyramid network, one of
-    a single stride a pyramid from its last map. The run whose boxes validation images prefer after its last epoch is
-    tested as it is.
+    This is the paper's recipe (3.2, Tables 11 to 13): AdamW, 36 epochs with the learning rate divided by 10 after 27
+    and 33, multi-scale augmentation, a grid of learning rates. A backbone with feature maps of several strides gets a
+    feature pyramid network; one with a single stride gets a pyramid that is made of its last map. The run with the
+    highest box AP on validation images after its last epoch is tested as it is, without training again.
 
-    `fidelity="sound"` has the same heads for every backbone: four convolutions with layer norm and one linear layer in
-    each box head, GIoU, one convolution before the proposals. `"paper"` has the original's, which differ between
-    backbones of one stride (smooth L1, two convolutions before the proposals) and others (batch norm), normalises
-    pixels as for ImageNet, trains on all of train and chooses the rate on the reported images.
+    With `fidelity="sound"` the heads are the same for every backbone: four convolutions with layer norm and one linear
+    layer in each box head, GIoU loss, one convolution in the region proposal network. With `"paper"` they are the
+    original's: smooth L1 loss and two convolutions in the region proposal network for backbones of one stride, batch
+    norm for the others. Pixels are then normalised by ImageNet's mean and std, the detector is trained on all of train,
+    and the learning rate is chosen on the reported images.
 
     >>> Detection(mode="frozen").id
     'detection-frozen'
@@ -77,56 +79,65 @@ class Detection:
     mode: Mode = "finetune"
     input_size: int | None = None
     fidelity: Fidelity = "sound"
-    # boxes alone without them
+    # False: the detector has no mask head
     masks: bool = True
     epochs: int = 36
     drops: tuple[int, ...] = (27, 33)
     warmup_steps: int = 1000
-    # images of an optimiser step, and of those how many go through the network at once: halved where memory runs out
+    # images of an optimiser step, and of one forward and backward pass; the latter is halved when memory runs out
     batch: int = 16
     micro_batch: int = 2
     lrs: tuple[float, ...] = (8e-5, 1e-4, 2e-4, 3e-4)
     weight_decay: float = 0.05
     drop_path: float = 0.1
     clip: float | None = None
-    # "auto" is DETR's multi-scale, and large-scale jitter for backbones of one stride
+    # "auto": large-scale jitter for backbones of one stride, DETR's multi-scale augmentation for others
     augmentation: Literal["auto", "as tests", "multi-scale", "jitter"] = "auto"
-    # in pixels: what an image is fitted into; with jitter `jitter_side` both ways, in tests at most `jitter_short` high
+    # sizes in pixels into which images are fitted: `short_side` x `long_side`; with jitter, training images
+    # `jitter_side` x `jitter_side`, and test images `jitter_short` x `jitter_side`
     short_side: int = 800
     long_side: int = 1333
     jitter_side: int = 1024
     jitter_short: int = 1024
-    # how a pyramid is made of one map: as wide as it is, or halving it at each step as in ViTDet
+    # how a pyramid is made of one feature map (see `engine.detection.necks`)
     last_map: Literal["wide", "simple"] = "wide"
     channels: int = 256
     linear: int = 1024
-    # anchors and regions in an image's loss, proposals in training and in tests, detections of an image
+    # per image: anchors and regions that are sampled for the training losses, region proposals in training and in
+    # tests, and detections
     anchors: int = 256
     regions: int = 512
     proposals: tuple[int, int] = (2000, 1000)
     detections: int = 100
     least_score: float = 0.05
-    # points a side at which RoIAlign reads each part of a region; 0 for as many as there are pixels
+    # points per side that RoIAlign samples in each bin of a region; 0 for as many as the bin has pixels
     samples: int = 0
-    # share of images below which a class is seen more often; 0 for none
+    # images with a class that occurs in a smaller share of the images are repeated (LVIS); 0 for no repeats
     rare_below: float = 0.0
-    # bfloat16, or float16, on a GPU
+    # mixed precision on a GPU: bfloat16, or float16 where the GPU lacks it
     amp: bool = True
 
     @property
     def id(self) -> str:
-        """`detection-finetune`."""
+        """The protocol id, for example `detection-finetune`."""
         return f"detection-{self.mode}"
 
     def evaluate(self, backbone: "Backbone", dataset: "Dataset", context: "RunContext") -> Iterator[Measured]:
-        """Average precision of boxes and of masks in %: means over the seeds. Of boxes alone where no mask is there."""
-        own = self if _has_masks(dataset) else replace(self, masks=False)
-        yield from evaluate_detectors(own, backbone, dataset, context, canonical(own))
+        """Yield the average precision of boxes and of masks in %: means over the seeds.
+
+        Where an object has no mask, the detector has no mask head, and only boxes are measured.
+        """
+        recipe = self if _has_masks(dataset) else replace(self, masks=False)
+        yield from evaluate_detectors(recipe, backbone, dataset, context, canonical(recipe))
 
     def detectors(
         self, backbone: "Backbone", dataset: "Dataset", context: "RunContext", canonical_form: dict[str, Any]
     ) -> "list[TrainedDetector]":
-        """The detector of each seed; from the artefacts, which `canonical_form` names, where it was trained before."""
+        """Return the detector of each seed. A detector that was trained before is read from its artefact.
+
+        `canonical_form` is the recipe's canonical form, a part of the keys of the artefacts. Raises MissingError where
+        the dataset has no boxes, or a package that detection needs is absent.
+        """
         from bob_gauntlet.engine.detection import mmdet_ops
 
         if dataset["train"].objects is None:
@@ -141,12 +152,12 @@ class Detection:
             training_examples(dataset, seed, paper=paper, max_carved=MAX_VALIDATION_IMAGES) for seed in context.seeds
         ]
         return [
-            train_detector(backbone, each, detector_config, seed, context, canonical_form)
-            for each, seed in zip(examples_by_seed, context.seeds, strict=True)
+            train_detector(backbone, examples, detector_config, seed, context, canonical_form)
+            for examples, seed in zip(examples_by_seed, context.seeds, strict=True)
         ]
 
     def precision(self, device: str) -> str:
-        """Of the arithmetic on a device."""
+        """Return the precision used on `device`."""
         return precision_name(device, amp=self.amp)
 
     def _detector_config(self, backbone: "Backbone", classes: int) -> "DetectorConfig":
@@ -181,19 +192,19 @@ class Detection:
     def _scaling(self, strides: Sequence[int]) -> "Scaling":
         from bob_gauntlet.engine.detection.resizing import DIVISOR, Scaling
 
-        training = self.augmentation
-        if training == "auto":
-            training = "jitter" if len(strides) == 1 else "multi-scale"
-        # of the strides and of 32; a single one need not be a power of two
+        mode = self.augmentation
+        if mode == "auto":
+            mode = "jitter" if len(strides) == 1 else "multi-scale"
+        # the smallest multiple of the last stride that is at least DIVISOR; a single stride need not be a power of two
         divisor = -(-DIVISOR // strides[-1]) * strides[-1]
-        if training == "jitter":
-            return Scaling(self.jitter_short, self.jitter_side, training, divisor)
-        return Scaling(self.short_side, self.long_side, training, divisor)
+        if mode == "jitter":
+            return Scaling(self.jitter_short, self.jitter_side, mode, divisor)
+        return Scaling(self.short_side, self.long_side, mode, divisor)
 
 
 @dataclass(frozen=True)
 class OODDetection:
-    """A detector of boxes trained on one kind of images, tested on another kind of the same classes (3.3, Table 15).
+    """A box detector that is trained on one kind of images and tested on another kind (paper 3.3, Table 15).
 
     >>> OODDetection().id
     'ood-detection-finetune'
@@ -207,72 +218,79 @@ class OODDetection:
 
     @property
     def id(self) -> str:
-        """`ood-detection-finetune`."""
+        """The protocol id, for example `ood-detection-finetune`."""
         return f"ood-{self.detector.id}"
 
     @property
     def input_size(self) -> int | None:
-        """The detector's."""
+        """The input size of the detector."""
         return self.detector.input_size
 
     def evaluate(self, backbone: "Backbone", dataset: "Dataset", context: "RunContext") -> Iterator[Measured]:
-        """Average precision of boxes in %, that at an overlap of one half the paper's: means over the seeds."""
+        """Yield the average precision of boxes in %: means over the seeds. The paper reports the one at IoU 0.5."""
         yield from evaluate_detectors(self.detector, backbone, dataset, context, canonical(self.detector))
 
 
 def evaluate_detectors(
     recipe: Detection, backbone: "Backbone", dataset: "Dataset", context: "RunContext", canonical_form: dict[str, Any]
 ) -> Iterator[Measured]:
-    """The metrics of a recipe's detectors on the test images of a dataset.
+    """Yield the metrics of a recipe's detectors on the reported split of a dataset.
 
-    Values of examples are jackknife pseudo-values, which `metrics.jackknife` explains.
+    Values per image are jackknife pseudo-values, which `metrics.jackknife` explains.
     """
-    found = recipe.detectors(backbone, dataset, context, canonical_form)
-    # needs what `detectors` has asked for
+    detectors = recipe.detectors(backbone, dataset, context, canonical_form)
+    # imports packages whose presence `detectors` has checked
     from bob_gauntlet.engine.detection.example_images import store_example_images
 
     split = dataset[dataset.reported_role(recipe.fidelity)]
-    detections = [each.detections(split, context) for each in found]
+    detections_by_seed = [detector.detections(split, context) for detector in detectors]
     selection = "on the reported images, as in the original" if recipe.fidelity == "paper" else "on validation images"
-    details = training_details(found, context.seeds, f"highest box AP {selection} after the last epoch")
-    where = ArtifactRef("detections", found[0].detections_key(split))
-    details["detections"] = where.to_dict()
+    details = training_details(detectors, context.seeds, f"highest box AP {selection} after the last epoch")
+    detections_ref = ArtifactRef("detections", detectors[0].detections_key(split))
+    details["detections"] = detections_ref.to_dict()
     kinds: tuple[Kind, ...] = ("box", "mask") if recipe.masks else ("box",)
-    first, *others = (each for kind in kinds for each in _measured(detections, dataset, split, kind, details))
-    seen = store_example_images(detections[0], where.key, split, dataset.classes, context)
-    yield replace(first, details={**first.details, "pictures": seen})
+    first, *others = (
+        measured for kind in kinds for measured in _measure(detections_by_seed, dataset, split, kind, details)
+    )
+    pictures = store_example_images(detections_by_seed[0], detections_ref.key, split, dataset.classes, context)
+    yield replace(first, details={**first.details, "pictures": pictures})
     yield from others
 
 
 def _has_masks(dataset: "Dataset") -> bool:
-    """Whether every object has one."""
-    return all(len(one.masks) == len(one) for split in dataset.splits.values() for one in split.objects or ())
+    """Return whether every object of a dataset has a mask."""
+    return all(
+        len(objects.masks) == len(objects) for split in dataset.splits.values() for objects in split.objects or ()
+    )
 
 
-def _measured(
-    detections: "Sequence[Detections]", dataset: "Dataset", split: "Split", kind: Kind, details: Mapping[str, Any]
+def _measure(
+    detections_by_seed: "Sequence[Detections]",
+    dataset: "Dataset",
+    split: "Split",
+    kind: Kind,
+    details: Mapping[str, Any],
 ) -> Iterator[Measured]:
-    """AP, AP50 and AP75 of boxes or masks; the first says what it is of each size and class."""
+    """Yield AP, AP50 and AP75 of boxes or masks; the details of the first state AP by size, frequency and class."""
     from bob_gauntlet.metrics.jackknife import jackknife
 
-    precisions = [_average_precision(each, dataset, split, kind) for each in detections]
+    precisions = [_average_precision(detections, dataset, split, kind) for detections in detections_by_seed]
+    detections_per_image = len(detections_by_seed[0]) / len(split)
     for metric in ("ap", "ap50", "ap75"):
-        values = [getattr(each, metric) for each in precisions]
+        values = [getattr(precision, metric) for precision in precisions]
         if None in values:
             raise BobError(f"no image of {dataset.name}'s {split.role} has an object; check its annotations")
-        pseudo = [jackknife(each.matches, split.clusters, metric) for each in precisions]
-        extra = {**details, **spread_over_seeds(values), "detections_per_image": len(detections[0]) / len(split)}
+        pseudo_values = [jackknife(precision.matches, split.clusters, metric) for precision in precisions]
+        extra = {**details, **spread_over_seeds(values), "detections_per_image": detections_per_image}
         if metric == "ap":
-            extra |= {name: found for name in _PARTS if (found := getattr(precisions[0], name)) is not None}
+            extra |= {name: ap for name in _SUBSETS if (ap := getattr(precisions[0], name)) is not None}
             extra["by_class"] = dict(precisions[0].by_class)
-        yield Measured(
-            f"{metric}_{kind}", float(np.mean(values)), np.mean([own for own, _ in pseudo], axis=0), split.ids,
-            pseudo[0][1], extra,
-        )  # fmt: skip
+        per_image, clusters = np.mean([each for each, _ in pseudo_values], axis=0), pseudo_values[0][1]
+        yield Measured(f"{metric}_{kind}", float(np.mean(values)), per_image, split.ids, clusters, extra)
 
 
 def _average_precision(detections: "Detections", dataset: "Dataset", split: "Split", kind: Kind) -> "AveragePrecision":
-    """COCO's average precision, or LVIS's where the dataset says how frequent its classes are."""
+    """Return COCO's average precision, or LVIS's where the dataset states how frequent its classes are."""
     from bob_gauntlet.metrics.detection import average_precision, federated_average_precision
 
     assert split.objects is not None, split.role

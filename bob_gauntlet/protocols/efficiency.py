@@ -1,4 +1,4 @@
-"""Efficiency of the bare backbone: parameters, FLOPs, latency, throughput, peak memory."""
+"""Efficiency of the backbone without a head: parameters, FLOPs, latency, throughput, peak memory."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -18,28 +18,28 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Efficiency:
-    """One forward pass on random pixels in float32 with every core or one GPU, medians of repeats after warm-up.
+    """Measurements of forward passes on random pixels in float32, with all CPU cores or one GPU.
 
-    FLOPs count a multiply-accumulate as 2, attention included. Throughput is at the best of a few batch sizes, peak
-    memory at the same one.
-    Times belong to a device and are compared on that device only.
+    Times are medians of repeats after a warm-up. FLOPs count a multiply-accumulate as 2 and include attention.
+    Throughput is that of the fastest of several batch sizes, and peak memory that of the same batch size. Times are
+    compared only between measurements on the same device.
     """
 
     id: ClassVar[str] = "efficiency"
     version: ClassVar[int] = 2
     seeded: ClassVar[bool] = False
-    # times are measured while no other setting runs
+    # no other setting runs while times are measured
     exclusive: ClassVar[bool] = True
     mini: ClassVar[Mapping[str, Any]] = {"input_size": 96, "batches": (8, 32), "repeats": 15}
 
-    # side of the input in pixels; None is the backbone's own
+    # side of the square input in pixels; None for the backbone's own size
     input_size: int | None = None
     batches: tuple[int, ...] = (1, 8, 32, 128, 256)
     warmup: int = 3
     repeats: int = 30
 
     def evaluate(self, backbone: "Backbone", dataset: "Dataset", context: "RunContext") -> Iterator[Measured]:
-        """params (M), flops (GFLOPs), latency (ms), throughput (images/s), peak_memory (MiB)."""
+        """Yield params (M), flops (GFLOPs), latency (ms), throughput (images/s), peak_memory (MiB)."""
         import torch
 
         from bob_gauntlet.engine import timing
@@ -53,39 +53,38 @@ class Efficiency:
             yield Measured("params", backbone.identity.traits.params)
             yield Measured("flops", timing.flops(backbone, pixels[:1]) / 1e9, details={"input_size": size})
             advance(1)
-            memory = {
-                count: timing.peak_memory(partial(backbone.embed, pixels[:count]), context.config.device)
-                for count in self.batches
+            memory_by_batch = {
+                batch: timing.peak_memory(partial(backbone.embed, pixels[:batch]), context.config.device)
+                for batch in self.batches
             }
             keep_pages()
             advance(1)
-            once = timing.measure_seconds(
+            seconds = timing.measure_seconds(
                 lambda: backbone.embed(pixels[:1]), context.config.device, warmup=self.warmup, repeats=self.repeats
             )
-            latency, spread = timing.median_and_spread([1e3 * s for s in once])
+            latency, spread = timing.median_and_spread([1e3 * s for s in seconds])
             yield Measured(
                 "latency", latency, details={"spread_ms": spread, "repeats": self.repeats, "load": devices.load()}
             )
             advance(1)
-            rates = self._rates(backbone, pixels, context.config.device, advance)
+            rates = self._images_per_second(backbone, pixels, context.config.device, advance)
             best = max(rates, key=lambda batch: rates[batch])
-            yield Measured(
-                "throughput", rates[best], details={"batch": best, "by_batch": {str(b): r for b, r in rates.items()}}
-            )
-            yield Measured("peak_memory", memory[best], details={"batch": best})
+            by_batch = {str(batch): rate for batch, rate in rates.items()}
+            yield Measured("throughput", rates[best], details={"batch": best, "by_batch": by_batch})
+            yield Measured("peak_memory", memory_by_batch[best], details={"batch": best})
 
-    def _rates(
+    def _images_per_second(
         self, backbone: "Backbone", pixels: "torch.Tensor", device: str, advance: Callable[[int], None]
     ) -> dict[int, float]:
-        """Images per second at each batch size."""
+        """Return batch size -> images per second, for each of `batches`."""
         from bob_gauntlet.engine import timing
 
         rates = {}
         for batch in self.batches:
             images = pixels[:batch]
-            taken = timing.measure_seconds(
+            seconds = timing.measure_seconds(
                 partial(backbone.embed, images), device, warmup=1, repeats=max(3, self.repeats // 4)
             )
-            rates[batch] = batch / timing.median_and_spread(taken)[0]
+            rates[batch] = batch / timing.median_and_spread(seconds)[0]
             advance(1)
         return rates

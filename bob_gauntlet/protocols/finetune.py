@@ -1,4 +1,4 @@
-"""End-to-end fine-tuning: every weight of the backbone learns, under the paper's schedule and augmentation."""
+"""End-to-end fine-tuning: all weights of the backbone are trained with the paper's schedule and augmentation."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class FineTune(TrainsByGridSearch):
-    """AdamW with layer decay, mixup, CutMix and RandAugment, over a grid of learning rates and weight decays.
+    """Fine-tuning with AdamW, layer decay, mixup, CutMix and RandAugment; a grid of learning rates and weight decays.
 
-    The paper's recipe (3.1, appendix B.1; Tables 8 and 9), by timm's parts: cosine schedule with warm-up, drop path,
-    label smoothing, random erasing; no EMA. The run that the validation images prefer after its last epoch is tested as
-    it is. Without a validation split a tenth of train, at most 10,000 images, is carved out. `fidelity="paper"`
-    does as the original: trains on all of train, and keeps the best epoch of the best run on the images that it
-    reports.
+    This is the paper's recipe (3.1, appendix B.1; Tables 8 and 9), built from timm: cosine schedule with warm-up, drop
+    path, label smoothing, random erasing; no EMA. The run with the best validation score after its last epoch is tested
+    as it is, without training again. Without a validation split, a tenth of train (at most 10,000 images) becomes the
+    validation split. With `fidelity="paper"` the recipe does as the original: it trains on all of train, and keeps the
+    best epoch of the best run, chosen on the images that it reports.
 
     >>> FineTune().id
     'finetune'
@@ -43,7 +43,7 @@ class FineTune(TrainsByGridSearch):
         "lrs": (2e-3, 5e-4),
         "scratch_lrs": (),
         "weight_decays": (5e-2,),
-        # in six epochs these teach nothing
+        # training with mixup, CutMix and erasing needs more than six epochs
         "mixup": 0.0,
         "cutmix": 0.0,
         "erasing": 0.0,
@@ -51,22 +51,22 @@ class FineTune(TrainsByGridSearch):
         "amp": False,
     }
 
-    # side of the input in pixels; None is the backbone's own
+    # side of the square input in pixels; None for the backbone's own size
     input_size: int | None = None
     fidelity: Fidelity = "sound"
     epochs: int = 100
     warmup_epochs: int = 5
     warmup_lr: float = 1e-4
     min_lr: float = 1e-6
-    # images of an optimiser step, and of those how many go through the network at once: halved where memory runs out
+    # images of an optimiser step, and of one forward and backward pass; the latter is halved when memory runs out
     batch: int = 1024
     micro_batch: int = 128
     lrs: tuple[float, ...] = (1e-3, 5e-4, 1e-4)
-    # tried as well from a random initialisation
+    # tried in addition for a randomly initialised backbone
     scratch_lrs: tuple[float, ...] = (1e-2, 5e-3)
     weight_decays: tuple[float, ...] = (5e-2, 1e-3)
     layer_decays: tuple[float, ...] = (0.75,)
-    # convolutional networks alone: SGD with Nesterov momentum at these rates, without layer decay; () for AdamW as all
+    # learning rates of SGD with Nesterov momentum, for convolutional networks only, without layer decay; () for AdamW
     conv_sgd_lrs: tuple[float, ...] = ()
     drop_path: float = 0.1
     mixup: float = 0.8
@@ -74,13 +74,13 @@ class FineTune(TrainsByGridSearch):
     smoothing: float = 0.1
     auto_augment: str = "rand-m9-mstd0.5-inc1"
     erasing: float = 0.25
-    # bfloat16, or float16, on a GPU
+    # mixed precision on a GPU: bfloat16, or float16 where the GPU lacks it
     amp: bool = True
-    # end a run that is clearly behind the best one at the same epoch
+    # end a run early when it is clearly behind the best run at the same epoch
     stop_beaten: bool = False
 
     def classifiers(self, backbone: "Backbone", dataset: "Dataset", context: "RunContext") -> "list[TrainedClassifier]":
-        """The network of each seed; from the artefacts where it was trained before."""
+        """Return the network of each seed. A network that was trained before is read from its artefact."""
         from bob_gauntlet.engine.training.examples import training_examples
 
         examples_by_seed = [training_examples(dataset, seed, paper=self.fidelity == "paper") for seed in context.seeds]
@@ -94,13 +94,16 @@ class FineTune(TrainsByGridSearch):
         context: "RunContext",
         canonical_form: dict[str, Any],
     ) -> "list[TrainedClassifier]":
-        """The network of each seed on the examples that were drawn for it; `canonical_form` names the artefacts."""
+        """Train one network per seed on the examples of that seed and return them.
+
+        `canonical_form` is the recipe's canonical form, a part of the keys of the artefacts.
+        """
         from bob_gauntlet.engine.training.classifier import train_classifier
 
-        grid = self._classifier_config(backbone, classes)
+        classifier_config = self._classifier_config(backbone, classes)
         return [
-            train_classifier(backbone, each, grid, seed, context, canonical_form)
-            for each, seed in zip(examples_by_seed, context.seeds, strict=True)
+            train_classifier(backbone, examples, classifier_config, seed, context, canonical_form)
+            for examples, seed in zip(examples_by_seed, context.seeds, strict=True)
         ]
 
     def _classifier_config(self, backbone: "Backbone", classes: int) -> "ClassifierConfig":
@@ -108,7 +111,7 @@ class FineTune(TrainsByGridSearch):
         from bob_gauntlet.engine.training.data_loader import Augmentation
 
         return ClassifierConfig(
-            configs=tuple(self._configs(backbone)),
+            configs=tuple(self._training_configs(backbone)),
             augmentation=Augmentation(auto_augment=self.auto_augment, erasing=self.erasing),
             batch=self.batch,
             transform=backbone.identity.input_transform(self.input_size),
@@ -117,7 +120,7 @@ class FineTune(TrainsByGridSearch):
             stop_beaten=self.stop_beaten,
         )
 
-    def _configs(self, backbone: "Backbone") -> "Iterator[TrainingConfig]":
+    def _training_configs(self, backbone: "Backbone") -> "Iterator[TrainingConfig]":
         from bob_gauntlet.engine.training.config import TrainingConfig
 
         traits = backbone.identity.traits

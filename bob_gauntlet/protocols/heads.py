@@ -1,4 +1,4 @@
-"""What a recipe that trains a classifier offers to those that test one: calibration, shifts, attacks."""
+"""The interface of recipes that train classifiers, which calibration, distribution shifts and attacks build on."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
@@ -21,45 +21,56 @@ class Classifier(Protocol):
     """A trained classifier of one seed, bound to its backbone and to the dataset it was trained on."""
 
     def scores(self, split: "Split", context: "RunContext") -> np.ndarray:
-        """(N, C) logits of every image of a split."""
+        """Return the (N, C) logits of all images of a split."""
 
     def held_out(self, context: "RunContext") -> tuple[np.ndarray, np.ndarray] | None:
-        """(V, C) logits and targets of validation images, by a classifier that was not trained on them.
+        """Return (V, C) logits and targets of validation images, from a classifier that was not trained on them.
 
-        None where hyper-parameters were chosen on the images that are reported, so that none are left.
+        Returns None where hyper-parameters were chosen on the reported images, so that no other images are left.
         """
 
     def differentiable(self) -> "tuple[torch.nn.Module, Callable[[torch.Tensor], torch.Tensor]]":
-        """The module whose parameters have to stay as they are, and images (B, 3, H, W) in [0, 1] to logits."""
+        """Return the module to freeze during an attack, and a differentiable function from images to logits.
+
+        The images are (B, 3, H, W) with values in [0, 1].
+        """
 
 
 class HeadRecipe(Recipe, Protocol):
-    """A recipe that trains classifiers, one a seed, or finds them where its own setting has trained them."""
+    """A recipe that trains one classifier per seed.
+
+    A classifier that the recipe's own setting has trained before is read from its artefact.
+    """
 
     def classifiers(self, backbone: "Backbone", dataset: "Dataset", context: "RunContext") -> Sequence[Classifier]:
-        """The classifier of each of `context.seeds`, trained on the dataset's train and val."""
+        """Return one classifier for each of `context.seeds`, trained on the dataset's train and val."""
 
     def details(self, classifiers: Sequence[Any], seeds: tuple[int, ...]) -> dict[str, Any]:
-        """How they were chosen: provenance of every score that rests on them."""
+        """Return how the classifiers were chosen, for the provenance of every score that is computed from them."""
 
     def reported_role(self, dataset: "Dataset") -> str:
-        """The role whose images are reported: `test`, but where `fidelity="paper"` follows the original."""
+        """Return the role of the images that are reported.
+
+        It is `test`, or with `fidelity="paper"` the role that the original reported.
+        """
 
 
 def evaluate_classifiers(
     recipe: HeadRecipe, backbone: "Backbone", dataset: "Dataset", context: "RunContext"
 ) -> Iterator[Measured]:
-    """Top-1 and top-5 in %, or mean AUC in % where images have several labels, of a recipe's classifiers."""
-    found = recipe.classifiers(backbone, dataset, context)
+    """Yield top-1 and top-5 in %, or mean AUC in % where images have several labels, of a recipe's classifiers."""
+    classifiers = recipe.classifiers(backbone, dataset, context)
     split = dataset[recipe.reported_role(dataset)]
-    scores = [classifier.scores(split, context) for classifier in found]
-    yield from classification_metrics(
-        scores, split.targets, split.ids, split.clusters, recipe.details(found, context.seeds)
-    )
+    scores = [classifier.scores(split, context) for classifier in classifiers]
+    details = recipe.details(classifiers, context.seeds)
+    yield from classification_metrics(scores, split.targets, split.ids, split.clusters, details)
 
 
 class TrainsByGridSearch:
-    """What recipes that train by `engine.tuning` have in common; they offer `classifiers` and these two fields."""
+    """Base class of recipes whose classifiers are trained by `engine.training.classifier`.
+
+    A subclass defines `classifiers` and these two fields.
+    """
 
     fidelity: Fidelity
     amp: bool
@@ -67,11 +78,11 @@ class TrainsByGridSearch:
     def evaluate(
         self: HeadRecipe, backbone: "Backbone", dataset: "Dataset", context: "RunContext"
     ) -> Iterator[Measured]:
-        """Top-1 and top-5 in %; mean AUC in % where images have several labels."""
+        """Yield top-1 and top-5 in %, or mean AUC in % where images have several labels."""
         yield from evaluate_classifiers(self, backbone, dataset, context)
 
     def details(self, classifiers: Sequence[Any], seeds: tuple[int, ...]) -> dict[str, Any]:
-        """The chosen run, the others, the curve of seed 0, what the machine made of the batch."""
+        """Return the chosen run, all runs, the learning curve of seed 0, and the batch sizes that were used."""
         if self.fidelity == "paper":
             return training_details(
                 classifiers, seeds, "best epoch of the best run on the reported images, as in the original"
@@ -79,22 +90,25 @@ class TrainsByGridSearch:
         return training_details(classifiers, seeds, "best run on validation images after its last epoch")
 
     def reported_role(self, dataset: "Dataset") -> str:
-        """`test`, or with `fidelity="paper"` the split that the original reported."""
+        """Return `test`, or with `fidelity="paper"` the role that the original reported."""
         return dataset.reported_role(self.fidelity)
 
     def precision(self, device: str) -> str:
-        """Of the arithmetic on a device."""
+        """Return the precision used on `device`."""
         return precision_name(device, amp=self.amp)
 
 
 def training_details(trained: Sequence[Any], seeds: tuple[int, ...], selection: str) -> dict[str, Any]:
-    """Provenance of what `engine.search` trained, one a seed, chosen as `selection` says."""
-    facts = [each.facts for each in trained]
+    """Return the provenance of trained networks, one per seed; `selection` says in words how they were chosen.
+
+    Each network was chosen by a grid search (`engine.training.grid_search`) and has its `facts`.
+    """
+    facts = [network.facts for network in trained]
     shared = ("curve", "runs", "micro_batch", "effective_batch", "drop_path", "train_images", "validation_images")
     return {
         "selection": selection,
-        "run": [each["chosen"] for each in facts],
-        "validation": [each["judged"][0] for each in facts],
+        "run": [facts_of_seed["chosen"] for facts_of_seed in facts],
+        "validation": [facts_of_seed["judged"][0] for facts_of_seed in facts],
         **{name: facts[0][name] for name in shared},
         "unreadable_train_images": facts[0]["unreadable_images"],
         "seeds": list(seeds),
@@ -102,7 +116,7 @@ def training_details(trained: Sequence[Any], seeds: tuple[int, ...], selection: 
 
 
 def precision_name(device: str, *, amp: bool) -> str:
-    """The precision of a training on a device, in halves on a GPU where `amp` asks for it."""
+    """Return the precision of training on `device`: 16-bit floats on a GPU where `amp` asks for them, else float32."""
     if device == "cpu" or not amp:
         return "float32"
     from bob_gauntlet.engine.training.grid_search import numerics
@@ -117,9 +131,10 @@ def classification_metrics(
     clusters: tuple[str, ...],
     details: Mapping[str, Any],
 ) -> Iterator[Measured]:
-    """The metrics of (N, C) scores of each seed: means over seeds, with their spread.
+    """Yield the metrics of (N, C) scores, one array per seed: means over the seeds, with their spread.
 
-    Per-example values are means over the seeds too.
+    These are top-1 and top-5 (for more than five classes) in %, or mean AUC in % where `targets` (N, C) holds several
+    labels per image. Per-example values are means over the seeds too. Raises BobError where no label has both values.
     """
     from bob_gauntlet.metrics.classification import in_top_k, label_aucs
 
@@ -141,7 +156,7 @@ def classification_metrics(
 
 
 def spread_over_seeds(values: list[float]) -> dict[str, Any]:
-    """Each seed's value and their standard deviation, where there is more than one."""
+    """Return the value of each seed and their standard deviation; an empty dict for a single seed."""
     if len(values) < 2:
         return {}
     return {"by_seed": values, "seed_std": float(np.std(values, ddof=1))}

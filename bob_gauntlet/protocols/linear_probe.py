@@ -1,7 +1,7 @@
 """Linear probe on cached, standardised features: multinomial logistic regression solved to convergence.
 
-Beside it stands the paper's own, `linear-probe-lars`, which trains on augmented images: another protocol, and the two
-are never compared.
+The paper's own linear probe is another protocol, `linear-probe-lars`, which trains on augmented images. Scores of the
+two protocols are never compared.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class LinearProbe:
-    """Frozen features, one linear layer, no learning rate.
+    """A linear layer on frozen features, fitted by convex optimisation without a learning rate.
 
-    The L2 strength is chosen on the validation split (a fifth of train where there is none), the head is solved again
-    on train + validation, and the test split is read once. Expect about 88% on `photos` from EfficientNet-Lite0 at 96
-    px, and about half of that from its random twin.
+    The L2 strength is chosen on the validation split (a fifth of train where there is none). Then the head is fitted
+    again on train + validation, and it is tested once. Expect about 88% on `photos` from EfficientNet-Lite0 at 96 px,
+    and about half of that from the same network with random weights.
     """
 
     id: ClassVar[str] = "linear-probe"
@@ -33,46 +33,43 @@ class LinearProbe:
     reuses: ClassVar[Reuse] = "features"
     mini: ClassVar[Mapping[str, Any]] = {"input_size": 96}
 
-    # side of the input in pixels; None is the backbone's own
+    # side of the square input in pixels; None for the backbone's own size
     input_size: int | None = None
-    # L2 strengths, of the mean loss: three to a decade
+    # strengths of the L2 penalty on top of the mean loss, three per decade
     strengths: tuple[float, ...] = tuple(float(f"{10 ** (1 - i / 3):.4g}") for i in range(21))
 
     def evaluate(self, backbone: "Backbone", dataset: "Dataset", context: "RunContext") -> Iterator[Measured]:
-        """Top-1 and top-5 in %; mean AUC in % where images have several labels."""
+        """Yield top-1 and top-5 in %, or mean AUC in % where images have several labels."""
         yield from evaluate_classifiers(self, backbone, dataset, context)
 
     def classifiers(self, backbone: "Backbone", dataset: "Dataset", context: "RunContext") -> "list[LinearClassifier]":
-        """The probe of each seed, fitted on train + validation; from the artefacts where it was fitted before."""
+        """Return the probe of each seed, fitted on train + validation.
+
+        A probe that was fitted before is read from its artefact.
+        """
         from bob_gauntlet.engine.frozen.labelled_features import load_labelled_features
         from bob_gauntlet.engine.frozen.linear import LinearClassifier
         from bob_gauntlet.engine.frozen.probe import fit_probe
 
         data, canonical_form = load_labelled_features(backbone, dataset, self.input_size, context), canonical(self)
+        probes = [fit_probe(data, self.strengths, seed, context, canonical_form) for seed in context.seeds]
         return [
-            LinearClassifier(
-                backbone,
-                dataset,
-                self.input_size,
-                fit_probe(data, self.strengths, seed, context, canonical_form),
-                seed,
-                canonical_form,
-            )
-            for seed in context.seeds
+            LinearClassifier(backbone, dataset, self.input_size, probe, seed, canonical_form)
+            for probe, seed in zip(probes, context.seeds, strict=True)
         ]
 
     def details(self, classifiers: Sequence[Any], seeds: tuple[int, ...]) -> dict[str, Any]:
-        """How the strengths were chosen."""
+        """Return how the L2 strength of each seed was chosen."""
         probes = [classifier.probe for classifier in classifiers]
         return {
-            "strength": [found.head.strength for found in probes],
-            "strength_at_edge": any(found.at_edge for found in probes),
-            "validation": [max(found.validation) for found in probes],
+            "strength": [probe.head.strength for probe in probes],
+            "strength_at_edge": any(probe.at_edge for probe in probes),
+            "validation": [max(probe.validation) for probe in probes],
             "selection": "best validation score along the path, then refitted on train + validation",
-            "converged": all(found.head.converged for found in probes),
+            "converged": all(probe.head.converged for probe in probes),
             "seeds": list(seeds),
         }
 
     def reported_role(self, dataset: "Dataset") -> str:
-        """`test`."""
+        """Return `test`."""
         return "test"

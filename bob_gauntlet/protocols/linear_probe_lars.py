@@ -1,4 +1,4 @@
-"""The paper's own linear probe: LARS on augmented images, the backbone frozen."""
+"""The paper's own linear probe: a linear layer trained by LARS on augmented images; the backbone is frozen."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,10 +19,12 @@ if TYPE_CHECKING:
 class LinearProbeLARS(TrainsByGridSearch):
     """A linear layer behind a BatchNorm without parameters, trained by LARS for 90 epochs (paper 3.1, Table 8; MAE).
 
-    Random resized crop and flip; no weight decay; cosine after every step, warm-up from 0. The learning rate is
-    `base_lr` x batch / 256. The backbone stays in evaluation mode (in the original its BatchNorm statistics moved). All
-    networks get the BatchNorm and their own normalisation (in the original, ResNets got none, and all were fed ImageNet
-    statistics). The last epoch is tested; with `fidelity="paper"` the best one, chosen on the reported images.
+    Images are randomly cropped, resized and flipped; there is no weight decay. The learning rate is `base_lr` x batch /
+    256; it warms up from 0 and follows a cosine that changes at every step. The backbone stays in evaluation mode (in
+    the original, its BatchNorm statistics changed). The head of every network begins with the BatchNorm, and pixels
+    are normalised by the network's own mean and std (in the original, ResNets had no such BatchNorm, and pixels were
+    normalised by ImageNet's mean and std for all). The weights of the last epoch are tested; with `fidelity="paper"`
+    those of the best epoch, chosen on the reported images.
 
     >>> LinearProbeLARS().id
     'linear-probe-lars'
@@ -36,38 +38,33 @@ class LinearProbeLARS(TrainsByGridSearch):
         "epochs": 12,
         "warmup_epochs": 1,
         "batch": 32,
-        # LARS moves weights by a share of their size a step: few steps need a high rate
+        # one step of LARS changes weights by a share of their norm, so few steps need a high rate
         "base_lr": 50.0,
         "amp": False,
     }
 
-    # side of the input in pixels; None is the backbone's own
+    # side of the square input in pixels; None for the backbone's own size
     input_size: int | None = None
     fidelity: Fidelity = "sound"
     epochs: int = 90
     warmup_epochs: int = 10
-    # images of an optimiser step, and how many go through the network at once
+    # images of an optimiser step, and of one forward and backward pass
     batch: int = 4096
     micro_batch: int = 512
     base_lr: float = 0.1
     amp: bool = True
 
     def classifiers(self, backbone: "Backbone", dataset: "Dataset", context: "RunContext") -> "list[TrainedClassifier]":
-        """The head of each seed; from the artefacts where it was trained before."""
+        """Return the head of each seed. A head that was trained before is read from its artefact."""
         from bob_gauntlet.engine.training.classifier import train_classifier
         from bob_gauntlet.engine.training.examples import training_examples
 
-        grid, canonical_form = self._classifier_config(backbone, len(dataset.classes)), canonical(self)
+        classifier_config, canonical_form = self._classifier_config(backbone, len(dataset.classes)), canonical(self)
+        paper = self.fidelity == "paper"
+        examples_by_seed = [training_examples(dataset, seed, paper=paper) for seed in context.seeds]
         return [
-            train_classifier(
-                backbone,
-                training_examples(dataset, seed, paper=self.fidelity == "paper"),
-                grid,
-                seed,
-                context,
-                canonical_form,
-            )
-            for seed in context.seeds
+            train_classifier(backbone, examples, classifier_config, seed, context, canonical_form)
+            for examples, seed in zip(examples_by_seed, context.seeds, strict=True)
         ]
 
     def _classifier_config(self, backbone: "Backbone", classes: int) -> "ClassifierConfig":

@@ -1,4 +1,4 @@
-"""Out of distribution: a head trained on one kind of images, tested on another kind of the same classes."""
+"""Out-of-distribution classification: a head is trained on one kind of images and tested on another kind."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class OOD:
-    """Accuracy under a shift, and how many points of it the shift costs (paper 3.3, Table 14).
+    """Accuracy under a distribution shift, and how many points of accuracy the shift costs (paper 3.3, Table 14).
 
-    The head is fitted on the dataset's train and val, or found where its own setting has fitted it on the same images.
-    It is tested on `test`, the shifted images, and on `source`, test images of the kind that it was trained on. Nothing
-    is chosen on either.
+    The head is trained on the dataset's train and val. If its own setting has trained it on the same images, it is read
+    from its artefact. It is tested on `test`, the shifted images, and on `source`, test images of the kind that it was
+    trained on. The classes are the same. No hyper-parameter is chosen on either split.
 
-    A dataset that names `restricted_classes` (ImageNet-A, -R) has its classes sought among those alone, and its source
-    images are those of these classes, judged likewise.
+    Where a dataset has `restricted_classes` (ImageNet-A, -R), only these classes can be predicted, and only images of
+    these classes count, in `test` and in `source`.
 
     >>> OOD().id
     'ood-linear-probe'
@@ -37,30 +37,33 @@ class OOD:
     seeded: ClassVar[bool] = True
     mini: ClassVar[Mapping[str, Any]] = {}
 
-    # what is tested under the shift; it is trained or read as for its own setting
+    # the classifier that is tested; it is trained, or read from its artefact, as for its own setting
     head: HeadRecipe = field(default_factory=LinearProbe)
 
     @property
     def id(self) -> str:
-        """`ood-linear-probe`."""
+        """The protocol id, for example `ood-linear-probe`."""
         return f"ood-{self.head.id}"
 
     @property
     def input_size(self) -> int | None:
-        """The head's."""
+        """The input size of the head."""
         return self.head.input_size
 
     def evaluate(self, backbone: "Backbone", dataset: "Dataset", context: "RunContext") -> Iterator[Measured]:
-        """Top-1 on the shifted images in %, and source top-1 minus it in points: means over the seeds."""
+        """Yield top-1 on the shifted images in %, and source top-1 minus it in points: means over the seeds.
+
+        Raises MissingError where images have several labels.
+        """
         if dataset.multi_label:
-            raise MissingError(f"{dataset.name} has several labels an image; top-1 under a shift needs one")
-        found = self.head.classifiers(backbone, dataset, context)
-        details = self.head.details(found, context.seeds)
-        source = _top1(found, dataset["source"], dataset.restricted_classes, context, details)
+            raise MissingError(f"{dataset.name} has several labels per image; top-1 under a shift needs one")
+        classifiers = self.head.classifiers(backbone, dataset, context)
+        details = self.head.details(classifiers, context.seeds)
+        source = _top1(classifiers, dataset["source"], dataset.restricted_classes, context, details)
         details |= {"source_top1": source.value, "source_n": len(source.examples or ())}
-        shifted = _top1(found, dataset["test"], dataset.restricted_classes, context, details)
+        shifted = _top1(classifiers, dataset["test"], dataset.restricted_classes, context, details)
         yield shifted
-        yield _drop(source, shifted, details)
+        yield _top1_drop(source, shifted, details)
 
 
 def _top1(
@@ -70,20 +73,26 @@ def _top1(
     context: "RunContext",
     details: Mapping[str, Any],
 ) -> Measured:
-    """Top-1 on one split; `restricted` seeks the class of images of those classes among those classes alone."""
+    """Return top-1 on one split, in %.
+
+    With `restricted`, only images of these classes count, and only these classes can be predicted.
+    """
     scores = [classifier.scores(split, context) for classifier in classifiers]
     targets, ids, clusters = split.targets, split.ids, split.clusters
     if restricted is not None:
-        kept = np.flatnonzero(np.isin(targets, restricted))
-        scores = [found[kept][:, list(restricted)] for found in scores]
-        targets = np.searchsorted(restricted, targets[kept])
-        ids, clusters = (tuple(names[i] for i in kept) for names in (ids, clusters))
+        kept_images = np.flatnonzero(np.isin(targets, restricted))
+        scores = [logits[kept_images][:, list(restricted)] for logits in scores]
+        targets = np.searchsorted(restricted, targets[kept_images])
+        ids, clusters = (tuple(names[i] for i in kept_images) for names in (ids, clusters))
         details = {**details, "classes": len(restricted)}
     return next(classification_metrics(scores, targets, ids, clusters, details))
 
 
-def _drop(source: Measured, shifted: Measured, details: Mapping[str, Any]) -> Measured:
-    """Points lost, of each seed too; no example has a drop of its own, since the two splits are other images."""
+def _top1_drop(source: Measured, shifted: Measured, details: Mapping[str, Any]) -> Measured:
+    """Return the points of top-1 that the shift costs, also for each seed.
+
+    There are no values per example, since the two splits hold different images.
+    """
     if "by_seed" in shifted.details:
         pairs = zip(source.details["by_seed"], shifted.details["by_seed"], strict=True)
         drops = [before - after for before, after in pairs]

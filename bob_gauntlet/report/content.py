@@ -43,7 +43,7 @@ class Report:
     # the run that `changes` compares with, as the user named it
     since: str = ""
     outcomes: tuple[SettingOutcome, ...] = ()
-    # UTC, ISO 8601
+    # such as "2025-01-31 12:00 UTC"
     created: str = ""
     command: str = ""
     # (backbone, setting) -> test images with annotated objects and detections, stored by
@@ -67,7 +67,8 @@ def gather(
 ) -> Report:
     """Gather the content of a report on the backbones of `own_scores` and on `highlight`, members of the pool.
 
-    `statistics`: those of the same backbones in the same pool, if there are any already; saves a second bootstrap.
+    With `only_measured` the ranking covers only measures that the user's backbones have. `before` are the scores of the
+    run that `since` names. `statistics` are those of the same ranking, if they exist; they save a second bootstrap.
     """
     names = (*own_scores, *highlight)
     scores = [score for scores_of_one in own_scores.values() for score in scores_of_one]

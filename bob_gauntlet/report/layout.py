@@ -15,7 +15,7 @@ Format = Literal["table", "json", "csv", "markdown"]
 MARK = "►"
 """Shown in front of the user's backbones."""
 
-MINI_SCALE_NOTE = "mini scale: shows that everything works and can gate changes; it does not judge backbones"
+MINI_SCALE_NOTE = "mini scale: shows that everything works; it does not judge backbones"
 """Shown under every ranking at mini scale."""
 
 _RECORD_KEYS = {"below_min_coverage": "apart", "highlighted": "own"}

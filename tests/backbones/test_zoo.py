@@ -1,4 +1,4 @@
-"""Known names: every row says where it comes from, timm knows it, and its sizes are those of the network itself."""
+"""Tests of the zoo: each entry is complete, timm knows it, and its sizes are those of the network itself."""
 
 import pytest
 import timm
@@ -14,8 +14,8 @@ BUILT = {name: entry for name, entry in ZOO.items() if entry.architecture}
 
 
 @pytest.mark.parametrize("entry", ZOO.values(), ids=ZOO.keys())
-def test_every_row_is_filled(entry: ZooEntry) -> None:
-    """What it is, how and on what it was pretrained, its size and licence."""
+def test_every_entry_is_complete(entry: ZooEntry) -> None:
+    """Every entry states the network, its pretraining, its sizes and its licence."""
     assert all((entry.name, entry.model, entry.family, entry.style, entry.method, entry.data, entry.licence))
     assert entry.paper or entry.package
     assert min(entry.images, entry.params, entry.size) > 0
@@ -24,8 +24,8 @@ def test_every_row_is_filled(entry: ZooEntry) -> None:
 
 
 @pytest.mark.parametrize("entry", ZOO.values(), ids=ZOO.keys())
-def test_every_row_has_its_weights(entry: ZooEntry) -> None:
-    """In timm under that very tag, in a package, or where the row says."""
+def test_every_entry_has_weights(entry: ZooEntry) -> None:
+    """Weights are in timm under the same tag, in a package, or at the place that the entry names."""
     if entry.weights:
         assert not timm.is_model_pretrained(entry.name)
         assert "--backbone=" in entry.weights
@@ -39,7 +39,7 @@ def test_every_row_has_its_weights(entry: ZooEntry) -> None:
 
 
 def test_labels_tell_backbones_apart() -> None:
-    """Model, method and short data; no word twice."""
+    """No two labels are equal; a label is the model, the method unless the model names it, and the data."""
     labels = [entry.label for entry in ZOO.values()]
     assert len(set(labels)) == len(labels)
     assert ZOO["convnext_base.fb_in22k"].label == "ConvNeXt-Base supervised (IN-21k)"
@@ -48,14 +48,14 @@ def test_labels_tell_backbones_apart() -> None:
     assert ZOO["stable-diffusion-v1-4"].label == "Stable Diffusion encoder (LAION-2B)"
 
 
-def test_rows_of_the_paper_are_told_apart() -> None:
-    """One checkpoint for each row."""
+def test_each_row_of_the_paper_has_one_entry() -> None:
+    """No two entries name the same row of the paper."""
     rows = [entry.paper for entry in ZOO.values() if entry.paper]
     assert len(set(rows)) == len(rows)
 
 
 def test_one_dataset_has_one_size_and_one_method_one_style() -> None:
-    """However many rows name it."""
+    """All entries of one dataset state the same number of images, and all entries of one method the same style."""
     sizes = {(entry.data, entry.images) for entry in ZOO.values()}
     assert len(sizes) == len({data for data, _ in sizes})
     styles = {(entry.method, entry.style) for entry in ZOO.values()}
@@ -65,12 +65,12 @@ def test_one_dataset_has_one_size_and_one_method_one_style() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("entry", BUILT.values(), ids=BUILT.keys())
 def test_sizes_are_those_of_the_network(entry: ZooEntry) -> None:
-    """Parameters, FLOPs and input side, counted on a network without weights."""
+    """Parameters, FLOPs and input size equal those counted on a network without weights."""
     arguments = {"num_heads": 12} if "num_heads=12" in entry.weights else {}
     spec = BackboneSpec(name=entry.name, text=entry.name, scheme="timm", target=entry.architecture, arguments=arguments)
     with torch.device("meta"):
-        module, given = build._create(spec, pretrained=False)
-    traits = build._derive_traits(module, given, pretrained=False)
+        module, resolved_arguments = build._create(spec, pretrained=False)
+    traits = build._derive_traits(module, resolved_arguments, pretrained=False)
     identity = BackboneIdentity(fingerprint="", transform=build._input_transform(module, spec), traits=traits)
     assert identity.transform.size == entry.size
     assert traits.params == pytest.approx(entry.params, abs=0.01)
@@ -80,7 +80,7 @@ def test_sizes_are_those_of_the_network(entry: ZooEntry) -> None:
 
 
 def test_search_takes_a_pattern_or_plain_text() -> None:
-    """By name, method or data, in any case."""
+    """Names, methods and data are searched, in upper or lower case."""
     assert [entry.name for entry in search("efficientnet_lite?")] == [f"efficientnet_lite{i}" for i in range(3)]
     assert {entry.method for entry in search("dino")} == {"DINO"}
     assert {entry.data for entry in search("LAION*")} == {"LAION-2B"}

@@ -1,4 +1,4 @@
-"""The mini datasets: the same pixels everywhere, and none in two roles."""
+"""Tests of the mini datasets: pixels are the same on every machine, and no pixel is in two roles."""
 
 import os
 import subprocess
@@ -17,9 +17,9 @@ from bob_gauntlet.datasets.mini.classification import DIGIT_RANGES, ROLE_SHARES,
 from bob_gauntlet.datasets.mini.sources import read_digits, read_photos
 from bob_gauntlet.errors import MissingError
 
-# What this code made on 2026-11-23 (Pillow 13.0, NumPy 2.4, scikit-image's and scikit-learn's own pictures). A value
-# that changes here means that stored scores are no longer comparable: bump the dataset's version in the catalog, have
-# the baselines measured again, and say so in the changelog.
+# Made by this code on 2026-11-23 (Pillow 13.0, NumPy 2.4, the pictures of scikit-image and scikit-learn). Where a value
+# changes, stored scores are no longer comparable: raise the dataset's version in the catalog, measure the baselines
+# again, and write it in the changelog.
 PINNED = {
     "photos": {"train": "987d885c1d9f57e8", "val": "cf2b2e6da407b787", "test": "230406b98a0c526b"},
     "digits": {"train": "0a603a642ec95185", "val": "796c57b5c79aa058", "test": "f0e4042d8367bc5a"},
@@ -31,35 +31,35 @@ PINNED = {
 
 @pytest.mark.parametrize("name", PINNED)
 def test_fingerprints_are_pinned(name: str) -> None:
-    """Ids, targets, clusters and every pixel are those that scores were measured on."""
+    """Ids, targets, clusters and pixels are those that stored scores were measured on."""
     assert load(name).fingerprints == PINNED[name]
 
 
 @pytest.mark.parametrize("name", PINNED)
 def test_two_loads_give_the_same(name: str) -> None:
-    """Nothing is left over from the first."""
+    """A second load gives the same fingerprints."""
     assert load(name).fingerprints == load(name).fingerprints
 
 
 def test_another_process_gives_the_same() -> None:
-    """Neither Python's hash seed nor the folder it starts in matters."""
+    """Fingerprints do not depend on Python's hash seed or on the current folder."""
     names = tuple(PINNED)
     code = f"from bob_gauntlet.datasets.loading import load\nfor n in {names}: print(load(n).fingerprints)"
     environment = {**os.environ, "PYTHONHASHSEED": "7"}
-    found = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd="/", env=environment
     )
-    assert found.stdout.splitlines() == [str(load(name).fingerprints) for name in names]
+    assert process.stdout.splitlines() == [str(load(name).fingerprints) for name in names]
 
 
 def overlap(one: Box, other: Box) -> bool:
-    """Whether two boxes share a pixel."""
+    """Return whether two boxes share a pixel."""
     return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
 
 
 @pytest.mark.parametrize("name", read_photos())
 def test_no_pixel_of_a_photo_is_in_two_roles(name: str) -> None:
-    """Every crop lies in its role's part of the photo, and the parts are apart."""
+    """Every crop is inside the region of its role, and the regions do not overlap."""
     size = read_photos()[name].size
     for role in ROLE_SHARES:
         left, top, right, bottom = role_region(size, role)
@@ -71,23 +71,23 @@ def test_no_pixel_of_a_photo_is_in_two_roles(name: str) -> None:
         assert not any(overlap(a, b) for a in crop_boxes(name, size, one) for b in crop_boxes(name, size, other))
 
 
-def test_a_crop_shows_nothing_from_beyond_its_edge() -> None:
-    """Left half black, right half white: a crop of the left half is black all over."""
+def test_a_crop_shows_nothing_from_outside() -> None:
+    """A crop of the black left half of an image has no trace of the white right half."""
     photo = Image.new("RGB", (200, 100))
     photo.paste((255, 255, 255), (100, 0, 200, 100))
     assert np.asarray(render(photo, (0, 0, 100, 100))).max() == 0
 
 
 def test_digits_are_split_by_index() -> None:
-    """1,797 of them (UCI, optical recognition of handwritten digits, test set), each in one role."""
-    ids = [one for found in load("digits").splits.values() for one in found.ids]
+    """Each of the 1,797 digits (UCI, optical recognition of handwritten digits, test set) is in one role."""
+    ids = [image_id for split in load("digits").splits.values() for image_id in split.ids]
     assert len(ids) == len(set(ids)) == 1797
     ranges = sorted(DIGIT_RANGES.values())
     assert [ranges[0][0], ranges[-1][1]] == [0, 1797]
-    assert all(first[1] == second[0] for first, second in pairwise(ranges))
+    assert all(before[1] == after[0] for before, after in pairwise(ranges))
 
 
-# the catalog's own numbers: crops a class and role, classes
+# the numbers of the catalog
 @pytest.mark.parametrize(
     ("name", "sizes", "classes"),
     [
@@ -97,56 +97,56 @@ def test_digits_are_split_by_index() -> None:
     ],
 )
 def test_sizes_are_those_of_the_catalog(name: str, sizes: dict[str, int], classes: int) -> None:
-    """And every class is in every role."""
+    """Sizes and the number of classes are those of the catalog, and every class is in every role."""
     dataset = load(name)
-    assert {role: len(found) for role, found in dataset.splits.items()} == sizes
+    assert {role: len(split) for role, split in dataset.splits.items()} == sizes
     assert len(dataset.classes) == classes
-    for found in dataset.splits.values():
-        assert set(found.targets.tolist()) == set(range(classes))
+    for split in dataset.splits.values():
+        assert set(split.targets.tolist()) == set(range(classes))
 
 
 def test_every_photo_has_its_share_of_crops() -> None:
-    """20 to train, 5 to validate, 20 to test, of 21 photos or more; a crop's cluster is its photo."""
+    """Each of at least 21 photos has 20 train, 5 val and 20 test crops, whose cluster is the photo."""
     dataset = load("photos")
     assert len(dataset.classes) >= 21
     for role, count in {"train": 20, "val": 5, "test": 20}.items():
-        found = dataset[role]
-        assert set(Counter(found.targets.tolist()).values()) == {count}
-        assert [dataset.classes[target] for target in found.targets] == list(found.clusters)
-        assert {found.image(i).size for i in range(len(found))} == {(128, 128)}
+        split = dataset[role]
+        assert set(Counter(split.targets.tolist()).values()) == {count}
+        assert [dataset.classes[target] for target in split.targets] == list(split.clusters)
+        assert {split.image(i).size for i in range(len(split))} == {(128, 128)}
 
 
-def test_an_instance_has_two_queries_and_five_crops_to_find() -> None:
-    """All of one photo's quarter."""
+def test_an_instance_has_two_queries_and_five_gallery_crops() -> None:
+    """Every quarter of a photo has 2 query and 5 gallery crops."""
     dataset = load("photos-instances")
     for role, count in {"query": 2, "gallery": 5}.items():
         assert set(Counter(dataset[role].targets.tolist()).values()) == {count}
 
 
-def test_no_two_photos_are_one() -> None:
-    """A picture under two names would be two classes that cannot be told apart."""
+def test_no_two_photos_are_alike() -> None:
+    """No picture has two names, which would be two classes that no backbone can tell apart."""
     small = [np.asarray(photo.convert("L").resize((16, 16)), float).ravel() for photo in read_photos().values()]
     for one, other in combinations(small, 2):
         assert abs(np.corrcoef(one, other)[0, 1]) < 0.95
 
 
 def test_photos_are_rgb_and_small() -> None:
-    """At most 1024 pixels a side."""
+    """Photos are RGB, have sides of at most 1024 pixels, and are sorted by name."""
     assert {photo.mode for photo in read_photos().values()} == {"RGB"}
     assert max(max(photo.size) for photo in read_photos().values()) <= 1024
     assert list(read_photos()) == sorted(read_photos())
 
 
-def test_digits_are_scikit_learns() -> None:
-    """Read from its file without importing it; 0..16 becomes 0..255."""
-    wanted = pytest.importorskip("sklearn.datasets").load_digits()
+def test_digits_are_those_of_scikit_learn() -> None:
+    """Digits that are read from the file equal those of scikit-learn, with 0..16 scaled to 0..255."""
+    expected = pytest.importorskip("sklearn.datasets").load_digits()
     images, labels = read_digits()
-    np.testing.assert_array_equal(labels, wanted.target)
-    np.testing.assert_array_equal(images, (wanted.images * 255 // 16).astype(np.uint8))
+    np.testing.assert_array_equal(labels, expected.target)
+    np.testing.assert_array_equal(images, (expected.images * 255 // 16).astype(np.uint8))
 
 
-def test_an_absent_package_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The settings on it are skipped with this reason."""
+def test_a_missing_package_is_reported_with_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    """MissingError says what to install, so that settings are skipped with this reason."""
     monkeypatch.setattr(sources, "find_spec", lambda name: None)
     with pytest.raises(MissingError, match=r'need sklearn: pip install "bob-gauntlet\[mini\]"'):
         sources.read_digits.__wrapped__()
@@ -167,14 +167,14 @@ BASE = Example("a", 0, "photo", Image.new("RGB", (2, 2)))
     ids=["id", "target", "cluster", "size", "pixel"],
 )
 def test_a_fingerprint_covers_everything(other: Example) -> None:
-    """One grey level of one channel is enough; so is the role, or the order."""
+    """A change of one grey level in one channel, of the role or of the order changes the fingerprint."""
     assert build_split("train", [other]).fingerprint != build_split("train", [BASE]).fingerprint
     assert build_split("test", [BASE]).fingerprint != build_split("train", [BASE]).fingerprint
     assert build_split("train", [BASE, other]).fingerprint != build_split("train", [other, BASE]).fingerprint
 
 
-def test_crops_stay_inside_their_part() -> None:
-    """Squares of the asked share of the short side: 0.4 to 0.9 of 50 pixels."""
+def test_crops_stay_inside_their_region() -> None:
+    """Crops are squares inside the region, and their sides are 0.4 to 0.9 of its short side of 50 pixels."""
     rng = generator("a test")
     for _ in range(200):
         left, top, right, bottom = random_crop(rng, (100, 20, 200, 70), 0.4, 0.9)
@@ -183,7 +183,7 @@ def test_crops_stay_inside_their_part() -> None:
         assert 20 <= right - left == bottom - top <= 45
 
 
-def test_generators_are_named() -> None:
-    """The same draws for the same names, others for others."""
-    one, again, other = (generator(*names).integers(0, 2**31, 4).tolist() for names in (("a", 1), ("a", 1), ("a", 2)))
-    assert one == again != other
+def test_generators_are_seeded_by_names() -> None:
+    """The same names give the same random numbers, and other names give others."""
+    first, again, other = (generator(*names).integers(0, 2**31, 4).tolist() for names in (("a", 1), ("a", 1), ("a", 2)))
+    assert first == again != other

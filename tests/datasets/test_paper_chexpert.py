@@ -1,4 +1,4 @@
-"""`chexpert`: views, labels, the tenth, patients, and bad tables."""
+"""Tests of `chexpert`: views, labels, the tenth of train, patients, and bad tables."""
 
 import csv
 from pathlib import Path
@@ -11,13 +11,13 @@ from bob_gauntlet.datasets.paper.chexpert import load_chexpert
 from bob_gauntlet.errors import BobError
 from tests.helpers import dataset_trees as trees
 
-# What trees.py writes for patient p and finding i: the (p + i) mod 4-th of 1.0, 0.0, blank, -1.0, the latter two only
-# to train. -1 counts as 1 for the second and fourth finding, Edema and Atelectasis (PROTOCOLS 1.5).
+# dataset_trees.py writes for patient p and finding i the (p + i) mod 4-th of 1.0, 0.0, blank and -1.0; the last two are
+# only in train. In the paper's code -1 counts as 1 for the second and fourth finding, Edema and Atelectasis.
 UNCERTAIN = (0, 1, 0, 1, 0)
 
 
-def wanted(patient: int) -> list[int]:
-    """Targets of a patient of train."""
+def expected_targets(patient: int) -> list[int]:
+    """Return the targets of a patient of train."""
     return [(1, 0, 0, UNCERTAIN[i])[(patient + i) % 4] for i in range(5)]
 
 
@@ -31,36 +31,36 @@ def wanted(patient: int) -> list[int]:
     ids=["small", "full", "the folder itself"],
 )
 def test_frontal_views_of_a_tenth(inner: str, prefix: str, tmp_path: Path) -> None:
-    """The first tenth of the shuffled frontal rows, their targets, and patients as clusters."""
+    """Train is the first tenth of the shuffled frontal rows, and clusters are patients."""
     trees.chexpert(tmp_path, inner, prefix)
-    found = load_chexpert(DataLocations(tmp_path))
-    assert found.multi_label
-    assert found.classes == ("Cardiomegaly", "Edema", "Consolidation", "Atelectasis", "Pleural Effusion")
+    dataset = load_chexpert(DataLocations(tmp_path))
+    assert dataset.multi_label
+    assert dataset.classes == ("Cardiomegaly", "Edema", "Consolidation", "Atelectasis", "Pleural Effusion")
     # the paper's code shuffles a list of row numbers; there are 120 frontal rows, of patients 1 to 120
     rows = list(range(120))
     np.random.RandomState(123).shuffle(rows)
     patients = sorted(1 + row for row in rows[:12])
-    assert found["train"].ids == tuple(f"train/patient{p:05}/study1/view1_frontal.jpg" for p in patients)
-    assert found["train"].clusters == tuple(f"patient{p:05}" for p in patients)
-    assert found["train"].targets.tolist() == [wanted(p) for p in patients]
-    assert len(found["test"]) == 8
-    assert found["test"].clusters[0] == "patient64541"
-    assert found["test"].targets[0].tolist() == [0, 1, 0, 1, 0]
+    assert dataset["train"].ids == tuple(f"train/patient{p:05}/study1/view1_frontal.jpg" for p in patients)
+    assert dataset["train"].clusters == tuple(f"patient{p:05}" for p in patients)
+    assert dataset["train"].targets.tolist() == [expected_targets(p) for p in patients]
+    assert len(dataset["test"]) == 8
+    assert dataset["test"].clusters[0] == "patient64541"
+    assert dataset["test"].targets[0].tolist() == [0, 1, 0, 1, 0]
 
 
 def test_every_value_of_every_finding(tmp_path: Path) -> None:
-    """Over the whole of a tree in which the tenth is all: 1, 0, blank and uncertain."""
+    """Each finding with 1, 0, blank and uncertain has its target, read as a test split, which is not cut."""
     trees.chexpert(tmp_path)
     folder = tmp_path / "chexpert/CheXpert-v1.0-small"
     lines = (folder / "train.csv").read_text().splitlines()
     (folder / "valid.csv").write_text("\n".join(lines))
     test = load_chexpert(DataLocations(tmp_path))["test"]
     assert len(test) == 120
-    assert test.targets.tolist() == [wanted(p) for p in range(1, 121)]
+    assert test.targets.tolist() == [expected_targets(p) for p in range(1, 121)]
 
 
 def test_an_edited_label_is_another_fingerprint(tmp_path: Path) -> None:
-    """Of test; train keeps its own."""
+    """An edited label changes the fingerprint of its split, and not that of the other."""
     trees.chexpert(tmp_path)
     path = tmp_path / "chexpert/CheXpert-v1.0-small/valid.csv"
     before = load_chexpert(DataLocations(tmp_path)).fingerprints
@@ -82,7 +82,7 @@ def test_an_edited_label_is_another_fingerprint(tmp_path: Path) -> None:
     ids=["value", "patient", "missing image"],
 )
 def test_bad_rows(column: str, value: str, message: str, tmp_path: Path) -> None:
-    """The file and the line, or the image, are named."""
+    """The error names the file and the line, or the image."""
     trees.chexpert(tmp_path)
     path = tmp_path / "chexpert/CheXpert-v1.0-small/valid.csv"
     rows = list(csv.reader(path.read_text().splitlines()))
@@ -93,7 +93,7 @@ def test_bad_rows(column: str, value: str, message: str, tmp_path: Path) -> None
 
 
 def test_missing_tables_and_columns(tmp_path: Path) -> None:
-    """They are named."""
+    """The error names a missing table or column."""
     trees.chexpert(tmp_path)
     path = tmp_path / "chexpert/CheXpert-v1.0-small/valid.csv"
     path.write_text(path.read_text().replace("Atelectasis", "Collapse"))

@@ -1,4 +1,4 @@
-"""`cifar-100`, `flowers-102`, `fgvc-aircraft` and `eurosat`: the publishers' layouts, class folders, and fetching."""
+"""Tests of `cifar-100`, `flowers-102`, `fgvc-aircraft` and `eurosat`: layouts, class folders and downloads."""
 
 import json
 import random
@@ -35,34 +35,34 @@ LOADERS: dict[str, Callable[[DataLocations], Dataset]] = {
 
 
 def test_cifar_pickles(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ids are numbers, classes the fine labels, pixels those of the pickle."""
+    """Ids are numbers, classes are the fine labels, and pixels are those of the pickle."""
     trees.cifar_100_pickles(tmp_path, monkeypatch)
-    found = load_cifar_100(DataLocations(tmp_path))
-    assert found.classes == ("apple", "bee", "cup")
-    assert (list(found.splits), found.paper_role) == (["train", "test"], "test")
-    assert found["test"].ids == tuple(f"test-{i:05}" for i in range(6))
-    assert found["train"].targets.tolist() == [0, 1, 2] * 3
-    # rows of 3,072: red, green, blue planes; the generator is that of trees.py
+    dataset = load_cifar_100(DataLocations(tmp_path))
+    assert dataset.classes == ("apple", "bee", "cup")
+    assert (list(dataset.splits), dataset.paper_role) == (["train", "test"], "test")
+    assert dataset["test"].ids == tuple(f"test-{i:05}" for i in range(6))
+    assert dataset["train"].targets.tolist() == [0, 1, 2] * 3
+    # a row has 3,072 values: red, green and blue planes; the generator is that of dataset_trees.py
     row = np.random.default_rng(6).integers(0, 256, (6, 3072)).astype(np.uint8)[4]
-    assert np.asarray(found["test"].image(4)).tolist() == row.reshape(3, 32, 32).transpose(1, 2, 0).tolist()
+    assert np.asarray(dataset["test"].image(4)).tolist() == row.reshape(3, 32, 32).transpose(1, 2, 0).tolist()
 
 
 def test_cifar_fingerprints_cover_pixels_and_labels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Equal when read again, elsewhere too; another label or pixel is another fingerprint."""
+    """The inner folder gives equal fingerprints, and another label or pixel changes the fingerprint."""
     trees.cifar_100_pickles(tmp_path, monkeypatch)
-    known = load_cifar_100(DataLocations(tmp_path)).fingerprints
+    expected = load_cifar_100(DataLocations(tmp_path)).fingerprints
     inner = DataLocations(Path("nowhere"), {"cifar-100": tmp_path / "cifar-100/cifar-100-python"})
-    assert load_cifar_100(inner).fingerprints == known
+    assert load_cifar_100(inner).fingerprints == expected
     pixels, labels = np.zeros((2, 8, 8, 3), np.uint8), np.array([0, 1])
-    prints = {torchvision_sets._split_in_memory("test", pixels, labels).fingerprint}
-    prints.add(torchvision_sets._split_in_memory("test", pixels, labels[::-1]).fingerprint)
+    fingerprints = {torchvision_sets._split_in_memory("test", pixels, labels).fingerprint}
+    fingerprints.add(torchvision_sets._split_in_memory("test", pixels, labels[::-1]).fingerprint)
     pixels[1, 7, 7, 2] = 1
-    prints.add(torchvision_sets._split_in_memory("test", pixels, labels).fingerprint)
-    assert len(prints) == 3
+    fingerprints.add(torchvision_sets._split_in_memory("test", pixels, labels).fingerprint)
+    assert len(fingerprints) == 3
 
 
 def test_a_damaged_cifar_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A wrong checksum."""
+    """A file with a wrong checksum is an error."""
     trees.cifar_100_pickles(tmp_path, monkeypatch)
     with (tmp_path / "cifar-100/cifar-100-python/test").open("ab") as file:
         file.write(b"x")
@@ -72,20 +72,20 @@ def test_a_damaged_cifar_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 @pytest.mark.parametrize("inner", ["flowers-102", ""], ids=["torchvision", "the folder itself"])
 def test_flowers_from_the_publishers_lists(inner: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Train, val and test by setid.mat, classes by imagelabels.mat, which counts from 1; ids are file names."""
+    """Roles come from setid.mat, classes from imagelabels.mat, which counts from 1, and ids are file names."""
     trees.flowers_102_mat(tmp_path, monkeypatch, inner)
-    found = load_flowers_102(DataLocations(tmp_path))
-    assert found.classes == ("1", "2")
-    assert found.paper_role == "val"
-    numbers = {"train": [1, 3, 5, 9], "val": [2, 4, 7], "test": [6, 8, 10, 11, 12]}
-    for role, wanted in numbers.items():
-        assert found[role].ids == tuple(f"image_{number:05}.jpg" for number in wanted)
-        # label of image n in trees.py
-        assert found[role].targets.tolist() == [(number - 1) // 2 % 2 for number in wanted]
+    dataset = load_flowers_102(DataLocations(tmp_path))
+    assert dataset.classes == ("1", "2")
+    assert dataset.paper_role == "val"
+    numbers_by_role = {"train": [1, 3, 5, 9], "val": [2, 4, 7], "test": [6, 8, 10, 11, 12]}
+    for role, numbers in numbers_by_role.items():
+        assert dataset[role].ids == tuple(f"image_{number:05}.jpg" for number in numbers)
+        # the label of image n in dataset_trees.py
+        assert dataset[role].targets.tolist() == [(number - 1) // 2 % 2 for number in numbers]
 
 
 def test_flowers_without_an_image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The first image that is not there is named."""
+    """The error names the first missing image."""
     trees.flowers_102_mat(tmp_path, monkeypatch)
     (tmp_path / "flowers-102/flowers-102/jpg/image_00004.jpg").unlink()
     with pytest.raises(BobError, match=r"image_00004.jpg cannot be found"):
@@ -94,14 +94,14 @@ def test_flowers_without_an_image(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 @pytest.mark.parametrize("inner", ["", "fgvc-aircraft-2013b"], ids=["the parent", "the folder itself"])
 def test_aircraft_by_variant(inner: str, tmp_path: Path) -> None:
-    """The publisher's train, val and test; the order of classes is that of variants.txt."""
+    """Roles are the publisher's train, val and test, and classes are in the order of variants.txt."""
     trees.fgvc_aircraft(tmp_path)
-    found = load_fgvc_aircraft(DataLocations(Path("nowhere"), {"fgvc-aircraft": tmp_path / "fgvc-aircraft" / inner}))
-    assert found.classes == VARIANTS
-    assert found.paper_role == "val"
-    assert {role: len(split) for role, split in found.splits.items()} == {"train": 24, "val": 9, "test": 9}
-    assert found["val"].ids[1] == "0002001.jpg"
-    assert found["val"].targets.tolist() == [0, 1, 2] * 3
+    dataset = load_fgvc_aircraft(DataLocations(Path("nowhere"), {"fgvc-aircraft": tmp_path / "fgvc-aircraft" / inner}))
+    assert dataset.classes == VARIANTS
+    assert dataset.paper_role == "val"
+    assert {role: len(split) for role, split in dataset.splits.items()} == {"train": 24, "val": 9, "test": 9}
+    assert dataset["val"].ids[1] == "0002001.jpg"
+    assert dataset["val"].targets.tolist() == [0, 1, 2] * 3
 
 
 @pytest.mark.parametrize(
@@ -115,7 +115,7 @@ def test_aircraft_by_variant(inner: str, tmp_path: Path) -> None:
     ids=["unknown variant", "missing image", "empty list", "missing list"],
 )
 def test_bad_lists_of_aircraft(file: str, text: str | None, message: str, tmp_path: Path) -> None:
-    """One line that names the file or the entry."""
+    """The error names the file or the entry."""
     trees.fgvc_aircraft(tmp_path)
     path = next(tmp_path.rglob(file))
     path.unlink() if text is None else path.write_text(text)
@@ -126,38 +126,38 @@ def test_bad_lists_of_aircraft(file: str, text: str | None, message: str, tmp_pa
 @pytest.mark.parametrize("inner", ["eurosat/2750", "2750", "EuroSAT_RGB"])
 @pytest.mark.parametrize("name", torchvision_sets.COOP_SPLITS)
 def test_eurosat_by_the_published_split(inner: str, name: str, tmp_path: Path) -> None:
-    """The JSON file's roles and labels; of each class of train the images that the paper's code draws."""
+    """Roles and labels are those of the JSON file, and train keeps the images that the paper's code draws."""
     trees.eurosat_json(tmp_path, inner, name)
-    found = load_eurosat(DataLocations(tmp_path))
-    assert (found.classes, found.paper_role) == (LAND, "val")
-    assert {role: len(split) for role, split in found.splits.items()} == {"train": 12, "val": 12, "test": 12}
-    # int(120 * 0.1 / 3) = 4 of 40; images of class c stand at c, c + 3, ... in the file, seeded anew for each class
+    dataset = load_eurosat(DataLocations(tmp_path))
+    assert (dataset.classes, dataset.paper_role) == (LAND, "val")
+    assert {role: len(split) for role, split in dataset.splits.items()} == {"train": 12, "val": 12, "test": 12}
+    # int(120 * 0.1 / 3) = 4 of 40; class c has the entries c, c + 3, ... of the file; the seed is set for each class
     drawn = random.Random(0).sample(range(40), 4)
-    assert found["train"].ids == tuple(sorted(f"{land}/{land}_{i}.jpg" for land in LAND for i in drawn))
-    assert found["val"].ids == tuple(sorted(f"{land}/{land}_{i}.jpg" for land in LAND for i in range(40, 44)))
-    assert found["val"].targets.tolist() == np.repeat([0, 1, 2], 4).tolist()
+    assert dataset["train"].ids == tuple(sorted(f"{land}/{land}_{i}.jpg" for land in LAND for i in drawn))
+    assert dataset["val"].ids == tuple(sorted(f"{land}/{land}_{i}.jpg" for land in LAND for i in range(40, 44)))
+    assert dataset["val"].targets.tolist() == np.repeat([0, 1, 2], 4).tolist()
 
 
-def test_eurosat_divided_by_us(tmp_path: Path) -> None:
-    """Half, a fifth and three tenths of each class; a tenth of the half is trained on; nothing is in two roles."""
+def test_eurosat_without_a_published_split(tmp_path: Path) -> None:
+    """Each class is divided 5 : 2 : 3, and a tenth of train is kept, in a second load as in the first."""
     trees.eurosat(tmp_path, 40)
-    found = load_eurosat(DataLocations(tmp_path))
-    assert np.bincount(found["train"].targets).tolist() == [2, 2, 2]
-    assert np.bincount(found["val"].targets).tolist() == [8, 8, 8]
-    assert np.bincount(found["test"].targets).tolist() == [12, 12, 12]
+    dataset = load_eurosat(DataLocations(tmp_path))
+    assert np.bincount(dataset["train"].targets).tolist() == [2, 2, 2]
+    assert np.bincount(dataset["val"].targets).tolist() == [8, 8, 8]
+    assert np.bincount(dataset["test"].targets).tolist() == [12, 12, 12]
     order = random.Random(0).sample(range(40), 40)
-    wanted = sorted(f"Forest_{i}.jpg" for i in range(40))
-    assert {i for i in found["val"].ids if "Forest" in i} == {f"Forest/{wanted[i]}" for i in order[20:28]}
-    assert load_eurosat(DataLocations(tmp_path)).fingerprints == found.fingerprints
+    forests = sorted(f"Forest_{i}.jpg" for i in range(40))
+    assert {i for i in dataset["val"].ids if "Forest" in i} == {f"Forest/{forests[i]}" for i in order[20:28]}
+    assert load_eurosat(DataLocations(tmp_path)).fingerprints == dataset.fingerprints
 
 
 @pytest.mark.parametrize("count", [3, 4])
 def test_a_class_too_small_to_divide(count: int, tmp_path: Path) -> None:
-    """Four images are the fewest that give one to each role."""
+    """Four images of a class are enough for all roles, and three are an error."""
     trees.eurosat(tmp_path, count)
     if count == 4:
-        found = load_eurosat(DataLocations(tmp_path))
-        assert {role: len(split) for role, split in found.splits.items()} == {"train": 3, "val": 3, "test": 3}
+        dataset = load_eurosat(DataLocations(tmp_path))
+        assert {role: len(split) for role, split in dataset.splits.items()} == {"train": 3, "val": 3, "test": 3}
     else:
         with pytest.raises(BobError, match="eurosat: 3 images in class folder AnnualCrop are too few"):
             load_eurosat(DataLocations(tmp_path))
@@ -174,7 +174,7 @@ def test_a_class_too_small_to_divide(count: int, tmp_path: Path) -> None:
     ids=["no val", "short entry", "gap in labels", "missing image"],
 )
 def test_a_bad_split_of_eurosat(spoil: Callable[[dict], object], message: str, tmp_path: Path) -> None:
-    """One line that names the file."""
+    """A bad JSON file raises an error that names what is wrong."""
     path = trees.eurosat_json(tmp_path)
     content = json.loads(path.read_text())
     spoil(content)
@@ -188,16 +188,17 @@ def test_a_bad_split_of_eurosat(spoil: Callable[[dict], object], message: str, t
 
 @pytest.mark.parametrize("name", LOADERS)
 def test_class_folders_by_role(name: str, tmp_path: Path) -> None:
-    """Train, val and test of class folders; without val the paper's role is test; without test it is an error."""
+    """Class folders by role are read; without val the paper's role is test, and without test it is an error."""
     write_role_folders(tmp_path / name, ("a", "b"), train=40, val=4, test=6)
-    found = LOADERS[name](DataLocations(tmp_path))
-    sizes = {role: len(split) for role, split in found.splits.items()}
+    dataset = LOADERS[name](DataLocations(tmp_path))
+    sizes = {role: len(split) for role, split in dataset.splits.items()}
     # EuroSAT: int(80 * 0.1 / 2) = 4 of each class
     assert sizes == {"train": 8 if name == "eurosat" else 80, "val": 8, "test": 12}
-    assert found.classes == ("a", "b")
+    assert dataset.classes == ("a", "b")
     shutil.rmtree(tmp_path / name / "val")
-    assert (without := LOADERS[name](DataLocations(tmp_path))).paper_role == "test"
-    assert list(without.splits) == ["train", "test"]
+    without_val = LOADERS[name](DataLocations(tmp_path))
+    assert without_val.paper_role == "test"
+    assert list(without_val.splits) == ["train", "test"]
     (tmp_path / name / "test").rename(tmp_path / name / "val")
     with pytest.raises(BobError, match=f"{name} test: .* cannot be read"):
         LOADERS[name](DataLocations(tmp_path))
@@ -212,65 +213,65 @@ def test_class_folders_by_role(name: str, tmp_path: Path) -> None:
     ],
 )
 def test_the_publishers_folder_under_another_name(name: str, folder: str, tmp_path: Path) -> None:
-    """The name that torchvision looks for is in the message."""
+    """The error states the folder name that torchvision looks for."""
     trees.write_noise_image(tmp_path / "mine/jpg/a.jpg")
     with pytest.raises(BobError, match=f"{name}: .*mine has neither {folder} nor train and test; rename"):
         LOADERS[name](DataLocations(tmp_path, {name: tmp_path / "mine"}))
 
 
 @pytest.mark.parametrize("name", LOADERS)
-def test_nothing_is_fetched_unless_allowed(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without the option no fetch; with it one, into the dataset's folder, and none when the data are there."""
-    fetched: list[Path] = []
+def test_nothing_is_downloaded_unless_allowed(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the option nothing is downloaded; with it data are downloaded once, into the dataset's folder."""
+    folders: list[Path] = []
 
-    def fetch(part: Path, download: bool = False, **rest: str) -> None:
+    def download_tree(folder: Path, download: bool = False, **rest: str) -> None:
         assert download
-        fetched.append(part)
-        write_role_folders(part, ("a", "b"), train=10, val=2, test=2)
+        folders.append(folder)
+        write_role_folders(folder, ("a", "b"), train=10, val=2, test=2)
 
     for dataset in ("CIFAR100", "Flowers102", "FGVCAircraft", "EuroSAT"):
-        monkeypatch.setattr(torchvision_sets, dataset, fetch)
+        monkeypatch.setattr(torchvision_sets, dataset, download_tree)
     with pytest.raises(BobError, match=f"{name} is not in"):
         LOADERS[name](DataLocations(tmp_path / "data"))
-    assert not fetched
+    assert not folders
     for _ in range(2):
-        found = LOADERS[name](DataLocations(tmp_path / "data", download=True))
-        assert found["test"].image(0).size == (40, 40)
-    assert len(fetched) == 1
-    assert fetched[0].parent == tmp_path / "data"
-    assert not fetched[0].exists()
+        loaded = LOADERS[name](DataLocations(tmp_path / "data", download=True))
+        assert loaded["test"].image(0).size == (40, 40)
+    assert len(folders) == 1
+    assert folders[0].parent == tmp_path / "data"
+    assert not folders[0].exists()
 
 
-def test_two_who_fetch_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The second waits, and then reads what the first fetched."""
-    fetched: list[Path] = []
-    begun = Barrier(2)
+def test_two_downloads_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second download waits, and then reads what the first downloaded."""
+    folders: list[Path] = []
+    barrier = Barrier(2)
 
-    def fetch(part: Path, download: bool = False) -> None:
-        fetched.append(part)
+    def download_tree(folder: Path, download: bool = False) -> None:
+        folders.append(folder)
         sleep(0.3)
-        write_role_folders(part, ("a", "b"), train=10, val=2, test=2)
+        write_role_folders(folder, ("a", "b"), train=10, val=2, test=2)
 
     def read(_: int) -> dict[str, str]:
-        begun.wait()
+        barrier.wait()
         return load_eurosat(DataLocations(tmp_path, download=True)).fingerprints
 
-    monkeypatch.setattr(torchvision_sets, "EuroSAT", fetch)
+    monkeypatch.setattr(torchvision_sets, "EuroSAT", download_tree)
     with ThreadPoolExecutor(2) as pool:
         one, other = pool.map(read, range(2))
     assert one == other
-    assert len(fetched) == 1
+    assert len(folders) == 1
 
 
-def test_a_failed_fetch_leaves_nothing_that_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Half a dataset is not taken for one; the next try starts afresh."""
+def test_a_failed_download_leaves_nothing_that_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A partly downloaded dataset is not read, and the next attempt starts with an empty folder."""
 
-    def fetch(part: Path, download: bool = False) -> None:
-        assert not part.exists()
-        write_role_folders(part, ("a", "b"), train=1)
+    def fail_midway(folder: Path, download: bool = False) -> None:
+        assert not folder.exists()
+        write_role_folders(folder, ("a", "b"), train=1)
         raise OSError("no network")
 
-    monkeypatch.setattr(torchvision_sets, "EuroSAT", fetch)
+    monkeypatch.setattr(torchvision_sets, "EuroSAT", fail_midway)
     for _ in range(2):
         with pytest.raises(BobError, match=r"cannot download eurosat to .*eurosat \(no network\); try again"):
             load_eurosat(DataLocations(tmp_path, download=True))
@@ -278,11 +279,11 @@ def test_a_failed_fetch_leaves_nothing_that_is_read(tmp_path: Path, monkeypatch:
 
 
 def test_images_are_read_when_asked_for(tmp_path: Path) -> None:
-    """A broken image is found by the one who reads it, not by the loader."""
+    """Loading a dataset reads no image, so that a broken image raises its error when it is read."""
     trees.fgvc_aircraft(tmp_path)
     path = next(tmp_path.rglob("0003000.jpg"))
     path.write_bytes(b"broken")
-    found = load_fgvc_aircraft(DataLocations(tmp_path))
-    assert isinstance(found["test"].image(1), Image.Image)
+    dataset = load_fgvc_aircraft(DataLocations(tmp_path))
+    assert isinstance(dataset["test"].image(1), Image.Image)
     with pytest.raises(BobError, match=r"0003000.jpg"):
-        found["test"].image(0)
+        dataset["test"].image(0)

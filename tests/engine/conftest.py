@@ -1,4 +1,4 @@
-"""torch computes in one thread in every test of this folder."""
+"""Every test of this folder runs torch on one thread."""
 
 import pytest
 

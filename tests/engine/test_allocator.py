@@ -1,4 +1,4 @@
-"""The allocator keeps its pages: seen as page faults that do not come back."""
+"""The allocator keeps freed memory: page faults do not occur again."""
 
 import platform
 import subprocess
@@ -25,7 +25,7 @@ print(first, faults())
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="glibc only")
 def test_pages_are_kept() -> None:
-    """Twenty arrays of 40 MiB fault in at least one fresh page each time before, and next to none after."""
+    """Each of twenty arrays of 40 MiB causes a page fault before keep_pages(), and almost none does after it."""
     out = subprocess.run([sys.executable, "-c", COUNT_FAULTS], capture_output=True, text=True, check=True, timeout=60)
     before, after = map(int, out.stdout.split())
     assert before >= 20
@@ -33,7 +33,7 @@ def test_pages_are_kept() -> None:
 
 
 def test_another_c_library_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    """macOS and musl have no such thresholds."""
+    """On macOS and musl, which have no such thresholds, keep_pages() does nothing and returns False."""
     from bob_gauntlet.engine import allocator
 
     monkeypatch.setattr(allocator.platform, "libc_ver", lambda: ("", ""))

@@ -1,4 +1,4 @@
-"""PGD: against torchattacks, its definition and closed forms; what it may not touch, and what it says when it fails."""
+"""PGD against torchattacks, its definition and closed forms; what it must not change, and how it fails."""
 
 from typing import Any
 
@@ -30,7 +30,7 @@ EPSILON = 8 / 255
 
 
 class Scribbler(nn.Module):
-    """Writes into its input, as in-place activations do, before and after a convolution."""
+    """A network that writes into its input, as in-place activations do, before and after a convolution."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -39,27 +39,30 @@ class Scribbler(nn.Module):
         self.last = nn.Linear(8, CLASSES)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """(B, 3, H, W) to (B, 4)."""
+        """Return the (B, 4) logits of (B, 3, H, W) images."""
         features: torch.Tensor = self.body(self.first(images.sub_(0.3))).mean(dim=(2, 3))
         logits: torch.Tensor = 20 * self.last(features)
         return logits
 
 
 def network() -> nn.Module:
-    """A Scribbler of fixed weights and statistics, in evaluation mode, its parameters frozen."""
+    """Return a Scribbler with fixed weights and statistics, in evaluation mode, with frozen parameters."""
     with torch.random.fork_rng():
         torch.manual_seed(0)
         module = Scribbler()
         for _ in range(3):
             module(torch.rand(16, 3, 9, 9))
         module.eval().requires_grad_(False)
-        # no class is every image's
+        # so that not every image gets the same class
         module.last.bias.sub_(module(torch.rand(64, 3, 9, 9)).mean(dim=0) / 20)
     return module
 
 
 def examples(count: int = 32) -> tuple[torch.Tensor, torch.Tensor]:
-    """Images in [0, 1], black and white pixels among them, and labels: what the network says, and each eighth wrong."""
+    """Return images in [0, 1], with black and white pixels among them, and labels.
+
+    The labels are the network's predictions, but every eighth is wrong.
+    """
     generator = torch.Generator().manual_seed(1)
     images = (1.4 * torch.rand(count, 3, 9, 9, generator=generator) - 0.2).clamp(0, 1)
     labels = logits_without_gradient(network(), images).argmax(dim=1)
@@ -68,39 +71,39 @@ def examples(count: int = 32) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def attack(classifier: LogitsFunction, epsilon: float = EPSILON, **options: Any) -> AttackResult:
-    """`pgd` of the examples in steps of a fifth of epsilon."""
+    """Run `pgd` on the examples, in steps of a fifth of epsilon."""
     images, labels = examples()
     return pgd(classifier, images, labels, epsilon, **{"steps": 20, "step_size": epsilon / 5, **options})
 
 
 def test_it_is_torchattacks_pgd() -> None:
-    """Pixel for pixel, from the same start."""
+    """From the same start, every pixel is that of torchattacks.PGD."""
     torchattacks = pytest.importorskip("torchattacks")
 
     class Copying(nn.Module):
-        """torchattacks hands its leaf to the network as it is."""
+        """Copies its input, since torchattacks passes its leaf tensor to the network."""
 
         def __init__(self) -> None:
             super().__init__()
             self.network = network()
 
         def forward(self, images: torch.Tensor) -> torch.Tensor:
-            """(B, 3, H, W) to (B, 4)."""
+            """Return the (B, 4) logits of (B, 3, H, W) images."""
             logits: torch.Tensor = self.network(images.clone())
             return logits
 
     model = Copying().eval()
-    theirs = torchattacks.PGD(model, eps=EPSILON, alpha=EPSILON / 5, steps=20, random_start=False)(*examples())
-    found = attack(network())
-    assert (found.images - theirs).abs().max() <= 1e-6
-    assert torch.equal(found.logits.argmax(dim=1), logits_without_gradient(model, theirs).argmax(dim=1))
-    assert (found.images - examples()[0]).abs().max() == pytest.approx(EPSILON, rel=1e-5)
+    expected_images = torchattacks.PGD(model, eps=EPSILON, alpha=EPSILON / 5, steps=20, random_start=False)(*examples())
+    result = attack(network())
+    assert (result.images - expected_images).abs().max() <= 1e-6
+    assert torch.equal(result.logits.argmax(dim=1), logits_without_gradient(model, expected_images).argmax(dim=1))
+    assert (result.images - examples()[0]).abs().max() == pytest.approx(EPSILON, rel=1e-5)
 
 
 def test_it_is_its_definition() -> None:
-    """One image at a time, the loss of its own backward pass: x <- clip(x + step sign(gradient)), 20 times."""
-    found = attack(network())
-    for start, label, moved in zip(*examples(), found.images, strict=True):
+    """For each image alone, the attack is 20 times x <- clip(x + step sign(gradient)), with its own backward pass."""
+    result = attack(network())
+    for start, label, moved in zip(*examples(), result.images, strict=True):
         x = start[None].clone()
         for _ in range(20):
             x.requires_grad_(True)
@@ -111,13 +114,13 @@ def test_it_is_its_definition() -> None:
 
 
 def test_it_misleads() -> None:
-    """Of 28 images that were right few stay so; the logits are those of the images given back."""
+    """Few of 28 correct images stay correct, and the returned logits are those of the returned images."""
     images, labels = examples()
-    found = attack(network())
+    result = attack(network())
     assert misclassified(logits_without_gradient(network(), images), labels).sum() == 4
-    assert misclassified(found.logits, labels).sum() >= 20
-    torch.testing.assert_close(found.logits, logits_without_gradient(network(), found.images))
-    assert not found.zero_gradient.any()
+    assert misclassified(result.logits, labels).sum() >= 20
+    torch.testing.assert_close(result.logits, logits_without_gradient(network(), result.images))
+    assert not result.zero_gradient.any()
 
 
 @settings(max_examples=30, deadline=None)
@@ -131,52 +134,52 @@ def test_it_misleads() -> None:
 def test_images_stay_in_the_ball_and_in_range(
     epsilon: float, step: float, steps: int, random_start: bool, success: str
 ) -> None:
-    """Whatever the step; half a unit in the last place of 1 aside."""
-    found = attack(network(), epsilon, step_size=step, steps=steps, random_start=random_start, success=success)
-    assert (found.images - examples()[0]).abs().max() <= epsilon + 6e-8
-    assert found.images.min() >= 0
-    assert found.images.max() <= 1
+    """The images stay in both for every step size, except for half a unit in the last place of 1."""
+    result = attack(network(), epsilon, step_size=step, steps=steps, random_start=random_start, success=success)
+    assert (result.images - examples()[0]).abs().max() <= epsilon + 6e-8
+    assert result.images.min() >= 0
+    assert result.images.max() <= 1
 
 
 def linear(classes: int) -> LogitsFunction:
-    """A linear classifier of fixed weights."""
+    """Return a linear classifier with fixed weights."""
     weight = 0.1 * torch.randn(3 * 81, classes, generator=torch.Generator().manual_seed(2))
     return lambda images: images.flatten(1) @ weight
 
 
 def test_the_optimum_of_a_linear_binary_classifier_is_its_closed_form() -> None:
-    """x + epsilon sign(w_other - w_true), clipped to [0, 1]: exact after six steps of a fifth of epsilon."""
+    """After six steps of a fifth of epsilon the images are x + epsilon sign(w_other - w_true), clipped to [0, 1]."""
     images, labels = examples()[0], torch.arange(32) % 2
-    found = pgd(linear(2), images, labels, EPSILON, steps=6, step_size=EPSILON / 5)
+    result = pgd(linear(2), images, labels, EPSILON, steps=6, step_size=EPSILON / 5)
     weight = linear(2)(torch.eye(243).view(243, 3, 9, 9))
     towards = (weight[:, 1] - weight[:, 0]).view(3, 9, 9) * (1 - 2 * labels).view(-1, 1, 1, 1)
-    assert torch.equal(found.images, (images + EPSILON * towards.sign()).clip(0, 1))
+    assert torch.equal(result.images, (images + EPSILON * towards.sign()).clip(0, 1))
 
 
 def test_the_loss_of_a_linear_classifier_does_not_fall() -> None:
-    """It is convex, and no step goes against its gradient."""
+    """The loss is convex and no step goes against its gradient, so more steps never lower it."""
     images, labels = examples()[0], torch.arange(32) % 3
     losses = []
     for steps in range(12):
-        found = pgd(linear(3), images, labels, EPSILON, steps=steps, step_size=EPSILON / 5)
-        losses.append(nn.functional.cross_entropy(found.logits, labels, reduction="none"))
+        result = pgd(linear(3), images, labels, EPSILON, steps=steps, step_size=EPSILON / 5)
+        losses.append(nn.functional.cross_entropy(result.logits, labels, reduction="none"))
     gains = torch.stack(losses).diff(dim=0)
     assert gains.min() >= -1e-4
     assert (gains[:4] > 0.01).any(dim=0).all()
 
 
-def test_without_room_nothing_moves() -> None:
-    """Epsilon 0 gives the images and their own logits."""
+def test_epsilon_0_changes_nothing() -> None:
+    """With epsilon 0, the original images and their logits are returned."""
     images, _ = examples()
-    found = attack(network(), 0.0, random_start=True)
-    assert torch.equal(found.images, images)
-    assert torch.equal(found.logits, logits_without_gradient(network(), images))
+    result = attack(network(), 0.0, random_start=True)
+    assert torch.equal(result.images, images)
+    assert torch.equal(result.logits, logits_without_gradient(network(), images))
 
 
 @pytest.mark.parametrize("random_start", [False, True])
 @pytest.mark.parametrize("success", ["last", "any"])
 def test_an_image_does_not_depend_on_its_batch(random_start: bool, success: str) -> None:
-    """32 at once or one by one, from one generator."""
+    """32 images attacked together and one by one, with one generator, give the same images."""
     options: dict[str, Any] = {"steps": 20, "step_size": EPSILON / 5, "random_start": random_start, "success": success}
     together = attack(network(), generator=torch.Generator().manual_seed(3), **options)
     generator = torch.Generator().manual_seed(3)
@@ -188,7 +191,7 @@ def test_an_image_does_not_depend_on_its_batch(random_start: bool, success: str)
 
 
 def test_an_image_s_gradient_is_not_shared_out_over_its_batch() -> None:
-    """Float32 ends at 1e-45: a gradient of 1e-44 is still one in a batch of 32."""
+    """The smallest float32 is 1e-45; a gradient of 1e-44 is not divided by the batch size, so it is not 0."""
     images, labels = examples()[0], torch.zeros(32, dtype=torch.int64)
 
     def faint(x: torch.Tensor) -> torch.Tensor:
@@ -199,7 +202,7 @@ def test_an_image_s_gradient_is_not_shared_out_over_its_batch() -> None:
 
 
 def test_a_random_start_is_uniform_in_the_ball_and_the_generators() -> None:
-    """Of grey images: mean 0, standard deviation epsilon / sqrt(3), no two generators alike."""
+    """The starts around grey images have mean 0, standard deviation epsilon / sqrt(3), and depend on the generator."""
     grey = torch.full((64, 3, 9, 9), 0.5)
     starts = [
         pgd(linear(2), grey, torch.zeros(64, dtype=torch.int64), EPSILON, steps=0, step_size=0, random_start=True,
@@ -215,40 +218,40 @@ def test_a_random_start_is_uniform_in_the_ball_and_the_generators() -> None:
 
 
 def test_any_stops_at_the_first_wrong_iterate() -> None:
-    """Each image is the first iterate of the whole attack that is wrong, else the last one."""
+    """Each returned image is the first misclassified iterate of the whole attack, or else the last iterate."""
     _, labels = examples()
     iterates = [attack(network(), EPSILON / 2, steps=steps, step_size=EPSILON / 10) for steps in range(9)]
-    wrong = torch.stack([misclassified(found.logits, labels) for found in iterates])
+    wrong = torch.stack([misclassified(result.logits, labels) for result in iterates])
     stopped = attack(network(), EPSILON / 2, steps=8, step_size=EPSILON / 10, success="any")
     first = torch.where(wrong.any(dim=0), wrong.int().argmax(dim=0), 8)
     assert set(first.tolist()) > {0, 8}  # wrong from the start, and never
     assert len(set(first.tolist())) > 3
-    for place, step in enumerate(first.tolist()):
-        torch.testing.assert_close(stopped.images[place], iterates[step].images[place], rtol=0, atol=1e-6)
+    for index, step in enumerate(first.tolist()):
+        torch.testing.assert_close(stopped.images[index], iterates[step].images[index], rtol=0, atol=1e-6)
     assert torch.equal(misclassified(stopped.logits, labels), wrong.any(dim=0))
 
 
 def test_any_counts_an_image_that_recovers() -> None:
-    """A step too long overshoots a narrow wrong stripe: the last iterate is right, an earlier one was wrong."""
+    """An image whose step jumps over a narrow misclassified stripe counts with "any", but not with "last"."""
 
     def stripe(x: torch.Tensor) -> torch.Tensor:
         level = x.mean(dim=(1, 2, 3))
-        # class 0 is right but for levels in (0.52, 0.56); the slope leads upwards
+        # class 0 is right except for levels in (0.52, 0.56); the gradient points to higher levels
         return torch.stack([(level - 0.54).abs() - 0.02 - 0.5 * level, -0.5 * level], dim=1)
 
     images, labels = torch.full((1, 3, 2, 2), 0.5), torch.tensor([0])
-    judged = {
+    is_misclassified = {
         success: misclassified(
             pgd(stripe, images, labels, 1.0, steps=2, step_size=0.045, success=success).logits, labels
         )
         for success in ("last", "any")
     }
-    # 0.5 right, 0.545 wrong and, beyond the stripe's middle, pushed back: 0.5 again
-    assert {success: bool(wrong) for success, wrong in judged.items()} == {"last": False, "any": True}
+    # 0.5 is right; 0.545 is wrong and beyond the stripe's middle, so the next step leads back to 0.5
+    assert {success: bool(wrong) for success, wrong in is_misclassified.items()} == {"last": False, "any": True}
 
 
 def test_a_network_never_sees_an_empty_batch() -> None:
-    """Where every image is wrong before the last step: some networks cannot shape one."""
+    """No batch is empty where every image is misclassified before the last step: some networks cannot take one."""
     images, labels = examples()
     sizes: list[int] = []
 
@@ -256,22 +259,22 @@ def test_a_network_never_sees_an_empty_batch() -> None:
         sizes.append(len(x))
         return linear(2)(x)
 
-    found = pgd(counting, images, labels % 2, 0.5, steps=20, step_size=0.1, success="any")
-    assert misclassified(found.logits, labels % 2).all()
+    result = pgd(counting, images, labels % 2, 0.5, steps=20, step_size=0.1, success="any")
+    assert misclassified(result.logits, labels % 2).all()
     assert 1 < len(sizes) < 20
     assert min(sizes) > 0
 
 
 @pytest.mark.parametrize("success", ["last", "any"])
 def test_progress_counts_images_times_steps(success: str) -> None:
-    """Also where every image is wrong before the last step."""
+    """Progress is complete also where every image is misclassified before the last step."""
     counts: list[int] = []
     attack(network(), 0.5, success=success, advance=counts.append)
     assert sum(counts) == 32 * 20
 
 
 def test_it_works_where_gradients_are_off() -> None:
-    """Inside no_grad, and leaves it so."""
+    """Inside no_grad the attack gives the same images, and gradients stay off."""
     with torch.no_grad():
         inside = attack(network())
         assert not torch.is_grad_enabled()
@@ -281,7 +284,7 @@ def test_it_works_where_gradients_are_off() -> None:
 
 
 def test_the_images_given_are_left_alone() -> None:
-    """Even by a network that writes into its input."""
+    """The given images do not change, even with a network that writes into its input."""
     images, labels = examples()
     pgd(lambda x: network()(x), images, labels, EPSILON, steps=3, step_size=EPSILON, random_start=True)
     assert torch.equal(images, examples()[0])
@@ -289,16 +292,16 @@ def test_the_images_given_are_left_alone() -> None:
 
 
 def test_images_without_a_gradient_are_marked() -> None:
-    """Rounding to black and white has none; those that see their pixels have one."""
+    """Images that the network rounds to black and white have a zero gradient; the others do not."""
     images, labels = examples()
     seen = torch.arange(32) % 2 == 0
 
     def half_blind(x: torch.Tensor) -> torch.Tensor:
         return linear(CLASSES)(torch.where(seen.view(-1, 1, 1, 1), x, x.round()))
 
-    found = pgd(half_blind, images, labels, EPSILON, steps=2, step_size=EPSILON)
-    assert torch.equal(found.zero_gradient, ~seen)
-    assert torch.equal(found.images[~seen], images[~seen])
+    result = pgd(half_blind, images, labels, EPSILON, steps=2, step_size=EPSILON)
+    assert torch.equal(result.zero_gradient, ~seen)
+    assert torch.equal(result.images[~seen], images[~seen])
 
 
 @pytest.mark.parametrize(
@@ -311,27 +314,27 @@ def test_images_without_a_gradient_are_marked() -> None:
     ids=["detach", "no_grad", "unused"],
 )
 def test_a_classifier_without_a_gradient_is_an_error(classifier: LogitsFunction) -> None:
-    """Not an attack that does nothing."""
+    """A classifier without a gradient raises NoGradientError, instead of an attack that changes nothing."""
     with pytest.raises(NoGradientError):
         attack(classifier)
 
 
 def test_ties_are_wrong() -> None:
-    """As in_top_k counts them."""
+    """A wrong class with the logit of the true one counts as misclassified, as in in_top_k."""
     logits = torch.tensor([[1.0, 1.0, 0.0], [2.0, 1.0, 0.0], [0.0, 1.0, 0.0]])
     assert misclassified(logits, torch.tensor([0, 0, 0])).tolist() == [True, False, True]
 
 
-# ---- the network around it
+# ---- the attacked network
 
 
 def test_frozen_puts_everything_back() -> None:
-    """Modes, gradients of parameters and statistics, also after an exception."""
+    """After the block, modes, requires_grad and statistics are as before it, also after an exception."""
     module = Scribbler().train()
     module.body[1].eval()
     module.last.bias.requires_grad_(False)
     modes = {name: part.training for name, part in module.named_modules()}
-    assert set(modes.values()) == {True, False}, "of the module above: both have to be put back"
+    assert set(modes.values()) == {True, False}, "the module above has both modes, and both have to be restored"
     learning = {name: p.requires_grad for name, p in module.named_parameters()}
     state = {name: value.clone() for name, value in module.state_dict().items()}
 
@@ -351,23 +354,23 @@ def test_frozen_puts_everything_back() -> None:
 
 
 def test_the_attacked_classifier_is_the_backbone_and_its_head() -> None:
-    """The logits of `Head.logits` on the features of normalised images, and a gradient through all of it."""
+    """The attacked function gives `Head.logits` of the normalised images' features, and has a gradient."""
     images = torch.stack([preprocess(image, backbone(Colours()).identity.transform) for image in pictures(40)])
     whole = backbone(Colours())
     with torch.no_grad():
         features = whole.embed(normalise(images, whole.identity.transform)).numpy()
-    # features far from 0 and of unlike scales, so that a forgotten mean or scale shows
+    # the features are far from 0 and have different scales, so a forgotten mean or scale is seen
     head = next(regularisation_path(features, np.arange(40) % 3, 3, [1e-3]))
     classifier = pixels_to_logits(whole, whole.identity.transform, head)
     np.testing.assert_allclose(
         logits_without_gradient(classifier, images / 255).numpy(), head.logits(features), rtol=0, atol=1e-4
     )
-    found = pgd(classifier, images / 255, torch.arange(40) % 3, EPSILON, steps=1, step_size=EPSILON)
-    assert not found.zero_gradient.any()
+    result = pgd(classifier, images / 255, torch.arange(40) % 3, EPSILON, steps=1, step_size=EPSILON)
+    assert not result.zero_gradient.any()
 
 
 def test_pixels_are_the_preprocessed_images() -> None:
-    """Batches in order, the last one shorter; 0 to 1; channels last."""
+    """Batches come in order, with a shorter last one; pixels are in [0, 1], and channels are last in memory."""
     shown, transform = pictures(5), backbone(Colours()).identity.transform
     batches = list(pixel_batches(split(shown, 5), transform, 2))
     assert [tuple(batch.shape) for batch in batches] == [(2, 3, SIZE, SIZE), (2, 3, SIZE, SIZE), (1, 3, SIZE, SIZE)]
@@ -377,7 +380,7 @@ def test_pixels_are_the_preprocessed_images() -> None:
 
 
 def test_pages_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As for features; benchmarks/pgd.py shows what it is worth."""
+    """The attack calls keep_pages, as the extraction of features does; benchmarks/pgd.py measures the gain."""
     called = []
     monkeypatch.setattr(attacks, "keep_pages", lambda: called.append(True))
     attack(linear(CLASSES))

@@ -1,4 +1,4 @@
-"""Seeds inside a block, the caller's randomness untouched."""
+"""Inside a block random numbers are seeded; the caller's random state does not change."""
 
 import random
 
@@ -10,13 +10,13 @@ from bob_gauntlet.engine.seeding import seeded
 
 
 def draws() -> tuple[float, float, float]:
-    """One number from each generator."""
+    """Return one number from each generator."""
     return random.random(), float(np.random.rand()), float(torch.rand(()))
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2**40])
 def test_equal_seeds_draw_equally(seed: int) -> None:
-    """Python, NumPy and torch; large seeds too."""
+    """Equal seeds give equal numbers from Python, NumPy and torch; other seeds give others. Seeds can be large."""
     with seeded(seed):
         first = draws()
     with seeded(seed):
@@ -26,8 +26,8 @@ def test_equal_seeds_draw_equally(seed: int) -> None:
 
 
 @pytest.mark.parametrize("fails", [False, True], ids=["returns", "raises"])
-def test_the_callers_randomness_goes_on_as_if_nothing_was(fails: bool) -> None:
-    """What comes after the block is what would have come without it."""
+def test_the_callers_random_state_is_restored(fails: bool) -> None:
+    """Numbers after the block are those without the block, also where the block raises."""
     with seeded(7):
         expected = draws()
     with seeded(7):

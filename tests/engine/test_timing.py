@@ -1,4 +1,4 @@
-"""Medians, FLOPs of known layers, memory of a known allocation."""
+"""Medians, FLOPs of known layers, memory of a known allocation, seconds of known calls."""
 
 import contextlib
 import sys
@@ -25,12 +25,12 @@ from tests.helpers.synthetic_images import backbone
     ],
 )
 def test_median_and_half_the_distance_of_the_quartiles(values: list[float], expected: tuple[float, float]) -> None:
-    """Worked examples, in any order."""
+    """The values are those computed by hand, in any order of the list."""
     assert timing.median_and_spread(values) == expected
 
 
-def test_one_slow_repeat_moves_neither() -> None:
-    """A median and quartiles are kept for that."""
+def test_one_slow_repeat_does_not_change_the_median() -> None:
+    """One value of 99 instead of 1.6 leaves the median as it is."""
     calm = timing.median_and_spread([1.0, 1.1, 1.2, 1.3, 1.4, 1.5, 1.6])
     assert timing.median_and_spread([1.0, 1.1, 1.2, 1.3, 1.4, 1.5, 99.0])[0] == calm[0]
 
@@ -48,7 +48,7 @@ def test_one_slow_repeat_moves_neither() -> None:
     ids=["linear", "linear, 4 images", "convolution", "grouped convolution"],
 )
 def test_flops_of_known_layers(module: nn.Module, shape: tuple[int, ...], expected: int) -> None:
-    """Counted by torch, 2 for a multiply-accumulate; also inside inference_mode, where recipes call it."""
+    """A multiply-accumulate counts as 2, also inside inference_mode, in which recipes call the function."""
     network = backbone(module)
     assert timing.flops(network, torch.rand(shape)) == expected
     with torch.inference_mode():
@@ -56,28 +56,28 @@ def test_flops_of_known_layers(module: nn.Module, shape: tuple[int, ...], expect
 
 
 def test_flops_of_attention_are_counted() -> None:
-    """Two products of 10 x 10 scores with 8 channels and 2 heads, which a fused kernel hides from the counter."""
+    """Both products of attention (10 tokens, 8 channels, 2 heads) count; a fused kernel would hide them."""
 
     class Attention(nn.Module):
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             q = x.reshape(1, 2, 10, 8)
             return nn.functional.scaled_dot_product_attention(q, q, q).reshape(1, -1)
 
-    # scores and their sum over values: 2 products x 2 heads x 10 x 10 x 8 multiply-accumulates
+    # attention scores, and their product with the values: 2 products x 2 heads x 10 x 10 x 8 multiply-accumulates
     assert timing.flops(backbone(Attention()), torch.rand(1, 160, 1, 1)) == 2 * 2 * 2 * 10 * 10 * 8
 
 
 def test_warm_up_is_called_and_not_counted() -> None:
-    """Two slow calls, then three quick ones: three times, all quick."""
+    """Of two slow calls and three quick ones, only the times of the three quick ones are returned."""
     naps = iter([0.05, 0.05, 0.0, 0.0, 0.0])
-    found = timing.measure_seconds(lambda: time.sleep(next(naps)), "cpu", warmup=2, repeats=3)
-    assert len(found) == 3
-    assert min(found) < 0.05
+    times = timing.measure_seconds(lambda: time.sleep(next(naps)), "cpu", warmup=2, repeats=3)
+    assert len(times) == 3
+    assert min(times) < 0.05
     assert next(naps, None) is None
 
 
-def test_times_are_the_clocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A clock that jumps by 2 at each look gives 2 s a call."""
+def test_times_are_those_of_the_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a clock that advances by 2 s at each reading, each call takes 2 s."""
     ticks = iter(range(0, 100, 2))
     monkeypatch.setattr(timing, "time", SimpleNamespace(perf_counter=lambda: float(next(ticks))))
     assert timing.measure_seconds(lambda: None, "cpu", warmup=1, repeats=2) == [2.0, 2.0]
@@ -85,13 +85,13 @@ def test_times_are_the_clocks(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_peak_memory_sees_what_a_call_touches_and_frees() -> None:
-    """96 MiB of ones, gone when the call returns; a call that does nothing adds next to nothing."""
+    """A call that allocates and frees 96 MiB needs about 96 MiB, and one that does nothing almost none."""
     assert timing.peak_memory(lambda: None, "cpu") < 5
     assert 90 < timing.peak_memory(lambda: np.ones(96 * 2**17).sum(), "cpu") < 110  # 8 bytes each
 
 
-def test_every_core_inside_and_as_before_after() -> None:
-    """Also where the call fails."""
+def test_every_core_is_used_inside_the_block_alone() -> None:
+    """After the block the number of threads is as before it, also where the block raises."""
     before = torch.get_num_threads()
     with contextlib.suppress(ZeroDivisionError), timing.all_cores("cpu", before + 1):
         assert torch.get_num_threads() == before + 1

@@ -1,4 +1,4 @@
-"""Backbones and splits small enough to know what they have to give."""
+"""Backbones and splits so small that tests know what they return."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -16,15 +16,15 @@ SIZE = 16
 
 
 class Colours(nn.Module):
-    """The mean colour of each quarter: (B, 3, H, W) to (B, 12)."""
+    """Returns the mean colour of each quarter of an image: (B, 3, H, W) to (B, 12)."""
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """Average pooling, flattened."""
+        """Return the (B, 12) mean colours of (B, 3, H, W) images."""
         return nn.functional.adaptive_avg_pool2d(images, 2).flatten(1)
 
 
 def backbone(module: nn.Module, fingerprint: str = "f", **traits: Any) -> Backbone:
-    """A backbone around any module, at 16 px, normalised to [-1, 1]."""
+    """Return a backbone of any module, for images at 16 pixels that are normalised to [-1, 1]."""
     half = (0.5, 0.5, 0.5)
     identity = BackboneIdentity(
         fingerprint=fingerprint,
@@ -35,13 +35,13 @@ def backbone(module: nn.Module, fingerprint: str = "f", **traits: Any) -> Backbo
 
 
 def pictures(count: int, seed: int = 0, size: tuple[int, int] = (20, 24)) -> list[Image.Image]:
-    """Noise, a new one each."""
+    """Return images of noise, each another."""
     rng = np.random.default_rng(seed)
     return [Image.fromarray(rng.integers(0, 256, (*size, 3), dtype=np.uint8)) for _ in range(count)]
 
 
 def split(images: Sequence[Image.Image] | Callable[[int], Image.Image], count: int, fingerprint: str = "s") -> Split:
-    """A split of one class."""
+    """Return a split of one class."""
     image = images if callable(images) else images.__getitem__
     ids = tuple(f"picture-{i}" for i in range(count))
     return Split("test", fingerprint, ids, np.zeros(count, np.int64), image, ids)

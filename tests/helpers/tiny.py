@@ -1,4 +1,4 @@
-"""Networks, images and plans so small that a whole training run takes a tenth of a second."""
+"""Networks, images and training configurations so small that a training run takes a tenth of a second."""
 
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,7 @@ CROPS = Augmentation(smallest_crop=0.5)
 
 
 def backbone(*, dropout: float = 0.0, family: Any = "transformer", pretrained: bool = True) -> Backbone:
-    """One layer on 4 x 4 pixels, without BatchNorm: (B, 3, 4, 4) to (B, 16)."""
+    """Return a backbone of one layer without BatchNorm, from (B, 3, 4, 4) images to (B, 16) features."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         module = nn.Sequential(nn.Flatten(), nn.Linear(3 * SIDE * SIDE, 16), nn.Tanh(), nn.Dropout(dropout))
@@ -37,14 +37,14 @@ def backbone(*, dropout: float = 0.0, family: Any = "transformer", pretrained: b
 
 
 def timm_backbone(architecture: str) -> Backbone:
-    """A random timm network at 32 pixels: `test_vit` has drop path, `test_resnet` BatchNorm as well."""
+    """Return a random timm network at 32 pixels. `test_vit` has drop path, `test_resnet` also BatchNorm."""
     return loading.load(
         BackboneSpec(name=architecture, text="", scheme="random", target=architecture, transform={"size": 32})
     )
 
 
 def split(count: int, role: str = "train", classes: int = 3, noise: float = 40.0, side: int = 6) -> Split:
-    """Images of as many colour patterns as there are classes, under noise."""
+    """Return a split of images with noise; the images of each class have one colour pattern."""
     targets = np.arange(count) % classes
     patterns = np.random.default_rng(99).uniform(60, 195, (classes, 2, 2, 3)).repeat(side // 2, 1).repeat(side // 2, 2)
     rng = np.random.default_rng([count, len(role)])
@@ -54,53 +54,59 @@ def split(count: int, role: str = "train", classes: int = 3, noise: float = 40.0
 
 
 def dataset(train: int = 48, val: int = 24, test: int = 48) -> Dataset:
-    """The same colour patterns in every role; `val` may be 0."""
+    """Return a dataset with the same colour patterns in every role; with `val` 0 it has no val split."""
     counts = {"train": train, "val": val, "test": test}
     splits = {role: split(count, role) for role, count in counts.items() if count}
     return Dataset("patterns", splits, classes=("a", "b", "c"))
 
 
 def config(**changes: Any) -> TrainingConfig:
-    """Three epochs of AdamW with one epoch of warm-up."""
-    usual: dict[str, Any] = {
+    """Return three epochs of AdamW with one epoch of warm-up, and `changes` of that."""
+    defaults: dict[str, Any] = {
         "lr": 1e-2, "weight_decay": 0.05, "layer_decay": None, "epochs": 3, "warmup_epochs": 1, "warmup_lr": 1e-4,
         "min_lr": 1e-6, "micro_batch": 16,
     }  # fmt: skip
-    return TrainingConfig(**{**usual, **changes})
+    return TrainingConfig(**{**defaults, **changes})
 
 
 def classifier_config(*configs: TrainingConfig, **changes: Any) -> ClassifierConfig:
-    """Batches of 16 of three classes."""
-    usual: dict[str, Any] = {"augmentation": CROPS, "batch": 16, "transform": TRANSFORM, "classes": 3}
-    return ClassifierConfig(configs=configs, **{**usual, **changes})
+    """Return a grid of configurations for three classes and batches of 16, and `changes` of that."""
+    defaults: dict[str, Any] = {"augmentation": CROPS, "batch": 16, "transform": TRANSFORM, "classes": 3}
+    return ClassifierConfig(configs=configs, **{**defaults, **changes})
 
 
 def examples() -> TrainingExamples:
-    """48 images to train on, 24 to choose on."""
+    """Return 48 training images and 24 validation images."""
     return TrainingExamples(split(48), split(24, "val"))
 
 
 def trainer(
-    made: TrainingConfig, network: Network | None = None, *, images: int = 48, seed: int = 0, multi_label: bool = False
+    training_config: TrainingConfig,
+    network: Network | None = None,
+    *,
+    images: int = 48,
+    seed: int = 0,
+    multi_label: bool = False,
 ) -> Trainer:
-    """A trainer of the tiny network on 48 images, three steps an epoch."""
+    """Return a trainer of the tiny network on 48 images, with three steps in an epoch."""
     if network is None:
         network = Network(backbone(), 3, TRANSFORM)
         network.initialise(seed)
     loader = create_image_loader(split(images), TRANSFORM, CROPS, batch_size=16, seed=seed)
-    return Trainer(network, made, loader, LabelLoss(made, 3, multi_label=multi_label), seed, "cpu")
+    loss_function = LabelLoss(training_config, 3, multi_label=multi_label)
+    return Trainer(network, training_config, loader, loss_function, seed, "cpu")
 
 
 def weights(network: nn.Module) -> dict[str, torch.Tensor]:
-    """A copy of parameters and buffers."""
+    """Return a copy of a network's parameters and buffers."""
     return {name: tensor.detach().clone() for name, tensor in network.state_dict().items()}
 
 
 def identical(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> bool:
-    """Bit for bit."""
+    """Return whether two sets of weights are equal in every bit."""
     return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
 
 
 def network_artefacts(folder: Path) -> dict[str, bytes]:
-    """The artefacts of trained networks in a folder, by name."""
+    """Return the files of trained networks in an artefact folder, by name."""
     return {path.name: path.read_bytes() for path in (folder / "networks").glob("*.safetensors")}

@@ -228,8 +228,8 @@ def test_datasets_of_a_users_own_run_every_classification(mine: Ran) -> None:
         for m in s.measures
     )
     assert "6 skipped, 0 failed" in mine.text
-    for why in ("the attack needs one", "calibration is about one"):
-        assert f"tags of tiny: tags has several labels an image; {why}" in mine.text
+    for why in ("the attack needs one", "calibration needs one"):
+        assert f"tags of tiny: tags has several labels per image; {why}" in mine.text
 
 
 def test_they_are_shown_and_not_ranked(folder: Path, mine: Ran, monkeypatch: pytest.MonkeyPatch) -> None:

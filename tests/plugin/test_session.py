@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 
 from bob_gauntlet.backbones.spec import BackboneIdentity, InputTransform, Traits
-from bob_gauntlet.plugin.device_lock import device_lock
 from bob_gauntlet.plugin.options import OPTIONS
 from bob_gauntlet.plugin.session import check, open_session
 from bob_gauntlet.plugin.session_options import SessionOptions, check_options
+from bob_gauntlet.runtime.device_lock import device_lock
 from bob_gauntlet.runtime.run_config import RunConfig
 
 TRAITS = Traits(family="conv", pretrained=True, features=8, params=1.0)

@@ -192,7 +192,6 @@ def _widths(copy: Backbone, strides: Sequence[int]) -> list[int]:
     except (AssertionError, RuntimeError, ValueError) as error:
         reason = str(error).partition("\n")[0]
         raise MissingError(f"{copy.name} does not take images of any size ({reason}); detection needs that") from error
-    copy.images_forwarded = 0
     return [level.shape[1] for level in maps]
 
 

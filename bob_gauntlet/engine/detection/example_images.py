@@ -18,7 +18,9 @@ from bob_gauntlet.datasets.objects import ImageObjects
 from bob_gauntlet.engine.detection.data_loading import decode_masks
 from bob_gauntlet.engine.transforms import image_or_grey
 from bob_gauntlet.metrics.detections import Detections
+from bob_gauntlet.runtime.artifacts import ArtifactRef
 from bob_gauntlet.runtime.context import RunContext
+from bob_gauntlet.scores.provenance import ArtifactRefDict
 
 IMAGE_COUNT = 6
 """Images of a split."""
@@ -40,10 +42,10 @@ MAX_OBJECTS = 20
 
 def store_example_images(
     detections: Detections, key: Mapping[str, Any], split: Split, classes: Sequence[str], context: RunContext
-) -> dict[str, Any]:
+) -> ArtifactRefDict:
     """Store the example images of a split under the key of its detections; return their reference for provenance."""
     context.artifacts.memo("pictures", key, lambda: describe_example_images(detections, split, classes))
-    return {"kind": "pictures", "key": dict(key)}
+    return ArtifactRef("pictures", dict(key)).to_dict()
 
 
 def describe_example_images(detections: Detections, split: Split, classes: Sequence[str]) -> dict[str, Any]:

@@ -76,10 +76,7 @@ class TrainedDetector:
         """Return the detections on every image of a split, from the artefacts if they are there."""
 
         def compute() -> Arrays:
-            detector = self.detector()
-            before = detector.images_forwarded
-            detections, unreadable = detect_split(detector, split, self.detector_config, context)
-            self.backbone.images_forwarded += detector.images_forwarded - before
+            detections, unreadable = detect_split(self.detector(), split, self.detector_config, context)
             return with_unreadable_count(detections.to_arrays(), unreadable)
 
         arrays = context.artifacts.get("detections", self.detections_key(split), compute)

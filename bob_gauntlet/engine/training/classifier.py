@@ -79,10 +79,7 @@ class TrainedClassifier:
         key = {"network": digest(self.key), "split": split.fingerprint}
 
         def compute() -> Arrays:
-            network = self.network()
-            before = network.images_forwarded
-            computed_logits, unreadable = predict_logits(network, split, self.classifier_config, context)
-            self.backbone.images_forwarded += network.images_forwarded - before
+            computed_logits, unreadable = predict_logits(self.network(), split, self.classifier_config, context)
             return with_unreadable_count({"logits": computed_logits}, unreadable)
 
         arrays = context.artifacts.get("logits", key, compute)

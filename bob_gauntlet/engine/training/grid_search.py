@@ -150,7 +150,6 @@ class GridSearch:
                 record["stopped"] = "clearly beaten"
             elif not self.best or state.validation > tuple(self.best["judged"]):
                 self._keep_best(trainer, config)
-            self.backbone.images_forwarded += trainer.network.images_forwarded
         self.records.append(record)
         self._save(folder)
         checkpoint.unlink(missing_ok=True)

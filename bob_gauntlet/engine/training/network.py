@@ -82,8 +82,7 @@ class Network(Trainable):
         return [*body_groups, *head_groups]
 
     def _width(self, size: int) -> int:
-        """Return the number of features of an image, found by a forward pass that is not counted."""
+        """Return the number of features of an image, found by a forward pass."""
         with torch.no_grad():
             width = self.backbone_copy.embed(torch.zeros(2, 3, size, size, device=self.backbone_copy.device)).shape[1]
-        self.backbone_copy.images_forwarded = 0
         return int(width)

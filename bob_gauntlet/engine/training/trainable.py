@@ -67,11 +67,6 @@ class Trainable(nn.Module, ABC):
             "forward has to stay in torch, without detach, no_grad or NumPy"
         )
 
-    @property
-    def images_forwarded(self) -> int:
-        """Number of images that went through the copy of the backbone."""
-        return self.backbone_copy.images_forwarded
-
     def learned_state(self) -> dict[str, torch.Tensor]:
         """Return everything that training changes: parameters and buffers that are not frozen, by name."""
         state = self.state_dict()

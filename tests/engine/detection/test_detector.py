@@ -120,8 +120,6 @@ def test_the_loss_reaches_what_learns(kind: str, mode: str) -> None:
     assert seen == [mode != "frozen"] * len(pyramid_strides(backbone))
     heads = [p for n, p in made.model.named_parameters() if n.startswith(("rpn_head", "roi_head", "neck"))]
     assert all(parameter.grad is not None and torch.isfinite(parameter.grad).all() for parameter in heads)
-    assert backbone.images_forwarded == 0
-    assert made.images_forwarded == 2
 
 
 def test_gradients_flow_to_the_first_layer() -> None:

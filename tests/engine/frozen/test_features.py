@@ -1,4 +1,4 @@
-"""Extraction: once, in order, whatever the batch size; and what cannot be features is refused."""
+"""Extraction of features: once, in order, independent of the batch size; bad features are refused."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 from torch import nn
 
+from benchmarks.forwards import count_forwards
 from bob_gauntlet.backbones.backbone import Backbone
 from bob_gauntlet.backbones.loading import load
 from bob_gauntlet.backbones.spec import BackboneSpec
@@ -31,32 +32,32 @@ class Poisoned(Colours):
         self.poison = poison
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """NaN or infinity in one feature of a marked image."""
-        found = super().forward(images)
-        found[images[:, :, 0, 0].amin(dim=1) >= 1, 3] = self.poison
-        return found
+        """Return the mean colours, with NaN or infinity in one feature of a marked image."""
+        colours = super().forward(images)
+        colours[images[:, :, 0, 0].amin(dim=1) >= 1, 3] = self.poison
+        return colours
 
 
 class Collapsed(nn.Module):
-    """What it sees does not matter: a bias goes through a wide linear layer."""
+    """A network whose features do not depend on the image: ones go through a wide linear layer."""
 
     def __init__(self) -> None:
         super().__init__()
         self.head = nn.Linear(771, 100)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """The same for every image, up to rounding."""
+        """Return the same features for every image, up to rounding."""
         return self.head(torch.ones(len(images), 771))
 
 
 @pytest.fixture
 def context(tmp_path: Path) -> RunContext:
-    """Artefacts in a folder of this test's own."""
+    """A context whose artefacts lie in the test's temporary folder."""
     return context_in(tmp_path, batch_size=4)
 
 
 def extract(network: Backbone, images: list[Image.Image], context: RunContext) -> np.ndarray:
-    """Features of these images at the backbone's own size."""
+    """Return the features of these images at the backbone's own size."""
     return features(network, split(images, len(images)), network.identity.transform, context)
 
 
@@ -67,51 +68,52 @@ def resnet() -> Backbone:
 
 
 def test_features_are_those_of_each_image_in_order(context: RunContext) -> None:
-    """Row i is what the network gives of image i alone: here the mean colours of its centre's quarters."""
+    """Row i has the features of image i alone: here the mean colours of the quarters of its centre."""
     images = pictures(11, size=(16, 16))
-    found = extract(backbone(Colours()), images, context)
+    extracted = extract(backbone(Colours()), images, context)
     # mean over each 8 x 8 quarter, scaled from 0..255 to -1..1
     pixels = np.stack([np.asarray(image, np.float64) for image in images])
     quarters = pixels.reshape(11, 2, 8, 2, 8, 3).mean(axis=(2, 4)).transpose(0, 3, 1, 2).reshape(11, 12)
-    np.testing.assert_allclose(found, quarters / 127.5 - 1, atol=1e-5)
-    assert found.dtype == np.float32
+    np.testing.assert_allclose(extracted, quarters / 127.5 - 1, atol=1e-5)
+    assert extracted.dtype == np.float32
 
 
 @pytest.mark.parametrize("size", [1, 3, 7, 32])
 def test_the_batch_size_changes_nothing(resnet: Backbone, tmp_path: Path, size: int) -> None:
-    """Up to the last digits of float32, on a real convolutional network."""
+    """The features of a real convolutional network are equal up to the last digits of float32."""
     images, small = pictures(10), resnet.identity.input_transform(32)
-    found = features(resnet, split(images, 10), small, context_in(tmp_path / "a", batch_size=size))
+    in_batches = features(resnet, split(images, 10), small, context_in(tmp_path / "a", batch_size=size))
     whole = features(resnet, split(images, 10), small, context_in(tmp_path / "b", batch_size=10))
-    np.testing.assert_allclose(found, whole, atol=1e-4 * np.abs(whole).max())
+    np.testing.assert_allclose(in_batches, whole, atol=1e-4 * np.abs(whole).max())
 
 
 def test_a_second_call_makes_no_forward_pass(context: RunContext) -> None:
-    """Features are read back bit by bit, by another process's backbone too."""
+    """Another backbone with the same fingerprint reads the same bits from the artefact."""
     images = pictures(6)
     first = extract(backbone(Colours()), images, context)
-    again = backbone(Colours())
-    np.testing.assert_array_equal(extract(again, images, context), first)
-    assert again.images_forwarded == 0
+    with count_forwards() as count:
+        np.testing.assert_array_equal(extract(backbone(Colours()), images, context), first)
+    assert count.images == 0
 
 
 def test_every_image_is_forwarded_once(context: RunContext) -> None:
-    """Six images in batches of four are six forwards, counted and reported as progress."""
+    """Six images in batches of four are six forward passes, which are counted and reported as progress."""
     network = backbone(Colours())
-    told: list[int] = []
+    reported: list[int] = []
 
-    class Told(Progress):
+    class RecordedProgress(Progress):
         @contextmanager
         def step(self, what: str, total: int) -> Iterator[object]:
             assert total == 6
-            yield told.append
+            yield reported.append
 
-    extract(network, pictures(6), replace(context, progress=Told()))
-    assert (network.images_forwarded, told) == (6, [4, 2])
+    with count_forwards() as count:
+        extract(network, pictures(6), replace(context, progress=RecordedProgress()))
+    assert (count.images, reported) == (6, [4, 2])
 
 
 def test_the_key_holds_what_features_depend_on() -> None:
-    """Weights, transform with its size, images; and not the batch size, the limit's origin or the dataset's name."""
+    """The key has the weights, the transform with its size, and the images, but not the batch size."""
     network, images = backbone(Colours()), split([], 0)
     key = features_key(network, images, network.identity.transform)
     others = [
@@ -125,37 +127,38 @@ def test_the_key_holds_what_features_depend_on() -> None:
 
 @pytest.mark.parametrize("poison", [float("nan"), float("inf"), -float("inf")])
 def test_features_that_are_not_finite_are_counted(context: RunContext, poison: float) -> None:
-    """Two of nine images; nothing is kept, so that mended weights are tried again."""
+    """The message counts two of nine images; nothing is stored, so that a repaired checkpoint is tried again."""
     images = pictures(9)
     images[2] = images[7] = Image.new("RGB", (16, 16), "white")
     network = backbone(Poisoned(poison))
-    for _ in range(2):
-        with pytest.raises(BobError, match="features of 2 of 9 images of test are NaN or infinite"):
-            extract(network, images, context)
-    assert network.images_forwarded == 18
+    with count_forwards() as count:
+        for _ in range(2):
+            with pytest.raises(BobError, match="features of 2 of 9 images of test are NaN or infinite"):
+                extract(network, images, context)
+    assert count.images == 18
 
 
 def test_features_that_are_all_the_same_are_refused(context: RunContext) -> None:
-    """A network that sees nothing, in batches of 4 and of 1, which round differently."""
+    """Equal features are recognised although batches of 4 and of 1 round differently."""
     torch.manual_seed(0)
     with pytest.raises(BobError, match="every image of test gets the same features"):
         extract(backbone(Collapsed()), pictures(9), context)
 
 
 def test_one_image_alone_is_not_constant(context: RunContext) -> None:
-    """There is nothing that it could differ from."""
+    """The features of a single image are accepted, since there is no other image to differ from."""
     assert extract(backbone(Colours()), pictures(1), context).shape == (1, 12)
 
 
 def test_images_that_differ_a_little_are_taken(context: RunContext) -> None:
-    """One grey level of 255 in one quarter is a difference."""
+    """A difference of one grey level in one quarter is enough."""
     images = [Image.new("RGB", (16, 16), (100, 100, 100)) for _ in range(2)]
     images[1].paste((101, 100, 100), (0, 0, 8, 8))
     assert extract(backbone(Colours()), images, context).shape == (2, 12)
 
 
 def test_unreadable_images_are_named_and_counted(context: RunContext, tmp_path: Path) -> None:
-    """All of them, after one pass over the files, three by name."""
+    """All unreadable images are counted in one pass over the files, and three are named."""
     paths = [tmp_path / f"{i}.png" for i in range(9)]
     for path, image in zip(paths, pictures(9), strict=True):
         image.save(path)
@@ -171,14 +174,14 @@ def test_unreadable_images_are_named_and_counted(context: RunContext, tmp_path: 
 
 
 def test_one_in_a_hundred_may_be_unreadable(context: RunContext, tmp_path: Path) -> None:
-    """Grey stands for it, and the run is told, also where the features come from the artefacts."""
+    """A grey image replaces it, and the context records it, also where the features come from the artefacts."""
     images, network = pictures(100), backbone(Colours())
     bad = tmp_path / "bad.png"
     bad.write_bytes(b"no image")
     few = split(lambda i: read_image(bad) if i == 7 else images[i], 100)
-    found = features(network, few, network.identity.transform, context)
-    np.testing.assert_allclose(found[7], 128 / 127.5 - 1, rtol=1e-3)  # grey, at mean and standard deviation of .5
-    assert not np.allclose(found[6], found[7])
+    extracted = features(network, few, network.identity.transform, context)
+    np.testing.assert_allclose(extracted[7], 128 / 127.5 - 1, rtol=1e-3)  # grey, at mean and standard deviation of .5
+    assert not np.allclose(extracted[6], extracted[7])
     assert context.unreadable.by_role == {"test": 1}
     again = RunContext(context.artifacts)
     features(network, few, network.identity.transform, again)
@@ -186,7 +189,7 @@ def test_one_in_a_hundred_may_be_unreadable(context: RunContext, tmp_path: Path)
 
 
 def test_another_error_of_a_reader_is_not_swallowed(context: RunContext) -> None:
-    """A bug in a dataset is a bug, not an unreadable image."""
+    """An error that is no UnreadableImage is raised, since it is a bug in the dataset."""
 
     def broken(index: int) -> Image.Image:
         raise KeyError(index)

@@ -1,4 +1,4 @@
-"""Logistic regression: the same optimum as scikit-learn's, along a path, in blocks."""
+"""Logistic regression: the optimum is scikit-learn's, for every strength and any size of blocks."""
 
 import numpy as np
 import pytest
@@ -8,20 +8,11 @@ from sklearn.linear_model import LogisticRegression
 
 from bob_gauntlet.engine.frozen import logistic
 from bob_gauntlet.engine.frozen.logistic import Head, regularisation_path
-
-
-def problem(count: int, width: int, classes: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Correlated features of very different scales, and classes that overlap."""
-    rng = np.random.default_rng(seed)
-    targets = np.arange(count) % classes
-    centres = rng.normal(size=(classes, width))
-    mixing = rng.normal(size=(width, width)) * (1 / np.arange(1, width + 1))
-    features = (centres[targets] + 2 * rng.normal(size=(count, width))) @ mixing * 10 ** rng.uniform(-2, 2, width)
-    return features.astype(np.float32) + 5, targets
+from tests.helpers.synthetic_features import overlapping_classes
 
 
 def scikit(features: np.ndarray, targets: np.ndarray, strength: float) -> tuple[float, np.ndarray]:
-    """Objective and probabilities of scikit-learn at its tightest, on standardised features."""
+    """Return scikit-learn's objective and probabilities on standardised features, at a very small tolerance."""
     x = (features - features.mean(axis=0)) / features.std(axis=0)
     model = LogisticRegression(C=1 / (len(x) * strength), tol=1e-10, max_iter=20_000).fit(x.astype(np.float64), targets)
     log = model.predict_log_proba(x.astype(np.float64))
@@ -32,22 +23,22 @@ def scikit(features: np.ndarray, targets: np.ndarray, strength: float) -> tuple[
 @pytest.mark.parametrize(("count", "width"), [(300, 12), (60, 90)], ids=["N > D", "N < D"])
 @pytest.mark.parametrize("strength", [1.0, 1e-2, 1e-4])
 def test_the_optimum_is_scikit_learns(count: int, width: int, strength: float) -> None:
-    """Objective to 1e-4, probabilities to 1e-2: the problem is strictly convex, so there is one answer."""
-    features, targets = problem(count, width, 3)
-    head = list(regularisation_path(features, targets, 3, [1.0, 1e-1, 1e-2, 1e-3, 1e-4], tolerance=1e-9))
-    found = next(h for h in head if h.strength == strength)
+    """The objective agrees to 1e-4 and the probabilities to 1e-2; a strictly convex problem has one solution."""
+    features, targets = overlapping_classes(count, width, 3)
+    heads = list(regularisation_path(features, targets, 3, [1.0, 1e-1, 1e-2, 1e-3, 1e-4], tolerance=1e-9))
+    head = next(head for head in heads if head.strength == strength)
     objective, probabilities = scikit(features, targets, strength)
-    assert found.objective == pytest.approx(objective, rel=1e-4)
-    scores = found.logits(features)
-    mine = np.exp(scores - scores.max(axis=1, keepdims=True))
-    np.testing.assert_allclose(mine / mine.sum(axis=1, keepdims=True), probabilities, atol=1e-2)
+    assert head.objective == pytest.approx(objective, rel=1e-4)
+    logits = head.logits(features)
+    exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
+    np.testing.assert_allclose(exponentials / exponentials.sum(axis=1, keepdims=True), probabilities, atol=1e-2)
 
 
 @settings(max_examples=20, deadline=None)
 @given(st.integers(2, 5), st.integers(10, 60), st.integers(1, 8), st.integers(0, 99))
 def test_the_gradient_vanishes_at_the_answer(classes: int, count: int, width: int, seed: int) -> None:
-    """Worked in float64 without any of the solver's code: d f / d W at the solution is near zero."""
-    features, targets = problem(max(count, 2 * classes), width, classes, seed)
+    """The gradient at the solution is near zero, computed in float64 without the solver's code."""
+    features, targets = overlapping_classes(max(count, 2 * classes), width, classes, seed)
     [head] = regularisation_path(features, targets, classes, [1e-2], tolerance=1e-10)
     x = (features.astype(np.float64) - head.mean) / head.scale
     logits = x @ head.weight + head.bias
@@ -60,8 +51,8 @@ def test_the_gradient_vanishes_at_the_answer(classes: int, count: int, width: in
 
 
 def test_a_warm_start_changes_nothing_but_the_work() -> None:
-    """The path ends where a cold start ends."""
-    features, targets = problem(200, 20, 4)
+    """The path ends at the solution of a cold start, and a warm start needs fewer evaluations."""
+    features, targets = overlapping_classes(200, 20, 4)
     warm = list(regularisation_path(features, targets, 4, [1.0, 1e-1, 1e-2, 1e-3], tolerance=1e-9))[-1]
     [cold] = regularisation_path(features, targets, 4, [1e-3], tolerance=1e-9)
     assert warm.objective == pytest.approx(cold.objective, rel=1e-5)
@@ -70,8 +61,8 @@ def test_a_warm_start_changes_nothing_but_the_work() -> None:
 
 
 def test_blocks_do_not_change_the_answer(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Memory is bounded by blocks of 256 rows: the answer is that of one block."""
-    features, targets = problem(700, 10, 3)
+    """The solution with blocks of 256 rows is that with one block."""
+    features, targets = overlapping_classes(700, 10, 3)
     [whole] = regularisation_path(features, targets, 3, [1e-3], tolerance=1e-9)
     monkeypatch.setattr(logistic, "_LOGITS_IN_BLOCK", 1)
     monkeypatch.setattr(logistic, "_ROWS", 100)
@@ -80,8 +71,8 @@ def test_blocks_do_not_change_the_answer(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_multi_label_is_one_against_the_rest_each() -> None:
-    """Every label's head is the binary logistic regression of that label alone."""
-    features, targets = problem(300, 8, 4)
+    """The head of each label is the binary logistic regression of that label alone."""
+    features, targets = overlapping_classes(300, 8, 4)
     labels = np.stack([targets < 2, targets % 2 == 0], axis=1).astype(np.int64)
     [head] = regularisation_path(features, labels, 2, [1e-2], tolerance=1e-10)
     x = (features - features.mean(axis=0)) / features.std(axis=0)
@@ -92,8 +83,8 @@ def test_multi_label_is_one_against_the_rest_each() -> None:
 
 
 def test_strengths_come_strongest_first_and_each_is_solved() -> None:
-    """Whatever the order in which they are named."""
-    features, targets = problem(100, 5, 2)
+    """The heads come from the largest strength down, in whatever order the strengths are given, and all converge."""
+    features, targets = overlapping_classes(100, 5, 2)
     heads = list(regularisation_path(features, targets, 2, [1e-3, 10.0, 1e-1]))
     assert [h.strength for h in heads] == [10.0, 1e-1, 1e-3]
     assert all(h.converged for h in heads)
@@ -101,8 +92,8 @@ def test_strengths_come_strongest_first_and_each_is_solved() -> None:
 
 
 def test_a_constant_feature_has_no_say() -> None:
-    """It is neither divided by zero nor given a weight that matters."""
-    features, targets = problem(100, 5, 2)
+    """A constant feature is not divided by zero and does not change the logits."""
+    features, targets = overlapping_classes(100, 5, 2)
     [without] = regularisation_path(features, targets, 2, [1e-2], tolerance=1e-9)
     wide = np.concatenate([features, np.full((100, 1), 3.0, np.float32)], axis=1)
     [with_it] = regularisation_path(wide, targets, 2, [1e-2], tolerance=1e-9)
@@ -110,13 +101,13 @@ def test_a_constant_feature_has_no_say() -> None:
 
 
 def test_it_is_deterministic() -> None:
-    """Bit by bit, on one number of threads."""
-    features, targets = problem(200, 30, 3)
+    """Two runs give the same bits, with the same number of threads."""
+    features, targets = overlapping_classes(200, 30, 3)
     first, second = (list(regularisation_path(features, targets, 3, [1e-1, 1e-3])) for _ in range(2))
     assert all((a.weight == b.weight).all() for a, b in zip(first, second, strict=True))
 
 
 def test_scores_are_of_raw_features() -> None:
-    """Standardisation is folded into the head."""
+    """A head takes features that are not standardised."""
     head = Head(np.array([[2.0]]), np.array([1.0]), np.array([10.0]), np.array([4.0]), 1.0, 0.0, 1, True)
     assert head.logits(np.array([[18.0]], np.float32)).tolist() == [[5.0]]

@@ -1,4 +1,4 @@
-"""The probe: chosen on validation, refitted on all, kept as an artefact."""
+"""The linear probe: chosen on validation examples, refitted on all examples, stored as an artefact."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -13,40 +13,40 @@ from bob_gauntlet.engine.frozen.probe import fit_probe, validation_score
 from bob_gauntlet.errors import BobError
 from bob_gauntlet.runtime.artifacts import Artifacts
 from bob_gauntlet.runtime.context import RunContext
-from tests.engine.frozen.test_logistic import problem
+from tests.helpers.synthetic_features import overlapping_classes
 
 STRENGTHS = (10.0, 1.0, 1e-1, 1e-2, 1e-3)
 
 
 @pytest.fixture
 def data() -> LabelledFeatures:
-    """200 examples, of which 50 validate."""
-    features, targets = problem(200, 10, 4)
+    """200 examples, the last 50 of which are for validation."""
+    features, targets = overlapping_classes(200, 10, 4)
     return LabelledFeatures(features, targets, train=150, classes=4, key="synthetic")
 
 
 @pytest.fixture
 def context(tmp_path: Path) -> RunContext:
-    """A run with a cache of its own."""
+    """A context whose artefacts lie in the test's temporary folder."""
     return RunContext(Artifacts(tmp_path))
 
 
 def test_the_best_on_validation_is_refitted_on_everything(data: LabelledFeatures, context: RunContext) -> None:
-    """The strength has the best validation accuracy of the path; the head is that of all 200 examples."""
-    found = fit_probe(data, STRENGTHS, 0, context, {"id": "x"})
-    assert len(found.validation) == len(STRENGTHS)
+    """The strength has the best validation accuracy of the path; the head is fitted on all 200 examples."""
+    probe = fit_probe(data, STRENGTHS, 0, context, {"id": "x"})
+    assert len(probe.validation) == len(STRENGTHS)
     accuracies = [
         100 * (h.logits(data.features[150:]).argmax(axis=1) == data.targets[150:]).mean()
         for h in regularisation_path(data.features[:150], data.targets[:150], 4, STRENGTHS)
     ]
-    assert found.validation == pytest.approx(accuracies)
-    assert found.validation[found.strengths.index(found.head.strength)] == max(accuracies)
-    [refit] = regularisation_path(data.features, data.targets, 4, [found.head.strength], tolerance=1e-9)
-    np.testing.assert_allclose(found.head.logits(data.features), refit.logits(data.features), atol=5e-2)
+    assert probe.validation == pytest.approx(accuracies)
+    assert probe.validation[probe.strengths.index(probe.head.strength)] == max(accuracies)
+    [refit] = regularisation_path(data.features, data.targets, 4, [probe.head.strength], tolerance=1e-9)
+    np.testing.assert_allclose(probe.head.logits(data.features), refit.logits(data.features), atol=5e-2)
 
 
 def test_a_second_probe_is_read(data: LabelledFeatures, context: RunContext, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing is computed twice; another recipe, seed or set of features is another head."""
+    """A second call fits nothing; another recipe or seed is fitted anew."""
     first = fit_probe(data, STRENGTHS, 0, context, {"id": "x"})
     fits: list[int] = []
     real = module._fit
@@ -61,14 +61,14 @@ def test_a_second_probe_is_read(data: LabelledFeatures, context: RunContext, mon
 
 
 def test_the_edge_of_the_path_is_noticed(data: LabelledFeatures, context: RunContext) -> None:
-    """A chosen strength at the end says that the path was too short."""
-    found = fit_probe(data, STRENGTHS, 0, context, {"id": "x"})
+    """`at_edge` is true where the chosen strength is the largest or smallest one."""
+    probe = fit_probe(data, STRENGTHS, 0, context, {"id": "x"})
     for chosen, edge in ((10.0, True), (1e-3, True), (1e-1, False)):
-        assert replace(found, head=replace(found.head, strength=chosen)).at_edge == edge
+        assert replace(probe, head=replace(probe.head, strength=chosen)).at_edge == edge
 
 
-def test_a_few_images_of_several_labels_are_judged_all_the_same() -> None:
-    """Where no label has both values mean AUC is chance, never NaN; without an image nothing can be chosen."""
+def test_a_few_images_of_several_labels_have_a_validation_score() -> None:
+    """Where no label has both values the score is chance, not NaN; without an image it is an error."""
     one = np.array([[1, 0]])
     assert validation_score(np.array([[0.2, 0.1]]), one) == (50.0, 0.0)
     assert validation_score(np.array([[0.2, 0.1], [0.1, 0.1]]), np.array([[1, 0], [0, 0]])) == (100.0, 0.0)
