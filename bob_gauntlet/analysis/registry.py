@@ -15,7 +15,7 @@ from bob_gauntlet.config import bundled
 from bob_gauntlet.errors import UsageError, nearest
 from bob_gauntlet.pools.errata import ErrataMode
 from bob_gauntlet.pools.pool import Pool
-from bob_gauntlet.ranking.score_table import ScoreTable
+from bob_gauntlet.ranking.score_table import MINI_SCALE_NOTE, ScoreTable
 
 RUN_ALL = "all"
 """The name by which a user asks for every analysis."""
@@ -158,7 +158,7 @@ def header_lines(score_table: ScoreTable, options: AnalysisOptions) -> list[str]
     lines = [f"pool {pool.name} ({pool.hash[:8]}), {pool.scale} scale, {count} ranked measures"]
     lines.append("z: standard deviations above the mean of the pool's members")
     if pool.scale == "mini":
-        lines.append("mini scale: shows that everything works; it does not judge backbones")
+        lines.append(MINI_SCALE_NOTE)
     if pool.errata:
         lines.append(f"{ERRATA[options.errata]} (`bob rank --pool {pool.name} --errata {options.errata}` lists them)")
     if any(backbone.highlighted for backbone in score_table.backbones) and _is_papers_pool(pool):

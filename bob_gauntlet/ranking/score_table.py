@@ -22,6 +22,9 @@ from bob_gauntlet.stats import zscores
 ALL = "All"
 """The column over every ranked measure of the paper's six tasks."""
 
+MINI_SCALE_NOTE = "mini scale: shows that everything works; it does not judge backbones"
+"""The line that stands under every table of mini scores."""
+
 MIN_COVERAGE = 1 / 3
 """Backbones with a lower coverage are listed separately and not ranked: All must rest on many tasks."""
 

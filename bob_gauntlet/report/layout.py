@@ -10,13 +10,12 @@ from typing import Any, Literal
 from tabulate import tabulate
 
 from bob_gauntlet.ranking.ranking import Ranking, RankingRow
+from bob_gauntlet.ranking.score_table import MINI_SCALE_NOTE
 
 Format = Literal["table", "json", "csv", "markdown"]
 MARK = "►"
 """Shown in front of the user's backbones."""
 
-MINI_SCALE_NOTE = "mini scale: shows that everything works; it does not judge backbones"
-"""Shown under every ranking at mini scale."""
 
 _RECORD_KEYS = {"below_min_coverage": "apart", "highlighted": "own"}
 """Fields of a row whose key in JSON has another name, so that files written earlier stay readable."""
