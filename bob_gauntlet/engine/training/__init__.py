@@ -1,1 +1,1 @@
-"""Training of classifiers: loop, grid search, data, losses."""
+"""Training: loop, grid search, data loader and losses; detectors use all of it except the classifier."""

@@ -30,7 +30,7 @@ from bob_gauntlet.runtime.context import RunContext
 class ClassifierConfig:
     """Everything that the weights of a classifier depend on, except backbone, examples and seed."""
 
-    # the grid: one training run for each
+    # the grid: one training run for each configuration
     configs: tuple[TrainingConfig, ...]
     augmentation: Augmentation
     # images in one optimiser step
@@ -120,7 +120,6 @@ def train_classifier(
     key = artefact_key(
         backbone, classifier_config.transform, examples, seed, context, recipe, amp=classifier_config.configs[0].amp
     )
-
     arrays = load_or_train(key, lambda: _create_search(backbone, examples, classifier_config, seed, context), context)
     return TrainedClassifier(backbone, classifier_config, examples, seed, key, arrays)
 

@@ -37,7 +37,6 @@ Validate = Callable[[Any], tuple[float, float]]
 SAVE_INTERVAL = 600.0
 """Seconds after which a run is saved within an epoch."""
 
-
 _NAMES_IN_CHECKPOINT = {"batches_done": "place", "validation": "judged"}
 """Fields of TrainingState that have another name in a checkpoint; these names stay, so old checkpoints are readable."""
 
