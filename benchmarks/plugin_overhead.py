@@ -22,7 +22,7 @@ COPIES = 30
 
 
 def main() -> None:
-    """Measure and print both overheads."""
+    """Measure and print all overheads."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         empty = folder / "empty"

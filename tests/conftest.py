@@ -1,4 +1,4 @@
-"""What all tests share: warnings are errors here, and only here."""
+"""Fixtures and settings that all tests share; in these tests every warning is an error."""
 
 import os
 from collections.abc import Iterator
@@ -9,14 +9,14 @@ pytest_plugins = ["pytester"]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Our own tests fail on a warning; a user's run of `suites/` does not."""
+    """Make this project's tests fail on a warning; a user's run of `suites/` does not fail on one."""
     for item in items:
         item.add_marker(pytest.mark.filterwarnings("error"), append=False)
 
 
 @pytest.fixture
 def one_thread() -> Iterator[None]:
-    """torch in one thread: on problems this small, threads that wait for each other are all a busy machine does."""
+    """torch with one thread, because on problems this small threads mostly wait for each other."""
     import torch
 
     before = torch.get_num_threads()
@@ -27,7 +27,7 @@ def one_thread() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def one_core() -> Iterator[None]:
-    """On a busy machine threads that wait for each other are most of the work."""
+    """This process on one core, because on a busy machine threads mostly wait for each other."""
     if not hasattr(os, "sched_setaffinity"):
         yield
         return

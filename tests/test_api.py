@@ -228,8 +228,10 @@ def test_a_step_of_training_makes_another_backbone() -> None:
 
 
 def test_wrappers_are_taken_off() -> None:
-    """The network in DataParallel is the same backbone as without."""
+    """The network in DataParallel or compiled is the same backbone as without."""
     assert fingerprint(nn.DataParallel(pooled())) == fingerprint(pooled())
+    compiled: Any = torch.compile(pooled())
+    assert fingerprint(compiled) == fingerprint(pooled())
 
 
 def test_a_module_that_keeps_a_computed_tensor_is_copied() -> None:

@@ -1,4 +1,4 @@
-"""The house's shape: imports run one way, heavy packages come late, files and functions stay small."""
+"""The structure of the package: imports run one way, heavy packages come late, files and functions are small."""
 
 import ast
 import subprocess
@@ -17,11 +17,11 @@ PACKAGES = (
     "errors", "stats", "scores", "runtime", "config", "backbones", "datasets", "metrics", "pools", "ranking", "engine",
     "protocols", "analysis", "gauntlet", "report", "api", "plugin", "cli",
 )  # fmt: skip
-# Lower parts first, inside `engine`; what is not named comes before the named ones.
+# Lower parts of `engine` first; parts that are not listed come before the listed ones.
 ENGINE = ("attacks", "frozen", "training", "detection")
 HEAVY = ("torch", "torchvision", "timm", "pandas", "sklearn", "skimage", "scipy", "matplotlib")
 HEAVY += ("mmdet", "mmcv", "mmengine", "faster_coco_eval", "pycocotools", "lvis", "cv2")
-# modules that may import a heavy package at their top: they are imported late, inside a function, by the light ones
+# Modules that may import a heavy package at their top. Light modules import them late, inside a function.
 HEAVY_MODULES = (
     "engine",
     "metrics",
@@ -34,13 +34,13 @@ HEAVY_MODULES = (
 
 
 def name_of(path: Path) -> str:
-    """`backbones.spec` for bob_gauntlet/backbones/spec.py."""
+    """Return a module's name inside the package: `backbones.spec` for bob_gauntlet/backbones/spec.py."""
     parts = path.relative_to(PACKAGE).with_suffix("").parts
     return ".".join(part for part in parts if part != "__init__")
 
 
 def place_of(module: str) -> tuple[int, int]:
-    """The place of a module's package in PACKAGES, and inside `engine` in ENGINE."""
+    """Return the place of a module's package in PACKAGES, and the place of its part of `engine` in ENGINE."""
     package, *inner = module.split(".")
     assert package in PACKAGES, f"{module} has no place in PACKAGES of tests/test_architecture.py"
     part = inner[0] if package == "engine" and inner else ""
@@ -48,7 +48,7 @@ def place_of(module: str) -> tuple[int, int]:
 
 
 def imports(tree: ast.AST, *, top_level: bool) -> set[str]:
-    """Dotted names that a module imports: at its top, or anywhere; imports for type checkers do not count."""
+    """Return the dotted names that a module imports, at its top or anywhere; imports for type checkers do not count."""
     nodes = list(tree.body) if top_level else list(ast.walk(tree))  # type: ignore[attr-defined]
     skipped = {id(n) for node in ast.walk(tree) if is_type_checking(node) for n in ast.walk(node)}
     names: set[str] = set()
@@ -63,12 +63,12 @@ def imports(tree: ast.AST, *, top_level: bool) -> set[str]:
 
 
 def is_type_checking(node: ast.AST) -> bool:
-    """Whether the node is an `if TYPE_CHECKING:` block."""
+    """Return whether the node is an `if TYPE_CHECKING:` block."""
     return isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test)
 
 
 def inner_imports(path: Path) -> set[str]:
-    """Modules of this package that a file imports anywhere: `scores.score` for bob_gauntlet.scores.score."""
+    """Return the modules of this package that a file imports: `scores.score` for bob_gauntlet.scores.score."""
     known = {name_of(module) for module in MODULES}
     names = {n.removeprefix("bob_gauntlet.") for n in imports(ast.parse(path.read_text()), top_level=False)}
     prefixes = {name: [name, name.rpartition(".")[0]] for name in names}
@@ -77,7 +77,7 @@ def inner_imports(path: Path) -> set[str]:
 
 @pytest.mark.parametrize("path", [m for m in MODULES if name_of(m)], ids=name_of)
 def test_imports_run_one_way(path: Path) -> None:
-    """No module imports a package after its own; inside `engine` no part after its own."""
+    """A module imports no package after its own and, inside `engine`, no part after its own."""
     module = name_of(path)
     for name in inner_imports(path):
         assert place_of(name) <= place_of(module), (
@@ -93,17 +93,17 @@ def test_no_module_imports_itself_through_others() -> None:
 
 @pytest.mark.parametrize("path", MODULES, ids=name_of)
 def test_heavy_packages_stay_out_of_light_modules(path: Path) -> None:
-    """Only the modules of HEAVY_MODULES import torch and its kin at their top."""
+    """Only the modules of HEAVY_MODULES import a package of HEAVY at their top."""
     module = name_of(path)
     if any(module == heavy or module.startswith(heavy + ".") for heavy in HEAVY_MODULES):
         return
-    found = {n for n in imports(ast.parse(path.read_text()), top_level=True) if n.split(".")[0] in HEAVY}
-    assert not found, f"{module} imports {found} at its top"
+    heavy_imports = {n for n in imports(ast.parse(path.read_text()), top_level=True) if n.split(".")[0] in HEAVY}
+    assert not heavy_imports, f"{module} imports {heavy_imports} at its top"
 
 
 @pytest.mark.parametrize("path", MODULES, ids=name_of)
 def test_modules_and_functions_are_small(path: Path) -> None:
-    """At most 300 lines a module and 40 a function."""
+    """A module has at most 300 lines, and a function at most 40."""
     text = path.read_text()
     assert len(text.splitlines()) <= 300
     for node in ast.walk(ast.parse(text)):
@@ -113,7 +113,7 @@ def test_modules_and_functions_are_small(path: Path) -> None:
 
 
 def test_only_the_plugin_knows_pytest_and_only_the_scheduler_knows_xdist() -> None:
-    """Protocols, scores and statistics work without pytest."""
+    """Only the plugin imports pytest, and only its scheduler imports xdist."""
     allowed = {"pytest": "plugin", "_pytest": "none", "xdist": "plugin.xdist_scheduler"}
     for path in MODULES:
         for name in imports(ast.parse(path.read_text()), top_level=False):

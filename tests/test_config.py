@@ -1,4 +1,4 @@
-"""What a user declares, and where it is looked for."""
+"""The user's configuration file, and the folders in which it is searched."""
 
 from pathlib import Path
 
@@ -9,14 +9,14 @@ from bob_gauntlet.errors import UsageError
 
 
 def write(path: Path, text: str) -> Path:
-    """A file, its folders made."""
+    """Write a file, create its folders, and return its path."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text, encoding="utf-8")
     return path
 
 
 def test_the_nearest_file_upwards_is_read(tmp_path: Path) -> None:
-    """Paths in it are relative to its folder, not to where the search began."""
+    """The nearest file upwards is read, and its relative paths start at its folder, not where the search began."""
     write(tmp_path / "bob.toml", '[backbones]\nfar = "random:a"\n')
     near = write(tmp_path / "é x" / "bob.toml", '[backbones]\nnear = "random:a"\n')
     below = near.parent / "deep" / "deeper"
@@ -25,14 +25,14 @@ def test_the_nearest_file_upwards_is_read(tmp_path: Path) -> None:
 
 
 def test_datasets_are_declared_beside_backbones(tmp_path: Path) -> None:
-    """A path for one of the catalog, a table for one's own; in a pyproject.toml, too."""
+    """A path declares a dataset of the catalog, and a table a user's own dataset, in pyproject.toml too."""
     write(tmp_path / "pyproject.toml", '[tool.bob.datasets]\neurosat = "e"\nmine = { kind = "csv" }\n')
     assert find_config(tmp_path).datasets == {"eurosat": "e", "mine": {"kind": "csv"}}
     assert find_config(tmp_path).backbones == {}
 
 
 def test_a_relative_start_is_searched_upwards_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """`Path(".")` has no parents of its own."""
+    """A search that starts at `Path(".")`, which has no parents, goes upwards too."""
     write(tmp_path / "bob.toml", '[backbones]\nmine = "random:a"\n')
     (tmp_path / "below").mkdir()
     (tmp_path / ".bob").mkdir()
@@ -42,7 +42,7 @@ def test_a_relative_start_is_searched_upwards_too(tmp_path: Path, monkeypatch: p
 
 
 def test_bob_toml_comes_before_pyproject(tmp_path: Path) -> None:
-    """In one folder."""
+    """A bob.toml is preferred to a pyproject.toml in the same folder."""
     write(tmp_path / "pyproject.toml", '[tool.bob.backbones]\na = "random:p"\n')
     assert find_config(tmp_path).backbones == {"a": "random:p"}
     write(tmp_path / "bob.toml", '[backbones]\na = "random:b"\n')
@@ -51,20 +51,20 @@ def test_bob_toml_comes_before_pyproject(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("text", ["", "[project]\nname = 'x'\n", "[tool.ruff]\n", "tool = 3\n"])
 def test_a_pyproject_that_says_nothing_of_bob_is_passed_by(tmp_path: Path, text: str) -> None:
-    """The search goes on above it."""
+    """A pyproject.toml without a table for bob is ignored, and the search continues above it."""
     write(tmp_path / "bob.toml", '[backbones]\na = "random:b"\n')
     write(tmp_path / "below" / "pyproject.toml", text)
     assert find_config(tmp_path / "below").backbones == {"a": "random:b"}
 
 
 def test_without_any_file_nothing_is_declared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """And relative paths start where the search did."""
+    """Without a file nothing is declared, and relative paths start where the search started."""
     monkeypatch.setattr(Path, "is_file", lambda self: False)
     assert find_config(tmp_path) == UserConfig(tmp_path)
 
 
 def test_a_byte_order_mark_is_no_letter(tmp_path: Path) -> None:
-    """Editors on Windows put one at the start."""
+    """A byte order mark, which editors on Windows write at the start of a file, is ignored."""
     (tmp_path / "bob.toml").write_bytes(b'\xef\xbb\xbf[backbones]\na = "random:b"\n')
     assert find_config(tmp_path).backbones == {"a": "random:b"}
 
@@ -86,7 +86,7 @@ def test_a_byte_order_mark_is_no_letter(tmp_path: Path) -> None:
     ],
 )
 def test_a_file_that_is_wrong_is_named_in_one_line(tmp_path: Path, text: str, says: str) -> None:
-    """With the name that is wrong in it."""
+    """An error in the file is reported in one line that starts with the path of the file."""
     path = write(tmp_path / "bob.toml", text)
     with pytest.raises(UsageError, match=says) as caught:
         find_config(tmp_path)
@@ -95,21 +95,21 @@ def test_a_file_that_is_wrong_is_named_in_one_line(tmp_path: Path, text: str, sa
 
 
 def test_a_file_in_another_encoding_is_named(tmp_path: Path) -> None:
-    """TOML is UTF-8."""
+    """A file that is not UTF-8 is refused with a message that says what to do."""
     (tmp_path / "bob.toml").write_bytes('[backbones]\nü = "random:a"\n'.encode("latin-1"))
     with pytest.raises(UsageError, match="correct this file"):
         find_config(tmp_path)
 
 
 def test_tool_bob_has_to_be_a_table(tmp_path: Path) -> None:
-    """As in bob.toml."""
+    """A `tool.bob` that is not a table is refused."""
     write(tmp_path / "pyproject.toml", "[tool]\nbob = 3\n")
     with pytest.raises(UsageError, match="has to be a table"):
         find_config(tmp_path)
 
 
 def test_the_nearest_bob_folder_or_a_new_one(tmp_path: Path) -> None:
-    """A file of that name is none."""
+    """The nearest .bob folder upwards is used, and a file of that name does not count."""
     below = tmp_path / "a" / "b"
     below.mkdir(parents=True)
     (tmp_path / ".bob").mkdir()
@@ -121,6 +121,6 @@ def test_the_nearest_bob_folder_or_a_new_one(tmp_path: Path) -> None:
 
 
 def test_where_there_is_no_bob_folder_it_is_made_at_the_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Only named here, not made."""
+    """Where no .bob folder exists, the path of one at the start of the search is returned."""
     monkeypatch.setattr(Path, "is_dir", lambda self: False)
     assert bob_folder(tmp_path) == tmp_path / ".bob"

@@ -1,4 +1,4 @@
-"""Gauntlet.run: read from the store or measured, what is shared between settings, what a Score says it is."""
+"""Gauntlet.run: reading from the store or measuring, sharing artefacts, and what a score records."""
 
 import math
 from collections.abc import Iterator, Mapping
@@ -31,7 +31,7 @@ from bob_gauntlet.runtime.run_config import RunConfig
 from bob_gauntlet.scores.score import Score, difference
 from bob_gauntlet.stats.standard_error import clustered_standard_error
 
-LIMIT = 24  # of every role: seconds become fractions
+LIMIT = 24  # examples of every role, so that a test takes a fraction of a second
 KNN_32 = KNN(input_size=32, ks=(1, 3))
 PROBE_32 = LinearProbe(input_size=32, strengths=(1.0, 0.01))
 RETRIEVAL_32 = Retrieval(input_size=32)
@@ -42,7 +42,7 @@ Stored = Mapping[tuple[Any, ...], Score]
 
 @pytest.fixture(autouse=True)
 def one_thread(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """On problems this small, threads that wait for each other are all that a busy machine does."""
+    """torch with one thread, because on problems this small threads mostly wait for each other."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     monkeypatch.setattr(devices, "cores", lambda: 1)
@@ -52,26 +52,26 @@ def one_thread(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 @pytest.fixture
 def artifacts(tmp_path: Path) -> Artifacts:
-    """A folder of artefacts of this test's own."""
+    """A new folder of artefacts for one test."""
     return Artifacts(tmp_path / "artifacts")
 
 
 def on_bench(
     artifacts: Artifacts, stored: Stored | None = None, text: str = "random:test_resnet", **options: Any
 ) -> Gauntlet:
-    """A gauntlet in a new process, as it were: nothing is shared but artefacts and stored scores."""
+    """Return a gauntlet like that of a new process: only artefacts and stored scores are shared."""
     workspace = Workspace(artifacts, RunConfig(**{"limit": LIMIT, **options}), stored or {})
     return Gauntlet(resolve(text, UserConfig(Path())), workspace)
 
 
 def stored_of(scores: list[Score]) -> Stored:
-    """As the plugin hands them to a bench, after a round trip through a record."""
+    """Return scores by identity, as the plugin passes them to a workspace, after a round trip through a record."""
     again = [Score.from_dict(score.to_dict()) for score in scores]
     return {score.identity: score for score in again}
 
 
 def no_loading(monkeypatch: pytest.MonkeyPatch) -> None:
-    """From here on nothing may be loaded."""
+    """Make every later attempt to load weights or images fail."""
 
     def refuse(*args: object) -> None:
         raise AssertionError("loaded")
@@ -91,7 +91,7 @@ def no_loading(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_stored_setting_is_read_and_nothing_is_loaded(
     recipe: Any, dataset: str, artifacts: Artifacts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The second run gives the same scores from the store, and loads neither weights nor images."""
+    """A stored setting is read with equal scores, and neither weights nor images are loaded."""
     first = on_bench(artifacts)
     measured = first.run(recipe, dataset)
     assert first.results[0].origin == "measured"
@@ -103,7 +103,7 @@ def test_a_stored_setting_is_read_and_nothing_is_loaded(
 
 
 def test_rerun_measures_again(artifacts: Artifacts) -> None:
-    """--bob-rerun: stored scores are left aside."""
+    """With --bob-rerun, stored scores are ignored and the setting is measured again."""
     measured = on_bench(artifacts).run(KNN_32, "digits")
     again = on_bench(artifacts, stored_of(measured), rerun=True)
     assert [s.value for s in again.run(KNN_32, "digits")] == [s.value for s in measured]
@@ -111,7 +111,7 @@ def test_rerun_measures_again(artifacts: Artifacts) -> None:
 
 
 def test_a_setting_of_which_one_measure_is_missing_is_measured(artifacts: Artifacts) -> None:
-    """top1 without top5 is half a setting."""
+    """A setting with a stored top1 but no stored top5 is measured."""
     measured = on_bench(artifacts).run(KNN_32, "digits")
     assert [s.metric for s in measured] == ["top1", "top5"]
     again = on_bench(artifacts, stored_of(measured[:1]))
@@ -131,7 +131,7 @@ def test_a_setting_of_which_one_measure_is_missing_is_measured(artifacts: Artifa
     ids=["limit", "seeds", "size", "hyper-parameter", "weights"],
 )
 def test_another_identity_is_not_read(options: dict[str, Any], recipe: Any, text: str, artifacts: Artifacts) -> None:
-    """What changes the number is in its identity."""
+    """A stored score is not read if the limit, the seeds, the protocol or the weights differ."""
     measured = on_bench(artifacts).run(KNN_32, "digits")
     other = on_bench(artifacts, stored_of(measured), text, **options)
     other.run(recipe, "digits")
@@ -139,7 +139,7 @@ def test_another_identity_is_not_read(options: dict[str, Any], recipe: Any, text
 
 
 def test_seeds_do_not_touch_what_is_not_seeded(artifacts: Artifacts) -> None:
-    """Retrieval has nothing to repeat: more seeds read the same score."""
+    """Retrieval is not seeded, so a run with more seeds reads the same score."""
     measured = on_bench(artifacts).run(RETRIEVAL_32, "photos-instances")
     again = on_bench(artifacts, stored_of(measured), seeds=(0, 1, 2))
     assert again.run(RETRIEVAL_32, "photos-instances")[0].seeds == (0,)
@@ -147,22 +147,22 @@ def test_seeds_do_not_touch_what_is_not_seeded(artifacts: Artifacts) -> None:
 
 
 def test_efficiency_belongs_to_its_device(artifacts: Artifacts, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Times of another machine are not read, accuracies are."""
-    here = on_bench(artifacts)
-    measured = [*here.run(EFFICIENCY_32, "noise"), *here.run(KNN_32, "digits")]
+    """On another machine efficiency is measured again, and accuracy is read from the store."""
+    this_machine = on_bench(artifacts)
+    measured = [*this_machine.run(EFFICIENCY_32, "noise"), *this_machine.run(KNN_32, "digits")]
     monkeypatch.setattr(module, "device_name", lambda device: "another machine")
-    there = on_bench(artifacts, stored_of(measured))
-    [theirs, *_] = there.run(EFFICIENCY_32, "noise")
-    there.run(KNN_32, "digits")
-    assert [outcome.origin for outcome in there.results] == ["measured", "store"]
-    assert difference(measured[0], theirs) == "device"
+    other_machine = on_bench(artifacts, stored_of(measured))
+    [other_latency, *_] = other_machine.run(EFFICIENCY_32, "noise")
+    other_machine.run(KNN_32, "digits")
+    assert [outcome.origin for outcome in other_machine.results] == ["measured", "store"]
+    assert difference(measured[0], other_latency) == "device"
 
 
 # ---- artefacts
 
 
 def test_features_are_extracted_once_for_all_settings_of_a_dataset(artifacts: Artifacts) -> None:
-    """The probe forwards train, val and test; kNN after it, and the probe again with other strengths, none."""
+    """The probe forwards train, val and test; kNN and a probe with other strengths forward no image."""
     shared = on_bench(artifacts)
     with count_forwards() as count:
         shared.run(PROBE_32, "digits")
@@ -173,7 +173,7 @@ def test_features_are_extracted_once_for_all_settings_of_a_dataset(artifacts: Ar
 
 
 def test_another_process_finds_the_features(artifacts: Artifacts) -> None:
-    """Sharing goes through files, not through the order of tests."""
+    """Another process reads the features from files, whatever the order of tests is."""
     on_bench(artifacts).run(PROBE_32, "digits")
     with count_forwards() as count:
         on_bench(artifacts).run(KNN_32, "digits")
@@ -181,7 +181,7 @@ def test_another_process_finds_the_features(artifacts: Artifacts) -> None:
 
 
 def test_another_backbone_and_another_limit_have_features_of_their_own(artifacts: Artifacts) -> None:
-    """Equal architecture, other weights; equal weights, other images."""
+    """Features are extracted again for other weights of one architecture and for another limit."""
     on_bench(artifacts).run(KNN_32, "digits")
     with count_forwards() as count:
         on_bench(artifacts, text="random:test_resnet,seed=1").run(KNN_32, "digits")
@@ -190,11 +190,11 @@ def test_another_backbone_and_another_limit_have_features_of_their_own(artifacts
         assert count.since_last() == 60
 
 
-# ---- the stamp
+# ---- what a score records
 
 
 def test_a_score_says_what_it_is(artifacts: Artifacts) -> None:
-    """Identity and provenance of one score."""
+    """A score records its identity and its provenance."""
     [top1, _] = on_bench(artifacts, seeds=(0, 3)).run(KNN_32, "digits")
     assert (top1.setting, top1.metric, top1.task) == ("knn@digits", "top1", "Cls")
     assert (top1.backbone, top1.limit, top1.seeds, top1.scale) == ("random:test_resnet", LIMIT, (0, 3), "mini")
@@ -210,14 +210,14 @@ def test_a_score_says_what_it_is(artifacts: Artifacts) -> None:
 
 
 def test_the_mini_budget_is_applied(artifacts: Artifacts) -> None:
-    """A recipe as the suites write it runs at 96 px at mini scale."""
+    """A recipe with the defaults of the suites runs at 96 px at mini scale."""
     [top1, _] = on_bench(artifacts).run(KNN(), "digits")
     assert top1.transform.startswith("96px ")
     assert top1.provenance["protocol"]["input_size"] == 96
 
 
 def test_the_fidelity_of_a_recipe_is_stamped(artifacts: Artifacts) -> None:
-    """A run that repeats the paper's choices says so."""
+    """A score records the fidelity of its recipe."""
     for fidelity in ("sound", "paper"):
         score = on_bench(artifacts).run(replace(RETRIEVAL_32, fidelity=fidelity), "photos-instances")[0]
         assert score.fidelity == fidelity
@@ -227,14 +227,14 @@ def test_the_fidelity_of_a_recipe_is_stamped(artifacts: Artifacts) -> None:
 
 
 def test_a_planned_setting_is_missing(artifacts: Artifacts, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is skipped with a reason before anything is loaded."""
+    """A planned setting raises MissingError with the reason before anything is loaded."""
     no_loading(monkeypatch)
     with pytest.raises(MissingError, match="planned: this version has no protocol"):
         on_bench(artifacts, scale="paper").run(Retrieval(), "cub-200")
 
 
 def test_an_unknown_setting_is_a_usage_error(artifacts: Artifacts) -> None:
-    """With the nearest one; a dataset that there is none of, too."""
+    """An unknown setting is a usage error, and so is an unknown dataset, for which the nearest name is given."""
     with pytest.raises(UsageError, match="unknown setting 'knn@copydays-mini'"):
         on_bench(artifacts).run(KNN_32, "copydays-mini")
     with pytest.raises(UsageError, match="unknown dataset 'digit'; did you mean digits"):
@@ -242,7 +242,7 @@ def test_an_unknown_setting_is_a_usage_error(artifacts: Artifacts) -> None:
 
 
 def test_the_sessions_fidelity_reaches_nested_recipes(artifacts: Artifacts) -> None:
-    """`--bob-fidelity paper` is a recipe's own and of what it tests; sound leaves a recipe as it was made."""
+    """`--bob-fidelity paper` applies to a recipe and to the recipe inside it; sound leaves both unchanged."""
     tuned = Calibration(head=FineTune(epochs=1, lrs=(1e-3,), weight_decays=(0.05,), input_size=32))
     sound = on_bench(artifacts, max_steps=1).run(tuned, "photos")[0]
     followed = on_bench(artifacts, max_steps=1, fidelity="paper").run(tuned, "photos")[0]
@@ -253,15 +253,15 @@ def test_the_sessions_fidelity_reaches_nested_recipes(artifacts: Artifacts) -> N
 
 
 class Broken(KNN):
-    """Gives what no score can hold."""
+    """A recipe that yields a value which no score can hold."""
 
     def evaluate(self, *args: object) -> Any:
-        """One NaN."""
+        """Yield one NaN."""
         yield Measured("top1", math.nan)
 
 
 def test_a_value_that_is_not_finite_fails(artifacts: Artifacts) -> None:
-    """It is no outcome, and nothing is stored."""
+    """A value that is not finite raises an error, and there is no result."""
     broken = on_bench(artifacts)
     with pytest.raises(BobError, match="top1 of random:test_resnet is nan"):
         broken.run(Broken(input_size=32), "digits")
@@ -272,7 +272,7 @@ def test_a_value_that_is_not_finite_fails(artifacts: Artifacts) -> None:
 
 
 def naive_stderr(values: list[float], clusters: list[str]) -> float:
-    """Cluster-robust standard error of a mean, one cluster after the other (Liang and Zeger 1986, G / (G - 1))."""
+    """Return the cluster-robust standard error of a mean in a plain loop (Liang and Zeger 1986, G / (G - 1))."""
     n, mean = len(values), sum(values) / len(values)
     sums: dict[str, float] = {}
     for value, cluster in zip(values, clusters, strict=True):
@@ -281,29 +281,29 @@ def naive_stderr(values: list[float], clusters: list[str]) -> float:
 
 
 @given(st.lists(st.tuples(st.floats(-100, 100), st.sampled_from("abcd")), min_size=2, max_size=40))
-def test_the_standard_error_is_the_naive_one(drawn: list[tuple[float, str]]) -> None:
-    """Clusters of any sizes; none where there is one cluster only."""
-    values, clusters = [value for value, _ in drawn], [cluster for _, cluster in drawn]
-    found = clustered_standard_error(np.array(values), clusters)
-    assert found["n"] == len(values)
+def test_the_standard_error_is_the_naive_one(pairs: list[tuple[float, str]]) -> None:
+    """The standard error equals that of a plain loop for any clusters, and is absent if there is only one cluster."""
+    values, clusters = [value for value, _ in pairs], [cluster for _, cluster in pairs]
+    error = clustered_standard_error(np.array(values), clusters)
+    assert error["n"] == len(values)
     if len(set(clusters)) == 1:
-        assert "stderr" not in found
+        assert "stderr" not in error
     else:
-        assert found["stderr"] == pytest.approx(naive_stderr(values, clusters), rel=1e-9, abs=1e-9)
+        assert error["stderr"] == pytest.approx(naive_stderr(values, clusters), rel=1e-9, abs=1e-9)
 
 
 @given(st.lists(st.floats(-100, 100), min_size=2, max_size=40))
 def test_examples_that_share_nothing_have_the_textbook_error(values: list[float]) -> None:
-    """std(ddof=1) / sqrt(n), with clusters of one and without clusters."""
+    """Without clusters, or with one example a cluster, the standard error is std(ddof=1) / sqrt(n)."""
     expected = float(np.std(values, ddof=1)) / math.sqrt(len(values))
     for clusters in (None, [str(i) for i in range(len(values))]):
-        found = clustered_standard_error(np.array(values), clusters)
-        assert found["stderr"] == pytest.approx(expected, rel=1e-9, abs=1e-9)
-        assert found["stderr_how"] == f"over {len(values)} examples"
+        error = clustered_standard_error(np.array(values), clusters)
+        assert error["stderr"] == pytest.approx(expected, rel=1e-9, abs=1e-9)
+        assert error["stderr_how"] == f"over {len(values)} examples"
 
 
 def test_a_scores_error_is_that_of_its_stored_examples(artifacts: Artifacts) -> None:
-    """Values, ids and clusters are kept as an artefact; crops of one photo are one cluster."""
+    """The standard error follows from the stored values and clusters; crops of one photo are one cluster."""
     gauntlet = on_bench(artifacts, limit=60)
     score = gauntlet.run(RETRIEVAL_32, "photos-instances")[0]
     kept = artifacts.peek("examples", score.provenance["examples"]["key"])

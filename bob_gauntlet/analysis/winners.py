@@ -104,8 +104,8 @@ def published_small(score_table: ScoreTable) -> Iterator[PublishedFigure]:
 def with_every_task(score_table: ScoreTable) -> ScoreTable:
     """Return the score table with the backbones that have a score in each of the tasks of All."""
     has_task = [score_table.coverage(task) > 0 for task in IN_ALL if task in score_table.columns]
-    nobody = [False] * len(score_table.backbones)
-    return keep_backbones(score_table, np.all(has_task, axis=0) if has_task else nobody)
+    has_none = [False] * len(score_table.backbones)
+    return keep_backbones(score_table, np.all(has_task, axis=0) if has_task else has_none)
 
 
 def _top_rows(score_table: ScoreTable, column: str, label: str) -> Iterator[tuple[object, ...]]:

@@ -21,8 +21,8 @@ from bob_gauntlet.errors import UsageError
 _VERSIONED = ("torch", "timm", "builtins")
 """Packages whose code needs no digest: their classes are the same wherever their version is."""
 
-_PRIVATE = frozenset(vars(nn.Module())) | {"training"}
-"""Attributes that every module has: parameters, buffers, submodules, hooks and the training mode."""
+_PRIVATE = frozenset(vars(nn.Module())) | {"training", "_is_torch_compile"}
+"""Attributes that say nothing of a network's features: containers of every module, training mode, a mark of torch."""
 
 
 def unwrap(module: nn.Module) -> nn.Module:

@@ -69,12 +69,12 @@ def test_a_present_dataset_is_counted(folder: Path, name: str) -> None:
     assert result.exit_code == 0, result.output
     spec = CATALOG[name]
     roots = [str(folder / "d" / one) for one in (spec.needs if spec.combined else (name,))]
-    for said in (spec.licence, spec.citation, "layout  ", *roots, "[datasets]"):
-        assert said in result.output
+    for text in (spec.licence, spec.citation, "layout  ", *roots, "[datasets]"):
+        assert text in result.output
     table = result.output.split("fingerprint")[1].splitlines()
     assert [line.split()[0] for line in table if line.startswith(("train", "test"))] == ["train", "test"]
-    said = [" ".join(line.split()[:3]) for line in table if line.startswith("objects")]
-    assert said == (["objects of train:", "objects of test:"] if name in DETECTION else [])
+    objects = [" ".join(line.split()[:3]) for line in table if line.startswith("objects")]
+    assert objects == (["objects of train:", "objects of test:"] if name in DETECTION else [])
     assert ("subset 1% of train: 3 images" in result.output) == (name == "imagenet-1k")
 
 
@@ -178,8 +178,10 @@ def test_unusual_objects_are_counted(folder: Path) -> None:
         for i in range(99):
             write_noise_image(folder / f"d/coco-2017/val2017/{i}.jpg", 8)
 
-    said = "8; 3 crowds, 1 boxes without area, 1 boxes that reach outside, 102 images without objects, 1 missing images"
-    assert object_counts(folder, odd) == said
+    expected = (
+        "8; 3 crowds, 1 boxes without area, 1 boxes that reach outside, 102 images without objects, 1 missing images"
+    )
+    assert object_counts(folder, odd) == expected
 
 
 def test_verify_finds_images_of_another_size(folder: Path) -> None:
@@ -211,8 +213,8 @@ def test_a_combined_dataset_says_how_to_declare_both(folder: Path) -> None:
     """The page of a combined dataset says how to declare both, and checks that both are present."""
     TREES["sim10k-cityscapes"](folder / ".bob/data")
     page = bob_data("sim10k-cityscapes").output
-    said = 'elsewhere: sim10k = "PATH" and cityscapes = "PATH" under [datasets] of bob.toml, or folders sim10k and city'
-    assert said in page
+    hint = 'elsewhere: sim10k = "PATH" and cityscapes = "PATH" under [datasets] of bob.toml, or folders sim10k and city'
+    assert hint in page
     assert rows(bob_data("").output)["sim10k-cityscapes"][2] == "yes"
     (folder / "bob.toml").write_text('[datasets]\ncityscapes = "elsewhere"\n')
     assert rows(bob_data("").output)["sim10k-cityscapes"][2] == "no"

@@ -1,4 +1,4 @@
-"""Contexts of evaluations in tests."""
+"""Run contexts for tests of protocols."""
 
 from pathlib import Path
 from typing import Any
@@ -12,5 +12,5 @@ from bob_gauntlet.runtime.run_config import RunConfig
 def context_in(
     folder: Path, seeds: tuple[int, ...] = (0,), progress: Progress | None = None, **config: Any
 ) -> RunContext:
-    """Return a context whose artefacts are kept in a folder; `config` are fields of RunConfig."""
+    """Return a context that keeps its artefacts in `folder`; `config` holds fields of RunConfig."""
     return RunContext(Artifacts(folder), RunConfig(**config), seeds, progress or Progress())

@@ -1,4 +1,4 @@
-"""A suite that takes milliseconds, for tests of the plugin: its text, and what the tests read off its runs."""
+"""A suite that takes milliseconds, for tests of the plugin: its source code and the settings that it measures."""
 
 SUITE = '''
 import os, signal, time
@@ -15,7 +15,7 @@ from bob_gauntlet.protocols.recipe import Measured
 
 @dataclass(frozen=True)
 class Quick:
-    """Measures what its id says, without a forward pass; what FILE says happens first."""
+    """A recipe that measures without a forward pass; what plan.txt says about a setting happens first."""
 
     id: str
     version: ClassVar[int] = 1
@@ -79,4 +79,4 @@ SETTINGS = (
     "retrieval@photos-instances",
     "retrieval@copydays-mini",
 )
-"""What the suite measures for each backbone."""
+"""The settings that the suite measures for each backbone."""

@@ -1,4 +1,4 @@
-"""Sessions of the real suites in a folder of their own: what they say and what they leave."""
+"""Sessions of the real suites in a folder: what they print and which scores they write."""
 
 import json
 import os
@@ -15,7 +15,7 @@ START = "import pytest, sys; code = pytest.main(); print('torch' in sys.modules 
 
 @dataclass(frozen=True)
 class Ran:
-    """What a session said and left."""
+    """The exit code of a session, what it printed, and the scores that it wrote."""
 
     code: int
     text: str
@@ -23,25 +23,25 @@ class Ran:
 
     @property
     def scores(self) -> dict[tuple[str, str], Score]:
-        """By setting and metric, of one backbone."""
+        """The scores by (setting, metric), for a session of one backbone."""
         return {score.measure: score for score in self.records}
 
     def of(self, setting: str) -> list[Score]:
-        """The scores of a setting."""
+        """Return the scores of `setting`."""
         return [score for score in self.records if score.setting == setting]
 
     def first(self, setting: str) -> Score:
-        """The first of them: top-1, mean AUC, or AP of boxes."""
+        """Return the first score of `setting`: top-1, mean AUC, or the AP of boxes."""
         return self.of(setting)[0]
 
     @property
     def settings(self) -> set[str]:
-        """Those with a score."""
+        """The settings that have a score."""
         return {score.setting for score in self.records}
 
 
 def suites(folder: Path, *options: str, backbones: tuple[str, ...] = ("tiny",)) -> Ran:
-    """A session in `folder`, whose bob.toml names backbones and datasets."""
+    """Run the suites in `folder`, whose bob.toml declares backbones and datasets, and return the result."""
     out = folder / "scores.json"
     out.unlink(missing_ok=True)
     command = [

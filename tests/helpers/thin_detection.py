@@ -1,7 +1,7 @@
-"""A plugin for sessions in tests: at paper scale detectors are as thin as mini's, on images as small.
+"""A plugin for sessions in tests: at paper scale detectors are as thin, and images as small, as at mini scale.
 
-The rest of the recipe is the paper's. It takes the road of a dataset's own overrides, which stay: `-p
-tests.helpers.thin_detection`.
+The rest of the recipe is the paper's. The plugin adds overrides to the datasets of the catalog; overrides that a
+dataset has already stay. It is loaded with `-p tests.helpers.thin_detection`.
 """
 
 from dataclasses import replace

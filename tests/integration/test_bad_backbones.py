@@ -1,4 +1,4 @@
-"""Backbones that cannot be judged, as their users type them: one line each, exit 4, and nothing has run."""
+"""Backbones that cannot be loaded: the session ends with one line and exit code 4 before anything runs."""
 
 import pickle
 import warnings
@@ -16,7 +16,7 @@ from tests.helpers.plugin_suite import SUITE
 
 @pytest.fixture
 def workspace(pytester: pytest.Pytester) -> pytest.Pytester:
-    """A folder with the quick suite, and files that are no good."""
+    """A folder with the quick suite, one good checkpoint, and files that cannot be loaded."""
     pytester.makepyfile(
         test_quick=SUITE,
         ours="""
@@ -42,7 +42,7 @@ def workspace(pytester: pytest.Pytester) -> pytest.Pytester:
 
 
 class Evil:
-    """Writes a file when it is unpickled."""
+    """An object that writes a file when it is unpickled."""
 
     def __init__(self, proof: Path) -> None:
         self.proof = str(proof)
@@ -52,7 +52,7 @@ class Evil:
 
 
 def errors(workspace: pytest.Pytester, *options: str) -> tuple[int, list[str]]:
-    """Exit code and error lines of a run."""
+    """Run the suite, and return its exit code and its error lines."""
     result = workspace.runpytest_inprocess("--bob-pool=none", *options)
     lines = [line for line in result.stderr.str().splitlines() if line.strip()]
     return int(result.ret), lines
@@ -79,7 +79,7 @@ def errors(workspace: pytest.Pytester, *options: str) -> tuple[int, list[str]]:
     ],
 )
 def test_one_line_and_exit_code_4(workspace: pytest.Pytester, spec: str, message: str) -> None:
-    """The line says what to mend."""
+    """The session ends with one line that says what to correct, and no test and no code of a checkpoint has run."""
     code, lines = errors(workspace, f"--bob-backbone={spec}")
     assert code == pytest.ExitCode.USAGE_ERROR
     [line] = lines
@@ -90,7 +90,7 @@ def test_one_line_and_exit_code_4(workspace: pytest.Pytester, spec: str, message
 
 
 def test_a_partial_checkpoint_is_taken_on_request(workspace: pytest.Pytester) -> None:
-    """With --bob-allow-partial it runs, and is another backbone than the whole one."""
+    """With --bob-allow-partial a checkpoint that lacks weights is loaded, and all six tests pass."""
     result = workspace.runpytest_inprocess(
         "--bob-pool=none", "--bob-backbone=timm:test_resnet@partial.pth", "--bob-allow-partial"
     )
@@ -100,7 +100,7 @@ def test_a_partial_checkpoint_is_taken_on_request(workspace: pytest.Pytester) ->
 def test_a_hub_that_cannot_be_reached_is_said_with_the_ways_that_work(
     workspace: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """No weights are fetched or waited for."""
+    """Without a network the session ends with a message that names backbones which need no download."""
 
     def refuse(*args: object, **kwargs: object) -> None:
         raise OSError("Network is unreachable")

@@ -1,4 +1,4 @@
-"""Kill anything, type the same command again: the end is that of the undisturbed run."""
+"""Sessions and workers that are killed: the same command, typed again, ends like an undisturbed run."""
 
 import os
 import signal
@@ -19,7 +19,7 @@ BACKBONE = "--bob-backbone=random:test_resnet"
 
 @pytest.fixture(scope="session")
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Artefacts that all these tests share."""
+    """The folder of artefacts that all these tests share."""
     return tmp_path_factory.mktemp("artifacts")
 
 
@@ -32,23 +32,23 @@ def folder(tmp_path: Path) -> Path:
 
 
 def start(folder: Path, cache: Path, *options: str, python: Path | str = sys.executable) -> subprocess.Popen[str]:
-    """Start the quick suite."""
+    """Start the quick suite in a new process."""
     command = [str(python), "-m", "pytest", BACKBONE, f"--bob-cache={cache}", "--bob-pool=none", *options]
     return subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 
 def finish(process: subprocess.Popen[str]) -> str:
-    """What a session printed."""
+    """Wait for the end of a session, and return what it printed."""
     return process.communicate(timeout=240)[0]
 
 
 def measured(folder: Path) -> list[str]:
-    """The settings in the store."""
+    """Return the settings that have a score in the store."""
     return sorted(score.setting for score in Store(folder / ".bob/store").latest().values())
 
 
 def wait_for(condition: Callable[[], bool]) -> None:
-    """Wait until something is true, a minute at most."""
+    """Wait until a condition is true, for one minute at most."""
     for _ in range(600):
         if condition():
             return
@@ -57,13 +57,13 @@ def wait_for(condition: Callable[[], bool]) -> None:
 
 
 def pids(folder: Path) -> list[int]:
-    """The processes that have begun a setting, in order."""
+    """Return the ids of the processes that began a setting, in order."""
     path = folder / "log.txt"
     return [int(line.split()[-1]) for line in path.read_text().splitlines()] if path.exists() else []
 
 
 def test_a_killed_worker_costs_nothing(folder: Path, cache: Path) -> None:
-    """The item that it ran is tried again, and everything passes."""
+    """The item that a killed worker ran is tried again, and every item passes."""
     (folder / "plan.txt").write_text("knn@photos kill once")
     out = finish(start(folder, cache, "-n2"))
     assert "6 passed" in out
@@ -71,7 +71,7 @@ def test_a_killed_worker_costs_nothing(folder: Path, cache: Path) -> None:
 
 
 def test_an_item_that_always_kills_fails_and_the_others_do_not(folder: Path, cache: Path) -> None:
-    """It is tried twice; then the message says so, and the exit code is 1."""
+    """An item that kills its worker is tried twice; then it fails with a message, and the exit code is 1."""
     (folder / "plan.txt").write_text("knn@photos kill")
     process = start(folder, cache, "-n2")
     out = finish(process)
@@ -85,7 +85,7 @@ def test_an_item_that_always_kills_fails_and_the_others_do_not(folder: Path, cac
 
 @pytest.mark.slow
 def test_two_workers_killed_at_once(folder: Path, cache: Path) -> None:
-    """Within 100 ms: both are replaced, and every setting is measured."""
+    """Two workers that are killed within 100 ms are both replaced, and every setting is measured."""
     (folder / "plan.txt").write_text("linear-probe@photos sleep 3\nlinear-probe@digits sleep 3")
     process = start(folder, cache, "-n2")
     wait_for(lambda: len(set(pids(folder))) == 2)
@@ -99,7 +99,7 @@ def test_two_workers_killed_at_once(folder: Path, cache: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("workers", [[], ["-n2"]], ids=["serial", "-n2"])
 def test_a_killed_session_goes_on_where_it_was(folder: Path, cache: Path, workers: list[str]) -> None:
-    """SIGKILL of the process that the user started, then the same command again."""
+    """After SIGKILL of a session, the same command reads the stored scores and measures the rest."""
     (folder / "plan.txt").write_text("knn@digits sleep 2\nretrieval@copydays-mini sleep 2\nknn@photos sleep 1")
     process = start(folder, cache, *workers)
     wait_for(lambda: len(measured(folder)) >= 2)
@@ -114,14 +114,14 @@ def test_a_killed_session_goes_on_where_it_was(folder: Path, cache: Path, worker
 
 @pytest.mark.slow
 def test_two_sessions_share_a_store_and_a_cache(folder: Path, cache: Path) -> None:
-    """Side by side, both end well, and what they stored agrees."""
+    """Two sessions that run at the same time both pass, and the scores that they store agree."""
     both = [start(folder, cache, "-n2"), start(folder, cache)]
     assert all("6 passed" in finish(process) for process in both)
     values: dict[str, set[float]] = {}
     for score in Store(folder / ".bob/store"):
         values.setdefault(score.setting, set()).add(score.value)
     assert sorted(values) == sorted(SETTINGS)
-    assert all(len(found) == 1 for found in values.values())
+    assert all(len(setting_values) == 1 for setting_values in values.values())
 
 
 @pytest.mark.slow
@@ -129,7 +129,7 @@ def test_two_sessions_share_a_store_and_a_cache(folder: Path, cache: Path) -> No
 def test_every_supported_pytest(
     folder: Path, cache: Path, tmp_path_factory: pytest.TempPathFactory, version: str
 ) -> None:
-    """Spread over two workers, one of them killed, on three versions of pytest."""
+    """On each supported version of pytest two workers measure every setting, although one of them is killed."""
     home = tmp_path_factory.mktemp("venv")
     subprocess.run([sys.executable, "-m", "venv", home], check=True)
     python = home / "bin/python"
@@ -138,7 +138,7 @@ def test_every_supported_pytest(
     root = Path(__file__).parents[2]
     (site / "lent.pth").write_text(f"{sysconfig.get_paths()['purelib']}\n{root}\n")
     (folder / "plan.txt").write_text("knn@photos kill once")
-    # found by its entry point where the package is installed in the lent environment
+    # pytest loads the plugin by its entry point if the package is installed in the lent environment
     out = finish(start(folder, cache, "-n2", python=python))
     assert f"pytest-{version[:-2]}" in out
     assert "6 passed" in out, out

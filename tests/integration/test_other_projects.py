@@ -39,7 +39,7 @@ def project(pytester: pytest.Pytester) -> pytest.Pytester:
 
 @pytest.mark.parametrize("world", WORLDS)
 def test_a_project_keeps_its_own_options(project: pytest.Pytester, world: str) -> None:
-    """Its tests run, with its own --dataset, --scale and --backbone, and nothing is printed or written."""
+    """A project's tests run with its own options of these names, and the plugin prints and writes nothing."""
     result = project.runpytest_subprocess("--scale=5", "--backbone", *WORLDS[world])
     result.assert_outcomes(passed=2)
     result.stdout.no_fnmatch_line("bob-gauntlet*")
@@ -47,7 +47,7 @@ def test_a_project_keeps_its_own_options(project: pytest.Pytester, world: str) -
 
 
 def test_the_plugin_imports_next_to_nothing(project: pytest.Pytester) -> None:
-    """Neither NumPy nor the modules that run a session: the plugin costs a foreign session a few milliseconds."""
+    """In other projects the plugin imports neither NumPy nor the modules that run a session, and so starts fast."""
     command = [sys.executable, "-X", "importtime", "-m", "pytest", "-q", "--scale=5", "--backbone", "-p", "no:xdist"]
     done = subprocess.run(command, cwd=project.path, capture_output=True, text=True, check=True)
     imported = {line.rsplit("|", 1)[-1].strip() for line in done.stderr.splitlines() if "|" in line}
@@ -59,7 +59,7 @@ def test_the_plugin_imports_next_to_nothing(project: pytest.Pytester) -> None:
 
 
 def test_an_unknown_short_name_is_pytests_own_error(project: pytest.Pytester) -> None:
-    """Without the suites and without a project that declares it, --dataset is nobody's option."""
+    """Where neither the suites nor a project declares --dataset, pytest reports it as unrecognized."""
     (project.path / "conftest.py").unlink()
     result = project.runpytest_subprocess("--dataset=photos")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
@@ -67,7 +67,7 @@ def test_an_unknown_short_name_is_pytests_own_error(project: pytest.Pytester) ->
 
 
 def test_the_suites_say_so_where_a_short_name_is_taken(project: pytest.Pytester) -> None:
-    """One line names the option and the way out."""
+    """If another plugin declares --scale, the suites end with exit code 4 and a message that names the option."""
     project.makepyfile(
         taken="""
         def pytest_addoption(parser):

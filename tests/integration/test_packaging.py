@@ -1,4 +1,4 @@
-"""The wheel: it carries suites and baselines, and works from a folder that holds nothing."""
+"""The wheel carries the suites and the baselines, and works from an empty folder."""
 
 import os
 import subprocess
@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def run(*command: str | Path, cwd: Path, **environment: str) -> str:
-    """Run a command that has to succeed; its output."""
+    """Run a command that has to succeed, and return its output."""
     env = {**os.environ, **environment}
     done = subprocess.run([str(c) for c in command], cwd=cwd, env=env, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -21,7 +21,7 @@ def run(*command: str | Path, cwd: Path, **environment: str) -> str:
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A fresh virtual environment with the built wheel; its dependencies are lent by the environment of the tests."""
+    """A new virtual environment with the built wheel; its dependencies come from the environment of the tests."""
     folder = tmp_path_factory.mktemp("packaging")
     run(sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", folder, ".", cwd=ROOT)
     run(sys.executable, "-m", "venv", folder / "venv", cwd=folder)
@@ -34,7 +34,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.slow
 def test_the_wheel_runs_the_suites_from_an_empty_folder(installed: Path, tmp_path: Path) -> None:
-    """`pytest $(bob suites) --backbone=...` measures and ranks without a clone."""
+    """`pytest $(bob suites) --backbone=...` measures settings without a clone of the repository."""
     path = f"{installed}{os.pathsep}{os.environ['PATH']}"
     suites = run(installed / "bob", "suites", cwd=tmp_path, PATH=path).strip()
     assert Path(suites).is_dir()
@@ -50,7 +50,7 @@ def test_the_wheel_runs_the_suites_from_an_empty_folder(installed: Path, tmp_pat
 
 @pytest.mark.slow
 def test_the_wheel_carries_the_papers_figures_and_the_page(installed: Path, tmp_path: Path) -> None:
-    """Ranking, analysis and report without a clone, from an empty folder."""
+    """Ranking, analysis and report work without a clone of the repository, from an empty folder."""
     assert "ConvNeXt-Tiny supervised (IN-1k)" in run(installed / "bob", "rank", "--pool", "paper-small", cwd=tmp_path)
     assert "-0.8278" in run(installed / "bob", "analyse", "calibration", cwd=tmp_path)
     run(installed / "bob", "report", "--pool", "paper", "-o", "r.html", cwd=tmp_path)

@@ -1,4 +1,4 @@
-"""Every classification setting of the paper, by the real suites on small trees, and datasets of a user's own."""
+"""All classification settings of the paper on small datasets, run by the real suites, and a user's own datasets."""
 
 import math
 import re
@@ -34,21 +34,21 @@ test = "tags/test.csv"
 CUT = ("--scale=paper", "--bob-limit=8", "--bob-max-steps=2", "--bob-data=data", "-k", "not detection")
 PAPER = [s for s in SETTINGS.values() if "paper" in s.scales]
 DETECTION = {s.id for s in PAPER if "detection" in s.protocol}
-"""They have sessions of their own, in test_paper_detection.py."""
+"""The detection settings, which have sessions of their own in test_paper_detection.py."""
 MEASURED = {s.id for s in PAPER if not s.planned} - DETECTION
 PLANNED = sum(s.planned and s.protocol == "retrieval" for s in PAPER)
-"""Settings that have a test, and no protocol at paper scale yet."""
+"""The number of settings that have a test, but no protocol at paper scale yet."""
 ON_IMAGENET = (
     "finetune@imagenet-1k", "calibration-finetune@imagenet-1k", "adversarial-finetune-eps1@imagenet-1k",
     "adversarial-finetune-eps2@imagenet-1k", "ood-finetune@imagenet-a", "ood-finetune@imagenet-r",
     "ood-finetune@imagenet-sketch", "ood-finetune@imagenet-v2",
 )  # fmt: skip
-"""What one fine-tuned network of ImageNet serves."""
+"""The settings that use one network, fine-tuned on ImageNet."""
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory, one_core: None) -> Path:
-    """Where sessions start: small trees of all that the paper classifies, and two datasets of the user's own."""
+    """The folder where sessions start, with small versions of the paper's datasets and two datasets of a user."""
     folder = tmp_path_factory.mktemp("paper")
     (folder / "bob.toml").write_text(TOML)
     for name in TREES.keys() - OBJECTS:
@@ -64,18 +64,18 @@ def folder(tmp_path_factory: pytest.TempPathFactory, one_core: None) -> Path:
 
 @pytest.fixture(scope="module")
 def paper(folder: Path) -> Ran:
-    """Every setting at paper scale, cut short."""
+    """A session of every setting at paper scale, cut short."""
     return suites(folder, *CUT, "--bob-pool=none")
 
 
 @pytest.fixture(scope="module")
-def mine(folder: Path, paper: Ran) -> Ran:
-    """The user's datasets at mini scale, whole, with a page."""
+def user_session(folder: Path, paper: Ran) -> Ran:
+    """A session of the user's datasets at mini scale, on all examples, with an HTML report."""
     return suites(folder, "--dataset=mine", "--dataset=tags", "--bob-report=page.html")
 
 
 def test_every_classification_of_the_paper_is_measured(paper: Ran) -> None:
-    """What is planned is skipped and nothing else; every metric is there but top-5 of three classes."""
+    """Only planned settings are skipped, and every metric is measured but top-5, which three classes do not have."""
     assert paper.code == 0, paper.text
     counts = f"measured {len(MEASURED)} settings, 0 were already in the store, {PLANNED} skipped, 0 failed"
     assert counts in paper.text
@@ -87,7 +87,7 @@ def test_every_classification_of_the_paper_is_measured(paper: Ran) -> None:
 
 
 def test_a_score_says_what_it_is_of(paper: Ran) -> None:
-    """Cut, scale, fidelity, precision, transform, weights and data; no two have one identity."""
+    """A score records its cut, scale, fidelity, precision, transform and data, and no two have one identity."""
     scores = paper.scores.values()
     assert len({score.identity for score in scores}) == len(scores)
     assert len({score.backbone_fingerprint for score in scores}) == 1
@@ -104,45 +104,46 @@ def test_a_score_says_what_it_is_of(paper: Ran) -> None:
 @pytest.mark.parametrize(
     ("setting", "runs", "word"),
     [
-        # of a random initialisation: five rates, two weight decays
+        # a random initialisation is trained with five rates and two weight decays
         ("finetune@imagenet-1k", 10, "adamw lr"),
         ("finetune@flowers-102", 10, "adamw lr"),
-        # one rate, the original's
+        # one rate, that of the original
         ("finetune@chexpert", 1, ", weight decay 0.001"),
         ("ood-finetune@visda-2017", 1, ", weight decay 0.05"),
         # three rates, two layer decays
         ("low-shot-10pct@imagenet-1k", 6, "layer decay 0."),
         ("low-shot-1pct@imagenet-1k", 6, "layer decay 0."),
-        # 0.1 * 4096 / 256
+        # the rate is 0.1 * 4096 / 256
         ("linear-probe-lars@imagenet-1k", 1, "lars lr 1.6,"),
     ],
 )
 def test_a_training_says_how_it_went(paper: Ran, setting: str, runs: int, word: str) -> None:
-    """Every run of the grid took two steps; one of them was chosen, and its curve is there."""
-    told = paper.first(setting).provenance
-    assert [run["steps"] for run in told["runs"]] == [2] * runs
-    [chosen] = told["run"]
-    assert chosen in [run["run"] for run in told["runs"]]
+    """Every run of the grid takes two steps, and the score records which run was chosen and its curve."""
+    facts = paper.first(setting).provenance
+    assert [run["steps"] for run in facts["runs"]] == [2] * runs
+    [chosen] = facts["run"]
+    assert chosen in [run["run"] for run in facts["runs"]]
     assert word in chosen
-    assert told["curve"]["epoch"] == [1, 2]
-    assert all(map(math.isfinite, [*told["curve"]["loss"], *told["curve"]["validation"], *told["validation"]]))
-    assert 0 < told["train_images"] <= 8
-    assert 0 < told["validation_images"] <= 8
+    assert facts["curve"]["epoch"] == [1, 2]
+    assert all(map(math.isfinite, [*facts["curve"]["loss"], *facts["curve"]["validation"], *facts["validation"]]))
+    assert 0 < facts["train_images"] <= 8
+    assert 0 < facts["validation_images"] <= 8
 
 
 def test_one_network_of_imagenet_serves_all_that_rests_on_it(folder: Path, paper: Ran) -> None:
-    """Six fine-tuned sets, VisDA, two low shots and LARS; heads of ImageNet and VisDA, and one for calibration."""
+    """All settings that are based on one fine-tuned network of ImageNet share it."""
     counts = {
         kind: len(list((folder / ".bob/artifacts" / kind).glob("*.safetensors"))) for kind in ("networks", "heads")
     }
+    # networks: six fine-tuned datasets, VisDA, two low-shot and one LARS; heads: ImageNet, VisDA, one for calibration
     assert counts == {"networks": 10, "heads": 3}
-    told = [paper.first(setting).provenance for setting in ON_IMAGENET]
-    assert all((one["run"], one["curve"]) == (told[0]["run"], told[0]["curve"]) for one in told)
+    provenances = [paper.first(setting).provenance for setting in ON_IMAGENET]
+    assert all((one["run"], one["curve"]) == (provenances[0]["run"], provenances[0]["curve"]) for one in provenances)
     assert not list((folder / ".bob/artifacts/checkpoints").glob("*/*")), "what is done leaves no checkpoint"
 
 
 def test_the_same_command_again_reads_without_torch(folder: Path, paper: Ran) -> None:
-    """Nothing is measured, and nothing heavy is loaded."""
+    """The same command again measures nothing, and torch is not imported."""
     again = suites(folder, *CUT, "--bob-pool=none")
     assert f"measured 0 settings, {len(MEASURED)} were already in the store" in again.text
     assert again.scores == paper.scores
@@ -151,7 +152,7 @@ def test_the_same_command_again_reads_without_torch(folder: Path, paper: Ran) ->
 
 
 def test_cut_scores_are_neither_ranked_nor_saved(folder: Path, paper: Ran) -> None:
-    """The summary names the cut, and no z stands beside it; saving is refused before anything runs."""
+    """Cut scores are shown unranked with the reason, and saving them is refused before anything runs."""
     ranked = suites(folder, *CUT)
     assert "No ranking: none of the measured metrics is ranked in pool paper" in ranked.text
     [line] = [line for line in ranked.text.splitlines() if "not ranked" in line]
@@ -165,14 +166,14 @@ def test_cut_scores_are_neither_ranked_nor_saved(folder: Path, paper: Ran) -> No
 
 
 def test_the_papers_fidelity_is_another_protocol(folder: Path, paper: Ran) -> None:
-    """Flowers is reported on val, as the original did; a protocol that has one way alone is read from the store."""
-    found = suites(
+    """At the paper's fidelity Flowers is reported on val; a protocol with one fidelity is read from the store."""
+    session = suites(
         folder, *CUT, "--bob-fidelity=paper", "--bob-pool=none", "-k", "flowers or lars or test_linear_probe"
     )
-    assert "measured 2 settings, 1 were already in the store, 0 skipped, 0 failed" in found.text
-    assert found.scores["linear-probe@imagenet-1k", "top1"] == paper.scores["linear-probe@imagenet-1k", "top1"]
+    assert "measured 2 settings, 1 were already in the store, 0 skipped, 0 failed" in session.text
+    assert session.scores["linear-probe@imagenet-1k", "top1"] == paper.scores["linear-probe@imagenet-1k", "top1"]
     for setting, role in (("finetune@flowers-102", "val-"), ("linear-probe-lars@imagenet-1k", "ILSVRC2012_val")):
-        score = found.first(setting)
+        score = session.first(setting)
         assert score.fidelity == "paper"
         assert score.protocol_hash != paper.first(setting).protocol_hash
         assert "reported images" in score.provenance["selection"]
@@ -180,17 +181,17 @@ def test_the_papers_fidelity_is_another_protocol(folder: Path, paper: Ran) -> No
         arrays = Artifacts(folder / ".bob/artifacts").peek(where["kind"], where["key"])
         assert arrays is not None
         assert all(role in name for name in arrays["ids"].tobytes().decode().split("\n"))
-    assert "the original's fidelity" in found.text
+    assert "the original's fidelity" in session.text
 
 
 def test_without_data_every_setting_says_what_to_get(folder: Path, paper: Ran) -> None:
-    """One line a dataset: where it was looked for, how to get it, which command checks it; exit code 5."""
-    found = suites(folder, "--scale=paper", "--bob-data=nothing", "-k", "not efficiency")
-    assert found.code == pytest.ExitCode.NO_TESTS_COLLECTED
-    assert f"{len(MEASURED | DETECTION) - 1 + PLANNED} skipped, 0 failed" in found.text
-    lines = [line for line in found.text.splitlines() if line.startswith("skipped: ")]
+    """For every missing dataset one line says how to get and check it, and the exit code is 5."""
+    session = suites(folder, "--scale=paper", "--bob-data=nothing", "-k", "not efficiency")
+    assert session.code == pytest.ExitCode.NO_TESTS_COLLECTED
+    assert f"{len(MEASURED | DETECTION) - 1 + PLANNED} skipped, 0 failed" in session.text
+    lines = [line for line in session.text.splitlines() if line.startswith("skipped: ")]
     for name in {SETTINGS[setting].dataset for setting in MEASURED | DETECTION} - {"noise"}:
-        # what is made of two is told of the first that is not there
+        # for a dataset that is made of two others, the line names the first one that is missing
         needed, before = (
             ("sim10k", f"{name} is made of sim10k and cityscapes: ") if CATALOG[name].combined else (name, "")
         )
@@ -198,46 +199,46 @@ def test_without_data_every_setting_says_what_to_get(folder: Path, paper: Ran) -
         assert re.search(
             rf"{needed} is not in \S+/nothing/{needed}; get it from .+ \(licence: .+\); `bob data {needed}`", line
         )
-    assert "No ranking: nothing was measured" in found.text
+    assert "No ranking: nothing was measured" in session.text
 
 
 @pytest.mark.slow
 def test_two_workers_measure_the_same(folder: Path, paper: Ran) -> None:
-    """From nothing, to the last digit."""
-    own = ("--bob-store=two/store", "--bob-cache=two/cache", "--bob-pool=none", "-n2")
-    found = suites(folder, *CUT, *own, "--dataset=imagenet-r", "--dataset=cifar-100")
-    assert found.code == 0, found.text
-    assert found.settings == {"finetune@cifar-100", "ood-finetune@imagenet-r", "ood-linear-probe@imagenet-r"}
-    assert {m: s.value for m, s in found.scores.items()} == {m: paper.scores[m].value for m in found.scores}
-    assert {m: s.identity for m, s in found.scores.items()} == {m: paper.scores[m].identity for m in found.scores}
+    """Two workers that start with an empty store measure exactly the values of the serial run."""
+    options = ("--bob-store=two/store", "--bob-cache=two/cache", "--bob-pool=none", "-n2")
+    session = suites(folder, *CUT, *options, "--dataset=imagenet-r", "--dataset=cifar-100")
+    assert session.code == 0, session.text
+    assert session.settings == {"finetune@cifar-100", "ood-finetune@imagenet-r", "ood-linear-probe@imagenet-r"}
+    assert {m: s.value for m, s in session.scores.items()} == {m: paper.scores[m].value for m in session.scores}
+    assert {m: s.identity for m, s in session.scores.items()} == {m: paper.scores[m].identity for m in session.scores}
 
 
-def test_datasets_of_a_users_own_run_every_classification(mine: Ran) -> None:
-    """A folder of two classes; of several labels an image what needs one is skipped, and says so."""
-    assert mine.code == 0, mine.text
+def test_datasets_of_a_users_own_run_every_classification(user_session: Ran) -> None:
+    """A user's datasets run every classification; what needs one label per image is skipped with the reason."""
+    assert user_session.code == 0, user_session.text
     trained = ["linear-probe", "linear-probe-lars", "finetune", "low-shot-10pct", "low-shot-1pct", "knn"]
     tested = [f"calibration-{head}" for head in ("linear-probe", "finetune")]
     tested += [f"adversarial-{head}-eps{e}" for head in ("linear-probe", "finetune") for e in (1, 2)]
-    assert mine.settings == {f"{name}@mine" for name in trained + tested} | {f"{name}@tags" for name in trained}
-    assert {score.metric for score in mine.scores.values() if score.setting.endswith("@tags")} == {"mean_auc"}
-    assert {(f"{name}@mine", "top1") for name in trained + tested} <= set(mine.scores)
+    assert user_session.settings == {f"{name}@mine" for name in trained + tested} | {f"{name}@tags" for name in trained}
+    assert {score.metric for score in user_session.scores.values() if score.setting.endswith("@tags")} == {"mean_auc"}
+    assert {(f"{name}@mine", "top1") for name in trained + tested} <= set(user_session.scores)
     assert all(
         not m.ranked
         for name in trained + tested
         if (s := setting_on_user_dataset(name, "mine", "folder"))
         for m in s.measures
     )
-    assert "6 skipped, 0 failed" in mine.text
+    assert "6 skipped, 0 failed" in user_session.text
     for why in ("the attack needs one", "calibration needs one"):
-        assert f"tags of tiny: tags has several labels per image; {why}" in mine.text
+        assert f"tags of tiny: tags has several labels per image; {why}" in user_session.text
 
 
-def test_they_are_shown_and_not_ranked(folder: Path, mine: Ran, monkeypatch: pytest.MonkeyPatch) -> None:
-    """In the summary, in `bob list`, `bob rank` and in every kind of report."""
+def test_they_are_shown_and_not_ranked(folder: Path, user_session: Ran, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A user's datasets are shown in the summary, `bob list`, `bob rank` and every report, and are not ranked."""
     why = "of tiny: not ranked, because your own datasets are in no pool"
-    assert "tiny  finetune@mine " in mine.text
-    assert "No ranking: none of the measured metrics is ranked in pool mini" in mine.text
-    assert len([line for line in mine.text.splitlines() if line.endswith(why)]) == 1
+    assert "tiny  finetune@mine " in user_session.text
+    assert "No ranking: none of the measured metrics is ranked in pool mini" in user_session.text
+    assert len([line for line in user_session.text.splitlines() if line.endswith(why)]) == 1
     monkeypatch.chdir(folder)
     for ending in ("html", "md", "json", "csv"):
         made = CliRunner().invoke(main, ["report", "--pool=mini", "--backbone=tiny", f"--output=r.{ending}"])
@@ -250,39 +251,39 @@ def test_they_are_shown_and_not_ranked(folder: Path, mine: Ran, monkeypatch: pyt
     assert why in ranked.output
 
 
-def test_they_run_at_paper_scale_too(folder: Path, mine: Ran) -> None:
-    """The paper's schedules, on 24 images, for two steps."""
-    found = suites(folder, "--scale=paper", "--bob-max-steps=2", "--dataset=mine", "--bob-pool=none")
-    assert "measured 12 settings, 0 were already in the store, 0 skipped, 0 failed" in found.text
-    assert {(score.scale, score.max_steps, score.limit) for score in found.scores.values()} == {("paper", 2, None)}
+def test_they_run_at_paper_scale_too(folder: Path, user_session: Ran) -> None:
+    """A user's dataset runs with the schedules of the paper, on 24 images and for two steps."""
+    session = suites(folder, "--scale=paper", "--bob-max-steps=2", "--dataset=mine", "--bob-pool=none")
+    assert "measured 12 settings, 0 were already in the store, 0 skipped, 0 failed" in session.text
+    assert {(score.scale, score.max_steps, score.limit) for score in session.scores.values()} == {("paper", 2, None)}
 
 
-def test_saved_baselines_of_ones_own_data_rank_nothing(folder: Path, mine: Ran) -> None:
-    """They are kept, and a session against them ends in a line."""
+def test_saved_baselines_of_ones_own_data_rank_nothing(folder: Path, user_session: Ran) -> None:
+    """Baselines on a user's dataset are saved, and a session against them says that nothing is ranked."""
     assert suites(folder, "--dataset=mine", "--bob-save=ours").code == 0
-    found = suites(folder, "--dataset=mine", "--bob-pool=ours")
-    assert found.code == 0, found.text
-    assert "No ranking: none of the measured metrics is ranked in pool ours" in found.text
+    session = suites(folder, "--dataset=mine", "--bob-pool=ours")
+    assert session.code == 0, session.text
+    assert "No ranking: none of the measured metrics is ranked in pool ours" in session.text
 
 
-def test_a_dataset_that_changed_is_measured_again(folder: Path, mine: Ran) -> None:
-    """One image more: said once, with the day of the older score, and it is no problem."""
+def test_a_dataset_that_changed_is_measured_again(folder: Path, user_session: Ran) -> None:
+    """A dataset with a new image is measured again, and one line says so once with the day of the older score."""
     options = ("--dataset=mine", "--bob-pool=none", "-k", "knn")
-    day = mine.scores["knn@mine", "top1"].provenance["started"][:10]
+    day = user_session.scores["knn@mine", "top1"].provenance["started"][:10]
     write_noise_image(folder / "mine/train/cat/new.png")
-    found = suites(folder, *options)
-    assert found.code == 0
-    assert f"\nmine changed since {day}: measured again (knn@mine of tiny)\n" in found.text
+    session = suites(folder, *options)
+    assert session.code == 0
+    assert f"\nmine changed since {day}: measured again (knn@mine of tiny)\n" in session.text
     assert "changed since" not in suites(folder, *options).text
     assert len({s.datasets["train"] for s in Store(folder / ".bob/store") if s.setting == "knn@mine"}) == 2
 
 
 def test_one_dataset_may_be_chosen(folder: Path) -> None:
-    """The settings of photos alone; a name that there is not, or not at that scale, is exit 4."""
+    """--dataset selects one dataset; an unknown name or one that is not at that scale is exit code 4."""
     listed = suites(folder, "--dataset=photos", "--collect-only", "-q").text
-    found = re.findall(r"::test_\w+\[tiny@([\w-]+)\]", listed)
-    assert set(found) == {"photos"}
-    assert len(found) == sum(s.dataset == "photos" for s in SETTINGS.values())
+    dataset_names = re.findall(r"::test_\w+\[tiny@([\w-]+)\]", listed)
+    assert set(dataset_names) == {"photos"}
+    assert len(dataset_names) == sum(s.dataset == "photos" for s in SETTINGS.values())
     for options, said in (
         (["--dataset=phots"], "unknown dataset 'phots'; did you mean photos"),
         (

@@ -1,4 +1,4 @@
-"""The plugin as its users meet it: options, ids, reports, exit codes; in three worlds where worlds may differ."""
+"""The plugin as its users meet it: options, node ids, reports and exit codes, with and without workers."""
 
 import errno
 import json
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-# pytester takes modules out again that a run brought in, and torch cannot be imported twice: so it is there before
+# pytester unloads modules that a run imported, and torch cannot be imported twice, so it is imported before
 import bob_gauntlet.backbones.build
 import bob_gauntlet.datasets.mini.classification
 import bob_gauntlet.datasets.mini.retrieval  # noqa: F401
@@ -24,35 +24,35 @@ BACKBONE = "--bob-backbone=random:test_resnet"
 
 @pytest.fixture(scope="session")
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folder of the artefacts that all these tests share: backbone identities and manifests are made once."""
+    """The folder of artefacts that all these tests share, so that identities and manifests are computed once."""
     return tmp_path_factory.mktemp("artifacts")
 
 
 @pytest.fixture
 def workspace(pytester: pytest.Pytester, cache: Path, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
-    """An empty folder with the quick suite; every run has its own process."""
+    """A folder with the quick suite."""
     monkeypatch.setenv("COLUMNS", "200")
     pytester.makepyfile(test_quick=SUITE)
-    # the suite measures top-1, which images of several labels have not
+    # the suite measures top-1, which does not exist for images with several labels
     pytester.makeini("[pytest]\naddopts = -k 'not scenes'\n")
     return pytester
 
 
 def run(workspace: pytest.Pytester, cache: Path, *options: str) -> pytest.RunResult:
-    """Run the quick suite without a pool; in this process, where torch is loaded already, unless workers are needed."""
+    """Run the quick suite without a pool, in this process, which has loaded torch, unless workers are needed."""
     pool = [] if any("--bob-pool" in option for option in options) else ["--bob-pool=none"]
     start = workspace.runpytest_subprocess if "-n2" in options else workspace.runpytest_inprocess
     return start(f"--bob-cache={cache}", *pool, *options)
 
 
 def stored(workspace: pytest.Pytester) -> list[Score]:
-    """What the session's store holds."""
+    """Return the scores in the session's store."""
     return list(Store(workspace.path / ".bob/store"))
 
 
 @pytest.mark.parametrize("world", WORLDS)
 def test_every_setting_is_measured_stored_and_then_read(workspace: pytest.Pytester, cache: Path, world: str) -> None:
-    """The first run measures, the second reads, and both pass; the store grows by the first only."""
+    """The first run measures, the second reads, both pass, and only the first adds scores to the store."""
     first = run(workspace, cache, BACKBONE, *WORLDS[world])
     first.assert_outcomes(passed=len(SETTINGS))
     first.stdout.fnmatch_lines(["*measured 6 settings, 0 were already in the store, 0 skipped, 0 failed*"])
@@ -66,7 +66,7 @@ def test_every_setting_is_measured_stored_and_then_read(workspace: pytest.Pytest
 
 @pytest.mark.parametrize("world", WORLDS)
 def test_failures_and_skips_are_grouped_by_reason(workspace: pytest.Pytester, cache: Path, world: str) -> None:
-    """One line each, no traceback, and the other settings are measured."""
+    """Every reason is printed in one line without a traceback, and the other settings are measured."""
     (workspace.path / "plan.txt").write_text("knn@photos fail\nknn@digits skip\nlinear-probe@digits skip")
     result = run(workspace, cache, BACKBONE, *WORLDS[world])
     result.assert_outcomes(passed=3, failed=1, skipped=2)
@@ -79,7 +79,7 @@ def test_failures_and_skips_are_grouped_by_reason(workspace: pytest.Pytester, ca
 
 @pytest.mark.parametrize("world", WORLDS)
 def test_a_suite_without_backbone_is_a_usage_error(workspace: pytest.Pytester, cache: Path, world: str) -> None:
-    """Exit 4, and what to type next."""
+    """Without a backbone the session ends with exit code 4 and says what to type next."""
     result = run(workspace, cache, *WORLDS[world])
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     assert "no backbone is named: add --backbone=efficientnet_lite0" in result.stdout.str() + result.stderr.str()
@@ -89,7 +89,7 @@ def test_a_suite_without_backbone_is_a_usage_error(workspace: pytest.Pytester, c
 def test_an_unknown_backbone_stops_the_session_before_it_starts(
     workspace: pytest.Pytester, cache: Path, world: str
 ) -> None:
-    """Exit 4 with the nearest names; nothing has run."""
+    """An unknown backbone ends the session with exit code 4 and the nearest names before any test runs."""
     result = run(workspace, cache, "--bob-backbone=efficientnet_lite9", *WORLDS[world])
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     assert "did you mean efficientnet_lite4, " in result.stderr.str()
@@ -97,19 +97,19 @@ def test_an_unknown_backbone_stops_the_session_before_it_starts(
 
 
 def test_scores_agree_between_the_worlds(workspace: pytest.Pytester, cache: Path) -> None:
-    """Serial or on two workers: the same records, provenance of the run aside."""
-    found = []
+    """Serial runs and a run on two workers give equal records, apart from the provenance of the run."""
+    sorted_records = []
     for world in WORLDS.values():
         name = f"{world[0].strip('-')}.json"
         run(workspace, cache, BACKBONE, f"--bob-store=store-{name}", f"--bob-json={name}", *world)
         records = json.loads((workspace.path / name).read_text())
-        found.append(sorted((r["setting"], r["metric"], r["value"], r["protocol_hash"]) for r in records))
-    assert found[0] == found[1] == found[2]
-    assert len(found[0]) == len(SETTINGS)
+        sorted_records.append(sorted((r["setting"], r["metric"], r["value"], r["protocol_hash"]) for r in records))
+    assert sorted_records[0] == sorted_records[1] == sorted_records[2]
+    assert len(sorted_records[0]) == len(SETTINGS)
 
 
 def test_two_workers_share_one_backbone(workspace: pytest.Pytester, cache: Path) -> None:
-    """`-n 2` keeps both busy: each takes a dataset of the same backbone."""
+    """With `-n 2` both workers are busy, because each takes a dataset of the same backbone."""
     (workspace.path / "plan.txt").write_text("\n".join(f"{setting} sleep 0.3" for setting in SETTINGS))
     run(workspace, cache, BACKBONE, "-n2").assert_outcomes(passed=len(SETTINGS))
     lines = (workspace.path / "log.txt").read_text().splitlines()
@@ -117,7 +117,7 @@ def test_two_workers_share_one_backbone(workspace: pytest.Pytester, cache: Path)
 
 
 def test_json_lists_every_score(workspace: pytest.Pytester, cache: Path) -> None:
-    """Records that `Score.from_dict` reads, also on a second run that measures nothing."""
+    """--bob-json writes records that `Score.from_dict` reads, also in a second run that measures nothing."""
     for _ in range(2):
         run(workspace, cache, BACKBONE, "--bob-json=scores.json")
         records = json.loads((workspace.path / "scores.json").read_text())
@@ -127,14 +127,14 @@ def test_json_lists_every_score(workspace: pytest.Pytester, cache: Path) -> None
 
 
 def test_rerun_measures_again(workspace: pytest.Pytester, cache: Path) -> None:
-    """And the newer score counts."""
+    """With --bob-rerun every setting is measured and stored again."""
     run(workspace, cache, BACKBONE)
     run(workspace, cache, BACKBONE, "--bob-rerun").stdout.fnmatch_lines(["*measured 6 settings*"])
     assert len(stored(workspace)) == 2 * len(SETTINGS)
 
 
 def test_a_limit_is_another_measurement(workspace: pytest.Pytester, cache: Path) -> None:
-    """A score of the first 8 examples does not answer for all of them, and the other way round."""
+    """A score of the first 8 examples is not read for all examples, nor the other way round."""
     run(workspace, cache, BACKBONE, "--bob-limit=8").stdout.fnmatch_lines(["*measured 6 settings*"])
     run(workspace, cache, BACKBONE).stdout.fnmatch_lines(["*measured 6 settings*"])
     run(workspace, cache, BACKBONE, "--bob-limit=8").stdout.fnmatch_lines(["*measured 0 settings, 6 were already*"])
@@ -142,7 +142,7 @@ def test_a_limit_is_another_measurement(workspace: pytest.Pytester, cache: Path)
 
 
 def test_backbones_are_repeatable_and_each_is_worked_off_at_a_stretch(workspace: pytest.Pytester, cache: Path) -> None:
-    """A, A, A, then B, B, B, so that each is loaded once."""
+    """All settings of the first backbone run before those of the second, so that each is loaded once."""
     run(workspace, cache, BACKBONE, "--bob-backbone=random:test_resnet,seed=1").assert_outcomes(
         passed=2 * len(SETTINGS)
     )
@@ -153,7 +153,7 @@ def test_backbones_are_repeatable_and_each_is_worked_off_at_a_stretch(workspace:
 
 @pytest.mark.parametrize("world", WORLDS)
 def test_each_backbone_is_loaded_once_a_process(workspace: pytest.Pytester, cache: Path, world: str) -> None:
-    """Three factories that say when they are called: never twice by one process."""
+    """No process calls the factory of a backbone twice."""
     workspace.makepyfile(
         ours="""
         import os, timm
@@ -173,7 +173,7 @@ def test_each_backbone_is_loaded_once_a_process(workspace: pytest.Pytester, cach
 
 
 def test_what_has_to_be_alone_is_alone(workspace: pytest.Pytester, cache: Path) -> None:
-    """On two workers: while an exclusive setting runs, no other does."""
+    """On two workers no other setting runs while an exclusive setting runs."""
     (workspace.path / "plan.txt").write_text("\n".join(f"{setting} sleep 0.2" for setting in SETTINGS))
     run(workspace, cache, BACKBONE, "--bob-backbone=random:test_resnet,seed=1", "-n2").assert_outcomes(passed=12)
     spans = [line.split() for line in (workspace.path / "spans.txt").read_text().splitlines()]
@@ -185,14 +185,14 @@ def test_what_has_to_be_alone_is_alone(workspace: pytest.Pytester, cache: Path) 
 
 
 def test_collecting_needs_no_backbone(workspace: pytest.Pytester, cache: Path) -> None:
-    """--collect-only shows what would run."""
+    """--collect-only shows which tests would run, also without a backbone."""
     result = run(workspace, cache, "--collect-only", "-q")
     assert result.ret == pytest.ExitCode.OK
     assert "test_quick[BACKBONE@knn@photos]" in result.stdout.str()
 
 
 def test_nothing_measured_is_exit_code_5(workspace: pytest.Pytester, cache: Path) -> None:
-    """Skips alone are no success."""
+    """A session in which every setting is skipped ends with exit code 5."""
     (workspace.path / "plan.txt").write_text("\n".join(f"{setting} skip" for setting in SETTINGS))
     result = run(workspace, cache, BACKBONE)
     result.assert_outcomes(skipped=len(SETTINGS))
@@ -226,7 +226,7 @@ def test_nothing_measured_is_exit_code_5(workspace: pytest.Pytester, cache: Path
 def test_a_bad_option_is_one_line_and_exit_code_4(
     workspace: pytest.Pytester, cache: Path, option: str, message: str
 ) -> None:
-    """It says what may stand there."""
+    """A wrong option ends the session with exit code 4 and one line that says what is wrong."""
     result = run(workspace, cache, BACKBONE, option)
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     [line] = [line for line in result.stderr.str().splitlines() if line.startswith("ERROR: ")]
@@ -236,7 +236,7 @@ def test_a_bad_option_is_one_line_and_exit_code_4(
 def test_the_cuda_device_is_refused_where_there_is_none(
     workspace: pytest.Pytester, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It names what to check."""
+    """Where no GPU is visible, --bob-device=cuda ends the session with exit code 4 and says so."""
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     result = run(workspace, cache, BACKBONE, "--bob-device=cuda")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
@@ -244,7 +244,7 @@ def test_the_cuda_device_is_refused_where_there_is_none(
 
 
 def test_names_and_folders_of_any_script_work(workspace: pytest.Pytester, cache: Path) -> None:
-    """A declared name and a store with spaces and umlauts."""
+    """A declared name and the path of a store may have spaces and umlauts."""
     (workspace.path / "bob.toml").write_text('[backbones]\n"mein Rückgrat [v2]@home" = "random:test_resnet"\n', "utf-8")
     options = ["--bob-backbone=mein Rückgrat [v2]@home", "--bob-store=mein Ort/störe", "-n2"]
     result = run(workspace, cache, *options)
@@ -253,7 +253,7 @@ def test_names_and_folders_of_any_script_work(workspace: pytest.Pytester, cache:
 
 
 def test_interrupting_keeps_what_is_measured(workspace: pytest.Pytester, cache: Path) -> None:
-    """Ctrl-C in the middle of the third setting: two scores are stored, and the next run measures four."""
+    """After Ctrl-C in the third setting two scores are stored, and the next run measures the other four."""
     (workspace.path / "plan.txt").write_text("knn@photos interrupt")
     command = [sys.executable, "-m", "pytest", BACKBONE, f"--bob-cache={cache}", "--bob-pool=none"]
     result = workspace.run(*command)
@@ -264,9 +264,9 @@ def test_interrupting_keeps_what_is_measured(workspace: pytest.Pytester, cache: 
 
 
 def test_a_session_ranks_against_its_pool(workspace: pytest.Pytester, cache: Path) -> None:
-    """--bob-save makes baselines of three backbones; a fourth is ranked among them, and one of them is shown once."""
-    own = [f"--bob-backbone=random:{name}" for name in ("test_vit", "test_resnet", "test_convnext")]
-    run(workspace, cache, *own, "--bob-save=ours").assert_outcomes(passed=3 * len(SETTINGS))
+    """--bob-save makes baselines of three backbones, and a fourth backbone is ranked among them."""
+    baseline_options = [f"--bob-backbone=random:{name}" for name in ("test_vit", "test_resnet", "test_convnext")]
+    run(workspace, cache, *baseline_options, "--bob-save=ours").assert_outcomes(passed=3 * len(SETTINGS))
     result = run(workspace, cache, "--bob-backbone=random:test_efficientnet", "--bob-pool=ours", "--bob-report=r.md")
     table = result.stdout.str().partition(" ranking =")[2]
     assert "random:test_efficientnet" in table
@@ -279,7 +279,7 @@ def test_a_session_ranks_against_its_pool(workspace: pytest.Pytester, cache: Pat
 
 
 def test_a_limited_run_is_not_ranked(workspace: pytest.Pytester, cache: Path) -> None:
-    """Unlike things are never compared: the note names the field."""
+    """A score with a limit is not ranked, and the note names the field that differs."""
     run(workspace, cache, BACKBONE, "--bob-save=ours")
     result = run(workspace, cache, BACKBONE, "--bob-pool=ours", "--bob-limit=8")
     assert "not ranked, because limit differs from that of pool ours (first 8 examples)" in result.stdout.str()
@@ -288,7 +288,7 @@ def test_a_limited_run_is_not_ranked(workspace: pytest.Pytester, cache: Path) ->
 def test_a_failure_of_the_disk_is_no_success(
     workspace: pytest.Pytester, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Scores that could not be stored are counted at the end, kept in --bob-json, and the exit code is 1."""
+    """Scores that cannot be stored are counted at the end and written to --bob-json, and the exit code is 1."""
 
     def full(*args: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
@@ -301,7 +301,7 @@ def test_a_failure_of_the_disk_is_no_success(
 
 
 def test_an_unforeseen_error_fails_with_its_own_message(workspace: pytest.Pytester, cache: Path) -> None:
-    """Not with the file where it was raised; the traceback is pytest's, above."""
+    """An unforeseen error is reported with its type and message, without the file in which it was raised."""
     (workspace.path / "plan.txt").write_text("knn@photos crash")
     result = run(workspace, cache, BACKBONE)
     result.assert_outcomes(passed=5, failed=1)
@@ -309,7 +309,7 @@ def test_an_unforeseen_error_fails_with_its_own_message(workspace: pytest.Pytest
 
 
 def test_junit_names_the_reason(workspace: pytest.Pytester, cache: Path) -> None:
-    """What a CI shows of a failed setting is its one line."""
+    """The JUnit file of a CI holds the one-line reason of a failed setting."""
     (workspace.path / "plan.txt").write_text("knn@photos fail")
     run(workspace, cache, BACKBONE, "--junitxml=junit.xml")
     assert "it does not work; type something else" in (workspace.path / "junit.xml").read_text()
@@ -323,7 +323,7 @@ def test_the_documentation_lists_every_option() -> None:
 
 
 def test_a_report_says_what_changed_and_what_was_skipped(workspace: pytest.Pytester, cache: Path) -> None:
-    """The same name with other weights: compared with those stored before; a skip stands there with its reason."""
+    """A report compares a backbone with its last stored weights, and lists what was skipped."""
     toml = workspace.path / "bob.toml"
     for seed, name in ((0, "first.html"), (1, "second.html")):
         toml.write_text(f'[backbones]\nmine = "random:test_resnet,seed={seed}"\n')

@@ -1,4 +1,4 @@
-"""The real thing: the README's line on pretrained weights, serial and spread, measured and read."""
+"""The README's command on pretrained weights, serial and on two workers, measured and then read."""
 
 import json
 import subprocess
@@ -10,13 +10,13 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 MINUTES = 15
-"""What the README's line may take on 2 cores, about six of them for detection."""
+"""The longest time of the README's command on 2 cores; detection takes about six of these minutes."""
 
 pytestmark = pytest.mark.slow
 
 
 def gauntlet(folder: Path, *options: str) -> tuple[str, dict[tuple[str, str], float], float]:
-    """Output, scores by measure, and seconds of a run of the suites."""
+    """Run the suites, and return the output, the values by (setting, metric), and the seconds."""
     started = time.perf_counter()
     done = subprocess.run(
         [
@@ -33,12 +33,12 @@ def gauntlet(folder: Path, *options: str) -> tuple[str, dict[tuple[str, str], fl
 
 @pytest.fixture(scope="module")
 def serial(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with one run."""
+    """The folder of the serial runs."""
     return tmp_path_factory.mktemp("serial")
 
 
 def test_the_line_of_the_readme(serial: Path) -> None:
-    """Every mini setting, a ranking, within its time; then the same again from the store, in seconds."""
+    """The README's command measures and ranks every mini setting in time, and then reads them in seconds."""
     out, first, seconds = gauntlet(serial)
     print(out, f"{seconds:.0f} s")
     assert seconds < 60 * MINUTES
@@ -46,7 +46,7 @@ def test_the_line_of_the_readme(serial: Path) -> None:
     [line] = [line for line in out.splitlines() if line.startswith("►")]
     assert "efficientnet_lite0" in line
     assert "28/28" in line
-    # a trial had 88% and mAP 83 (issue A); chance is 100/21 = 4.8%
+    # an earlier run had a top-1 of 88% and a mAP of 83; chance is 100/21 = 4.8%
     assert 80 < first["linear-probe@photos", "top1"] < 95
     assert first["retrieval@photos-instances", "map"] > 60
     again, second, seconds = gauntlet(serial)
@@ -56,7 +56,7 @@ def test_the_line_of_the_readme(serial: Path) -> None:
 
 
 def test_spread_over_two_workers_the_scores_are_the_same(serial: Path, tmp_path: Path) -> None:
-    """Closed-form protocols agree to one example, efficiency aside."""
+    """On two workers, closed-form protocols agree with the serial run to one example, efficiency aside."""
     _, one, _ = gauntlet(serial)
     out, two, _ = gauntlet(tmp_path, "-n2")
     assert "37 passed" in out
@@ -70,8 +70,8 @@ def test_spread_over_two_workers_the_scores_are_the_same(serial: Path, tmp_path:
 
 
 def test_more_seeds_give_a_mean_and_a_spread(serial: Path) -> None:
-    """`--bob-seeds 3`: what is seeded is another measurement, what is not is read."""
-    # every seed's head is attacked by itself, and every seed's network trained, which takes minutes
+    """With `--bob-seeds 3` seeded settings are measured again, and settings without seeds are read."""
+    # these protocols attack the head of every seed or train a network for every seed, which takes minutes
     long = ("adversarial", "finetune", "low_shot", "lars", "detection")
     out, scores, _ = gauntlet(serial, "--bob-seeds=3", "-k", " and ".join(f"not {each}" for each in long))
     assert "measured 12 settings, 3 were already in the store" in out

@@ -1,4 +1,4 @@
-"""Suites and the table of settings say the same."""
+"""The suites and the table of settings agree."""
 
 import ast
 import re
@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def collected(*options: str) -> set[str]:
-    """The node ids of the suites' items."""
+    """Return the node ids of the tests that the suites collect."""
     run = subprocess.run(
         [sys.executable, "-m", "pytest", "--collect-only", "-q", "suites/", *options],
         capture_output=True,
@@ -29,13 +29,13 @@ def collected(*options: str) -> set[str]:
 
 
 def test_every_setting_of_mini_scale_is_one_test() -> None:
-    """And every test is a setting."""
+    """Every setting of mini scale is one test, and every test is a setting."""
     settings = [parse_node_id(item)[1] for item in collected("--backbone=random:test_resnet")]
     assert sorted(settings) == sorted(s.id for s in SETTINGS.values() if "mini" in s.scales)
 
 
 def test_the_catalog_of_protocols_and_the_table_of_settings_agree() -> None:
-    """Every protocol has a setting, and every setting a protocol under its own id."""
+    """Every protocol has a setting, and every setting has a protocol under its own id."""
     assert {setting.protocol for setting in SETTINGS.values()} == set(PROTOCOLS)
     assert all(recipe.id == protocol for protocol, recipe in PROTOCOLS.items())
     with pytest.raises(UsageError, match="unknown protocol 'finetuned'; did you mean finetune"):
@@ -51,7 +51,7 @@ def test_protocols_are_chosen_by_name(choice: str) -> None:
 
 
 def test_choices_in_the_documents_choose() -> None:
-    """pytest takes every quoted `-k` as printed, and it leaves something, but not everything."""
+    """Every `-k` expression quoted in the documentation selects some tests, but not all of them."""
     pages = [ROOT / "README.md", ROOT / "baselines/README.md", *(ROOT / "docs").glob("*.md")]
     choices = [each for page in pages for each in re.findall(r'-k "([^"]+)"', page.read_text())]
     every = collected("--backbone=efficientnet_lite0")
@@ -61,7 +61,7 @@ def test_choices_in_the_documents_choose() -> None:
 
 
 def test_a_suite_body_is_at_most_three_lines() -> None:
-    """A suite reads as a page."""
+    """Every suite has a docstring, and its tests have at most three statements after theirs."""
     for path in (ROOT / "suites").glob("test_*.py"):
         tree = ast.parse(path.read_text())
         assert ast.get_docstring(tree)

@@ -1,4 +1,4 @@
-"""Ids of tests and their inverse."""
+"""Node ids of tests, and how they are parsed."""
 
 import pytest
 from hypothesis import given
@@ -12,7 +12,7 @@ words = st.from_regex(r"[a-z][a-z0-9-]{0,20}", fullmatch=True)
 
 @given(backbones, words, words)
 def test_parsing_is_the_inverse(backbone: str, protocol: str, dataset: str) -> None:
-    """Any name survives, and the id is what pytest prints unchanged: ASCII, no brackets, no spaces."""
+    """Any name can be read back, and the id is printable ASCII without brackets and spaces, as pytest prints it."""
     setting = f"{protocol}@{dataset}"
     text = item_id(backbone, setting)
     assert parse_item_id(text) == (backbone, setting)
@@ -24,5 +24,5 @@ def test_parsing_is_the_inverse(backbone: str, protocol: str, dataset: str) -> N
 
 @pytest.mark.parametrize("node_id", ["tests/test_x.py::test_y", "tests/test_x.py::test_y[3]", "test_x.py::test_y[a@b]"])
 def test_other_tests_measure_no_setting(node_id: str) -> None:
-    """A test without such an id has neither backbone nor setting."""
+    """A test whose id names no setting has neither a backbone nor a setting."""
     assert parse_node_id(node_id) == ("", "")

@@ -18,7 +18,7 @@ from bob_gauntlet.runtime.run_config import RunConfig
 
 
 def test_the_report_and_the_terminal_share_one_bootstrap(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With --bob-report each measure is drawn once, and both show the ranking that `rank` returns."""
+    """With --bob-report each measure is drawn once, and report and terminal show the ranking that `rank` returns."""
     path = tmp_path / "report.json"
     options = SessionOptions(
         backbones=("resnet50",), run=RunConfig(), device="cpu", home=tmp_path, store=tmp_path / "store",

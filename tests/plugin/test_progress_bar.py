@@ -1,4 +1,4 @@
-"""Progress: what is written, what is drawn, and silence where nobody watches."""
+"""The progress files of workers, and the status line that the terminal draws from them."""
 
 import io
 import json
@@ -12,7 +12,7 @@ from bob_gauntlet.plugin.progress_bar import ProgressDisplay, ProgressFile, dura
 
 
 def test_a_step_is_written_and_taken_away(tmp_path: Path) -> None:
-    """While it lasts there is a file; afterwards there is none."""
+    """A step has a progress file while it lasts, and none afterwards."""
     progress = ProgressFile(tmp_path / "1.json")
     progress.setting = "knn@photos"
     with progress.step("features of train", total=10) as advance:
@@ -24,7 +24,7 @@ def test_a_step_is_written_and_taken_away(tmp_path: Path) -> None:
 
 
 def test_writing_costs_at_most_one_file_a_second(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A thousand small steps forward write once."""
+    """A thousand small advances write the file once, or a few times on a slow machine."""
     written = []
     monkeypatch.setattr(Path, "replace", lambda self, target: written.append(target))
     with ProgressFile(tmp_path / "1.json").step("x", total=1000) as advance:
@@ -34,14 +34,14 @@ def test_writing_costs_at_most_one_file_a_second(tmp_path: Path, monkeypatch: py
 
 
 def test_a_folder_that_cannot_be_written_is_no_matter(tmp_path: Path) -> None:
-    """Progress is a courtesy."""
+    """A progress file that cannot be written raises no error."""
     (tmp_path / "file").write_text("")
     with ProgressFile(tmp_path / "file" / "1.json").step("x", total=1) as advance:
         advance(1)
 
 
 def test_every_worker_is_on_the_line_and_the_dead_are_not(tmp_path: Path) -> None:
-    """A file that nobody has touched for long, or a damaged one, is left out."""
+    """The status line shows every worker, except those whose file is old or damaged."""
     state = {"setting": "knn@photos", "step": "features", "done": 50, "total": 100, "started": time.time() - 10}
     for name in ("1", "2", "dead"):
         (tmp_path / f"{name}.json").write_text(json.dumps(state))
@@ -53,7 +53,7 @@ def test_every_worker_is_on_the_line_and_the_dead_are_not(tmp_path: Path) -> Non
 
 
 def test_the_display_draws_wipes_and_stops(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It draws within the width, and its line is gone before anything else is printed."""
+    """The display draws within the width, and wipes its line before anything else is printed."""
     monkeypatch.setattr("bob_gauntlet.plugin.progress_bar.EVERY", 0.01)
     state = {"setting": "s" * 100, "step": "features", "done": 5, "total": 10, "started": time.time() - 1}
     (tmp_path / "1.json").write_text(json.dumps(state))
@@ -71,5 +71,5 @@ def test_the_display_draws_wipes_and_stops(tmp_path: Path, monkeypatch: pytest.M
 
 
 def test_seconds_are_said_in_words() -> None:
-    """By size."""
+    """A duration is written in seconds, minutes or hours, depending on its size."""
     assert [duration(s) for s in (0.4, 59.6, 61, 3600)] == ["0 s", "1 min 0 s", "1 min 1 s", "1 h 0 min"]

@@ -1,4 +1,4 @@
-"""A session's checks before anything runs, and its lock on a device."""
+"""The checks of a session before anything runs, and its lock on a device."""
 
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ TRAITS = Traits(family="conv", pretrained=True, features=8, params=1.0)
 
 
 def options(folder: Path, **run: Any) -> SessionOptions:
-    """The options of `--backbone=resnet50 --bob-pool=none`."""
+    """Return the options of `--backbone=resnet50 --bob-pool=none`."""
     return SessionOptions(
         backbones=("resnet50",), run=RunConfig(**run), device="cpu", home=folder, store=folder / "store",
         cache=folder / "artifacts", pool="none",
@@ -29,7 +29,7 @@ def options(folder: Path, **run: Any) -> SessionOptions:
 def test_an_untagged_name_is_told_what_it_resolved_to(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, resolved: str, said: list[str]
 ) -> None:
-    """Said once, before anything runs; a name that resolved to itself is not worth a line."""
+    """One line says what a backbone's name resolved to, unless the name resolved to itself."""
     identity = BackboneIdentity(
         fingerprint="f",
         transform=InputTransform(size=8),
@@ -44,13 +44,13 @@ def test_an_untagged_name_is_told_what_it_resolved_to(
 
 
 def test_seeds_are_counted_from_zero(tmp_path: Path) -> None:
-    """`--bob-seeds 3` measures with 0, 1 and 2."""
+    """`--bob-seeds 3` measures with the seeds 0, 1 and 2."""
     given = {option.shown: option.default for option in OPTIONS} | {"--backbone": [], "--dataset": []}
     assert check_options(given | {"--bob-seeds": "3"}, tmp_path).run.seeds == (0, 1, 2)
 
 
 def test_workers_share_the_cores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Threads are cores over workers, one at least."""
+    """A worker has as many threads as cores divided by workers, and at least one."""
     monkeypatch.setattr("bob_gauntlet.runtime.devices.cores", lambda: 8)
     for workers, threads in ((1, 8), (3, 2), (16, 1)):
         session = open_session(options(tmp_path), tmp_path, {"bob_workers": workers}, hands_out=False)
@@ -58,7 +58,7 @@ def test_workers_share_the_cores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 
 def test_a_folder_that_cannot_be_locked_makes_nobody_wait(tmp_path: Path) -> None:
-    """The setting runs all the same."""
+    """A device lock whose folder cannot be written raises no error, and the setting runs."""
     (tmp_path / "file").write_text("")
     with device_lock(tmp_path / "file", "cpu", exclusive=True):
         pass

@@ -1,4 +1,4 @@
-"""What the summary says of scores."""
+"""What the summary says about scores."""
 
 from pathlib import Path
 
@@ -12,42 +12,44 @@ from bob_gauntlet.scores.score import Score
 
 
 def score(metric: str, value: float, **provenance: float) -> Score:
-    """One score."""
+    """Return a score of knn@photos."""
     return Score(setting="knn@photos", metric=metric, task="Cls", value=value, backbone="x", provenance=provenance)
 
 
 @pytest.mark.parametrize(("value", "near"), [(5.0, True), (8.7, True), (8.9, False), (90.0, False), (1.0, True)])
 def test_within_two_standard_errors_of_chance(value: float, near: bool) -> None:
-    """Chance 4.8%, standard error 2%: up to 8.8 nothing was learnt that shows."""
+    """A score of at most chance plus two standard errors, here 4.8% + 2 x 2% = 8.8%, is near chance."""
     assert near_chance(score("top1", value, chance=4.8, stderr=2.0)) == near
 
 
 def test_without_chance_or_error_nothing_is_flagged() -> None:
-    """A retrieval score has no chance level."""
+    """A score without a chance level, as in retrieval, or without a standard error is never near chance."""
     assert not near_chance(score("map", 0.1, stderr=2.0))
     assert not near_chance(score("top1", 0.1, chance=4.8))
 
 
 def test_values_are_written_with_unit_and_error() -> None:
-    """Places by unit."""
+    """A value is written with its unit, its error, and decimal places that depend on the unit."""
     assert value_text(score("top1", 80.123, stderr=1.26)) == "top1 80.1 ± 1.3%"
     assert value_text(score("latency", 5.371)) == "latency 5.37 ms"
     assert value_text(score("mrr", 0.8901)) == "mrr 0.890"
 
 
 def test_reasons_are_said_once() -> None:
-    """With four settings, and how many more."""
+    """A reason is printed once, with four settings and the number of the others."""
     outcomes = [ItemOutcome(f"knn@{i}", "x", "skipped", "no data") for i in range(6)]
     assert list(by_reason(outcomes)) == ["knn@0 of x, knn@1 of x, knn@2 of x, knn@3 of x and 2 more: no data"]
 
 
 def test_a_sound_run_beside_the_papers_figures_is_shown() -> None:
-    """Nothing is ranked, and what is indicative stands there with what differs."""
-    mine = Score(
+    """A sound run is not ranked in the paper's pool; it is listed as indicative with the difference."""
+    sound_score = Score(
         setting="finetune@imagenet-1k", metric="top1", task="Cls", value=84.0, backbone="mine", protocol_hash="h",
         datasets={"test": "d"}, scale="paper",
     )  # fmt: skip
-    lines = _without_ranked_measures(rank(load_pool("paper", Path("nowhere")), {"mine": [mine]}, only_measured=True))
+    lines = _without_ranked_measures(
+        rank(load_pool("paper", Path("nowhere")), {"mine": [sound_score]}, only_measured=True)
+    )
     assert lines[0] == "No ranking: none of the measured metrics is ranked in pool paper."
     assert "indicative, not ranked:" in lines
     assert any(line.startswith("mine ") and "84" in line and "chosen on a validation part" in line for line in lines)

@@ -1,4 +1,4 @@
-"""The scheduler against workers that are simulated: any death at any time, and every item ends once."""
+"""The scheduler with simulated workers: whenever a worker dies, every item ends exactly once."""
 
 import random
 from typing import Any
@@ -26,19 +26,19 @@ class Node:
 
     @property
     def runnable(self) -> bool:
-        """xdist starts an item when it knows the next one, or that there is none."""
+        """Whether xdist starts an item, which it does when it knows the next one or that there is none."""
         return len(self.queue) >= 2 or (bool(self.queue) and self.shutting_down)
 
 
 def scheduler(workers: int) -> UnitScheduling:
-    """A scheduler that expects so many workers."""
+    """Return a scheduler that expects `workers` workers."""
     made = UnitScheduling.__new__(UnitScheduling)
     made.expected, made.units, made.workers, made.killed = workers, None, {}, {}
     return made
 
 
 def items(backbones: int, datasets: int, protocols: int) -> list[str]:
-    """Node ids as the suites have them."""
+    """Return node ids like those of the suites."""
     return [
         f"suite.py::test[b{b}@{protocol}@d{d}]"
         for protocol in ("linear-probe", "knn", "retrieval")[:protocols]
@@ -48,7 +48,7 @@ def items(backbones: int, datasets: int, protocols: int) -> list[str]:
 
 
 def join(sched: UnitScheduling, collection: list[str]) -> Node:
-    """A worker comes up and collects."""
+    """Add a worker that has collected, and return it."""
     node: Any = Node()
     sched.add_node(node)
     sched.add_node_collection(node, collection)
@@ -56,7 +56,7 @@ def join(sched: UnitScheduling, collection: list[str]) -> Node:
 
 
 def work(sched: UnitScheduling, collection: list[str], nodes: list[Node], rng: random.Random, kills: int) -> list[str]:
-    """Run to the end, with so many deaths; the outcome of every item."""
+    """Run all items while `kills` workers die, and return the items in the order in which they ended."""
     ended: list[str] = []
     while sched.has_pending:
         ready = [node for node in nodes if node.runnable]
@@ -79,7 +79,7 @@ def work(sched: UnitScheduling, collection: list[str], nodes: list[Node], rng: r
 @settings(max_examples=200, deadline=None)
 @given(st.integers(1, 4), st.integers(1, 3), st.integers(1, 3), st.integers(1, 3), st.integers(0, 6), st.integers())
 def test_every_item_ends_exactly_once(workers: int, b: int, d: int, p: int, kills: int, seed: int) -> None:
-    """However many workers there are, and whenever they die."""
+    """Every item ends exactly once for any number of workers and whenever they die."""
     collection = items(b, d, p)
     sched = scheduler(workers)
     nodes = [join(sched, collection) for _ in range(workers)]
@@ -89,7 +89,7 @@ def test_every_item_ends_exactly_once(workers: int, b: int, d: int, p: int, kill
 
 
 def test_an_item_is_tried_twice_and_then_has_failed() -> None:
-    """First None, so that xdist reports nothing; then its id."""
+    """The first death returns None, so that xdist reports nothing, and the second returns the id of the item."""
     collection = items(1, 1, 2)
     sched = scheduler(1)
     node: Any = join(sched, collection)
@@ -101,7 +101,7 @@ def test_an_item_is_tried_twice_and_then_has_failed() -> None:
 
 
 def test_a_worker_keeps_its_dataset_and_its_backbone() -> None:
-    """Two workers, two backbones with two datasets each: nobody loads both."""
+    """Of two workers and two backbones with two datasets each, no worker loads both backbones."""
     collection = items(backbones=2, datasets=2, protocols=2)
     sched = scheduler(2)
     nodes: list[Any] = [join(sched, collection) for _ in range(2)]
@@ -116,7 +116,7 @@ def test_a_worker_keeps_its_dataset_and_its_backbone() -> None:
 
 
 def test_one_backbone_keeps_both_workers_busy() -> None:
-    """Its datasets are dealt out."""
+    """Two workers get different datasets of one backbone."""
     collection = items(backbones=1, datasets=2, protocols=2)
     sched = scheduler(2)
     nodes: list[Any] = [join(sched, collection) for _ in range(2)]
@@ -125,7 +125,7 @@ def test_one_backbone_keeps_both_workers_busy() -> None:
 
 
 def test_a_replacement_gets_nothing_before_it_has_collected() -> None:
-    """xdist's own LoadScope ends in an INTERNALERROR there."""
+    """A new worker gets no item before it has collected; xdist's LoadScope has an INTERNALERROR there."""
     collection = items(2, 2, 2)
     sched = scheduler(1)
     first: Any = join(sched, collection)
@@ -140,7 +140,7 @@ def test_a_replacement_gets_nothing_before_it_has_collected() -> None:
 
 
 def test_what_a_worker_gives_back_runs_elsewhere() -> None:
-    """Each item still ends once."""
+    """An item that a worker gives back is run again, and every item ends once."""
     collection = items(1, 2, 2)
     sched = scheduler(2)
     nodes: list[Any] = [join(sched, collection) for _ in range(2)]
@@ -151,7 +151,7 @@ def test_what_a_worker_gives_back_runs_elsewhere() -> None:
 
 
 def test_a_unit_shares_a_trained_head() -> None:
-    """Shifts, attacks and calibration go where the network is fine-tuned; settings on features elsewhere."""
+    """Shifts and attacks of a fine-tuned network are in its unit, and settings on features are in another."""
     units = units_of(
         [
             "c.py::t[x@adversarial-finetune-eps1@photos]",
@@ -172,13 +172,13 @@ def test_a_unit_shares_a_trained_head() -> None:
     ["low-shot-10pct", "linear-probe-lars", "detection-frozen", "ood-detection-frozen", "efficiency", "of-a-user"],
 )
 def test_a_protocol_that_reuses_nothing_is_a_unit_of_its_own(protocol: str) -> None:
-    """Neither the linear probe nor fine-tuning, on the same dataset, has anything for it."""
+    """A protocol that reuses nothing of the linear probe or of fine-tuning on its dataset is a unit of its own."""
     ids = [f"t[x@{name}@photos]" for name in ("linear-probe", protocol, "finetune")]
     assert units_of(ids) == [[each] for each in ids]
 
 
 def test_other_tests_are_units_of_their_own() -> None:
-    """Tests beside the suites are scheduled too."""
+    """Each test outside the suites is a unit of its own."""
     assert units_of(["t.py::a", "t.py::b[1]", "s.py::c[x@knn@d]"]) == [
         ["t.py::a"],
         ["t.py::b[1]"],

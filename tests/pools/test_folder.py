@@ -1,4 +1,4 @@
-"""Baseline folders: what is written is read, damage is named, and the bundled ones hold what they claim."""
+"""Baseline folders: what is written is read back, damage is reported, and the bundled folders are consistent."""
 
 import csv
 import json
@@ -26,75 +26,77 @@ from bob_gauntlet.pools.pool import freeze_pool, load_pool
 from bob_gauntlet.scores.score import Score
 from bob_gauntlet.scores.settings import SETTINGS, ranked_measures
 from bob_gauntlet.stats.zscores import reference
-from tests.scores.test_store import scores
+from tests.helpers.score_strategies import scores
 
 MINI = Path(__file__).parents[2] / "baselines/mini"
 
 
-def unique(found: list[Score]) -> list[Score]:
-    """At most one score of a backbone and measure, as a table holds them; names without line breaks or NUL."""
-    kept = {(s.backbone, *s.measure): s for s in found if s.backbone.isprintable()}
-    return [replace(s, provenance={}) for s in kept.values()]
+def unique(drawn: list[Score]) -> list[Score]:
+    """Return one score per backbone and measure, as a table holds them, without names that have line breaks or NUL."""
+    by_key = {(s.backbone, *s.measure): s for s in drawn if s.backbone.isprintable()}
+    return [replace(s, provenance={}) for s in by_key.values()]
 
 
 @given(st.lists(scores, max_size=4).map(unique))
-def test_scores_survive_the_table(found: list[Score]) -> None:
-    """Full precision of values, in any script."""
+def test_scores_are_read_back_from_the_table(drawn: list[Score]) -> None:
+    """Values are read back in full precision, and names in any script."""
     import tempfile
 
-    plain = [replace(s, backbone_fingerprint="f", protocol_hash="p") for s in found]
+    written = [replace(s, backbone_fingerprint="f", protocol_hash="p") for s in drawn]
     with tempfile.TemporaryDirectory() as name:
-        write_folder(Path(name), plain, [])
+        in_order = write_folder(Path(name), written, [])
         read = read_scores(Path(name))
-    assert {(s.backbone, s.measure): s.to_dict() for s in read} == {(s.backbone, s.measure): s.to_dict() for s in plain}
+    assert [s.to_dict() for s in read] == [s.to_dict() for s in in_order]
+    assert {(s.backbone, s.measure): s.to_dict() for s in read} == {
+        (s.backbone, s.measure): s.to_dict() for s in written
+    }
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Baselines of three backbones on one measure."""
-    made = [
+    """A folder with baselines of three backbones on one measure."""
+    scores = [
         Score(
             setting="knn@photos", metric="top1", task="Cls", value=v, backbone=n, protocol_hash="p",
             provenance={"stderr": 0.5, "n": 10, "k": [5]},
         )
         for n, v in (("a", 1.0), ("b", 2.0), ("c", 3.0))
     ]  # fmt: skip
-    write_folder(tmp_path, made, [BackboneRow(s.backbone, "candidate", s.backbone) for s in made])
+    write_folder(tmp_path, scores, [BackboneRow(s.backbone, "candidate", s.backbone) for s in scores])
     freeze_pool(tmp_path / "pool.json")
     return tmp_path
 
 
-def test_provenance_comes_back_with_its_row(folder: Path) -> None:
-    """Standard error and n stand in the table, the rest in provenance.json."""
+def test_provenance_is_read_with_its_row(folder: Path) -> None:
+    """Standard error and n come from the table, the rest from provenance.json."""
     assert read_scores(folder)[0].provenance == {"stderr": 0.5, "n": 10, "k": [5]}
 
 
 @pytest.mark.parametrize("cell", ["nonsense", "nan", ""])
 def test_a_damaged_row_is_reported_and_skipped(folder: Path, caplog: pytest.LogCaptureFixture, cell: str) -> None:
-    """The others are ranked as before, since mean and std are frozen."""
+    """The other rows are read as before, and mean and std stay frozen."""
     path = folder / "scores.csv"
     path.write_text(path.read_text().replace(",2.0,", f",{cell},"))
-    found = load_pool(str(folder), folder)
-    assert sorted(found.scores) == ["a", "c"]
+    pool = load_pool(str(folder), folder)
+    assert sorted(pool.scores) == ["a", "c"]
     assert f"{path}, line 3 is damaged" in caplog.text
-    assert found.references["knn@photos", "top1"].mean == 2.0
+    assert pool.references["knn@photos", "top1"].mean == 2.0
 
 
 @pytest.mark.parametrize("cell", ["many", "nan", "1,5"])
-def test_a_size_that_is_no_number_is_named(folder: Path, cell: str) -> None:
-    """Figures and analyses draw with it."""
+def test_a_size_that_is_not_a_number_is_an_error(folder: Path, cell: str) -> None:
+    """The error names line, column and cell, since figures and analyses compute with the size."""
     path = folder / "backbones.csv"
     lines = path.read_text().splitlines()
-    place = lines[0].split(",").index("params")
     cells = lines[1].split(",")
-    cells[place] = f'"{cell}"'
+    cells[lines[0].split(",").index("params")] = f'"{cell}"'
     path.write_text("\n".join([lines[0], ",".join(cells), *lines[2:]]) + "\n")
     with pytest.raises(UsageError, match=f"line 2: params '{cell}' is not a number; correct it or leave it empty"):
         read_backbones(folder)
 
 
-def test_a_missing_column_is_named(folder: Path) -> None:
-    """A table that was cut."""
+def test_a_missing_column_is_an_error(folder: Path) -> None:
+    """The error names the missing column and the unknown one."""
     path = folder / "scores.csv"
     path.write_text(path.read_text().replace("protocol_hash", "hash", 1))
     with pytest.raises(UsageError, match=r"has no column protocol_hash .it has 'hash'.; restore the file"):
@@ -103,7 +105,7 @@ def test_a_missing_column_is_named(folder: Path) -> None:
 
 @pytest.mark.parametrize("damage", ["edit", "cut", "remove"])
 def test_a_pool_that_was_edited_by_hand_is_refused(folder: Path, damage: str) -> None:
-    """A moved mean would move everybody."""
+    """A file with a changed mean, a shortened file and a missing file are errors."""
     path = folder / "pool.json"
     text = path.read_text()
     path.write_text(text.replace('"mean": 2.0', '"mean": 1.0') if damage == "edit" else text[:50])
@@ -114,16 +116,16 @@ def test_a_pool_that_was_edited_by_hand_is_refused(folder: Path, damage: str) ->
 
 
 def test_scores_of_two_protocols_make_no_pool(folder: Path) -> None:
-    """Unlike things are never averaged."""
-    found = read_scores(folder)
+    """Scores of one measure under two protocol hashes are never averaged: freezing the pool is an error."""
+    saved = read_scores(folder)
     rows = read_backbones(folder).values()
-    write_folder(folder, [replace(found[0], protocol_hash="q"), *found[1:]], rows)
+    write_folder(folder, [replace(saved[0], protocol_hash="q"), *saved[1:]], rows)
     with pytest.raises(UsageError, match="measured under 2 protocols; run `bob baseline refresh"):
         freeze_pool(folder / "pool.json")
 
 
-def test_examples_survive_their_file(tmp_path: Path) -> None:
-    """Values of every backbone, with ids and clusters."""
+def test_examples_are_read_back_from_their_file(tmp_path: Path) -> None:
+    """Values of every backbone are read back, with ids and clusters."""
     examples = PerExampleValues(("x", "ü"), ("p", "p"), {"b": np.array([1.0, 2.0]), "a": np.array([3.0, 4.0])})
     write_examples(tmp_path, "knn@photos", "top1", examples)
     read = read_examples(tmp_path, "knn@photos", "top1")
@@ -132,8 +134,8 @@ def test_examples_survive_their_file(tmp_path: Path) -> None:
     assert {name: list(values) for name, values in read.values.items()} == {"a": [3.0, 4.0], "b": [1.0, 2.0]}
 
 
-def test_damaged_examples_cost_the_interval_only(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """A warning, and no interval."""
+def test_damaged_examples_are_left_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A damaged file gives a warning and no values."""
     path = examples_path(tmp_path, "knn@photos", "top1")
     path.parent.mkdir()
     path.write_bytes(b"PK\x03\x04 nonsense")
@@ -141,8 +143,11 @@ def test_damaged_examples_cost_the_interval_only(tmp_path: Path, caplog: pytest.
     assert "is damaged" in caplog.text
 
 
-def test_the_mini_pool_is_what_its_rows_say() -> None:
-    """Mean and std are those of the rows; at least ten backbones, at most four of them random; five have detection."""
+def test_the_mini_pool_matches_its_rows() -> None:
+    """Mean and std are those of the rows.
+
+    At least ten backbones are pretrained, at most four are random, and five have detection scores.
+    """
     pool = load_pool("mini", MINI)
     assert set(pool.references) >= set(ranked_measures("mini"))
     for measure, frozen in pool.references.items():
@@ -160,32 +165,32 @@ def test_the_mini_pool_is_what_its_rows_say() -> None:
 
 
 def test_every_mini_row_has_provenance() -> None:
-    """Protocol, versions, command, start; the seeds of a mean; the pretraining of what was pretrained here."""
+    """Every row has protocol, versions, command and start; a mean has its seeds, our own networks their pretraining."""
     rows = read_backbones(MINI)
     for score in read_scores(MINI):
-        origin = score.provenance
-        assert {"protocol", "versions", "command", "started", "seconds"} <= set(origin), score
+        provenance = score.provenance
+        assert {"protocol", "versions", "command", "started", "seconds"} <= set(provenance), score
         assert score.scale == "mini"
         assert score.limit is None
         assert score.setting in SETTINGS
         if rows[score.backbone].role == "reference":
-            assert len(origin["mean_of"]) == 3
-            assert np.mean([part["value"] for part in origin["mean_of"]]) == pytest.approx(score.value)
+            assert len(provenance["mean_of"]) == 3
+            assert np.mean([part["value"] for part in provenance["mean_of"]]) == pytest.approx(score.value)
         if rows[score.backbone].licence == "ours" and rows[score.backbone].role == "candidate":
-            assert {"method", "seed", "sha256"} <= set(origin["pretraining"])
+            assert {"method", "seed", "sha256"} <= set(provenance["pretraining"])
 
 
 def test_the_baselines_hold_no_paths_of_a_machine() -> None:
-    """What is published says how, not where."""
+    """No absolute path is in the CSV and JSON files."""
     for path in MINI.rglob("*.*"):
         if path.suffix in (".csv", ".json"):
             # a slash that follows no word, number or other slash, and begins two levels: an absolute path
-            found = re.findall(r"(?<![\w.:/])/[A-Za-z][\w.-]*/[^\s\"]*", path.read_text())
-            assert not found, path
+            absolute_paths = re.findall(r"(?<![\w.:/])/[A-Za-z][\w.-]*/[^\s\"]*", path.read_text())
+            assert not absolute_paths, path
 
 
 def test_every_mini_measure_was_measured_under_todays_protocol() -> None:
-    """A recipe that moved leaves stale rows: `bob baseline refresh mini` mends them."""
+    """No row is stale; after a change of a recipe `bob baseline refresh mini` measures its rows again."""
     from bob_gauntlet.datasets.catalog import CATALOG
     from bob_gauntlet.protocols.adversarial import Adversarial
     from bob_gauntlet.protocols.calibration import Calibration
@@ -228,7 +233,7 @@ def test_every_mini_measure_was_measured_under_todays_protocol() -> None:
 
 
 def test_backbones_csv_names_each_once() -> None:
-    """A line a backbone."""
+    """Each backbone has one row, and the pool has all of them as members."""
     with (MINI / "backbones.csv").open(newline="") as file:
         names = [row["name"] for row in csv.DictReader(file)]
     assert len(names) == len(set(names))

@@ -1,4 +1,4 @@
-"""baselines/paper: every printed figure is there once, under the right measure and backbone, and nothing else is."""
+"""baselines/paper: it holds every printed figure once, under the right measure and backbone, and nothing else."""
 
 import csv
 from collections import Counter
@@ -26,27 +26,27 @@ RESULTS = {
 
 
 def table(name: str) -> list[dict[str, str]]:
-    """The rows of a printed table."""
+    """Return the rows of a printed table."""
     with (PAPER / f"tables/{name}.csv").open(newline="", encoding="utf-8") as file:
         return list(csv.DictReader(file))
 
 
-def placed() -> dict[tuple[str, int, str], Score]:
-    """Where each figure is printed -> the score that states it."""
-    return {place: score for score in SCORES for place in paper_tables.printed_sources(score)}
+def scores_by_cell() -> dict[tuple[str, int, str], Score]:
+    """Return (table, row, column) of each printed figure -> its score."""
+    return {cell: score for score in SCORES for cell in paper_tables.printed_sources(score)}
 
 
-def test_every_printed_figure_is_stated_once() -> None:
-    """1,607 of them, as many from each table as it prints, with no place claimed twice."""
-    places = [place for score in SCORES for place in paper_tables.printed_sources(score)]
-    assert len(places) == len(set(places)) == sum(RESULTS.values()) == 1607
-    assert Counter(name for name, _, _ in places) == RESULTS
+def test_every_printed_figure_is_there_once() -> None:
+    """There are 1,607 figures, as many from each table as it prints, and no cell is the source of two scores."""
+    cells = [cell for score in SCORES for cell in paper_tables.printed_sources(score)]
+    assert len(cells) == len(set(cells)) == sum(RESULTS.values()) == 1607
+    assert Counter(name for name, _, _ in cells) == RESULTS
 
 
 @pytest.mark.parametrize("name", RESULTS)
-def test_the_printed_table_comes_back_from_the_scores(name: str) -> None:
-    """Cell by cell in the paper's own form: rows and columns as printed, blank where it is blank."""
-    scores = placed()
+def test_the_printed_table_can_be_restored_from_the_scores(name: str) -> None:
+    """Every cell of the printed table has its score, and a blank cell has none."""
+    scores = scores_by_cell()
     for number, row in enumerate(table(name), 1):
         for column, text in row.items():
             if column in ("backbone", "method", "pretrain_data", "params_m", "input_size", "zscore"):
@@ -58,7 +58,7 @@ def test_the_printed_table_comes_back_from_the_scores(name: str) -> None:
                 assert score.backbone == PRINTED[name, number].id, (name, number)
 
 
-# What a column's name says of its measure: protocol, dataset and metric, spelled out here a second time.
+# Column -> setting that it prints, written here a second time, independently of settings.py
 COLUMNS = {
     "imagenet_lp": "linear-probe-lars@imagenet-1k", "imagenet_ft": "finetune@imagenet-1k",
     "imagenet_10pct": "low-shot-10pct@imagenet-1k", "imagenet_1pct": "low-shot-1pct@imagenet-1k",
@@ -86,9 +86,9 @@ RETRIEVAL = {"table16": "map", "table17": "mrr", "table18": "recall5"}
 
 
 @pytest.mark.parametrize("name", RESULTS)
-def test_a_figure_stands_under_what_measures_it(name: str) -> None:
-    """Setting and metric as the column says, scale and fidelity those of the paper."""
-    for (table_name, _, column), score in placed().items():
+def test_a_figure_has_the_setting_that_measures_it(name: str) -> None:
+    """Setting and metric are those of the column, scale and fidelity those of the paper."""
+    for (table_name, _, column), score in scores_by_cell().items():
         if table_name != name:
             continue
         head, _, tail = column.rpartition("_")
@@ -100,7 +100,7 @@ def test_a_figure_stands_under_what_measures_it(name: str) -> None:
         assert METRICS[score.metric].unit != "%" or 0 <= score.value <= 100
 
 
-# How the tables write what the zoo calls otherwise; "" is Random Init
+# Pretraining data as the tables write it -> as the zoo writes it
 DATA = {
     "ImageNet-1k": {"ImageNet-1k"},
     "ImageNet-21k": {"ImageNet-21k", "ImageNet-21k, then 1k"},
@@ -113,7 +113,7 @@ DATA = {
 
 @pytest.mark.parametrize("row", PRINTED.values(), ids=lambda r: f"{r.table}:{r.row}")
 def test_a_printed_row_is_the_backbone_that_it_names(row: PrintedRow) -> None:
-    """Architecture, method and data of its id are those of the row, which is the table's; and it says why."""
+    """Architecture, method and data of the backbone are those of the printed row, and a reason is given."""
     printed = table(row.table)[row.row - 1]
     assert (row.backbone, row.method, row.pretrain_data) == tuple(
         printed[c] for c in ("backbone", "method", "pretrain_data")
@@ -127,12 +127,12 @@ def test_a_printed_row_is_the_backbone_that_it_names(row: PrintedRow) -> None:
         assert scheme == "random"
         return
     assert known.method.lower().replace(" ", "") == row.method.lower().replace(" ", "")
-    believed = [e for e in ERRATA if (e.table, e.row) == (row.table, row.row) and "LAION-2B" in e.why]
-    assert known.data in DATA[row.pretrain_data] or (believed and known.data == "WIT-400M")
+    errata_on_data = [e for e in ERRATA if (e.table, e.row) == (row.table, row.row) and "LAION-2B" in e.why]
+    assert known.data in DATA[row.pretrain_data] or (errata_on_data and known.data == "WIT-400M")
 
 
-def test_an_erratum_is_about_something_that_is_printed() -> None:
-    """Its row is there, its columns are the table's, its backbone is known, and it says why."""
+def test_an_erratum_is_about_a_printed_row() -> None:
+    """Its row and columns are in the table, its backbone is known, and it gives a reason."""
     for e in ERRATA:
         row = table(e.table)[e.row - 1]
         assert e.columns == "*" or set(e.columns.split()) <= set(row)
@@ -142,8 +142,8 @@ def test_an_erratum_is_about_something_that_is_printed() -> None:
         assert e.why.startswith("suspected: ") == e.erratum.startswith("S")
 
 
-def test_scores_csv_is_what_its_sources_give(tmp_path: Path) -> None:
-    """Built again from the tables, the map and the errata: nothing was edited by hand."""
+def test_scores_csv_is_derived_from_its_sources(tmp_path: Path) -> None:
+    """Building the files again from tables, printed.csv and errata.csv gives the same bytes."""
     folder = tmp_path / "paper"
     folder.mkdir()
     for name in ("tables", "printed.csv", "errata.csv"):
@@ -154,7 +154,7 @@ def test_scores_csv_is_what_its_sources_give(tmp_path: Path) -> None:
 
 
 def test_every_paper_backbone_has_its_metadata() -> None:
-    """Family, style, method, data and its size, parameters; a licence; a reason where it is not ranked."""
+    """Every row has all its metadata, and a reason where the backbone is not ranked."""
     rows = read_backbones(PAPER)
     assert len(rows) == len({row.label for row in rows.values()}) == 44
     for row in rows.values():

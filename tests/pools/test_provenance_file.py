@@ -1,4 +1,4 @@
-"""provenance.json: what is written comes back, and a long value that several settings share stands there once."""
+"""provenance.json: what is written is read back, and a long value that several settings share is written once."""
 
 import json
 import logging
@@ -13,7 +13,7 @@ COMMAND = "pytest suites/ " + " ".join(f"--backbone=network-{i}" for i in range(
 
 
 def score(backbone: str, setting: str, metric: str = "top1", **facts: object) -> Score:
-    """One score with such a provenance."""
+    """Return a score with such a provenance."""
     return Score(setting=setting, metric=metric, task="Cls", value=1.0, backbone=backbone, provenance=facts)
 
 
@@ -25,29 +25,29 @@ SCORES = [
 ]
 
 
-def test_what_is_written_comes_back(tmp_path: Path) -> None:
-    """All but what stands elsewhere."""
+def test_what_is_written_is_read_back(tmp_path: Path) -> None:
+    """All fields but the excluded ones are read back."""
     provenance_file.write(tmp_path, SCORES, excluded=("n",))
-    found = provenance_file.read(tmp_path)
-    for each in SCORES:
-        origin = found[each.backbone][each.setting]
-        told = {**origin["shared"], **origin["metrics"][each.metric]}
-        assert told == {key: value for key, value in each.provenance.items() if key != "n"}
+    table = provenance_file.read(tmp_path)
+    for written in SCORES:
+        of_setting = table[written.backbone][written.setting]
+        facts = {**of_setting["shared"], **of_setting["metrics"][written.metric]}
+        assert facts == {key: value for key, value in written.provenance.items() if key != "n"}
 
 
 def test_a_long_value_is_written_once_where_it_is_repeated(tmp_path: Path) -> None:
-    """A command of two settings; not what stands once, however long, nor what is short."""
+    """The command of two settings is written once; a long value that is not repeated and short ones stay in place."""
     provenance_file.write(tmp_path, SCORES, excluded=("n",))
     text = (tmp_path / "provenance.json").read_text()
-    assert text.count(COMMAND) == 2, "the shared one, and the one that goes on"
+    assert text.count(COMMAND) == 2, "the shared command, and the longer one that begins with it"
     [(name, value)] = json.loads(text)["$repeated"].items()
     assert value == COMMAND
     assert text.count(name) == 3
     assert json.loads(text)["a"]["knn@digits"]["shared"]["recipe"] == {"method": "m" * 200}
 
 
-def test_without_repetition_nothing_stands_apart(tmp_path: Path) -> None:
-    """As folders that were written before have it: these are read as well."""
+def test_without_repetition_there_is_no_repeated_part(tmp_path: Path) -> None:
+    """The file has no "$repeated", as in folders that were written by earlier versions, and is read back."""
     provenance_file.write(tmp_path, SCORES[3:], excluded=())
     assert set(json.loads((tmp_path / "provenance.json").read_text())) == {"b"}
     assert provenance_file.read(tmp_path)["b"]["knn@photos"]["shared"]["command"] == COMMAND + " alone"
@@ -56,8 +56,8 @@ def test_without_repetition_nothing_stands_apart(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "text", ["{", '{"a": {"s": {"shared": {"command": {"$": "gone"}}, "metrics": {}}}}', '{"a": {"s": {}}}']
 )
-def test_a_damaged_file_costs_the_provenance_alone(text: str, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """With a warning that names it; also where a value is gone that others point at."""
+def test_a_damaged_file_gives_no_provenance(text: str, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A warning names the damaged file, also where a repeated value is missing."""
     (tmp_path / "provenance.json").write_text(text)
     with caplog.at_level(logging.WARNING):
         assert provenance_file.read(tmp_path) == {}
@@ -65,6 +65,6 @@ def test_a_damaged_file_costs_the_provenance_alone(text: str, tmp_path: Path, ca
 
 
 def test_no_baseline_file_is_larger_than_a_megabyte() -> None:
-    """They are cloned by everybody."""
+    """Baselines stay small, since every clone of the repository contains them."""
     root = Path(__file__).parents[2] / "baselines"
     assert not [path for path in root.rglob("*") if path.is_file() and path.stat().st_size > 1_000_000]

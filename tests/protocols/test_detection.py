@@ -1,4 +1,4 @@
-"""Detection end to end on tiny scenes: its heads, its grid, what it yields, and what it says where it cannot."""
+"""Detection end to end on tiny scenes: heads, grid, metrics and error messages."""
 
 from dataclasses import fields, replace
 from pathlib import Path
@@ -35,19 +35,21 @@ NAMES = [f"{metric}_{kind}" for kind in ("box", "mask") for metric in ("ap", "ap
 def measure(
     recipe: Any, folder: Path, dataset: Dataset | None = None, backbone: Backbone | None = None, **options: Any
 ) -> dict[str, Measured]:
-    """Metric -> what was measured."""
-    found = recipe.evaluate(backbone or shapes.backbone(), dataset or shapes.dataset(), context_in(folder, **options))
-    return {each.metric: each for each in found}
+    """Return metric -> what was measured, by default on the tiny scenes."""
+    measured = recipe.evaluate(
+        backbone or shapes.backbone(), dataset or shapes.dataset(), context_in(folder, **options)
+    )
+    return {each.metric: each for each in measured}
 
 
-def heads(kind: str, **changes: Any) -> Detector:
-    """The recipe's own on a backbone, thinner."""
+def thin_detector(kind: str, **changes: Any) -> Detector:
+    """Return the recipe's detector on a backbone, with fewer channels."""
     recipe = replace(Detection(channels=16, linear=32, anchors=16, regions=8), **changes)
     return Detector(shapes.backbone(kind), recipe._detector_config(shapes.backbone(kind), 2).design, 0)
 
 
-def shapes_of(detector: Detector) -> dict[str, tuple[int, ...]]:
-    """Every parameter of the heads."""
+def parameter_shapes(detector: Detector) -> dict[str, tuple[int, ...]]:
+    """Return the shape of every parameter of the heads, by name."""
     return {
         name: tuple(parameter.shape)
         for name, parameter in detector.model.named_parameters()
@@ -56,15 +58,17 @@ def shapes_of(detector: Detector) -> dict[str, tuple[int, ...]]:
 
 
 def test_every_backbone_has_the_same_heads() -> None:
-    """Under fidelity "sound": four convolutions with layer norm and a linear layer in each box head, GIoU."""
+    """With fidelity "sound", each box head has four convolutions with layer norm, a linear layer and GIoU loss."""
     detector_configs = {kind: Detection()._detector_config(shapes.backbone(kind), 2) for kind in shapes.KINDS}
     assert len({detector_config.design for detector_config in detector_configs.values()}) == 1
-    own = detector_configs["resnet"].design.heads
-    assert (own.norm, own.box_loss, own.proposal_convs, own.box_convs, own.mask_convs) == ("layer", "giou", 1, 4, 4)
-    assert (own.channels, own.linear, own.anchors, own.regions, own.proposals) == (256, 1024, 256, 512, (2000, 1000))
-    made = {kind: heads(kind) for kind in ("resnet", "swin", "vit 16", "vit 14")}
-    assert len({tuple(shapes_of(detector).items()) for detector in made.values()}) == 1
-    for detector in made.values():
+    config = detector_configs["resnet"].design.heads
+    assert (config.norm, config.box_loss, config.proposal_convs) == ("layer", "giou", 1)
+    assert (config.box_convs, config.mask_convs) == (4, 4)
+    assert (config.channels, config.linear, config.anchors, config.regions) == (256, 1024, 256, 512)
+    assert config.proposals == (2000, 1000)
+    detectors = {kind: thin_detector(kind) for kind in ("resnet", "swin", "vit 16", "vit 14")}
+    assert len({tuple(parameter_shapes(detector).items()) for detector in detectors.values()}) == 1
+    for detector in detectors.values():
         [*boxes] = detector.model.roi_head.bbox_head
         assert [type(m).__name__ for m in boxes[0].modules()].count("LayerNorm2d") == 4
         assert {type(head.loss_bbox).__name__ for head in boxes} == {"GIoULoss"}
@@ -74,8 +78,8 @@ def test_every_backbone_has_the_same_heads() -> None:
 
 
 def test_the_papers_heads_differ() -> None:
-    """PROTOCOLS 1.7: of one stride layer norm, smooth L1, two convolutions before the proposals; others not."""
-    several, one = (heads(kind, fidelity="paper") for kind in ("resnet", "vit 16"))
+    """With fidelity "paper", one stride means layer norm, smooth L1 and two convolutions before the proposals."""
+    several, one = (thin_detector(kind, fidelity="paper") for kind in ("resnet", "vit 16"))
     expected = (several, "BatchNorm2d", "GIoULoss", True), (one, "LayerNorm2d", "SmoothL1Loss", False)
     for detector, norm, loss, decoded in expected:
         [*boxes] = detector.model.roi_head.bbox_head
@@ -93,36 +97,36 @@ def test_the_papers_heads_differ() -> None:
 
 
 def test_the_cascade_is_the_papers() -> None:
-    """Cai and Vasconcelos (CVPR 2018): overlaps of 0.5, 0.6 and 0.7, losses that count 1, 1/2 and 1/4."""
-    made = mmdet_config(Detection()._detector_config(shapes.backbone(), 2).design.heads, 2, (4, 8, 16, 32, 64))
-    stages = made["train_cfg"]["rcnn"]
+    """Stages have IoU 0.5, 0.6, 0.7 and loss weights 1, 1/2, 1/4 (Cai and Vasconcelos, CVPR 2018)."""
+    config = mmdet_config(Detection()._detector_config(shapes.backbone(), 2).design.heads, 2, (4, 8, 16, 32, 64))
+    stages = config["train_cfg"]["rcnn"]
     assert [each["assigner"]["pos_iou_thr"] for each in stages] == [0.5, 0.6, 0.7]
     assert [each["assigner"]["neg_iou_thr"] for each in stages] == [0.5, 0.6, 0.7]
     assert [each["sampler"]["num"] for each in stages] == [512] * 3
     assert {each["sampler"]["pos_fraction"] for each in stages} == {0.25}
     assert all(each["sampler"]["add_gt_as_proposals"] for each in stages)
-    region = made["roi_head"]
+    region = config["roi_head"]
     assert (region["num_stages"], region["stage_loss_weights"]) == (3, [1.0, 0.5, 0.25])
     deviations = [each["bbox_coder"]["target_stds"] for each in region["bbox_head"]]
     assert deviations == [[0.1, 0.1, 0.2, 0.2], [0.05, 0.05, 0.1, 0.1], [0.033, 0.033, 0.067, 0.067]]
     # a region of up to 112 px is read from the map of stride 4, as in FPN
     assert region["bbox_roi_extractor"]["finest_scale"] == 56
     assert region["mask_roi_extractor"]["roi_layer"]["output_size"] == 14
-    proposals = made["train_cfg"]["rpn"]
+    proposals = config["train_cfg"]["rpn"]
     assert (proposals["assigner"]["pos_iou_thr"], proposals["assigner"]["neg_iou_thr"]) == (0.7, 0.3)
     assert (proposals["assigner"]["min_pos_iou"], proposals["assigner"]["match_low_quality"]) == (0.3, True)
     assert (proposals["sampler"]["num"], proposals["sampler"]["pos_fraction"]) == (256, 0.5)
-    assert made["train_cfg"]["rpn_proposal"]["max_per_img"] == 2000
-    tests = made["test_cfg"]
+    assert config["train_cfg"]["rpn_proposal"]["max_per_img"] == 2000
+    tests = config["test_cfg"]
     assert (tests["rpn"]["max_per_img"], tests["rpn"]["nms"]["iou_threshold"]) == (1000, 0.7)
     assert (tests["rcnn"]["score_thr"], tests["rcnn"]["max_per_img"]) == (0.05, 100)
     assert tests["rcnn"]["nms"] == {"type": "nms", "iou_threshold": 0.5}
-    assert made["rpn_head"]["anchor_generator"]["scales"] == [8]
-    assert made["rpn_head"]["anchor_generator"]["ratios"] == [0.5, 1.0, 2.0]
+    assert config["rpn_head"]["anchor_generator"]["scales"] == [8]
+    assert config["rpn_head"]["anchor_generator"]["ratios"] == [0.5, 1.0, 2.0]
 
 
 def test_how_images_are_shown() -> None:
-    """DETR's sizes, and large-scale jitter for a backbone of one stride; padded to multiples of it and of 32."""
+    """Images get DETR's sizes, or jitter for one stride, and are padded to multiples of the last stride and 32."""
     recipe = Detection()
     assert recipe._scaling((4, 8, 16, 32)) == Scaling(800, 1333, "multi-scale", 32)
     assert recipe._scaling((4, 8, 16, 32, 64)) == Scaling(800, 1333, "multi-scale", 64)
@@ -134,7 +138,7 @@ def test_how_images_are_shown() -> None:
 
 
 def test_every_field_comes_to_the_trainer() -> None:
-    """Of the default, and of one in which all is different."""
+    """Every field of the recipe is passed on, for the defaults and for a recipe in which all differ."""
     detector_config = Detection()._detector_config(shapes.backbone(), 7)
     assert [config.lr for config in detector_config.configs] == [8e-5, 1e-4, 2e-4, 3e-4]
     assert [config.warmup_lr for config in detector_config.configs] == pytest.approx([8e-8, 1e-7, 2e-7, 3e-7])
@@ -160,16 +164,17 @@ def test_every_field_comes_to_the_trainer() -> None:
         proposals=(55, 66), detections=77, least_score=0.3, rare_below=0.01, amp=False,
     )  # fmt: skip
     detector_config = other._detector_config(shapes.backbone("vit 16"), 2)
-    own, design, config = detector_config.design.heads, detector_config.design, detector_config.configs[0]
+    design, config = detector_config.design, detector_config.configs[0]
     assert (design.mode, design.drop_path, design.last_map) == ("scratch", 0.4, "simple")
-    assert (own.masks, own.channels, own.linear, own.anchors, own.regions) == (False, 24, 48, 33, 44)
-    assert (own.proposals, own.detections, own.least_score) == ((55, 66), 77, 0.3)
+    assert (design.heads.masks, design.heads.channels, design.heads.linear) == (False, 24, 48)
+    assert (design.heads.anchors, design.heads.regions) == (33, 44)
+    assert (design.heads.proposals, design.heads.detections, design.heads.least_score) == ((55, 66), 77, 0.3)
     assert (config.epochs, config.drops, config.warmup_steps, config.micro_batch, config.clip) == (5, (3,), 7, 3, 2.0)
     assert (config.weight_decay, config.amp, detector_config.batch, detector_config.rare_below) == (0.2, False, 6, 0.01)
 
 
 def test_canonical_forms() -> None:
-    """Id, version, and what differs from the defaults; a nested recipe is written out."""
+    """The canonical form holds id, version and what differs from the defaults; a nested recipe is written out."""
     assert canonical(Detection()) == {"id": "detection-finetune", "version": Detection.version}
     assert canonical(Detection(mode="frozen", drops=(3,))) == {
         "id": "detection-frozen", "version": Detection.version, "mode": "frozen", "drops": [3],
@@ -186,12 +191,12 @@ def test_canonical_forms() -> None:
 
 
 def test_mini_is_a_smaller_budget() -> None:
-    """Fields that there are, none of which asks for more than the paper's; nested too; what was set by hand stays."""
-    own, mini = Detection(), at_scale(Detection(), "mini")
+    """At mini scale no budget exceeds the paper's, nested recipes included, and fields set by hand stay."""
+    paper, mini = Detection(), at_scale(Detection(), "mini")
     assert set(Detection.mini) <= {field.name for field in fields(Detection)}
     smaller = ("epochs", "warmup_steps", "batch", "short_side", "long_side", "channels", "linear", "anchors", "regions")
     for name in smaller:
-        assert getattr(mini, name) < getattr(own, name), name
+        assert getattr(mini, name) < getattr(paper, name), name
     assert max(mini.drops) < mini.epochs
     assert mini.augmentation == "as tests"
     assert not mini.amp
@@ -204,15 +209,15 @@ def test_mini_is_a_smaller_budget() -> None:
 
 @pytest.mark.parametrize("mode", ["frozen", "finetune", "scratch"])
 def test_it_is_measured_on_the_test_images(mode: Any, tmp_path: Path) -> None:
-    """AP, AP50 and AP75 of boxes, then of masks: those of the detections, with values an image and their provenance."""
+    """AP, AP50 and AP75 of boxes, then of masks, are those of the detections, with values per image and provenance."""
     recipe, dataset, backbone = replace(THIN, mode=mode), shapes.dataset(), shapes.backbone()
-    found = measure(recipe, tmp_path, dataset, backbone)
-    assert list(found) == NAMES
+    measured = measure(recipe, tmp_path, dataset, backbone)
+    assert list(measured) == NAMES
     [trained] = recipe.detectors(backbone, dataset, context_in(tmp_path), canonical(recipe))
     test = dataset["test"]
     assert test.objects is not None
     detections = trained.detections(test, context_in(tmp_path))
-    for name, each in found.items():
+    for name, each in measured.items():
         metric, kind = name.split("_")
         aps = average_precision(detections, test.objects, dataset.classes, kind)  # type: ignore[arg-type]
         assert each.value == getattr(aps, metric)
@@ -221,7 +226,7 @@ def test_it_is_measured_on_the_test_images(mode: Any, tmp_path: Path) -> None:
         assert (each.examples, each.clusters) == (test.ids, test.clusters)
         assert each.details["detections_per_image"] == len(detections) / 4 > 0
         assert ("by_class" in each.details) == (metric == "ap")
-    details = found["ap_box"].details
+    details = measured["ap_box"].details
     assert list(details["by_class"]) == list(shapes.CLASSES)
     assert details["selection"] == "highest box AP on validation images after the last epoch"
     assert details["run"] == ["adamw lr 0.001, weight decay 0.05"]
@@ -231,7 +236,7 @@ def test_it_is_measured_on_the_test_images(mode: Any, tmp_path: Path) -> None:
 
 
 def test_the_same_again_computes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whichever recipe asks: an OOD recipe finds its detector of boxes trained."""
+    """A second measurement trains nothing, even when an OOD recipe uses the detector."""
     first = measure(BOXES, tmp_path)
     monkeypatch.setattr(Detector, "__init__", fail_if_called)
     with count_forwards() as count:
@@ -243,8 +248,8 @@ def test_the_same_again_computes_nothing(tmp_path: Path, monkeypatch: pytest.Mon
         measure(replace(BOXES, weight_decay=0.1), tmp_path)
 
 
-def all_but(skipped: int, split: Split) -> Detections:
-    """The objects of a split, but for those of its first images."""
+def perfect_detections(skipped: int, split: Split) -> Detections:
+    """Return the objects of a split as detections, except those of its first `skipped` images."""
     assert split.objects is not None
     images = range(skipped, len(split))
     boxes, labels = zip(*((split.objects[i].boxes, split.objects[i].labels) for i in images), strict=True)
@@ -253,8 +258,10 @@ def all_but(skipped: int, split: Split) -> Detections:
 
 
 def test_values_are_means_over_seeds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each seed has its own detector and its own carved images; by image too."""
-    monkeypatch.setattr(TrainedDetector, "detections", lambda self, split, run: all_but(self.seed, split))
+    """Each seed has its own detector and validation images; values are means over seeds, per image too."""
+    monkeypatch.setattr(
+        TrainedDetector, "detections", lambda self, split, context: perfect_detections(self.seed, split)
+    )
     alone = [measure(BOXES, tmp_path, seeds=(seed,)) for seed in (0, 1)]
     both = measure(BOXES, tmp_path, seeds=(0, 1))
     for name, each in both.items():
@@ -270,52 +277,52 @@ def test_values_are_means_over_seeds(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 
 def test_lvis_is_judged_by_its_own_rules(tmp_path: Path) -> None:
-    """Where the dataset says how frequent its classes are: AP of rare and frequent ones, absent classes forgiven."""
+    """Where a dataset states class frequencies, AP is that of LVIS, with AP of rare and frequent classes."""
     dataset = shapes.dataset(frequencies=("r", "f"))
-    found = measure(BOXES, tmp_path, dataset)
+    measured = measure(BOXES, tmp_path, dataset)
     [trained] = BOXES.detectors(shapes.backbone(), dataset, context_in(tmp_path), canonical(BOXES))
     test = dataset["test"]
     assert test.objects is not None
     detections = trained.detections(test, context_in(tmp_path))
     aps = federated_average_precision(detections, test.objects, dataset.classes, ("r", "f"), "box")
-    assert found["ap_box"].value == aps.ap
-    assert {"rare", "frequent"} <= set(found["ap_box"].details)
+    assert measured["ap_box"].value == aps.ap
+    assert {"rare", "frequent"} <= set(measured["ap_box"].details)
     assert "rare" not in measure(BOXES, tmp_path, replace(dataset, frequencies=()))["ap_box"].details
 
 
 def test_paper_chooses_on_the_reported_images(tmp_path: Path) -> None:
-    """As the original; it says so, and trains on all of train."""
+    """With fidelity "paper", the rate is chosen on the reported images, and all of train is used."""
     dataset = replace(shapes.dataset(), paper_role="val")
     recipe = replace(BOXES, fidelity="paper")
-    found = measure(recipe, tmp_path, dataset)["ap_box"]
-    assert found.examples == dataset["val"].ids
-    assert "on the reported images, as in the original" in found.details["selection"]
-    assert found.details["validation"] == [found.value]
-    assert found.details["train_images"] == 8
+    measured = measure(recipe, tmp_path, dataset)["ap_box"]
+    assert measured.examples == dataset["val"].ids
+    assert "on the reported images, as in the original" in measured.details["selection"]
+    assert measured.details["validation"] == [measured.value]
+    assert measured.details["train_images"] == 8
     without = measure(recipe, tmp_path, shapes.dataset(train=20, val=0), max_steps=1)["ap_box"].details
     assert (without["train_images"], without["validation_images"]) == (20, 4)
 
 
 def test_images_are_carved_out_of_train_where_no_others_choose(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A tenth, and at most 5,000."""
+    """Without a validation split, a tenth of train, at most 5,000 images, chooses the rate."""
     from bob_gauntlet.engine.training import examples
 
-    asked: list[int] = []
-    whole = examples.training_examples
+    limits: list[int] = []
+    training_examples = examples.training_examples
 
-    def noted(*args: Any, **options: Any) -> Any:
-        asked.append(options["max_carved"])
-        return whole(*args, **options)
+    def note_limit(*arguments: Any, **options: Any) -> Any:
+        limits.append(options["max_carved"])
+        return training_examples(*arguments, **options)
 
-    monkeypatch.setattr(examples, "training_examples", noted)
+    monkeypatch.setattr(examples, "training_examples", note_limit)
     details = measure(BOXES, tmp_path, shapes.dataset(train=20, val=0), max_steps=1)["ap_box"].details
     assert (details["train_images"], details["validation_images"]) == (18, 2)
-    assert asked == [MAX_VALIDATION_IMAGES] == [5000]
+    assert limits == [MAX_VALIDATION_IMAGES] == [5000]
 
 
 @pytest.mark.parametrize("roles", [("train", "val", "test"), ("test",)])
 def test_a_dataset_of_boxes_alone(roles: tuple[str, ...], tmp_path: Path) -> None:
-    """Boxes are measured; nobody asks for masks, also where some splits have them."""
+    """Only boxes are measured where some or all splits have no masks."""
     dataset = shapes.dataset()
     bare = dict(dataset.splits)
     for role in roles:
@@ -325,7 +332,7 @@ def test_a_dataset_of_boxes_alone(roles: tuple[str, ...], tmp_path: Path) -> Non
 
 
 def test_a_dataset_without_objects_is_missing_them(tmp_path: Path) -> None:
-    """In one line, before anything is built."""
+    """A dataset without boxes gives one line of error before anything is built."""
     dataset = shapes.dataset()
     bare = {role: replace(split, objects=None) for role, split in dataset.splits.items()}
     with pytest.raises(MissingError, match="shapes has no boxes; a detector needs a dataset of kind coco"):
@@ -333,7 +340,7 @@ def test_a_dataset_without_objects_is_missing_them(tmp_path: Path) -> None:
 
 
 def test_test_images_without_an_object(tmp_path: Path) -> None:
-    """Nothing can be found there."""
+    """Test images without any object are an error."""
     dataset = shapes.dataset()
     empty = replace(dataset, splits={**dataset.splits, "test": shapes.split(4, "test", empty=4)})
     with pytest.raises(BobError, match="no image of shapes's test has an object; check its annotations"):
@@ -341,7 +348,7 @@ def test_test_images_without_an_object(tmp_path: Path) -> None:
 
 
 def test_a_backbone_without_maps_is_missing_them(tmp_path: Path) -> None:
-    """One line; no image is drawn."""
+    """A backbone without feature maps gives one line of error before an image is drawn."""
     backbone = shapes.backbone()
     backbone.identity = replace(backbone.identity, traits=replace(backbone.identity.traits, strides=()))
     with pytest.raises(MissingError, match="resnet gives no feature maps; detection needs them"):
@@ -349,7 +356,7 @@ def test_a_backbone_without_maps_is_missing_them(tmp_path: Path) -> None:
 
 
 def test_without_mmdet_it_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With the extra to install."""
+    """Without mmdet the error names the extra to install."""
     from bob_gauntlet.engine.detection import mmdet_ops
 
     monkeypatch.setattr(mmdet_ops, "prepare", mmdet_ops.prepare.__wrapped__)
@@ -359,9 +366,9 @@ def test_without_mmdet_it_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 
 def test_each_kind_of_backbone_is_measured(tmp_path: Path) -> None:
-    """From tokens and from windows as from convolutions, with the recipe's own augmentation."""
+    """Backbones of tokens, windows and convolutions are measured alike with jitter."""
     for kind in ("vit 14", "swin v2", "convnext"):
         recipe = replace(BOXES, augmentation="jitter", jitter_side=96, jitter_short=96)
         with shapes.nothing_missing():
-            found = measure(recipe, tmp_path / kind, backbone=shapes.backbone(kind))
-        assert all(0 <= each.value <= 100 for each in found.values())
+            measured = measure(recipe, tmp_path / kind, backbone=shapes.backbone(kind))
+        assert all(0 <= each.value <= 100 for each in measured.values())

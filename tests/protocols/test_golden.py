@@ -1,6 +1,6 @@
-"""Golden canonical forms and values of every recipe: stored scores are compared by them.
+"""Golden canonical forms and values of every recipe.
 
-Where a test here goes red, the recipe computes something else than what is stored under its version.
+Where a test here fails, the recipe computes something else than the stored scores of its version.
 """
 
 from pathlib import Path
@@ -24,21 +24,21 @@ from bob_gauntlet.protocols.recipe import Measured, at_scale, canonical, protoco
 from bob_gauntlet.protocols.retrieval import Retrieval
 from tests.helpers import tiny
 from tests.helpers.contexts import context_in
-from tests.helpers.synthetic_splits import classification, pixels
+from tests.helpers.synthetic_splits import classification_dataset, pixel_backbone
 
-MOVED = "the value moved: bump version"
+CHANGED = "the value changed: raise the version"
 
-TUNED: dict[str, Any] = {"id": "finetune", "version": 1}
-TUNED_MINI: dict[str, Any] = {
-    **TUNED, "input_size": 64, "epochs": 6, "warmup_epochs": 1, "batch": 32, "lrs": [2e-3, 5e-4], "scratch_lrs": [],
+FINETUNE: dict[str, Any] = {"id": "finetune", "version": 1}
+FINETUNE_MINI: dict[str, Any] = {
+    **FINETUNE, "input_size": 64, "epochs": 6, "warmup_epochs": 1, "batch": 32, "lrs": [2e-3, 5e-4], "scratch_lrs": [],
     "weight_decays": [0.05], "mixup": 0.0, "cutmix": 0.0, "erasing": 0.0, "amp": False, "stop_beaten": True,
 }  # fmt: skip
-FEW: dict[str, Any] = {
-    **TUNED, "epochs": 60, "lrs": [5e-4, 2.5e-4, 1e-4], "scratch_lrs": [], "weight_decays": [0.05],
+LOW_SHOT: dict[str, Any] = {
+    **FINETUNE, "epochs": 60, "lrs": [5e-4, 2.5e-4, 1e-4], "scratch_lrs": [], "weight_decays": [0.05],
     "layer_decays": [0.65, 0.75], "conv_sgd_lrs": [0.1, 0.05],
 }  # fmt: skip
-FEW_MINI: dict[str, Any] = {**TUNED_MINI, "epochs": 40, "conv_sgd_lrs": [0.01]}
-UNMIXED: dict[str, Any] = {"mixup": 0.0, "cutmix": 0.0, "erasing": 0.0}
+LOW_SHOT_MINI: dict[str, Any] = {**FINETUNE_MINI, "epochs": 40, "conv_sgd_lrs": [0.01]}
+NO_MIXING: dict[str, Any] = {"mixup": 0.0, "cutmix": 0.0, "erasing": 0.0}
 
 DETECTION_MINI: dict[str, Any] = {
     "epochs": 8, "drops": [6, 7], "warmup_steps": 20, "batch": 4, "micro_batch": 4, "lrs": [5e-4], "drop_path": 0.0,
@@ -121,20 +121,20 @@ GOLDEN: list[tuple[Any, str, dict[str, Any], str]] = [
         {"id": "efficiency", "version": 2, "input_size": 96, "batches": [8, 32], "repeats": 15},
         "6ebaf5304927d65a",
     ),
-    (FineTune(), "paper", TUNED, "3cbd74f67fd24b51"),
-    (FineTune(), "mini", TUNED_MINI, "77b279675096de3c"),
-    (LowShot(), "paper", {"id": "low-shot-10pct", "version": 1, "tuning": FEW}, "86f2d314d36fcefa"),
-    (LowShot(), "mini", {"id": "low-shot-10pct", "version": 1, "tuning": FEW_MINI}, "f19e0228b8a9d344"),
+    (FineTune(), "paper", FINETUNE, "3cbd74f67fd24b51"),
+    (FineTune(), "mini", FINETUNE_MINI, "77b279675096de3c"),
+    (LowShot(), "paper", {"id": "low-shot-10pct", "version": 1, "tuning": LOW_SHOT}, "86f2d314d36fcefa"),
+    (LowShot(), "mini", {"id": "low-shot-10pct", "version": 1, "tuning": LOW_SHOT_MINI}, "f19e0228b8a9d344"),
     (
         LowShot(fraction=0.01),
         "paper",
-        {"id": "low-shot-1pct", "version": 1, "fraction": 0.01, "tuning": {**FEW, **UNMIXED}},
+        {"id": "low-shot-1pct", "version": 1, "fraction": 0.01, "tuning": {**LOW_SHOT, **NO_MIXING}},
         "52b28c60506a2969",
     ),
     (
         LowShot(fraction=0.01),
         "mini",
-        {"id": "low-shot-1pct", "version": 1, "fraction": 0.01, "tuning": FEW_MINI},
+        {"id": "low-shot-1pct", "version": 1, "fraction": 0.01, "tuning": LOW_SHOT_MINI},
         "4f10b1fb11ac49a1",
     ),
     (LinearProbeLARS(), "paper", {"id": "linear-probe-lars", "version": 1}, "1034ba6ace2a73e3"),
@@ -147,30 +147,30 @@ GOLDEN: list[tuple[Any, str, dict[str, Any], str]] = [
         },
         "070c3705e2b289ec",
     ),
-    (OOD(head=FineTune()), "paper", {"id": "ood-finetune", "version": 1, "head": TUNED}, "524c86b27ef9ba8b"),
-    (OOD(head=FineTune()), "mini", {"id": "ood-finetune", "version": 1, "head": TUNED_MINI}, "7671ce34c0e5f3e1"),
+    (OOD(head=FineTune()), "paper", {"id": "ood-finetune", "version": 1, "head": FINETUNE}, "524c86b27ef9ba8b"),
+    (OOD(head=FineTune()), "mini", {"id": "ood-finetune", "version": 1, "head": FINETUNE_MINI}, "7671ce34c0e5f3e1"),
     (
         Calibration(head=FineTune()),
         "paper",
-        {"id": "calibration-finetune", "version": 1, "head": TUNED},
+        {"id": "calibration-finetune", "version": 1, "head": FINETUNE},
         "2223b831e90a126d",
     ),
     (
         Calibration(head=FineTune()),
         "mini",
-        {"id": "calibration-finetune", "version": 1, "head": TUNED_MINI},
+        {"id": "calibration-finetune", "version": 1, "head": FINETUNE_MINI},
         "af372f6b87cef704",
     ),
     (
         Adversarial(head=FineTune()),
         "paper",
-        {"id": "adversarial-finetune-eps1", "version": 1, "head": TUNED},
+        {"id": "adversarial-finetune-eps1", "version": 1, "head": FINETUNE},
         "68efdc2729278609",
     ),
     (
         Adversarial(head=FineTune(), epsilon_255=2),
         "mini",
-        {"id": "adversarial-finetune-eps2", "version": 1, "head": TUNED_MINI, "epsilon_255": 2, "images": 126},
+        {"id": "adversarial-finetune-eps2", "version": 1, "head": FINETUNE_MINI, "epsilon_255": 2, "images": 126},
         "154bd728ef74c032",
     ),
     (Detection(), "paper", {"id": "detection-finetune", "version": 1}, "02ffcec69feafb56"),
@@ -184,7 +184,7 @@ GOLDEN: list[tuple[Any, str, dict[str, Any], str]] = [
     ),
 ]  # fmt: skip
 
-# what a field's default is, is in no hash: so it is pinned here
+# the defaults of fields are not in the hashes, so they are pinned here
 DEFAULTS: list[tuple[Any, dict[str, Any]]] = [
     (
         LinearProbe(),
@@ -251,63 +251,66 @@ DEFAULTS: list[tuple[Any, dict[str, Any]]] = [
 
 @pytest.mark.parametrize(("recipe", "scale", "form", "digest"), GOLDEN, ids=lambda value: str(value)[:24])
 def test_the_canonical_form_is_the_stored_one(recipe: Any, scale: str, form: dict[str, Any], digest: str) -> None:
-    """Form and hash, at both scales."""
+    """Canonical form and hash are the stored ones, at both scales."""
     scaled = at_scale(recipe, scale)
-    assert canonical(scaled) == form, MOVED
-    assert protocol_hash(scaled) == digest, MOVED
+    assert canonical(scaled) == form, CHANGED
+    assert protocol_hash(scaled) == digest, CHANGED
 
 
 @pytest.mark.parametrize(("recipe", "defaults"), DEFAULTS, ids=lambda value: str(value)[:12])
 def test_the_defaults_are_those_of_this_version(recipe: Any, defaults: dict[str, Any]) -> None:
-    """A changed default changes no hash by itself: the version has to."""
-    assert vars(recipe) == defaults, MOVED
+    """The defaults are the stored ones: a changed default changes no hash, so it needs a new version."""
+    assert vars(recipe) == defaults, CHANGED
 
 
 def measure(recipe: Any, dataset: Dataset, folder: Path) -> dict[str, Measured]:
-    """Metric -> what was measured on the synthetic backbone."""
-    return {m.metric: m for m in recipe.evaluate(pixels(), dataset, context_in(folder))}
+    """Return metric -> what was measured on the synthetic backbone."""
+    return {m.metric: m for m in recipe.evaluate(pixel_backbone(), dataset, context_in(folder))}
 
 
-# measured with version 1; test_evaluate.py holds each recipe equal to scikit-learn or to its definition on this data.
+# measured with version 1; test_evaluate.py compares each recipe with scikit-learn or with its definition on this data.
 # One test image of 96 is 1.05 points.
 def test_knn_gives_the_golden_value(tmp_path: Path) -> None:
-    """Accuracies to one example."""
-    found = measure(KNN(), classification()[0], tmp_path)
-    assert found["top1"].value == pytest.approx(100 * 49 / 96, abs=1.05), MOVED
-    assert found["top5"].value == pytest.approx(100 * 79 / 96, abs=1.05), MOVED
+    """Both accuracies have the stored values, to one image."""
+    measured = measure(KNN(), classification_dataset()[0], tmp_path)
+    assert measured["top1"].value == pytest.approx(100 * 49 / 96, abs=1.05), CHANGED
+    assert measured["top5"].value == pytest.approx(100 * 79 / 96, abs=1.05), CHANGED
 
 
 def test_linear_probe_gives_the_golden_value(tmp_path: Path) -> None:
-    """Accuracies to one example."""
-    found = measure(LinearProbe(strengths=(1.0, 0.2154, 0.04642)), classification()[0], tmp_path)
-    assert found["top1"].value == pytest.approx(100 * 63 / 96, abs=1.05), MOVED
-    assert found["top5"].value == pytest.approx(100 * 95 / 96, abs=1.05), MOVED
+    """Both accuracies have the stored values, to one image."""
+    measured = measure(LinearProbe(strengths=(1.0, 0.2154, 0.04642)), classification_dataset()[0], tmp_path)
+    assert measured["top1"].value == pytest.approx(100 * 63 / 96, abs=1.05), CHANGED
+    assert measured["top5"].value == pytest.approx(100 * 95 / 96, abs=1.05), CHANGED
 
 
 @pytest.mark.parametrize(("kind", "loss"), [("resnet", 5.4556), ("vit 16", 4.0119)])
 def test_a_detector_gives_the_golden_loss(kind: str, loss: float) -> None:
-    """Of two images, before any step: heads, their initialisation, matching and all losses."""
+    """The loss of two images before any step depends on heads, initialisation, matching and all losses."""
     from tests.helpers import shapes
 
     with shapes.nothing_missing():
         detector = shapes.detector(shapes.backbone(kind)).train()
     with seeded(0):
-        found = float(detector.loss([shapes.sample(64, 80), shapes.sample(72, 64)]).detach())
-    assert found == pytest.approx(loss, rel=1e-3), MOVED
+        computed_loss = float(detector.loss([shapes.sample(64, 80), shapes.sample(72, 64)]).detach())
+    assert computed_loss == pytest.approx(loss, rel=1e-3), CHANGED
 
 
 def test_retrieval_gives_the_golden_value(tmp_path: Path) -> None:
-    """Test images look for training images of their class; ranks change with rounding only where images tie."""
-    whole, _ = classification()
+    """With training images as gallery of their class, all metrics have the stored values.
+
+    Rounding changes ranks only where images tie.
+    """
+    whole, _ = classification_dataset()
     dataset = Dataset("synthetic", {"query": whole["test"], "gallery": whole["train"]}, classes=whole.classes)
-    found = {metric: m.value for metric, m in measure(Retrieval(), dataset, tmp_path).items()}
+    values = {metric: m.value for metric, m in measure(Retrieval(), dataset, tmp_path).items()}
     golden = {"map": 34.2531, "mrr": 0.64457, "recall1": 0.0239583, "recall5": 0.105729, "recall10": 0.1875}
-    assert found == pytest.approx(golden, rel=1e-4), MOVED
+    assert values == pytest.approx(golden, rel=1e-4), CHANGED
 
 
-# measured with version 1 on 120 training, 24 validation and 96 test images of 6 x 6 pixels in three classes, under much
-# noise; test_finetune.py and engine/test_training.py hold each part equal to its definition. Where sums are rounded
-# otherwise, an image or two of 96 may fall otherwise.
+# measured with version 1 on 120 training, 24 validation and 96 test images of 6 x 6 pixels in three classes, with much
+# noise; test_finetune.py and tests/engine/training compare each part with its definition. Where sums are rounded
+# differently, one or two of 96 images may be classified differently.
 SHORT: dict[str, Any] = {"epochs": 4, "warmup_epochs": 1, "batch": 16, "lrs": (1e-2, 1e-3), "weight_decays": (0.05,)}
 
 
@@ -316,15 +319,15 @@ SHORT: dict[str, Any] = {"epochs": 4, "warmup_epochs": 1, "batch": 16, "lrs": (1
     [
         (FineTune(**SHORT), 87, 1.10309),
         (LowShot(fraction=0.1, tuning=FineTune(**SHORT, layer_decays=(0.65,))), 56, 1.15459),
-        (LowShot(fraction=0.01, tuning=FineTune(**{**SHORT, "epochs": 20}, **UNMIXED)), 56, 0.73872),
+        (LowShot(fraction=0.01, tuning=FineTune(**{**SHORT, "epochs": 20}, **NO_MIXING)), 56, 0.73872),
         (LinearProbeLARS(epochs=4, warmup_epochs=1, batch=16, base_lr=32.0), 32, 1.13349),
     ],
     ids=["finetune", "low-shot-10pct", "low-shot-1pct", "linear-probe-lars"],
 )
 def test_what_is_trained_gives_the_golden_value(recipe: Any, right: int, loss: float, tmp_path: Path) -> None:
-    """Right ones of 96, and the training loss of the last epoch, which every step and image moves."""
+    """Right images of 96 and the last training loss, which depends on every step, are the stored ones."""
     splits = {"train": tiny.split(120, noise=90), "val": tiny.split(24, "val", noise=90)}
     dataset = Dataset("patterns", {**splits, "test": tiny.split(96, "test", noise=90)}, classes=("a", "b", "c"))
-    found = {m.metric: m for m in recipe.evaluate(tiny.backbone(), dataset, context_in(tmp_path))}["top1"]
-    assert found.value == pytest.approx(100 * right / 96, abs=2.09), MOVED
-    assert found.details["curve"]["loss"][-1] == pytest.approx(loss, rel=2e-3), MOVED
+    measured = {m.metric: m for m in recipe.evaluate(tiny.backbone(), dataset, context_in(tmp_path))}["top1"]
+    assert measured.value == pytest.approx(100 * right / 96, abs=2.09), CHANGED
+    assert measured.details["curve"]["loss"][-1] == pytest.approx(loss, rel=2e-3), CHANGED

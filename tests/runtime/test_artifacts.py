@@ -1,4 +1,4 @@
-"""Artefacts: what one computes another finds; damage, full disks and races cost a recomputation at most."""
+"""Artefacts are computed once and read by others; damage, full disks and races cost at most a recomputation."""
 
 import errno
 import logging
@@ -29,7 +29,7 @@ KEYS = st.dictionaries(st.text(), PLAIN, max_size=4)
 
 @st.composite
 def arrays(draw: st.DrawFn) -> np.ndarray:
-    """Any type and shape that features, heads and curves have, scalars and empty ones too; contiguous or not."""
+    """Draw an array of any type and shape that features, heads and curves have, also scalar, empty or transposed."""
     dtype = draw(st.sampled_from(["float32", "float64", "float16", "int64", "int8", "uint8", "bool"]))
     shape = draw(st.lists(st.integers(0, 4), max_size=3))
     rng = np.random.default_rng(draw(st.integers(0, 99)))
@@ -49,33 +49,33 @@ class Counted:
 
 
 def warned(caplog: pytest.LogCaptureFixture) -> list[str]:
-    """The warnings that were logged."""
+    """Return the warnings that were logged."""
     return [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
 
 
 def leftovers(folder: Path) -> list[str]:
-    """What lies in a folder beside artefacts and their locks."""
+    """Return the names of the files in a folder that are neither artefacts nor locks."""
     return [p.name for p in folder.rglob("*") if p.is_file() and p.suffix not in (".safetensors", ".lock")]
 
 
 @settings(deadline=None, max_examples=60)
 @given(key=KEYS, made=st.dictionaries(st.text(min_size=1), arrays(), min_size=1, max_size=3))
 def test_what_was_computed_is_what_is_read(key: dict[str, Any], made: dict[str, np.ndarray]) -> None:
-    """Equal names, types, shapes and values at the first call, at the second, and in another process's object."""
+    """The call that computes and a later one that reads return equal names, types, shapes and values."""
     with tempfile.TemporaryDirectory() as folder:
         first = Artifacts(Path(folder)).get("features", key, lambda: made)
         again = Artifacts(Path(folder)).get("features", key, lambda: pytest.fail("computed twice"))
-    for found in (first, again):
-        assert found.keys() == made.keys()
+    for result in (first, again):
+        assert result.keys() == made.keys()
         for name, array in made.items():
-            assert (found[name].dtype, found[name].shape) == (array.dtype, array.shape)
-            np.testing.assert_array_equal(found[name], array)
+            assert (result[name].dtype, result[name].shape) == (array.dtype, array.shape)
+            np.testing.assert_array_equal(result[name], array)
 
 
 @settings(deadline=None, max_examples=40)
 @given(value=st.dictionaries(st.text(), PLAIN, max_size=4))
 def test_a_memo_is_its_json(value: dict[str, Any]) -> None:
-    """Plain values in, the same plain values out."""
+    """A memo returns the plain values that were computed, at the first call and at the second."""
     with tempfile.TemporaryDirectory() as folder:
         assert Artifacts(Path(folder)).memo("tickets", {}, lambda: value) == value
         assert Artifacts(Path(folder)).memo("tickets", {}, lambda: pytest.fail("computed twice")) == value
@@ -84,24 +84,24 @@ def test_a_memo_is_its_json(value: dict[str, Any]) -> None:
 @settings(deadline=None)
 @given(key=KEYS)
 def test_a_digest_forgets_order_alone(key: dict[str, Any]) -> None:
-    """The order of a key's fields is nothing; another field is another digest."""
+    """A digest does not depend on the order of a key's fields, and another field changes it."""
     assert digest(dict(reversed(key.items()))) == digest(key)
     assert digest({**key, "one more": 1} if "one more" not in key else {}) != digest(key)
     assert len(digest(key)) == 32
 
 
 def test_kinds_and_keys_are_kept_apart(tmp_path: Path) -> None:
-    """Features and a head may have equal keys."""
+    """Features and a head with equal keys are two artefacts."""
     artifacts = Artifacts(tmp_path)
     for number, (kind, key) in enumerate([("features", {"a": 1}), ("features", {"a": 2}), ("heads", {"a": 1})]):
-        found = artifacts.get(kind, key, Counted(number))
-        assert found["x"].tolist() == [number] * 3
+        result = artifacts.get(kind, key, Counted(number))
+        assert result["x"].tolist() == [number] * 3
     assert artifacts.peek("heads", {"a": 2}) is None
 
 
 @pytest.mark.parametrize("folder", ["with space", "ключ/模型 🦆", "#?%20&;'"])
 def test_any_folder_will_do(tmp_path: Path, folder: str) -> None:
-    """Names with spaces, beyond ASCII, and of more than one level."""
+    """A folder's path may have spaces, characters beyond ASCII, and several levels."""
     compute = Counted()
     for _ in range(2):
         Artifacts(tmp_path / folder).get("features", {"of": "ü"}, compute)
@@ -110,12 +110,12 @@ def test_any_folder_will_do(tmp_path: Path, folder: str) -> None:
 
 
 def cut(content: bytes) -> bytes:
-    """As a full disk or a copy that was broken off leaves it."""
+    """Return the first half, which a full disk or an interrupted copy leaves."""
     return content[: len(content) // 2]
 
 
 def flip(content: bytes) -> bytes:
-    """One bit of the last value."""
+    """Return the content with one bit of the last value flipped."""
     return content[:-1] + bytes([content[-1] ^ 1])
 
 
@@ -123,7 +123,7 @@ def flip(content: bytes) -> bytes:
 def test_a_damaged_file_is_computed_again(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, damage: Callable[[bytes], bytes]
 ) -> None:
-    """With one warning that names it; then it is whole."""
+    """A damaged file is computed again and replaced, and one warning names it."""
     artifacts, compute = Artifacts(tmp_path), Counted()
     artifacts.get("features", {}, compute)
     path = artifacts.path("features", {})
@@ -137,7 +137,7 @@ def test_a_damaged_file_is_computed_again(
 
 
 def test_a_peek_at_a_damaged_file_finds_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """And says so."""
+    """`peek` returns None for a damaged file, and logs one warning."""
     artifacts = Artifacts(tmp_path)
     artifacts.get("features", {}, Counted())
     artifacts.path("features", {}).write_bytes(b"no artefact")
@@ -148,7 +148,8 @@ def test_a_peek_at_a_damaged_file_finds_nothing(tmp_path: Path, caplog: pytest.L
 def test_a_folder_that_cannot_be_written_still_gives_the_result(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """One warning however many are asked for; a path under a file cannot be written by root either."""
+    """If the folder cannot be written, all results are returned and there is one warning."""
+    # a path under a file, which root cannot create either
     (tmp_path / "file").touch()
     artifacts = Artifacts(tmp_path / "file" / "artifacts")
     for number in range(3):
@@ -159,14 +160,14 @@ def test_a_folder_that_cannot_be_written_still_gives_the_result(
 
 
 def no_space(*args: object) -> NoReturn:
-    """What a full disk says."""
+    """Raise the error of a full disk."""
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def test_a_full_disk_costs_the_keeping_alone(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The result is given, one warning says why it is not kept, and no half file stays."""
+    """On a full disk the result is returned, one warning says why it is not kept, and no partial file stays."""
     artifacts, compute = Artifacts(tmp_path), Counted()
     monkeypatch.setattr(os, "fsync", no_space)
     for _ in range(2):
@@ -179,7 +180,7 @@ def test_a_full_disk_costs_the_keeping_alone(
 
 
 def test_a_failed_computation_keeps_nothing(tmp_path: Path) -> None:
-    """Its error is the caller's; the lock is free for the next one."""
+    """An error of the computation reaches the caller, and the lock is free for the next call."""
 
     def fails() -> Arrays:
         raise ZeroDivisionError
@@ -192,7 +193,7 @@ def test_a_failed_computation_keeps_nothing(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("existed", [False, True])
 def test_a_failed_write_leaves_what_was_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, existed: bool) -> None:
-    """The old content or no file, and no temporary one."""
+    """A failed write leaves the old content or no file, and no temporary file."""
     path = tmp_path / "a file.json"
     if existed:
         write_atomically(path, b"old")
@@ -204,7 +205,7 @@ def test_a_failed_write_leaves_what_was_there(tmp_path: Path, monkeypatch: pytes
 
 
 def test_an_interrupted_write_leaves_no_temporary_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ctrl-C is no OSError."""
+    """Ctrl-C during a write, which is no OSError, leaves no temporary file."""
 
     def interrupt(*args: object) -> NoReturn:
         raise KeyboardInterrupt
@@ -216,7 +217,7 @@ def test_an_interrupted_write_leaves_no_temporary_file(tmp_path: Path, monkeypat
 
 
 def test_a_written_file_is_everybodys_to_read(tmp_path: Path) -> None:
-    """Temporary files are private (0600); a cache is shared. Folders are made, long names shortened while written."""
+    """A written file has mode 0644, unlike temporary files (0600); its folder is made, and its name may be long."""
     path = tmp_path / "made" / f"{'é' * 100}.json"
     write_atomically(path, b"x")
     assert path.read_bytes() == b"x"
@@ -225,7 +226,7 @@ def test_a_written_file_is_everybodys_to_read(tmp_path: Path) -> None:
 
 
 def test_of_two_threads_one_computes(tmp_path: Path) -> None:
-    """The other waits and reads what it made."""
+    """Of two threads one computes, and the other waits and reads the result."""
     compute = Counted()
     inside = threading.Barrier(2)
 
@@ -233,21 +234,21 @@ def test_of_two_threads_one_computes(tmp_path: Path) -> None:
         time.sleep(0.2)
         return compute()
 
-    def ask(found: list[Arrays]) -> None:
+    def ask(results: list[Arrays]) -> None:
         inside.wait(10)
-        found.append(Artifacts(tmp_path).get("features", {}, slow))
+        results.append(Artifacts(tmp_path).get("features", {}, slow))
 
-    found: list[Arrays] = []
-    threads = [threading.Thread(target=ask, args=(found,)) for _ in range(2)]
+    results: list[Arrays] = []
+    threads = [threading.Thread(target=ask, args=(results,)) for _ in range(2)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join(30)
     assert compute.calls == 1
-    assert [one["x"].tolist() for one in found] == [[1.0] * 3] * 2
+    assert [one["x"].tolist() for one in results] == [[1.0] * 3] * 2
 
 
-# says "in" when it computes, and goes on when a file appears
+# prints "computes" when it computes, and continues when a file appears
 ASKER = """
 import sys, time
 from pathlib import Path
@@ -267,7 +268,7 @@ print(Artifacts(Path(sys.argv[1])).get("features", {}, compute)["x"].tolist(), f
 
 @pytest.fixture
 def asker(tmp_path: Path) -> Iterator[Callable[[], "subprocess.Popen[str]"]]:
-    """Starts processes that ask for one artefact; ends those that are still there."""
+    """A function that starts a process which asks for one artefact; at the end all these processes are killed."""
     started: list[subprocess.Popen[str]] = []
 
     def start() -> "subprocess.Popen[str]":
@@ -282,7 +283,7 @@ def asker(tmp_path: Path) -> Iterator[Callable[[], "subprocess.Popen[str]"]]:
 
 
 def test_of_two_processes_one_computes(tmp_path: Path, asker: Callable[[], "subprocess.Popen[str]"]) -> None:
-    """The second waits on the first's lock, which is held while it computes."""
+    """The second process waits for the lock of the first, which is held while it computes."""
     first = asker()
     assert first.stdout is not None
     assert first.stdout.readline() == "computes\n"
@@ -295,7 +296,7 @@ def test_of_two_processes_one_computes(tmp_path: Path, asker: Callable[[], "subp
 
 
 def test_a_killed_process_frees_its_lock(tmp_path: Path, asker: Callable[[], "subprocess.Popen[str]"]) -> None:
-    """The next one computes, and nothing half-made is in its way."""
+    """After a process is killed the next one computes, and no partial file stays."""
     first = asker()
     assert first.stdout is not None
     assert first.stdout.readline() == "computes\n"

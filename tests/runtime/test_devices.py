@@ -1,4 +1,4 @@
-"""GPUs by lease: each worker one of those that the caller allows, and the same again for its replacement."""
+"""Leases of GPUs: each worker gets one of those that the caller allows, and its replacement gets the same one."""
 
 import os
 import subprocess
@@ -23,26 +23,26 @@ from bob_gauntlet.runtime.devices import cores, device_name, lease_gpu, present_
     ],
 )
 def test_the_callers_mask_decides(environment: dict[str, str], gpus: list[str]) -> None:
-    """In its order."""
+    """The GPUs are those of CUDA_VISIBLE_DEVICES, in its order."""
     assert visible_gpus(environment, present=3) == gpus
 
 
 @pytest.fixture
 def mask(monkeypatch: pytest.MonkeyPatch) -> None:
-    """CUDA_VISIBLE_DEVICES is as before at the end."""
+    """CUDA_VISIBLE_DEVICES with a value that is restored at the end of the test."""
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "before")
 
 
 @pytest.mark.usefixtures("mask")
 def test_no_gpu_is_no_lease(tmp_path: Path) -> None:
-    """And the environment stays."""
+    """Without a GPU there is no lease, and the environment is unchanged."""
     assert lease_gpu([], tmp_path) is None
     assert os.environ["CUDA_VISIBLE_DEVICES"] == "before"
 
 
 @pytest.mark.usefixtures("mask")
 def test_each_lease_is_of_another_gpu(tmp_path: Path) -> None:
-    """A freed one is leased again; where none is left, one of them is shared."""
+    """Each lease is of another GPU, a freed GPU is leased again, and one is shared where none is left."""
     first, second = lease_gpu(["3", "GPU-8f"], tmp_path / "locks"), None
     assert first is not None
     assert os.environ["CUDA_VISIBLE_DEVICES"] == "3"
@@ -59,7 +59,7 @@ def test_each_lease_is_of_another_gpu(tmp_path: Path) -> None:
     second.release()
 
 
-# holds its lease until it is killed
+# a process that holds its lease until it is killed
 HOLDER = """
 import os, sys, time
 from pathlib import Path
@@ -72,7 +72,7 @@ time.sleep(60)
 
 @pytest.mark.usefixtures("mask")
 def test_a_killed_workers_gpu_is_free_again(tmp_path: Path) -> None:
-    """The system drops the lock with the process: its replacement gets the same GPU, whatever its number."""
+    """The lock of a killed process is freed by the system, and its replacement gets the same GPU."""
     worker = subprocess.Popen([sys.executable, "-c", HOLDER, str(tmp_path)], stdout=subprocess.PIPE, text=True)
     try:
         assert worker.stdout is not None
@@ -90,14 +90,14 @@ def test_a_killed_workers_gpu_is_free_again(tmp_path: Path) -> None:
 
 
 def test_this_machine_is_described() -> None:
-    """Cores that may be used, the processor's name, GPUs without torch."""
+    """The number of usable cores, the processor's name and the number of GPUs are known."""
     assert 1 <= cores() <= (os.cpu_count() or 1)
     assert device_name("cpu").endswith(f", {cores()} cores")
     assert present_gpus() >= 0
 
 
 def test_describing_a_cpu_imports_no_torch() -> None:
-    """A worker leases its GPU before torch is imported."""
+    """Describing a CPU does not import torch, because a worker leases its GPU before that."""
     light = "from bob_gauntlet.runtime.devices import *\ndevice_name('cpu'), present_gpus()"
     code = f"{light}\nimport sys\nprint('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"

@@ -1,4 +1,4 @@
-"""A Score's identity, comparability and record."""
+"""The identity, the comparability and the record of a Score."""
 
 import json
 import math
@@ -39,32 +39,32 @@ BASE: dict[str, Any] = {
     ],
 )
 def test_a_difference_that_forbids_comparison_is_named(field: str, value: object) -> None:
-    """Each field that changes what was measured is found."""
+    """`difference` names each field that changes what was measured."""
     assert difference(Score(**BASE), Score(**{**BASE, field: value})) == field
 
 
 def test_backbones_and_seeds_may_differ() -> None:
-    """Two backbones are what a comparison is about; their transforms belong to them."""
+    """Scores of two backbones with their own transforms and seeds are comparable, and their identities differ."""
     other = {**BASE, "backbone": "b", "backbone_fingerprint": "f2", "seeds": (0, 1), "transform": "96px other mean"}
     assert difference(Score(**BASE), Score(**other)) is None
     assert Score(**BASE).identity != Score(**other).identity
 
 
 def test_the_device_is_in_the_identity_of_efficiency_alone() -> None:
-    """Accuracy does not depend on where it was measured, speed does."""
+    """The device belongs to the identity of an efficiency score, and not to that of an accuracy."""
     eff = {**BASE, "setting": "efficiency@noise", "metric": "latency", "task": "Eff"}
     assert Score(**{**BASE, "device": "x"}).identity == Score(**{**BASE, "device": "y"}).identity
     assert difference(Score(**{**eff, "device": "x"}), Score(**{**eff, "device": "y"})) == "device"
 
 
 def test_provenance_is_in_no_key() -> None:
-    """When and by whom it was measured does not make it another measurement."""
+    """Provenance, such as the time of a measurement, is not part of the identity."""
     assert Score(**BASE, provenance={"started": "now"}).identity == Score(**BASE).identity
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
 def test_a_value_must_be_finite(value: float) -> None:
-    """A NaN is a failure, not a score."""
+    """A value that is not finite raises an error."""
     with pytest.raises(BobError, match="not a finite number"):
         Score(**{**BASE, "value": value})
 
@@ -78,13 +78,13 @@ def test_a_value_must_be_finite(value: float) -> None:
     ],
 )
 def test_a_record_that_is_no_score_is_refused(change: dict[str, Any], message: str) -> None:
-    """A damaged line says which field is wrong."""
+    """A damaged record is refused, and the message says what is wrong."""
     with pytest.raises(BobError, match=message):
         Score.from_dict({**Score(**BASE).to_dict(), **change})
 
 
 def test_a_missing_field_is_named() -> None:
-    """The five fields without a default have to be there."""
+    """A record without one of the five fields that have no default is refused, and the missing ones are named."""
     with pytest.raises(BobError, match="no backbone, value"):
         Score.from_dict({"setting": "s", "metric": "top1", "task": "Cls"})
 
@@ -106,15 +106,15 @@ def test_a_record_reads_back(value: float, metric: str, backbone: str, seeds: li
 
 
 def test_a_record_holds_no_nan() -> None:
-    """JSON has none: what a protocol tells beside its value never keeps a score from being stored."""
-    told = {"curve": {"loss": [1.0, math.inf]}, "by_label": (0.5, math.nan)}
-    plain = Score(**BASE, provenance=told).to_dict()
+    """Values in the provenance that are not finite become null, because JSON has no NaN or infinity."""
+    provenance = {"curve": {"loss": [1.0, math.inf]}, "by_label": (0.5, math.nan)}
+    plain = Score(**BASE, provenance=provenance).to_dict()
     assert plain["provenance"] == {"curve": {"loss": [1.0, None]}, "by_label": [0.5, None]}
     assert Score.from_dict(json.loads(json.dumps(plain, allow_nan=False))).to_dict() == plain
 
 
 def test_what_was_cut_is_named_before_its_fidelity() -> None:
-    """A sound run of eight images is not indicative of anything."""
+    """A difference in the limit or in the number of steps is named before one in the fidelity."""
     cut = {**BASE, "limit": 8, "max_steps": 2, "fidelity": "paper"}
     assert difference(Score(**BASE), Score(**cut)) == "limit"
     assert difference(Score(**BASE), Score(**{**cut, "limit": None})) == "max_steps"

@@ -1,4 +1,4 @@
-"""The table of settings: ids, measures and their links to the paper's columns."""
+"""The table of settings: ids, measures, and their links to the paper's columns."""
 
 import pytest
 
@@ -16,7 +16,7 @@ from bob_gauntlet.scores.settings import (
 
 SHIFTS = ("photos-sketch", "photos-rendition", "photos-recollected", "photos-hard", "fonts-digits")
 
-# The columns of Tables 8-19 that print results (paper, appendix C); the z of Table 19 is derived.
+# The number of result columns in Tables 8-19 (paper, appendix C), without the z of Table 19, which is derived.
 PAPER_COLUMNS = {
     "table08": 8,
     "table09": 6,
@@ -34,7 +34,7 @@ PAPER_COLUMNS = {
 
 
 def test_every_measure_is_known() -> None:
-    """Metrics and tasks are spelled as their tables spell them."""
+    """Every setting has measures, and their metrics and tasks are known."""
     for setting in SETTINGS.values():
         assert setting.measures
         for measure in setting.measures:
@@ -43,7 +43,7 @@ def test_every_measure_is_known() -> None:
 
 
 def test_every_result_column_of_the_paper_has_one_measure() -> None:
-    """Each printed column belongs to exactly one measure."""
+    """Each printed column of the paper belongs to exactly one measure."""
     columns = [c for s in SETTINGS.values() for m in s.measures for c in m.paper]
     assert len(columns) == len(set(columns))
     count = {table: sum(c.startswith(table) for c in columns) for table in PAPER_COLUMNS}
@@ -51,7 +51,7 @@ def test_every_result_column_of_the_paper_has_one_measure() -> None:
 
 
 def test_what_runs_today() -> None:
-    """The mini settings of this version; a planned one is not among them."""
+    """The mini settings of this version are these, and no planned one is among them."""
     running = [s.id for s in SETTINGS.values() if not s.planned and "mini" in s.scales]
     assert running == [
         "linear-probe@photos",
@@ -83,30 +83,30 @@ def test_what_runs_today() -> None:
 
 
 def test_what_is_planned_at_paper_scale() -> None:
-    """Retrieval; everything else runs."""
+    """Retrieval is planned at paper scale, and every other protocol runs."""
     assert {s.protocol for s in SETTINGS.values() if s.planned} == {"retrieval"}
 
 
 @pytest.mark.parametrize("mode", ["frozen", "finetune", "scratch"])
 def test_a_users_boxes_join_detection_alone(mode: str) -> None:
-    """Measured, not ranked."""
-    found = settings_of_protocol(f"detection-{mode}", "mini", {"boxes": "coco"})[-1]
-    assert (found.id, found.scales) == (f"detection-{mode}@boxes", ("mini", "paper"))
-    assert [m.metric for m in found.measures] == [
+    """A user's boxes are measured by detection alone, and are not ranked."""
+    setting = settings_of_protocol(f"detection-{mode}", "mini", {"boxes": "coco"})[-1]
+    assert (setting.id, setting.scales) == (f"detection-{mode}@boxes", ("mini", "paper"))
+    assert [m.metric for m in setting.measures] == [
         "ap_box", "ap50_box", "ap75_box", "ap_mask", "ap50_mask", "ap75_mask",
     ]  # fmt: skip
-    assert not any(m.ranked for m in found.measures)
+    assert not any(m.ranked for m in setting.measures)
     assert setting_on_user_dataset(f"detection-{mode}", "boxes", "folder") is None
     assert setting_on_user_dataset("finetune", "boxes", "coco") is None
     assert setting_on_user_dataset(f"ood-detection-{mode}", "boxes", "coco") is None
 
 
 def test_a_users_images_join_classification_alone() -> None:
-    """Measured, not ranked; there is nothing to rank it against."""
-    found = settings_of_protocol("finetune", "paper", {"mine": "folder"})[-1]
-    assert (found.id, found.scales) == ("finetune@mine", ("mini", "paper"))
-    assert {m.metric for m in found.measures} == {"top1", "top5", "mean_auc"}
-    assert not any(m.ranked for m in found.measures)
+    """A user's images are measured by classification alone, and are not ranked."""
+    setting = settings_of_protocol("finetune", "paper", {"mine": "folder"})[-1]
+    assert (setting.id, setting.scales) == ("finetune@mine", ("mini", "paper"))
+    assert {m.metric for m in setting.measures} == {"top1", "top5", "mean_auc"}
+    assert not any(m.ranked for m in setting.measures)
     assert setting_on_user_dataset("retrieval", "mine", "folder") is None
     assert setting_on_user_dataset("ood-finetune", "mine", "folder") is None
     assert {m.task for m in setting_on_user_dataset("calibration-finetune", "mine", "folder").measures} == {"Cal"}  # type: ignore[union-attr]
@@ -116,7 +116,7 @@ def test_a_users_images_join_classification_alone() -> None:
 
 
 def test_the_papers_six_tasks_are_ranked_at_paper_scale() -> None:
-    """All six have ranked measures; top-5, LVIS, MRR and R@k have none."""
+    """All six tasks have ranked measures, and top-5, LVIS, MRR and R@k have none."""
     ranked = ranked_measures("paper")
     assert {find_setting(s).measure(m).task for s, m in ranked} >= set(IN_ALL)
     assert not {m for _, m in ranked} & {"top5", "mrr", "recall5"}
@@ -124,7 +124,7 @@ def test_the_papers_six_tasks_are_ranked_at_paper_scale() -> None:
 
 
 def test_an_unknown_setting_names_its_neighbours() -> None:
-    """A slip of the hand is answered with what was meant."""
+    """An unknown setting is answered with the nearest name, and an unknown metric with the known ones."""
     with pytest.raises(UsageError, match="did you mean linear-probe@photos"):
         find_setting("linear-prob@photos")
     with pytest.raises(UsageError, match="it has top1, top5"):
@@ -132,6 +132,6 @@ def test_an_unknown_setting_names_its_neighbours() -> None:
 
 
 def test_settings_of_a_protocol_follow_the_scale() -> None:
-    """Mini names mini datasets, paper the paper's."""
+    """Retrieval has its mini datasets at mini scale and those of the paper at paper scale."""
     assert [s.dataset for s in settings_of_protocol("retrieval", "mini")] == ["photos-instances", "copydays-mini"]
     assert len(settings_of_protocol("retrieval", "paper")) == 8

@@ -1,4 +1,4 @@
-"""The store: what is appended is read back, whatever happens in between."""
+"""The store: appended scores are read back, also after damage and full disks."""
 
 import errno
 import json
@@ -12,56 +12,36 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bob_gauntlet.errors import BobError, UsageError
-from bob_gauntlet.scores.score import METRICS, Score
-from bob_gauntlet.scores.settings import SETTINGS, TASKS
+from bob_gauntlet.scores.score import Score
 from bob_gauntlet.scores.store import Store
-
-plain = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
-    max_leaves=6,
-)
-scores = st.builds(
-    Score,
-    setting=st.sampled_from(sorted(SETTINGS)),
-    metric=st.sampled_from(sorted(METRICS)),
-    task=st.sampled_from(sorted(TASKS)),
-    value=st.floats(allow_nan=False, allow_infinity=False),
-    backbone=st.text(),
-    backbone_fingerprint=st.text(),
-    protocol_hash=st.text(),
-    datasets=st.dictionaries(st.text(), st.text(), max_size=3),
-    limit=st.none() | st.integers(2, 10**6),
-    seeds=st.lists(st.integers(0, 99), min_size=1, max_size=4).map(tuple),
-    provenance=st.dictionaries(st.text(), plain, max_size=4),
-)
+from tests.helpers.score_strategies import scores
 
 
 def score(value: float = 80.0, backbone: str = "x") -> Score:
-    """One score."""
+    """Return one score of knn@photos."""
     return Score(setting="knn@photos", metric="top1", task="Cls", value=value, backbone=backbone)
 
 
 @given(st.lists(scores, max_size=5))
-def test_what_is_appended_is_read_back(found: list[Score]) -> None:
-    """Round trip of any scores, names in any script among them."""
+def test_what_is_appended_is_read_back(appended: list[Score]) -> None:
+    """Any scores are read back as they were appended, also with names in any script."""
     import tempfile
 
     with tempfile.TemporaryDirectory(suffix=" mit Lücke") as folder:
         store = Store(Path(folder) / "störe")
-        store.append(found)
-        assert list(Store(store.folder)) == found
+        store.append(appended)
+        assert list(Store(store.folder)) == appended
 
 
 def test_of_two_scores_with_one_identity_the_later_counts(tmp_path: Path) -> None:
-    """Also across runs, whose files sort by time."""
+    """Of two scores with one identity the later counts, also across runs, whose files sort by time."""
     Store(tmp_path).append([score(1.0)])
     Store(tmp_path).append([score(2.0)])
     assert [s.value for s in Store(tmp_path).latest().values()] == [2.0]
 
 
 def test_two_sessions_write_files_of_their_own(tmp_path: Path) -> None:
-    """So that neither waits for the other."""
+    """Two sessions write files of their own, so that neither waits for the other."""
     one, other = Store(tmp_path), Store(tmp_path)
     one.append([score(backbone="a")])
     other.append([score(backbone="b")])
@@ -74,7 +54,7 @@ def test_two_sessions_write_files_of_their_own(tmp_path: Path) -> None:
     "damage", ['{"setting": "kn', "[]", "null", "nonsense", '{"setting": 3}', "\x00\x00", '{"value": 1e999}']
 )
 def test_a_damaged_line_is_reported_and_skipped(tmp_path: Path, caplog: pytest.LogCaptureFixture, damage: str) -> None:
-    """The lines around it are kept; the warning says which line of which file."""
+    """The lines around a damaged one are read, and the warning names the file and the line."""
     store = Store(tmp_path)
     store.append([score(1.0, "a")])
     [path] = tmp_path.glob("*.jsonl")
@@ -85,7 +65,7 @@ def test_a_damaged_line_is_reported_and_skipped(tmp_path: Path, caplog: pytest.L
 
 
 def test_a_torn_last_line_costs_only_itself(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """A process that died while it wrote."""
+    """If a process died while it wrote, only the last line is lost."""
     store = Store(tmp_path)
     store.append([score(1.0, "a"), score(2.0, "b")])
     [path] = tmp_path.glob("*.jsonl")
@@ -95,14 +75,15 @@ def test_a_torn_last_line_costs_only_itself(tmp_path: Path, caplog: pytest.LogCa
 
 
 def test_a_folder_that_cannot_be_written_is_said_before_anything_runs(tmp_path: Path) -> None:
-    """A file stands where the folder should be: true for root too, whom no permission stops."""
+    """A folder that cannot be created is a usage error that names --bob-store."""
+    # a file in the place of the folder, because permissions do not stop root
     (tmp_path / "file").write_text("")
     with pytest.raises(UsageError, match=r"scores cannot be stored in .*; pass --bob-store DIR"):
         Store(tmp_path / "file" / "store").check()
 
 
 def test_a_full_disk_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What could not be written is written with the next score; the file never holds half a line."""
+    """A score that could not be written is written with the next one, and the file never holds half a line."""
     store = Store(tmp_path)
     store.append([score(1.0, "a")])
     real, full = os.fsync, True
@@ -122,13 +103,13 @@ def test_a_full_disk_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 
 def test_a_store_that_is_not_there_is_empty(tmp_path: Path) -> None:
-    """The first run of all."""
+    """A store whose folder does not exist yet is empty."""
     assert list(Store(tmp_path / "nowhere")) == []
 
 
 def test_reading_is_fast_enough_for_a_start(tmp_path: Path) -> None:
-    """Every line is read once: ten thousand scores are there, in order."""
+    """Ten thousand scores are read in order."""
     many = [score(float(i), f"b{i}") for i in range(10_000)]
     Store(tmp_path).append(many)
-    found: list[Any] = list(Store(tmp_path))
-    assert [s.value for s in found] == [s.value for s in many]
+    read_scores: list[Any] = list(Store(tmp_path))
+    assert [s.value for s in read_scores] == [s.value for s in many]

@@ -1,4 +1,4 @@
-"""z-scores, ranks, intervals: laws, and the paper's own column."""
+"""z-scores, averages and ranks: agreement with SciPy and NumPy, and with the z-scores that the paper prints."""
 
 import numpy as np
 import pytest
@@ -10,8 +10,7 @@ from scipy.stats import rankdata, trim_mean, zscore
 from bob_gauntlet.stats import zscores
 
 # Table 19 of the paper, in its order: top-1 at epsilon 1/255 and 2/255, and the printed z. The printed 0.58 of
-# ResNet-50 CLIP, whose accuracies lie below the mean, has lost its minus sign; most of z is printed truncated, some of
-# it rounded.
+# ResNet-50 CLIP has lost its minus sign: its accuracies are below the mean. Most z-scores are truncated, some rounded.
 TABLE_19 = (
     (28.79, 13.25, -0.99),
     (36.60, 22.01, -0.26),
@@ -39,26 +38,26 @@ values = st.lists(st.floats(-1e6, 1e6), min_size=3, max_size=30)
 
 
 @given(values)
-def test_z_scores_are_scipys_with_population_std(found: list[float]) -> None:
-    """scipy.stats.zscore with ddof=0 is the reference."""
-    reference = zscores.reference(found)
-    z = reference.z(np.array(found), 1)
+def test_z_scores_are_scipys_with_population_std(members: list[float]) -> None:
+    """z-scores are those of scipy.stats.zscore with ddof=0."""
+    reference = zscores.reference(members)
+    z = reference.z(np.array(members), 1)
     if reference.reason:
         assert np.isnan(z).all()
     else:
-        np.testing.assert_allclose(z, zscore(found, ddof=0), rtol=1e-6, atol=1e-6)
-        np.testing.assert_allclose(reference.z(np.array(found), -1), -z)
+        np.testing.assert_allclose(z, zscore(members, ddof=0), rtol=1e-6, atol=1e-6)
+        np.testing.assert_allclose(reference.z(np.array(members), -1), -z)
 
 
 def test_table_19_of_the_paper_is_reproduced() -> None:
-    """Its z column is the mean of the two z-scores with population std, to less than its last digit."""
+    """The printed z is the mean of the two z-scores with population std, to less than its last digit."""
     table = np.array(TABLE_19)
     z = np.stack([zscores.reference(column).z(column, 1) for column in table[:, :2].T], axis=1)
     assert np.abs(zscores.mean_z(z) - table[:, 2]).max() < 0.01
 
 
 def test_too_few_members_or_no_spread_give_a_reason_instead_of_a_number() -> None:
-    """Two members have no spread worth the name; equal ones have none at all."""
+    """Two members, and members with equal values, give a reason and NaN."""
     assert "2 members have a value, 3 are needed" in zscores.reference([1.0, 2.0]).reason
     assert "all 4 members have the same value" in zscores.reference([0.1] * 4).reason
     assert zscores.reference([1.0, 2.0, 3.0]).reason == ""
@@ -66,28 +65,28 @@ def test_too_few_members_or_no_spread_give_a_reason_instead_of_a_number() -> Non
 
 
 def test_a_missing_value_is_skipped_and_never_zero() -> None:
-    """Mean over what is there; nothing there is no mean."""
+    """The mean is over the values that are there; without any it is NaN."""
     z = np.array([[1.0, np.nan, 3.0], [np.nan] * 3])
     assert zscores.mean_z(z)[0] == 2.0
     assert np.isnan(zscores.mean_z(z)[1])
 
 
 @given(arrays(np.float64, st.integers(1, 12), elements=st.sampled_from([0.0, 1.0, 2.0, 3.5])))
-def test_ranks_are_scipys_competition_ranks(found: np.ndarray) -> None:
-    """Highest first, equal values share the best place."""
-    assert zscores.ranks(found).tolist() == rankdata(-found, method="min").tolist()
+def test_ranks_are_scipys_competition_ranks(row: np.ndarray) -> None:
+    """The highest value has rank 1, and equal values share the best rank."""
+    assert zscores.ranks(row).tolist() == rankdata(-row, method="min").tolist()
 
 
 @given(arrays(np.float64, st.integers(1, 15), elements=st.floats(-10, 10)))
-def test_median_and_interquartile_mean_are_numpys_and_scipys(found: np.ndarray) -> None:
-    """scipy.stats.trim_mean cuts a quarter from each end; what is missing is skipped."""
-    padded = np.concatenate([found, [np.nan, np.nan]])[None]
-    assert zscores.median_z(padded)[0] == pytest.approx(np.median(found))
-    assert zscores.iqm(padded)[0] == pytest.approx(trim_mean(found, 0.25), abs=1e-9)
+def test_median_and_interquartile_mean_are_numpys_and_scipys(row: np.ndarray) -> None:
+    """Missing values are skipped; the interquartile mean is scipy.stats.trim_mean with a quarter cut from each end."""
+    padded = np.concatenate([row, [np.nan, np.nan]])[None]
+    assert zscores.median_z(padded)[0] == pytest.approx(np.median(row))
+    assert zscores.iqm(padded)[0] == pytest.approx(trim_mean(row, 0.25), abs=1e-9)
 
 
-def test_nothing_has_no_median() -> None:
-    """NaN for NaN."""
+def test_without_values_there_is_no_median() -> None:
+    """Rows in which all values are missing give NaN."""
     assert np.isnan(zscores.median_z(np.full((1, 3), np.nan))[0])
     assert np.isnan(zscores.iqm(np.full((1, 3), np.nan))[0])
     assert np.isnan(zscores.median_z(np.empty((1, 0)))[0])
@@ -98,22 +97,22 @@ TABLE = arrays(np.float64, (4, 5), elements=st.sampled_from([0.0, 1.0, 2.0, np.n
 
 @given(TABLE)
 def test_win_rates_are_those_of_a_plain_count(z: np.ndarray) -> None:
-    """Every meeting of two backbones on a measure that both have."""
-    for mine, found in enumerate(zscores.win_rate(z)):
-        pairs = [(z[mine, m], z[b, m]) for b in range(4) for m in range(5) if b != mine]
-        met = [(a, b) for a, b in pairs if np.isfinite(a) and np.isfinite(b)]
-        if met:
-            assert found == pytest.approx(np.mean([(a > b) + (a == b) / 2 for a, b in met]))
+    """A plain loop compares every two backbones on every measure that both have."""
+    for backbone, rate in enumerate(zscores.win_rate(z)):
+        pairs = [(z[backbone, m], z[other, m]) for other in range(4) for m in range(5) if other != backbone]
+        compared = [(a, b) for a, b in pairs if np.isfinite(a) and np.isfinite(b)]
+        if compared:
+            assert rate == pytest.approx(np.mean([(a > b) + (a == b) / 2 for a, b in compared]))
         else:
-            assert np.isnan(found)
+            assert np.isnan(rate)
 
 
 @given(values, st.floats(0.1, 100), st.floats(-100, 100))
-def test_z_does_not_hang_on_the_unit_of_a_metric(found: list[float], scale: float, shift: float) -> None:
-    """Percent or shares, Celsius or Kelvin: the same z."""
-    array = np.round(np.array(found), 2)
-    moved = scale * array + shift
-    if zscores.reference(list(array)).reason or zscores.reference(list(moved)).reason:
+def test_z_does_not_depend_on_the_unit_of_a_metric(members: list[float], scale: float, shift: float) -> None:
+    """Values in percent and as shares, or in Celsius and Kelvin, have the same z."""
+    array = np.round(np.array(members), 2)
+    in_other_unit = scale * array + shift
+    if zscores.reference(list(array)).reason or zscores.reference(list(in_other_unit)).reason:
         return
-    a, b = (zscores.reference(list(x)).z(x, 1) for x in (array, moved))
+    a, b = (zscores.reference(list(x)).z(x, 1) for x in (array, in_other_unit))
     np.testing.assert_allclose(a, b, atol=1e-4)
