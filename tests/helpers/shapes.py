@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image
+from torch import nn
 
 from bob_gauntlet.backbones.backbone import Backbone
 from bob_gauntlet.backbones.build import build
@@ -15,13 +16,14 @@ from bob_gauntlet.backbones.spec import BackboneSpec
 from bob_gauntlet.datasets.dataset import Dataset, Split
 from bob_gauntlet.datasets.objects import ImageObjects
 from bob_gauntlet.engine.detection.cascade import Heads
-from bob_gauntlet.engine.detection.data_loading import AugmentedSamples, DetectionSample
+from bob_gauntlet.engine.detection.data_loading import AugmentedSamples, DetectionSample, create_detection_loader
 from bob_gauntlet.engine.detection.detector import Design, Detector
 from bob_gauntlet.engine.detection.resizing import ResizeMode, Scaling
-from bob_gauntlet.engine.detection.trained_detector import DetectorConfig
+from bob_gauntlet.engine.detection.trained_detector import DetectorConfig, DetectorLoss
 from bob_gauntlet.engine.seeding import seeded
 from bob_gauntlet.engine.training.config import TrainingConfig
 from bob_gauntlet.engine.training.examples import TrainingExamples
+from bob_gauntlet.engine.training.loop import Trainer
 from bob_gauntlet.errors import MissingError
 
 HEADS = Heads(
@@ -191,3 +193,35 @@ def detector_config(*configs: TrainingConfig, mode: Any = "finetune", **changes:
 def examples() -> TrainingExamples:
     """Return eight images for training and four for validation."""
     return TrainingExamples(split(8), split(4, "val"))
+
+
+State = dict[str, torch.Tensor]
+
+
+def copy_state(module: nn.Module) -> State:
+    """Return a copy of all tensors, also of those that are not in a checkpoint."""
+    return {
+        name: tensor.detach().clone() for name, tensor in [*module.named_parameters(), *module.named_buffers()]
+    }  # fmt: skip
+
+
+def changed_names(before: State, after: State) -> set[str]:
+    """Return the names of the tensors that differ."""
+    assert before.keys() == after.keys()
+    return {name for name in before if not torch.equal(before[name], after[name])}
+
+
+def train_steps(trained: Detector, steps: int = 3, lr: float = 1e-2) -> tuple[State, State]:
+    """Train a detector for some steps; return the state of its backbone before and after."""
+    # 32 is no multiple of a patch of 14 pixels
+    scaling = replace(SCALING, divisor=42 if trained.backbone_copy.name == "vit 14" else 32)
+    masks = trained.design.heads.masks
+    loader = create_detection_loader(split(8), scaling, masks=masks, batch_size=4, seed=0)
+    before = copy_state(trained.backbone_copy.module)
+    trainer = Trainer(trained, config(lr=lr, epochs=9, max_steps=steps), loader, DetectorLoss(), 0, "cpu")
+    heads = copy_state(trained.model.roi_head)
+    while not trainer.finished:
+        trainer.train_epoch(lambda count: None)
+    assert trainer.state.steps == steps
+    assert changed_names(heads, copy_state(trained.model.roi_head))
+    return before, copy_state(trained.backbone_copy.module)

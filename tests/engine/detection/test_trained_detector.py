@@ -1,4 +1,4 @@
-"""Training detectors over a grid: what is kept, what a kill leaves, and that they learn."""
+"""Training detectors by a grid search: what is stored, how a killed run continues, and that they learn."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -43,38 +43,38 @@ RATES = (1e-3, 3e-4)
 
 
 def detector_config(*lrs: float, **changes: Any) -> DetectorConfig:
-    """Two epochs of two steps for each rate."""
+    """Return a config with two epochs of two steps for each learning rate."""
     return shapes.detector_config(*(shapes.config(lr=lr) for lr in lrs or RATES[:1]), **changes)
 
 
 def test_an_image_smaller_than_any_anchor_is_learned_from() -> None:
-    """What jitter makes of a small one; panoramas are as narrow."""
+    """The loss is finite for very small images, which jitter makes, and for very narrow ones, such as panoramas."""
     for height, width in ((9, 12), (20, 200)):
         detector = shapes.detector().train()
         assert torch.isfinite(detector.loss([shapes.sample(height, width)]))
 
 
-def trained(
-    folder: Path, how: DetectorConfig | None = None, backbone: Backbone | None = None, **options: Any
+def train(
+    folder: Path, config: DetectorConfig | None = None, backbone: Backbone | None = None, **options: Any
 ) -> TrainedDetector:
-    """On eight images, with seed 0."""
-    found = backbone or shapes.backbone()
+    """Train a detector on eight images, with seed 0."""
+    network = backbone or shapes.backbone()
     return train_detector(
-        found, shapes.examples(), how or detector_config(), 0, context_in(folder, **options), {"id": "r"}
+        network, shapes.examples(), config or detector_config(), 0, context_in(folder, **options), {"id": "r"}
     )
 
 
-def same(first: Detections, second: Detections) -> bool:
-    """In every number and mask."""
-    one, two = first.to_arrays(), second.to_arrays()
-    return one.keys() == two.keys() and all(np.array_equal(one[name], two[name]) for name in one)
+def same_detections(first: Detections, second: Detections) -> bool:
+    """Return whether all numbers and masks are equal."""
+    arrays, others = first.to_arrays(), second.to_arrays()
+    return arrays.keys() == others.keys() and all(np.array_equal(arrays[name], others[name]) for name in arrays)
 
 
 def test_the_same_again_trains_and_detects_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Weights and detections come from the artefacts; no image goes through a network."""
+    """A second call reads weights and detections from the artefacts; no image goes through a network."""
     backbone, test = shapes.backbone(), shapes.split(4, "test")
     with count_forwards() as count:
-        first = trained(tmp_path, backbone=backbone)
+        first = train(tmp_path, backbone=backbone)
         before = first.detections(test, context_in(tmp_path))
     # two epochs of eight images, four validated after the last, the test split, and an image for each of the two
     # detectors that are built, which finds the widths of the maps
@@ -83,34 +83,34 @@ def test_the_same_again_trains_and_detects_nothing(tmp_path: Path, monkeypatch: 
     for owner, name in ((Trainer, "train_epoch"), (Detector, "detect"), (Detector, "loss"), (Detector, "__init__")):
         monkeypatch.setattr(owner, name, fail_if_called)
     with count_forwards() as count:
-        again = trained(tmp_path, backbone=shapes.backbone())
-        assert same(again.detections(test, context_in(tmp_path)), before)
+        again = train(tmp_path, backbone=shapes.backbone())
+        assert same_detections(again.detections(test, context_in(tmp_path)), before)
     assert count.images == 0
     assert again.facts == first.facts
-    # not of another split
+    # the detections of another split are not stored
     with pytest.raises(AssertionError):
         again.detections(shapes.split(5, "test"), context_in(tmp_path))
 
 
 def test_weights_that_are_kept_are_those_that_were_trained(tmp_path: Path) -> None:
-    """A frozen backbone's are not among them."""
+    """The stored weights are those of the trained detector, without the weights of a frozen backbone."""
     for mode in ("finetune", "frozen", "scratch"):
-        how = detector_config(mode=mode)
-        first, again = (trained(tmp_path / mode, how) for _ in range(2))
+        config = detector_config(mode=mode)
+        first, again = (train(tmp_path / mode, config) for _ in range(2))
         detector = first.detector()
         assert tiny.identical(tiny.weights(detector), tiny.weights(again.detector()))
         assert not detector.training
         assert detector is first.detector()
         kept = {name for name in first.arrays if name != "facts"}
         assert any(name.startswith("model.backbone.") for name in kept) == (mode != "frozen")
-        fresh = tiny.weights(Detector(shapes.backbone(), how.design, 0))
+        fresh = tiny.weights(Detector(shapes.backbone(), config.design, 0))
         assert not tiny.identical(fresh, tiny.weights(detector))
 
 
 def test_the_facts_of_a_training(tmp_path: Path) -> None:
-    """The rate that validation prefers, its box AP and AP50, and the losses."""
-    found = trained(tmp_path, detector_config(*RATES))
-    facts = found.facts
+    """The facts have the runs, the sizes, and the box AP and AP50 of the chosen run on validation images."""
+    trained = train(tmp_path, detector_config(*RATES))
+    facts = trained.facts
     assert [each["run"] for each in facts["runs"]] == [f"adamw lr {lr:g}, weight decay 0.05" for lr in RATES]
     assert [(each["steps"], each["epochs"]) for each in facts["runs"]] == [(4, 2)] * 2
     expected = {
@@ -120,38 +120,38 @@ def test_the_facts_of_a_training(tmp_path: Path) -> None:
     assert expected.items() <= facts.items()
     assert facts["curve"]["epoch"] == [2]
     validation = shapes.split(4, "val")
-    own, unreadable = detect_split(
-        found.detector(), validation, found.detector_config, context_in(tmp_path), masks=False
+    detections, unreadable = detect_split(
+        trained.detector(), validation, trained.detector_config, context_in(tmp_path), masks=False
     )
-    aps = average_precision(own, validation.objects or (), ("0", "1"), "box")
-    assert facts["judged"] == [aps.ap, aps.ap50]
-    assert (own.masks, unreadable) == ((), [])
+    precision = average_precision(detections, validation.objects or (), ("0", "1"), "box")
+    assert facts["judged"] == [precision.ap, precision.ap50]
+    assert (detections.masks, unreadable) == ((), [])
 
 
 def test_the_rate_that_validation_prefers_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """AP50 decides between equal APs."""
-    told = iter([(40.0, 50.0), (40.0, 60.0)])
+    """The run with the higher AP50 is kept if both have the same AP."""
+    validation_scores = iter([(40.0, 50.0), (40.0, 60.0)])
 
-    class Judged:
-        """As average_precision gives it."""
+    class FakePrecision:
+        """A result of average_precision with the next validation score."""
 
         def __init__(self, *args: Any) -> None:
-            self.ap, self.ap50 = next(told)
+            self.ap, self.ap50 = next(validation_scores)
 
-    monkeypatch.setattr(trained_detector, "average_precision", Judged)
-    found = trained(tmp_path / "both", detector_config(*RATES))
-    assert found.facts["judged"] == [40.0, 60.0]
-    assert "lr 0.0003" in found.facts["chosen"]
-    told = iter([(1.0, 1.0)])
-    alone = trained(tmp_path / "one", detector_config(RATES[1]))
-    assert tiny.identical(tiny.weights(found.detector()), tiny.weights(alone.detector()))
+    monkeypatch.setattr(trained_detector, "average_precision", FakePrecision)
+    trained = train(tmp_path / "both", detector_config(*RATES))
+    assert trained.facts["judged"] == [40.0, 60.0]
+    assert "lr 0.0003" in trained.facts["chosen"]
+    validation_scores = iter([(1.0, 1.0)])
+    alone = train(tmp_path / "one", detector_config(RATES[1]))
+    assert tiny.identical(tiny.weights(trained.detector()), tiny.weights(alone.detector()))
 
 
-def test_an_ap_of_no_objects_is_zero(tmp_path: Path) -> None:
-    """Where validation images have none, the loss alone has been seen."""
-    shown = replace(shapes.examples(), validation=shapes.split(4, "val", empty=4))
-    found = train_detector(shapes.backbone(), shown, detector_config(), 0, context_in(tmp_path), {"id": "r"})
-    assert found.facts["judged"] == [0.0, 0.0]
+def test_validation_images_without_objects_have_the_score_zero(tmp_path: Path) -> None:
+    """If validation images have no objects, the validation score is 0 and training succeeds."""
+    examples = replace(shapes.examples(), validation=shapes.split(4, "val", empty=4))
+    trained = train_detector(shapes.backbone(), examples, detector_config(), 0, context_in(tmp_path), {"id": "r"})
+    assert trained.facts["judged"] == [0.0, 0.0]
 
 
 VARIANTS: dict[str, Callable[[], dict[str, Any]]] = {
@@ -165,37 +165,37 @@ VARIANTS: dict[str, Callable[[], dict[str, Any]]] = {
 
 
 def test_what_changes_a_detector_changes_its_artefact(tmp_path: Path) -> None:
-    """And what does not, does not: processes, images that are tested at once."""
+    """Each of VARIANTS has an artefact of its own; processes, threads and the batch size change nothing."""
     for changes in ({}, *(make() for make in VARIANTS.values())):
-        asked: dict[str, Any] = {
+        arguments: dict[str, Any] = {
             "backbone": shapes.backbone(), "examples": shapes.examples(), "detector_config": detector_config(),
             "seed": 0, "recipe": {"id": "r"}, "max_steps": None, **changes,
         }  # fmt: skip
-        asked["context"] = context_in(tmp_path, max_steps=asked.pop("max_steps"))
-        train_detector(**asked)
+        arguments["context"] = context_in(tmp_path, max_steps=arguments.pop("max_steps"))
+        train_detector(**arguments)
     assert len(tiny.network_artefacts(tmp_path)) == 1 + len(VARIANTS)
-    trained(tmp_path, batch_size=8, loader_processes=1, reader_threads=3)
+    train(tmp_path, batch_size=8, loader_processes=1, reader_threads=3)
     assert len(tiny.network_artefacts(tmp_path)) == 1 + len(VARIANTS)
 
 
 def test_processes_that_draw_change_no_weight(tmp_path: Path) -> None:
-    """Byte for byte."""
-    trained(tmp_path / "none")
-    trained(tmp_path / "two", loader_processes=2)
+    """The artefact has the same bytes with two loader processes and with none."""
+    train(tmp_path / "none")
+    train(tmp_path / "two", loader_processes=2)
     assert tiny.network_artefacts(tmp_path / "none") == tiny.network_artefacts(tmp_path / "two")
 
 
 def test_steps_cut_short(tmp_path: Path) -> None:
-    """Every run ends after them and is judged."""
-    found = trained(tmp_path, detector_config(*RATES), max_steps=1)
-    assert [(each["steps"], each["epochs"]) for each in found.facts["runs"]] == [(1, 1)] * 2
-    assert "chosen" in found.facts
+    """With `max_steps` every run ends early and is validated."""
+    trained = train(tmp_path, detector_config(*RATES), max_steps=1)
+    assert [(each["steps"], each["epochs"]) for each in trained.facts["runs"]] == [(1, 1)] * 2
+    assert "chosen" in trained.facts
 
 
 def test_a_rate_whose_loss_is_no_number_ends_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Step and rate are said; the others go on."""
+    """The facts and the log name its step and rate, and the other runs go on; it is an error if no run is left."""
     loss = Detector.loss
     calls = [0]
 
@@ -204,29 +204,29 @@ def test_a_rate_whose_loss_is_no_number_ends_alone(
         return loss(self, given) * (torch.nan if calls[0] == 3 else 1)
 
     monkeypatch.setattr(Detector, "loss", spoilt)
-    found = trained(tmp_path, detector_config(*RATES))
+    trained = train(tmp_path, detector_config(*RATES))
     reason = "the loss is not finite at step 3 (adamw lr 0.001, weight decay 0.05)"
-    assert found.facts["runs"][0] == {"run": "adamw lr 0.001, weight decay 0.05", "diverged": reason}
-    assert found.facts["runs"][1]["steps"] == 4
-    assert "lr 0.0003" in found.facts["chosen"]
+    assert trained.facts["runs"][0] == {"run": "adamw lr 0.001, weight decay 0.05", "diverged": reason}
+    assert trained.facts["runs"][1]["steps"] == 4
+    assert "lr 0.0003" in trained.facts["chosen"]
     assert f"resnet: {reason}; the other runs continue" in caplog.text
     calls[0] = 0
     with pytest.raises(BobError, match=r"resnet: every training run failed: .*step 3"):
-        trained(tmp_path / "alone", detector_config(RATES[0]))
+        train(tmp_path / "alone", detector_config(RATES[0]))
 
 
 @pytest.mark.parametrize("spoilt", [torch.nan, torch.inf])
 def test_a_detector_of_no_numbers_finds_nothing(spoilt: float, tmp_path: Path) -> None:
-    """Weights that the last step ruined cost their run, not the others."""
+    """A detector whose weights are not finite has no detections, and no error ends the grid search."""
     detector = shapes.detector().eval()
     for parameter in detector.model.roi_head.parameters():
         parameter.data.fill_(spoilt)
-    found, _ = detect_split(detector, shapes.split(4), detector_config(), context_in(tmp_path))
-    assert len(found) == 0
+    detections, _ = detect_split(detector, shapes.split(4), detector_config(), context_in(tmp_path))
+    assert len(detections) == 0
 
 
 def test_too_little_memory_is_a_fact(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The first run halves what goes through at once, the second begins with it; the step is of as many images."""
+    """The first run halves the micro-batch, the second starts with it, and a step still has the same images."""
     loss, sizes = Detector.loss, []
 
     def limited(self: Detector, given: Any) -> torch.Tensor:
@@ -236,106 +236,106 @@ def test_too_little_memory_is_a_fact(tmp_path: Path, monkeypatch: pytest.MonkeyP
         return loss(self, given)
 
     monkeypatch.setattr(Detector, "loss", limited)
-    found = trained(tmp_path, detector_config(*RATES))
+    trained = train(tmp_path, detector_config(*RATES))
     assert sizes == [4, 2, *[1] * 32]
-    assert (found.facts["micro_batch"], found.facts["effective_batch"]) == (1, 4)
-    assert [each["steps"] for each in found.facts["runs"]] == [4, 4]
+    assert (trained.facts["micro_batch"], trained.facts["effective_batch"]) == (1, 4)
+    assert [each["steps"] for each in trained.facts["runs"]] == [4, 4]
 
 
 def test_the_loss_of_parts_is_that_of_the_batch(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each image counts the same, in parts of two and one as in three at once."""
+    """The loss of three images is the same with micro-batches of one, two and three images."""
 
     def summed(self: Any, given: Any) -> torch.Tensor:
-        return self.weight * torch.tensor([float(scene.boxes.sum()) for scene in given]).mean()
+        return self.weight * torch.tensor([float(sample.boxes.sum()) for sample in given]).mean()
 
     monkeypatch.setattr(Detector, "loss", summed)
-    made = []
+    losses = []
     for micro in (1, 2, 3):
         detector = shapes.detector()
         detector.weight = torch.nn.Parameter(torch.ones(()))
         config = shapes.config(micro_batch=micro)
-        loader = training_stream(3)
+        loader = small_loader(3)
         trainer = Trainer(detector, config, loader, DetectorLoss(), 0, "cpu")
         monkeypatch.setattr(detector, "check_gradients", lambda: None)
-        made.append(float(trainer._step(next(iter(loader.epoch(0))))))
-    assert made[0] == pytest.approx(made[1], rel=1e-6)
-    assert made[0] == pytest.approx(made[2], rel=1e-6)
-    assert made[0] > 1
+        losses.append(float(trainer._step(next(iter(loader.epoch(0))))))
+    assert losses[0] == pytest.approx(losses[1], rel=1e-6)
+    assert losses[0] == pytest.approx(losses[2], rel=1e-6)
+    assert losses[0] > 1
 
 
-def training_stream(batch: int) -> Any:
-    """Of six images."""
+def small_loader(batch: int) -> Any:
+    """Return a loader of six images."""
     return create_detection_loader(shapes.split(6), shapes.SCALING, masks=True, batch_size=batch, seed=0)
 
 
 def test_the_rates_of_the_recipe(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Up from a thousandth, a tenth after 27 of 36 epochs, a hundredth after 33 (PROTOCOLS 1.7)."""
+    """As in the paper's code the rate warms up from a thousandth, and is a tenth after 27 of 36 epochs and after 33."""
     config = Detection(warmup_steps=6)._training_config(1e-4)
     assert (config.optimiser, config.weight_decay, config.layer_decay) == ("adamw", 0.05, None)
-    loader = training_stream(3)
+    loader = small_loader(3)
     trainer = Trainer(shapes.detector(), replace(config, amp=False), loader, DetectorLoss(), 0, "cpu")
-    seen = []
+    rates_by_step = []
 
-    def noted(batch: Any) -> torch.Tensor:
-        seen.append({group["lr"] for group in trainer.optimiser.param_groups})
+    def record_rate(batch: Any) -> torch.Tensor:
+        rates_by_step.append({group["lr"] for group in trainer.optimiser.param_groups})
         return torch.zeros(())
 
-    monkeypatch.setattr(trainer, "_step", noted)
+    monkeypatch.setattr(trainer, "_step", record_rate)
     while not trainer.finished:
         trainer.train_epoch(lambda count: None)
-    rates = [lr for lrs in seen for lr in lrs]
+    rates = [lr for lrs in rates_by_step for lr in lrs]
     warm = [1e-7 + (1e-4 - 1e-7) * step / 6 for step in range(6)]
     assert len(loader) == 2
     assert rates == pytest.approx([*warm, *[1e-4] * 48, *[1e-5] * 12, *[1e-6] * 6])
 
 
 def test_rare_classes_are_seen_more_often(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """By the factors of the images that are trained on."""
-    told: list[Any] = []
-    whole = trained_detector.create_detection_loader
+    """With `rare_below` the loader repeats training images by their repeat factors."""
+    repeats: list[Any] = []
+    create_loader = trained_detector.create_detection_loader
 
-    def noted(*args: Any, **options: Any) -> Any:
-        told.append(options["repeats"])
-        return whole(*args, **options)
+    def record_repeats(*args: Any, **options: Any) -> Any:
+        repeats.append(options["repeats"])
+        return create_loader(*args, **options)
 
-    monkeypatch.setattr(trained_detector, "create_detection_loader", noted)
-    trained(tmp_path / "a", detector_config(rare_below=0.9), max_steps=1)
-    trained(tmp_path / "b", detector_config(), max_steps=1)
+    monkeypatch.setattr(trained_detector, "create_detection_loader", record_repeats)
+    train(tmp_path / "a", detector_config(rare_below=0.9), max_steps=1)
+    train(tmp_path / "b", detector_config(), max_steps=1)
     factors = repeat_factors(shapes.split(8), 0.9)
-    assert np.array_equal(told[0], factors)
+    assert np.array_equal(repeats[0], factors)
     assert factors.max() > 1
-    assert told[1] is None
+    assert repeats[1] is None
 
 
 @pytest.mark.parametrize("kind", ["resnet", "vit 16"])
-def test_what_is_found_does_not_depend_on_the_batch(kind: str, tmp_path: Path) -> None:
-    """One image at a time, or four."""
+def test_detections_do_not_depend_on_the_batch_size(kind: str, tmp_path: Path) -> None:
+    """Detections are the same with one image at a time and with four."""
     detector = shapes.detector(shapes.backbone(kind)).eval()
-    found = [
+    results = [
         detect_split(detector, shapes.split(9), detector_config(), context_in(tmp_path, batch_size=8 * size))[0]
         for size in (1, 4)
     ]
-    assert len(found[0]) == 9 * shapes.HEADS.detections
-    assert np.array_equal(found[0].images, found[1].images)
-    assert np.array_equal(found[0].labels, found[1].labels)
-    assert found[0].boxes == pytest.approx(found[1].boxes, abs=1e-3)
-    assert found[0].scores == pytest.approx(found[1].scores, abs=1e-4)
+    assert len(results[0]) == 9 * shapes.HEADS.detections
+    assert np.array_equal(results[0].images, results[1].images)
+    assert np.array_equal(results[0].labels, results[1].labels)
+    assert results[0].boxes == pytest.approx(results[1].boxes, abs=1e-3)
+    assert results[0].scores == pytest.approx(results[1].scores, abs=1e-4)
 
 
 def test_detections_are_in_the_order_of_the_images(tmp_path: Path) -> None:
-    """Though those of one padded size are found together: left, top, width, height, and masks in columns."""
+    """They are in that order although batches are by padded size; boxes and masks are those of each image alone."""
     split, detector = shapes.split(6), shapes.detector().eval()
-    how = detector_config(scaling=Scaling(200, 200, "as tests"))
-    whole, _ = detect_split(detector, split, how, context_in(tmp_path))
+    config = detector_config(scaling=Scaling(200, 200, "as tests"))
+    whole, _ = detect_split(detector, split, config, context_in(tmp_path))
     for index in range(6):
-        alone, _ = detect_split(detector, split.take(np.array([index]), "one"), how, context_in(tmp_path))
+        alone, _ = detect_split(detector, split.take(np.array([index]), "one"), config, context_in(tmp_path))
         rows = np.flatnonzero(whole.images == index)
         assert whole.boxes[rows] == pytest.approx(alone.boxes, abs=1e-3)
-        own = split.objects[index]  # type: ignore[index]
+        objects = split.objects[index]  # type: ignore[index]
         assert (whole.boxes[rows, 2:] > 0).all()
-        assert (whole.boxes[rows, :2] + whole.boxes[rows, 2:] <= np.array([own.width, own.height]) + 1e-3).all()
+        assert (whole.boxes[rows, :2] + whole.boxes[rows, 2:] <= np.array([objects.width, objects.height]) + 1e-3).all()
         for row in rows:
-            pixels = coco.decode({"size": [own.height, own.width], "counts": whole.masks[row]})
+            pixels = coco.decode({"size": [objects.height, objects.width], "counts": whole.masks[row]})
             left, top, wide, high = whole.boxes[row]
             inside = np.zeros_like(pixels)
             inside[int(top) : int(top + high) + 2, int(left) : int(left + wide) + 2] = 1
@@ -343,9 +343,9 @@ def test_detections_are_in_the_order_of_the_images(tmp_path: Path) -> None:
 
 
 def test_images_that_cannot_be_read_are_counted(tmp_path: Path) -> None:
-    """In what is kept, so that the second time knows as well; more than 1% are an error."""
+    """Their number is stored with the detections and recorded in the context; more than 1% are an error."""
 
-    def broken(count: int) -> Any:
+    def split_with_a_broken_image(count: int) -> Any:
         split = shapes.split(count, "test")
 
         def image(index: int) -> Image.Image:
@@ -355,39 +355,39 @@ def test_images_that_cannot_be_read_are_counted(tmp_path: Path) -> None:
 
         return replace(split, image=image)
 
-    found = trained(tmp_path)
+    trained = train(tmp_path)
     for _ in range(2):
         context = context_in(tmp_path)
-        found.detections(broken(101), context)
+        trained.detections(split_with_a_broken_image(101), context)
         assert context.unreadable.by_role == {"test": 1}
     with pytest.raises(BobError, match=r"one.jpg \(truncated\)"):
-        found.detections(broken(20), context_in(tmp_path))
+        trained.detections(split_with_a_broken_image(20), context_in(tmp_path))
 
 
-def test_class_names_are_as_many() -> None:
-    """Nobody reads them."""
+def test_placeholder_names_are_numbers() -> None:
+    """There is a name for each class."""
     assert placeholder_names(3) == ("0", "1", "2")
 
 
 def interrupted(folder: Path) -> TrainedDetector:
-    """The grid that is killed, and started again: stochastic depth, crops and sampled regions are all drawn."""
-    how = detector_config(*RATES, scaling=Scaling(64, 96, "jitter"))
-    return trained(folder, replace(how, design=replace(how.design, drop_path=0.2)), shapes.backbone("convnext"))
+    """Run the grid search that tests kill and start again; stochastic depth, crops and sampled regions are random."""
+    config = detector_config(*RATES, scaling=Scaling(64, 96, "jitter"))
+    return train(folder, replace(config, design=replace(config.design, drop_path=0.2)), shapes.backbone("convnext"))
 
 
 def test_a_killed_process_goes_on_to_the_same_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """kill -9 in the second epoch of the second run: that epoch alone is trained again."""
+    """After kill -9 in the second epoch of the second run only that epoch is trained again, to the same bytes."""
     interrupted(tmp_path / "undisturbed")
     folder = tmp_path / "killed"
     run_until_killed("tests.engine.detection.test_trained_detector", folder, 3)
     steps: list[float] = []
     step = Trainer._step
 
-    def counted(self: Trainer, batch: Any) -> torch.Tensor:
+    def count_step(self: Trainer, batch: Any) -> torch.Tensor:
         steps.append(self.config.lr)
         return step(self, batch)
 
-    monkeypatch.setattr(Trainer, "_step", counted)
+    monkeypatch.setattr(Trainer, "_step", count_step)
     interrupted(folder)
     assert steps == [RATES[1]] * 2
     assert tiny.network_artefacts(folder) == tiny.network_artefacts(tmp_path / "undisturbed")
@@ -395,14 +395,14 @@ def test_a_killed_process_goes_on_to_the_same_bytes(tmp_path: Path, monkeypatch:
 
 
 def test_a_run_goes_on_from_any_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Saved after every step, and killed after one, at the end of an epoch or in its middle."""
+    """A run that is saved after every step continues to the same weights, from the middle or the end of an epoch."""
     whole = interrupted(tmp_path / "whole")
     monkeypatch.setattr(loop, "SAVE_INTERVAL", 0.0)
     step = Trainer._step
     for number in (1, 3, 6):
         calls = [0]
 
-        def dying(self: Trainer, batch: Any, calls: list[int] = calls, number: int = number) -> torch.Tensor:
+        def stop_after(self: Trainer, batch: Any, calls: list[int] = calls, number: int = number) -> torch.Tensor:
             calls[0] += 1
             if calls[0] > number:
                 raise KeyboardInterrupt
@@ -410,32 +410,32 @@ def test_a_run_goes_on_from_any_step(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
         folder = tmp_path / str(number)
         with monkeypatch.context() as patch:
-            patch.setattr(Trainer, "_step", dying)
+            patch.setattr(Trainer, "_step", stop_after)
             with pytest.raises(KeyboardInterrupt):
                 interrupted(folder)
         assert tiny.identical(tiny.weights(interrupted(folder).detector()), tiny.weights(whole.detector()))
 
 
 def test_it_learns(tmp_path: Path) -> None:
-    """24 images of two easy classes, from random weights: held-out AP50 far above that against wrong annotations.
+    """Trained on 24 images from random weights, AP50 on test images is far above that against wrong annotations.
 
-    The control is the recipe's: the same detections scored against the annotations of the next image.
+    The control scores the same detections against the objects of the next image.
     """
     heads = Heads(
         channels=32, linear=64, box_convs=1, mask_convs=1, anchors=64, regions=32, proposals=(100, 50), detections=10
     )  # fmt: skip
-    config = shapes.config(lr=2e-3, epochs=9, drops=(8,), warmup_steps=3, micro_batch=8)
-    how = DetectorConfig((config,), Design(2, "scratch", heads), Scaling(64, 80, "as tests"), 8)
-    shown = TrainingExamples(shapes.split(24), shapes.split(4, "val"))
-    found = train_detector(shapes.backbone(pretrained=False), shown, how, 0, context_in(tmp_path), {"id": "r"})
+    training_config = shapes.config(lr=2e-3, epochs=9, drops=(8,), warmup_steps=3, micro_batch=8)
+    config = DetectorConfig((training_config,), Design(2, "scratch", heads), Scaling(64, 80, "as tests"), 8)
+    examples = TrainingExamples(shapes.split(24), shapes.split(4, "val"))
+    trained = train_detector(shapes.backbone(pretrained=False), examples, config, 0, context_in(tmp_path), {"id": "r"})
     test = shapes.split(16, "test")
-    detections = found.detections(test, context_in(tmp_path))
+    detections = trained.detections(test, context_in(tmp_path))
     assert test.objects is not None
-    own, wrong = (
+    right, wrong = (
         average_precision(detections, objects, shapes.CLASSES, "box").ap50 or 0.0
         for objects in (test.objects, (*test.objects[1:], test.objects[0]))
     )
     masks = average_precision(detections, test.objects, shapes.CLASSES, "mask").ap50 or 0.0
-    assert own > 50
-    assert own > 5 * wrong
+    assert right > 50
+    assert right > 5 * wrong
     assert masks > 30
