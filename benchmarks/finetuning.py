@@ -195,7 +195,7 @@ def compare_loader(options: argparse.Namespace, folder: Path) -> bool:
     trainer.network.train()
     calls: dict[str, Callable[[], object]] = {
         "loader": lambda: sum(len(batch) for batch, _ in loader.epoch(1)),
-        "step": lambda: [trainer._step(*batch) for batch in batches],
+        "step": lambda: [trainer._step(batch) for batch in batches],
         "both": lambda: trainer.train_epoch(lambda count: None),
     }
     results = run_in_turn({name: partial(time_call, call) for name, call in calls.items()}, options.repeats, warm_up=1)
