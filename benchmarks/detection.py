@@ -71,7 +71,7 @@ MODES: tuple[Mode, ...] = ("frozen", "finetune", "scratch")
 
 @dataclass(frozen=True)
 class DetectionSetup:
-    """What is measured: a backbone, images with annotations, and the sizes of the detector."""
+    """The backbone, the annotated images and the sizes of the detector that are measured."""
 
     backbone: Backbone
     split: Split

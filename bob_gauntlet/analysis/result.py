@@ -1,4 +1,4 @@
-"""What an analysis returns: tables of plain cells, comparisons with the paper's figures, and notes. No layout."""
+"""Results of analyses: tables of plain cells, comparisons with the paper's figures, and notes. No layout."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence

@@ -254,7 +254,7 @@ def freeze(name: str, max_params: float | None) -> None:
 
 
 class _RankingInputs:
-    """What the options of a command select: a pool, the scores of own backbones, and pool members to highlight."""
+    """The pool, the scores of own backbones and the pool members to highlight that the options of a command select."""
 
     def __init__(self, pool: str, names: Sequence[str], errata: ErrataMode, store: Path | None) -> None:
         from bob_gauntlet.pools.pool import load_pool

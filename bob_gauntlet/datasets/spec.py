@@ -1,4 +1,4 @@
-"""What is known of a dataset before it is loaded: its row in the catalog, or the user's declaration of it."""
+"""Descriptions of datasets before they are loaded: rows of the catalog, and declarations of the user."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
