@@ -6,7 +6,6 @@ k-th smallest id.
 """
 
 import json
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -15,6 +14,8 @@ from typing import Any
 import numpy as np
 
 from bob_gauntlet.datasets.annotated_images import AnnotatedImages, image_size
+from bob_gauntlet.datasets.coco_fields import are_numbers, flag, is_identity, is_whole
+from bob_gauntlet.datasets.coco_masks import read_masks
 from bob_gauntlet.datasets.objects import ImageObjects, Mask
 from bob_gauntlet.errors import BobError
 
@@ -64,9 +65,10 @@ def read_coco(path: Path, root: Path, image_path: Callable[[Record], str] = file
     """Read a file of annotations of the images below `root`.
 
     `image_path` returns the path of an image relative to `root` from its record. An image without width and height is
-    opened to read them. An object without a mask, or with a broken one, gets its box as its mask; an object without
-    area gets the area of its box. If no object has a mask, the file has boxes only. Raises BobError that names the file
-    and the first image, annotation or category that is wrong.
+    opened to read them. An object without a mask, or with a damaged one, gets its box as its mask, and a warning counts
+    the damaged ones; an object without area, or with a negative one, gets the area of its box. If no object has a mask,
+    the file has boxes only. Raises BobError that names the file and the first image, annotation or category that is
+    wrong.
     """
     content = _parse_lists(path)
     categories = _parse_categories(path, content["categories"])
@@ -112,21 +114,13 @@ def _annotation_arrays(
 ) -> _AnnotationArrays:
     """Return arrays of annotations that are checked already; `sizes` are (width, height) of their images."""
     boxes = np.array([one["bbox"] for one in annotations], np.float64).reshape(-1, 4)
-    areas = [one.get("area") for one in annotations]
-    box_areas = (boxes[:, 2] * boxes[:, 3]).tolist()
-    masks = [_valid_mask(path, one, size) for one, size in zip(annotations, sizes, strict=True)]
-    if any(mask is not None for mask in masks):
-        masks = [_box_polygon(box) if mask is None else mask for mask, box in zip(masks, boxes, strict=True)]
-    else:
-        masks = []
+    areas = np.array([-1 if one.get("area") is None else one["area"] for one in annotations], np.float64)
     return _AnnotationArrays(
         boxes=boxes,
         labels=np.array([labels[one["category_id"]] for one in annotations], np.int64),
-        areas=np.array(
-            [box_area if area is None else area for area, box_area in zip(areas, box_areas, strict=True)], np.float64
-        ),
-        crowd=np.array([bool(one.get("iscrowd")) for one in annotations], bool),
-        masks=tuple(masks),
+        areas=np.where(areas < 0, boxes[:, 2] * boxes[:, 3], areas),
+        crowd=np.array([flag(one.get("iscrowd")) for one in annotations], bool),
+        masks=read_masks(path, annotations, boxes, sizes),
     )
 
 
@@ -150,8 +144,9 @@ def _parse_categories(path: Path, records: Sequence[Any]) -> tuple[Category, ...
     id_of_name: dict[str, int] = {}
     for record in records:
         identity, name = (record.get("id"), record.get("name")) if isinstance(record, dict) else (None, None)
-        if not isinstance(identity, int) or not isinstance(name, str) or not name.strip():
+        if identity is None or not is_whole(identity) or not isinstance(name, str) or not name.strip():
             raise BobError(f"{path}: category {record!r:.80} needs a whole number as id, and a name; correct it")
+        identity = int(identity)
         if identity in categories:
             raise BobError(
                 f"{path}: category id {identity} is there twice, {categories[identity].name} and {name}; change one"
@@ -161,10 +156,16 @@ def _parse_categories(path: Path, records: Sequence[Any]) -> tuple[Category, ...
                 f"{path}: category name {name} is there twice, ids {id_of_name[name]} and {identity}; change one"
             )
         id_of_name[name] = identity
-        categories[identity] = Category(identity, name, str(record.get("frequency", "")))
+        categories[identity] = Category(identity, name, _frequency(record))
     if not categories:
         raise BobError(f"{path}: no category; add the categories of its annotations")
     return tuple(categories[identity] for identity in sorted(categories))
+
+
+def _frequency(record: Record) -> str:
+    """Return how frequent LVIS says that a category is: "r", "c" or "f"; "" where the file does not say so."""
+    frequency = record.get("frequency")
+    return frequency if frequency in ("r", "c", "f") else ""
 
 
 def _records_by_id(path: Path, records: Sequence[Any]) -> dict[Any, Record]:
@@ -172,8 +173,8 @@ def _records_by_id(path: Path, records: Sequence[Any]) -> dict[Any, Record]:
     records_by_id: dict[Any, Record] = {}
     for record in records:
         identity = record.get("id") if isinstance(record, dict) else None
-        if not isinstance(identity, int | str):
-            raise BobError(f"{path}: image {record!r:.80} has no id; add one")
+        if not is_identity(identity):
+            raise BobError(f"{path}: image {record!r:.80} has no id; add a whole number or a text")
         if identity in records_by_id:
             raise BobError(f"{path}: image id {identity} is there twice; give every image an id of its own")
         records_by_id[identity] = record
@@ -200,7 +201,7 @@ def _image_size(path: Path, image: Path, record: Record) -> tuple[int, int]:
             return image_size(image)
         except BobError as error:
             raise BobError(f"{path}: image {record['id']} has no width and height, and {error}") from error
-    if not (_are_finite([width, height]) and width >= 1 and height >= 1):
+    if not (is_whole(width) and is_whole(height) and width >= 1 and height >= 1):
         raise BobError(f"{path}: image {record['id']} is of {width!r:.20} x {height!r:.20} pixels; correct its size")
     return int(width), int(height)
 
@@ -225,68 +226,27 @@ def _annotation_error(annotation: Any, images: Mapping[Any, int], labels: Mappin
     if not isinstance(annotation, dict) or not annotation.keys() >= _REQUIRED_KEYS:
         return "has to have image_id, category_id and bbox"
     image, category, box = annotation["image_id"], annotation["category_id"], annotation["bbox"]
-    if not isinstance(image, int | str) or image not in images:
+    if not is_identity(image) or image not in images:
         return f"is of image {image!r:.40}, which is not among its {len(images):,} images"
-    if not isinstance(category, int) or category not in labels:
+    if not is_whole(category) or category not in labels:
         return f"is of category {category!r:.40}, which is not among its {len(labels):,} categories"
-    if not (isinstance(box, list) and len(box) == 4 and _are_finite(box)):
+    if not (isinstance(box, list) and len(box) == 4 and are_numbers(box)):
         return f"has bbox {box!r:.80}, not four finite numbers"
-    area = annotation.get("area")
-    return "" if area is None or _are_finite([area]) else f"has area {area!r:.40}, not a finite number"
-
-
-def _valid_mask(path: Path, annotation: Record, size: tuple[int, int]) -> Mask | None:
-    """Return the valid parts of an annotation's mask; None where no part is valid."""
-    mask = annotation.get("segmentation")
-    if isinstance(mask, list):
-        # a polygon needs three corners, which are six numbers
-        polygons = [p for p in mask if isinstance(p, list) and len(p) >= 6 and len(p) % 2 == 0 and _are_finite(p)]
-        return polygons or None
-    width, height = size
-    if not isinstance(mask, dict) or not mask.get("counts"):
-        return None
-    if mask.get("size") != [height, width]:
-        raise BobError(
-            f"{path}: annotation {annotation.get('id')} has a mask of size {mask.get('size')!r:.40}, and its image has "
-            f"{[height, width]}, height and width; correct or remove it"
-        )
-    counts = mask["counts"]
-    if isinstance(counts, list):
-        are_runs = all(isinstance(one, int) and one >= 0 for one in counts)
-        return mask if are_runs and sum(counts) == width * height else None
-    # COCO's compressed run lengths use the characters from 0 to o
-    return mask if isinstance(counts, str) and min(counts) >= "0" and max(counts) <= "o" else None
-
-
-def _box_polygon(box: np.ndarray) -> Mask:
-    """Return a box as a polygon.
-
-    >>> _box_polygon(np.array([1.0, 2.0, 3.0, 4.0]))
-    [[1.0, 2.0, 4.0, 2.0, 4.0, 6.0, 1.0, 6.0]]
-    """
-    left, top, width, height = box.tolist()
-    return [[left, top, left + width, top, left + width, top + height, left, top + height]]
+    area, crowd = annotation.get("area"), annotation.get("iscrowd")
+    if area is not None and not are_numbers([area]):
+        return f"has area {area!r:.40}, not a finite number"
+    return "" if flag(crowd) is not None else f"has iscrowd {crowd!r:.40}, not 0 or 1"
 
 
 def _federated_classes(path: Path, record: Record, labels: Mapping[int, int]) -> _Federated:
     """Return the classes that are known to be absent from an image, and those not annotated completely (LVIS)."""
     lists = [record.get(key) or () for key in ("neg_category_ids", "not_exhaustive_category_ids")]
     try:
+        if not all(is_whole(identity) for one in lists for identity in one):
+            raise TypeError("its lists have to hold ids of categories")
         negative, incomplete = (tuple(sorted({labels[identity] for identity in one})) for one in lists)
     except (KeyError, TypeError) as error:
         raise BobError(
             f"{path}: image {record['id']} names an unknown category ({error}); get the file again"
         ) from error
     return negative, incomplete
-
-
-def _are_finite(numbers: Sequence[Any]) -> bool:
-    """Return whether all values are finite numbers.
-
-    >>> _are_finite([1, 2.5]), _are_finite([1, "2"]), _are_finite([float("nan")])
-    (True, False, False)
-    """
-    try:
-        return math.isfinite(sum(numbers))
-    except (TypeError, OverflowError):
-        return False

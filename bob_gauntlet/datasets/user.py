@@ -5,7 +5,7 @@ import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -145,6 +145,12 @@ def _read_rows(path: Path, *, multi_label: bool) -> Iterator[CsvRow]:
                 image, label = (row["path"] or "").strip(), (row["label"] or "").strip()
                 if not image or row["label"] is None or not (label or multi_label):
                     raise BobError(f"{path}:{reader.line_num}: a line has to be PATH,LABEL")
+                surplus: Any = row.get(None) or []
+                if any(surplus):
+                    raise BobError(
+                        f"{path}:{reader.line_num}: it has {len(row) - 1 + len(surplus)} values for {len(row) - 1} "
+                        f"columns; put a label with a comma into double quotes"
+                    )
                 yield CsvRow(reader.line_num, image, label)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         reason = getattr(error, "strerror", None) or error

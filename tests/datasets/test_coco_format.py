@@ -1,6 +1,7 @@
 """Tests of files in COCO's format: what is read, and the line with which each wrong file is refused."""
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -126,7 +127,12 @@ BOX = [[2.0, 3.0, 12.0, 3.0, 12.0, 11.0, 2.0, 11.0]]
         ([[1, 1, 5, 1, 5, float("nan")]], BOX),
         ([[1, 1, 5, 1, 5, "5"]], BOX),
         ([], BOX),
-        ([1, 1, 5, 1, 5, 5], BOX),
+        ([1, 1, 5, 1, 5, 5], [[1, 1, 5, 1, 5, 5]]),
+        ([[1, 1], [5, 1], [5, 5]], [[1, 1, 5, 1, 5, 5]]),
+        ([[[1, 1], [5, 1], [5, 5]]], [[1, 1, 5, 1, 5, 5]]),
+        ([1, 1, 5, 1], BOX),
+        ([[1, 1], [5, 1]], BOX),
+        ([[1, 1, 5, 1, 5, True]], BOX),
         (None, BOX),
         ({"size": [0, 0], "counts": ""}, BOX),
         ({"size": [20, 30], "counts": [1, 2]}, BOX),
@@ -142,6 +148,75 @@ def test_a_broken_mask_is_replaced_by_the_box(tmp_path: Path, mask: object, kept
     """Broken polygons are left out, and a mask without a valid part is the box, if another object has a mask."""
     [objects] = read_file(tmp_path, file_content(make_annotation(), make_annotation(segmentation=mask))).images.objects
     assert objects.masks == (box_polygon(2, 3, 10, 8), kept)
+
+
+@pytest.mark.parametrize(
+    ("masks", "says"),
+    [
+        (["x", []], "1 of 3 annotations have a damaged mask, and their boxes are taken: annotations 11; correct them"),
+        (
+            [[[1, 1, 5, 1, 5, 5], [1]], None],
+            "1 of 3 .* damaged mask, and its damaged parts are left out: annotations 11",
+        ),
+        (
+            [{"size": [20, 30], "counts": [1]}, {"counts": 0, "size": 3}],
+            "2 of 3 .* boxes are taken: annotations 11, 12",
+        ),
+        ([{"size": [20, 30], "counts": "1"}, [[1]]], "2 of 3 .* boxes are taken"),
+    ],
+)
+def test_damaged_masks_are_counted(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, masks: list[object], says: str
+) -> None:
+    """One warning counts and names the annotations whose mask is replaced or cut; an absent mask is not damaged."""
+    others = [make_annotation(id=11 + i, segmentation=mask) for i, mask in enumerate(masks)]
+    read_file(tmp_path, file_content(make_annotation(), *others))
+    [record] = caplog.records
+    assert re.search(says, record.getMessage())
+    assert str(tmp_path / "notes.json") in record.getMessage()
+
+
+def test_without_a_valid_mask_the_warning_says_that_none_is_measured(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A file whose only masks are damaged has boxes only, and the warning says so."""
+    [objects] = read_file(tmp_path, file_content(make_annotation(segmentation=[[1, 2]]))).images.objects
+    assert objects.masks == ()
+    assert "1 of 1 annotations have a damaged mask, and no masks are measured: annotations 7" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("value", "is_crowd"),
+    [(0, False), ("0", False), (False, False), ("false", False), (None, False), (1, True), ("1", True), (True, True)],
+)
+def test_a_crowd_is_what_the_flag_says(tmp_path: Path, value: object, is_crowd: bool) -> None:
+    """A flag is read by its meaning, also as text."""
+    [objects] = read_file(tmp_path, file_content(make_annotation(iscrowd=value))).images.objects
+    assert objects.crowd.tolist() == [is_crowd]
+
+
+def test_a_negative_area_is_that_of_the_box(tmp_path: Path) -> None:
+    """Some exporters write -1 for an unknown area; evaluation would ignore the object."""
+    [objects] = read_file(tmp_path, file_content(make_annotation(area=-1), make_annotation(area=0))).images.objects
+    assert objects.areas.tolist() == [80, 0]
+
+
+def test_whole_numbers_may_have_a_decimal_point(tmp_path: Path) -> None:
+    """Ids that went through a table are written as 5.0, and mean 5."""
+    content = file_content(make_annotation(image_id=5.0, category_id=3.0))
+    content["images"][0] |= {"width": 30.0}
+    content["categories"][0] = {**content["categories"][0], "id": float(content["categories"][0]["id"])}
+    file = read_file(tmp_path, content)
+    assert [len(objects) for objects in file.images.objects] == [1]
+    assert all(type(category.id) is int for category in file.categories)
+
+
+def test_only_the_frequencies_of_lvis_are_read(tmp_path: Path) -> None:
+    """A count, or null, under `frequency` does not make a file one of LVIS."""
+    for value in (12, None, "x", ["r"]):
+        content = file_content(make_annotation())
+        content["categories"] = [{**category, "frequency": value} for category in CATEGORIES]
+        assert read_file(tmp_path, content).frequencies == ()
 
 
 def test_odd_boxes_are_kept(tmp_path: Path) -> None:
@@ -220,6 +295,19 @@ def add_records(key: str, *records: object) -> Callable[[Json], None]:
         (change_annotation(bbox=...), "annotation 8 has to have image_id, category_id and bbox"),
         (change_annotation(bbox=..., id=...), "annotation number 2 has to have"),
         (change_annotation(area="big"), "annotation 8 has area 'big'"),
+        (change_annotation(area=True), "annotation 8 has area True, not a finite number"),
+        (change_annotation(iscrowd="no"), "annotation 8 has iscrowd 'no', not 0 or 1; correct or remove it"),
+        (change_annotation(iscrowd=2), "annotation 8 has iscrowd 2, not 0 or 1"),
+        (change_annotation(iscrowd=[]), r"annotation 8 has iscrowd \[\], not 0 or 1"),
+        (change_annotation(category_id=True), "annotation 8 is of category True"),
+        (change_annotation(image_id=True), "annotation 8 is of image True"),
+        (change_annotation(bbox=[1, 2, 3, True]), "annotation 8 has bbox"),
+        (add_image(id=True), "has no id; add a whole number or a text"),
+        (add_image(width=30.5), "image 6 is of 30.5 x 20 pixels"),
+        (add_image(height=True), "image 6 is of 30 x True pixels"),
+        (add_image(neg_category_ids=[True]), "image 6 names an unknown category"),
+        (add_image(neg_category_ids="1"), "image 6 names an unknown category"),
+        (add_records("categories", {"id": False, "name": "cow"}), "needs a whole number as id, and a name"),
         (add_records("annotations", 3, None), r"annotation number 3 has to have .* \(2 of 4 annotations are wrong\)"),
         (
             change_annotation(segmentation=box_run_lengths((20, 30), (1, 1, 2, 2))),

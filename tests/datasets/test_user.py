@@ -131,6 +131,12 @@ def test_no_label_is_an_empty_cell_not_an_absent_one(tmp_path: Path) -> None:
         ("a.jpg,cat b.jpg", "c.jpg,dog", "train.csv:3: a line has to be PATH,LABEL"),
         ("a.jpg,cat b.jpg,", "c.jpg,dog", "train.csv:3: a line has to be PATH,LABEL"),
         ("a.jpg,cat ,dog", "c.jpg,dog", "train.csv:3: a line has to be PATH,LABEL"),
+        (
+            "a.jpg,cat b.jpg,dog,cow",
+            "c.jpg,dog",
+            "train.csv:3: it has 3 values for 2 columns; put a label with a comma",
+        ),
+        ("a.jpg,cat b.jpg,dog", "c.jpg,dog,,x", "test.csv:2: it has 4 values for 2 columns"),
         ("path,class a.jpg,cat", "c.jpg,dog", "train.csv:1: no column 'label'"),
         ("x,label a.jpg,cat", "c.jpg,dog", "train.csv:1: no column 'path'"),
         ("a.jpg,cat b.jpg,cat", "c.jpg,cat", "train.csv: its column label has only one class"),
