@@ -15,6 +15,10 @@ class MissingError(BobError):
     """Data, an extra or a device is missing: the setting is skipped, with this message as the reason."""
 
 
+class NotFiniteError(BobError):
+    """A network or a computation gave NaN or infinity where a number is needed."""
+
+
 def nearest(name: str, known: Iterable[str], count: int = 3) -> str:
     """Return the known names closest to `name`, as the end of an error message; "" where none is close.
 

@@ -15,7 +15,8 @@ from bob_gauntlet.backbones.loading import identify, load, memoisable
 from bob_gauntlet.backbones.spec import BackboneIdentity, BackboneSpec
 from bob_gauntlet.datasets import loading as datasets
 from bob_gauntlet.datasets.locations import DataLocations, default_locations
-from bob_gauntlet.errors import MissingError
+from bob_gauntlet.errors import MissingError, NotFiniteError
+from bob_gauntlet.metrics.finite import describe_not_finite
 from bob_gauntlet.protocols.recipe import (
     Measured,
     Recipe,
@@ -204,10 +205,15 @@ class Gauntlet:
     def _score(
         self, setting: Setting, fields: Mapping[str, Any], measured: Measured, shared: Mapping[str, Any]
     ) -> Score:
-        """Return the score of one metric; its per-example values are kept as an artefact."""
+        """Return the score of one metric; its per-example values are kept as an artefact.
+
+        Raises NotFiniteError, which names the first examples, where a value is NaN or infinite.
+        """
         named = {**fields, "metric": measured.metric, "task": setting.measure(measured.metric).task}
         provenance = {**shared, **measured.details}
         if measured.values is not None:
+            if problem := describe_not_finite(measured.values, "values", ids=measured.examples or ()):
+                raise NotFiniteError(f"{setting.id}: {measured.metric} of {self.spec.name}: {problem}")
             provenance |= clustered_standard_error(measured.values, measured.clusters)
             provenance["examples"] = self._keep_examples(identity_of(named), measured).to_dict()
         return Score(**named, value=float(measured.value), provenance=cast(Provenance, provenance))

@@ -16,7 +16,7 @@ from benchmarks.forwards import count_forwards
 from bob_gauntlet import gauntlet as module
 from bob_gauntlet.backbones.resolve import resolve
 from bob_gauntlet.config import UserConfig
-from bob_gauntlet.errors import BobError, MissingError, UsageError
+from bob_gauntlet.errors import BobError, MissingError, NotFiniteError, UsageError
 from bob_gauntlet.gauntlet import Gauntlet, Workspace
 from bob_gauntlet.protocols.calibration import Calibration
 from bob_gauntlet.protocols.efficiency import Efficiency
@@ -265,6 +265,25 @@ def test_a_value_that_is_not_finite_fails(artifacts: Artifacts) -> None:
     broken = on_bench(artifacts)
     with pytest.raises(BobError, match="top1 of random:test_resnet is nan"):
         broken.run(Broken(input_size=32), "digits")
+    assert broken.results == []
+
+
+class PartlyBroken(KNN):
+    """A recipe whose value is finite, although the values of two examples are not."""
+
+    def evaluate(self, *args: object) -> Any:
+        """Yield a value with four examples."""
+        yield Measured(
+            "top1", 50.0, np.array([0.0, math.nan, 100.0, math.inf]), ("a", "b", "c", "d"), ("a", "b", "c", "d")
+        )
+
+
+def test_values_of_examples_that_are_not_finite_fail(artifacts: Artifacts) -> None:
+    """The error names the examples: intervals and paired tests cannot be computed with them."""
+    broken = on_bench(artifacts)
+    expected = "knn@digits: top1 of random:test_resnet: the values of 2 of 4 examples are NaN or infinite: b, d"
+    with pytest.raises(NotFiniteError, match=f"^{expected}$"):
+        broken.run(PartlyBroken(input_size=32), "digits")
     assert broken.results == []
 
 

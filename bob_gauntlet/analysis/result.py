@@ -152,7 +152,7 @@ def _digits(text: str) -> int:
 
 
 def _cell(value: Any) -> Cell:
-    """Convert a NumPy scalar to Python's type, and NaN to None."""
+    """Convert a NumPy scalar to Python's type, and NaN and infinity, which JSON has not, to None."""
     if isinstance(value, np.generic):
         value = value.item()
-    return None if isinstance(value, float) and math.isnan(value) else value
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -61,6 +61,11 @@ def _rgb(image: Image.Image) -> Image.Image:
 
 
 def _eight_bits(values: np.ndarray, mode: str) -> np.ndarray:
-    """Scale 16-bit integers (0..65535, also in mode F) or floats in [0, 1] (mode F alone) to uint8 0..255."""
+    """Scale 16-bit integers (0..65535, also in mode F) or floats in [0, 1] (mode F alone) to uint8 0..255.
+
+    Raises ValueError where a float is NaN or infinite: it is no brightness, and would decide about the scale of all.
+    """
+    if not np.isfinite(values).all():
+        raise ValueError("it has pixels that are NaN or infinite")
     top = 1.0 if mode == "F" and values.max(initial=0) <= 1 else 65535.0
     return np.clip(values / top * 255 + 0.5, 0, 255).astype(np.uint8)

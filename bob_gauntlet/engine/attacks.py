@@ -1,7 +1,8 @@
 """Projected gradient descent (PGD) in pixel space: small changes that mislead a classifier (Madry et al., ICLR 2018).
 
 The attacked function takes images in [0, 1], before normalisation, and returns logits. The attack changes every channel
-of every pixel by at most epsilon. The attack of an image does not depend on the other images of its batch.
+of every pixel by at most epsilon. The attack of an image does not depend on the other images of its batch. Where its
+logits become NaN or infinite, the image counts as misclassified and its attack ends.
 """
 
 from collections.abc import Callable, Iterator
@@ -55,7 +56,7 @@ def pgd(
     """Attack (B, 3, H, W) images in [0, 1] with (B,) labels by untargeted l-infinity PGD on the cross-entropy.
 
     Each step adds `step_size` x sign(gradient) and clips to the original +- `epsilon` and to [0, 1]; `advance` gets the
-    number of images in it. Raises NoGradientError where the gradient does not exist or is NaN.
+    number of images in it. Raises NoGradientError where finite logits have no gradient, or one of NaN.
 
     >>> against_grey = lambda x: torch.stack([x.mean((1, 2, 3)), 0 * x.mean((1, 2, 3)) + 0.5], dim=1)
     >>> pgd(against_grey, torch.full((1, 3, 2, 2), 0.52), torch.tensor([0]), 0.04, steps=5, step_size=0.01).images.max()
@@ -70,9 +71,9 @@ def pgd(
         if not len(active):
             continue
         logits, gradient = _logits_and_gradient(logits_function, attacked, truth)
-        if success == "any" and (wrong := misclassified(logits, truth)).any():
-            finished.append((active[wrong], attacked[wrong], logits[wrong]))
-            active, attacked, clean, truth, gradient = (t[~wrong] for t in (active, attacked, clean, truth, gradient))
+        if (ended := misclassified(logits, truth) if success == "any" else ~_finite(logits)).any():
+            finished.append((active[ended], attacked[ended], logits[ended]))
+            active, attacked, clean, truth, gradient = (t[~ended] for t in (active, attacked, clean, truth, gradient))
         zero_gradient[active] |= ~gradient.any(dim=(1, 2, 3))
         attacked = (clean + (attacked + step_size * gradient.sign() - clean).clamp_(-epsilon, epsilon)).clamp_(0, 1)
     if len(active):
@@ -89,14 +90,15 @@ def logits_without_gradient(logits_function: LogitsFunction, images: torch.Tenso
 
 
 def misclassified(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    """Return (B,) bool: whether a wrong class has at least the logit of the true one.
+    """Return (B,) bool: whether a wrong class has at least the logit of the true one, or a logit is NaN or infinite.
 
     Ties are wrong, as in `metrics.classification.in_top_k`.
 
     >>> misclassified(torch.tensor([[2.0, 1.0], [1.0, 1.0]]), torch.tensor([0, 0])).tolist()
     [False, True]
     """
-    return (logits >= logits.gather(1, labels[:, None])).sum(dim=1) > 1
+    has_rival = (logits >= logits.gather(1, labels[:, None])).sum(dim=1) > 1
+    return has_rival | ~_finite(logits)
 
 
 @contextmanager
@@ -130,6 +132,11 @@ def pixel_batches(split: Split, transform: InputTransform, size: int) -> Iterato
         yield batch.to(torch.float32) / 255
 
 
+def _finite(logits: torch.Tensor) -> torch.Tensor:
+    """Return (B,) bool: whether the logits (B, C) of an image are free of NaN and infinity."""
+    return logits.isfinite().all(dim=1)
+
+
 def _starting_images(
     images: torch.Tensor, epsilon: float, random_start: bool, generator: torch.Generator | None
 ) -> torch.Tensor:
@@ -144,7 +151,10 @@ def _starting_images(
 def _logits_and_gradient(
     logits_function: LogitsFunction, images: torch.Tensor, labels: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return logits (B, C), and the gradient of the summed cross-entropy at each pixel (B, 3, H, W)."""
+    """Return logits (B, C), and the gradient of the summed cross-entropy at each pixel (B, 3, H, W).
+
+    The gradient of an image whose logits are NaN or infinite means nothing.
+    """
     with torch.enable_grad():
         leaf = images.detach().requires_grad_()
         logits = logits_function(leaf.clone())
@@ -155,7 +165,7 @@ def _logits_and_gradient(
         (gradient,) = torch.autograd.grad(loss, leaf, allow_unused=True)
     if gradient is None:
         raise NoGradientError
-    if gradient.isnan().any():
+    if gradient[_finite(logits)].isnan().any():
         # the sign of NaN would be 0, and the image would count as robust
         raise NoGradientError("it is NaN")
     return logits.detach(), gradient

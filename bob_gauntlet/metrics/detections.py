@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bob_gauntlet.errors import BobError
+from bob_gauntlet.errors import BobError, NotFiniteError, named
+from bob_gauntlet.metrics.finite import finite_rows
 
 
 @dataclass(frozen=True)
@@ -15,7 +16,7 @@ class Detections:
     `images` (m,) int64 are the indices of the images; `boxes` (m, 4) float32 left, top, width, height in pixels of the
     original image; `scores` (m,) float32; `labels` (m,) int64 class indices. `masks` has for each detection the
     compressed counts of COCO's run lengths, at the image's size, or is (). Raises BobError where the arrays do not fit
-    together or a number is not finite.
+    together, NotFiniteError where a box or score is NaN or infinite.
     """
 
     images: np.ndarray
@@ -31,8 +32,12 @@ class Detections:
             )
         if np.any(np.diff(self.images) < 0):
             raise BobError("detections are not in ascending order of their images; sort them")
-        if not (np.isfinite(self.boxes).all() and np.isfinite(self.scores).all()):
-            raise BobError("a box or score is not finite: the training diverged; lower its learning rate")
+        if bad := np.flatnonzero(~(finite_rows(self.boxes) & finite_rows(self.scores))).tolist():
+            images = named(map(str, dict.fromkeys(self.images[bad].tolist())))
+            raise NotFiniteError(
+                f"the boxes or scores of {len(bad)} of {len(self)} detections are NaN or infinite, on images with the "
+                f"indices {images}: the training diverged; lower its learning rate"
+            )
 
     def __len__(self) -> int:
         return len(self.images)

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from bob_gauntlet.metrics.finite import require_finite
+
 IOUS = np.linspace(0.5, 0.95, 10)
 """The intersections over union (IoU) that a match needs at least: average precision is the mean over all ten."""
 
@@ -30,11 +32,13 @@ class Matches:
 def top_detections(images: np.ndarray, scores: np.ndarray, most: int) -> np.ndarray:
     """Return the indices of the `most` detections of each image with the highest scores.
 
-    They are ordered by image, then from the highest score down; of equal scores the first detection comes first.
+    They are ordered by image, then from the highest score down; of equal scores the first detection comes first. Raises
+    NotFiniteError where a score is NaN or infinite, since it has no place in the order.
 
     >>> top_detections(np.array([0, 0, 0, 1]), np.array([0.1, 0.9, 0.5, 0.3]), most=2).tolist()
     [1, 2, 3]
     """
+    require_finite(scores, "scores", "detections")
     order = np.lexsort((-scores, images))
     ordered = images[order]
     rank = np.arange(len(order)) - np.searchsorted(ordered, ordered)
@@ -47,12 +51,14 @@ def match_image(iou: np.ndarray, crowd: np.ndarray) -> tuple[np.ndarray, np.ndar
     `iou` are the (D, G) overlaps of the detections, from the highest score down, with the objects; `crowd` (G,) bool
     says which objects are crowds. Each detection is matched with the free object that it overlaps most; of equal
     overlaps with the last one. A crowd is matched only if no other object fits. It stays free, and a detection that
-    matches it is ignored.
+    matches it is ignored. Raises NotFiniteError where an overlap is NaN or infinite: if it matched nothing, its object
+    would be left for other detections.
 
     >>> hits, ignored = match_image(np.array([[0.9, 0.0], [0.8, 0.6]]), np.array([False, True]))
     >>> hits[0].tolist(), ignored[0].tolist()
     ([True, False], [False, True])
     """
+    require_finite(iou, "overlaps", "detections")
     hits = np.zeros((len(IOUS), len(iou)), bool)
     ignored = np.zeros_like(hits)
     free = np.ones((len(IOUS), iou.shape[1]), bool)
@@ -81,8 +87,10 @@ def match_class(
 
     `images` and `scores` (m,) are those of the detections, ordered as by `top_detections`. `overlaps` has for each
     image the (D, G) overlaps of its best detections, in the same order, with its objects; `crowds` says which of its
-    objects are crowds. `incomplete` are the images on which a detection that matches nothing is ignored.
+    objects are crowds. `incomplete` are the images on which a detection that matches nothing is ignored. Raises
+    NotFiniteError where a score or an overlap is NaN or infinite.
     """
+    require_finite(scores, "scores", "detections")
     hits = np.zeros((len(IOUS), len(images)), bool)
     ignored = np.zeros_like(hits)
     for image, iou in overlaps.items():

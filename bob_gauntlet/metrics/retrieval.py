@@ -2,7 +2,8 @@
 
 Only the similarity values are sorted, and the relevant images are looked up in them; the gallery itself is not sorted.
 Ties count against the query: an irrelevant image that is as similar as a relevant one ranks before it. So duplicates
-have exact ranks, the order of the gallery does not matter, and constant features score like the worst order.
+have exact ranks, the order of the gallery does not matter, and constant features score like the worst order. NaN and
+infinity count against the query too: a relevant image of such a similarity ranks last, an irrelevant one first.
 """
 
 from collections.abc import Callable, Sequence
@@ -113,8 +114,13 @@ def _distinct_rows(gallery: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def _ranks_in_row(row: np.ndarray, positives: np.ndarray, junk: np.ndarray, *, skip_junk: bool) -> np.ndarray:
     """Return the ranks of the positives in one row of similarities (G,); of equal ones irrelevant images come first.
 
-    The j-th best positive ranks after all irrelevant images that are at least as similar, and after j - 1 positives.
+    The j-th best positive ranks after all irrelevant images that are at least as similar, and after j - 1 positives. A
+    similarity that is NaN or infinite becomes the lowest of all where the image is relevant, else the highest.
     """
+    if not np.isfinite(row).all():
+        worst = np.full_like(row, np.inf)
+        worst[positives] = -np.inf
+        row = np.where(np.isfinite(row), row, worst)
     best_first = np.sort(row[positives])[::-1]
     ordered = np.sort(row)
     at_least = len(row) - np.searchsorted(ordered, best_first, side="left")

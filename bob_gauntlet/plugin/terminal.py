@@ -56,6 +56,8 @@ def score_lines(session: Session) -> Iterator[str]:
     for score in session.scores:
         for role, count in score.provenance.get("unreadable_images", {}).items():
             yield f"! {score.setting}: {count} images of {role} cannot be read and were replaced by grey images"
+        if not_finite := score.provenance.get("not_finite_images"):
+            yield f"! {score.setting} {score.metric}: NaN or infinite logits of {not_finite} images count as wrong"
         if near_chance(score):
             yield f"! {score.setting} {score.metric} of {score.backbone} is within two standard errors of chance"
 

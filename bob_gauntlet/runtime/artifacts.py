@@ -21,9 +21,18 @@ from filelock import FileLock
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
+from bob_gauntlet.errors import BobError
 from bob_gauntlet.scores.provenance import ArtifactRefDict
 
 Arrays = Mapping[str, np.ndarray]
+
+CheckValues = Callable[[Arrays], object]
+"""Raises BobError where the values of an artefact cannot be used."""
+
+
+def accept(arrays: Arrays) -> None:
+    """Do nothing: any values can be used."""
+
 
 log = logging.getLogger(__name__)
 
@@ -43,17 +52,25 @@ class Artifacts:
         self.root = Path(root)
         self._writable = True
 
-    def get(self, kind: str, key: Mapping[str, Any], compute: Callable[[], Arrays]) -> Arrays:
+    def get(
+        self,
+        kind: str,
+        key: Mapping[str, Any],
+        compute: Callable[[], Arrays],
+        *,
+        check_values: CheckValues = accept,
+    ) -> Arrays:
         """Return the arrays under `key`; compute and keep them where they are absent.
 
-        Where the folder cannot be written, the result is returned but not kept, and one warning is logged.
+        Stored values that `check_values` refuses count as damaged: they are computed again, with a warning. Where the
+        folder cannot be written, the result is returned but not kept, and one warning is logged.
         """
-        arrays = self.peek(kind, key)
+        path = self.path(kind, key)
+        arrays = self._read(path, warn=True, check_values=check_values)
         if arrays is not None:
             return arrays
-        path = self.path(kind, key)
         with self._lock(path):
-            arrays = self._read(path, warn=False)
+            arrays = self._read(path, warn=False, check_values=check_values)
             if arrays is None:
                 arrays = {name: np.asarray(array, order="C") for name, array in compute().items()}
                 self._write(path, _pack(arrays, key))
@@ -72,13 +89,15 @@ class Artifacts:
         """Return the file of the artefact of a key; it need not exist."""
         return self.root / kind / f"{digest(key)}.safetensors"
 
-    def _read(self, path: Path, *, warn: bool) -> Arrays | None:
-        """Return the arrays of a file, or None where it is absent or damaged."""
+    def _read(self, path: Path, *, warn: bool, check_values: CheckValues = accept) -> Arrays | None:
+        """Return the arrays of a file, or None where it is absent or damaged, or where its values are refused."""
         try:
-            return _unpack(path.read_bytes())
+            arrays = _unpack(path.read_bytes())
+            check_values(arrays)
+            return arrays
         except (FileNotFoundError, NotADirectoryError):
             return None
-        except (OSError, SafetensorError, ValueError, KeyError) as error:
+        except (OSError, SafetensorError, ValueError, KeyError, BobError) as error:
             if warn:
                 log.warning("%s is damaged (%s) and is computed again", path, error)
             return None

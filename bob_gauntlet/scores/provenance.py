@@ -37,6 +37,7 @@ class Provenance(TypedDict, total=False):
     commit: str  # of the calling folder's git checkout, "" without one
     # where it applies
     unreadable_images: dict[str, int]  # role -> images that could not be read and were replaced by grey ones
+    not_finite_images: int  # attacked images whose logits are NaN or infinite: they count as wrong
     # metrics that are a mean over examples, or state their error otherwise
     n: int  # examples
     stderr: float  # standard error in the metric's unit; absent with fewer than two clusters

@@ -54,9 +54,10 @@ def test_an_axis_has_the_ticks_within_its_range(low: float, high: float, fits: b
 
 
 def test_cells_are_plain() -> None:
-    """A missing value is None, not NaN, because JSON has no NaN."""
+    """A missing value is None, not NaN, because JSON has neither NaN nor infinity."""
     built = table("t", {"a": "", "b": ".1f"}, [(np.str_("x"), np.float64(2)), ("y", np.nan), ("z", np.int64(3))])
     assert built.rows == (("x", 2.0), ("y", None), ("z", 3))
     assert [type(row[0]) for row in built.rows] == [str, str, str]
     assert type(built.rows[2][1]) is int
     assert built.records()[0] == {"a": "x", "b": 2.0}
+    assert table("t", {"a": ""}, [(np.inf,), (np.float32(-np.inf),)]).rows == ((None,), (None,))

@@ -126,6 +126,15 @@ def test_exif_turns_the_image(tmp_path: Path, orientation: int, size: tuple[int,
     assert (upright.size, upright.getpixel(red)) == (size, RED)
 
 
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_a_pixel_of_nan_makes_an_image_unreadable(tmp_path: Path, bad: float) -> None:
+    """Such an image counts as unreadable: one NaN used to turn all other pixels black."""
+    path = tmp_path / "a.tiff"
+    Image.fromarray(np.array([[0.5, bad, 0.5]], np.float32)).save(path)
+    with pytest.raises(UnreadableImage, match=r"a\.tiff \(it has pixels that are NaN or infinite\)"):
+        read_image(path)
+
+
 @pytest.mark.parametrize("mode", ["1", "L", "P", "RGB", "RGBA", "CMYK", "YCbCr", "LAB", "HSV", "I", "F", "LA", "I;16"])
 def test_every_mode_becomes_rgb(mode: str) -> None:
     """An image of any mode becomes RGB of the same size."""

@@ -7,6 +7,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
 from torch import nn
 
 from bob_gauntlet.engine import attacks
@@ -323,6 +324,64 @@ def test_ties_are_wrong() -> None:
     """A wrong class with the logit of the true one counts as misclassified, as in in_top_k."""
     logits = torch.tensor([[1.0, 1.0, 0.0], [2.0, 1.0, 0.0], [0.0, 1.0, 0.0]])
     assert misclassified(logits, torch.tensor([0, 0, 0])).tolist() == [True, False, True]
+
+
+# ---- logits that are NaN or infinite
+
+
+@given(
+    hnp.arrays(np.float32, (4, 3), elements=st.integers(-2, 2).map(float)),
+    st.lists(st.tuples(st.integers(0, 11), st.sampled_from([np.nan, np.inf, -np.inf])), min_size=1, max_size=3),
+)
+def test_no_image_with_such_a_logit_is_robust(logits: np.ndarray, bad: list[tuple[int, float]]) -> None:
+    """An image with NaN or infinity among its logits is misclassified; the other images are judged as before."""
+    labels, poisoned = torch.tensor([0, 1, 2, 0]), logits.copy()
+    for place, value in bad:
+        poisoned.flat[place] = value
+    before, after = (misclassified(torch.from_numpy(each), labels) for each in (logits, poisoned))
+    broken = torch.from_numpy(~np.isfinite(poisoned).all(axis=1))
+    assert torch.equal(after, before | broken)
+
+
+@pytest.mark.parametrize("bad", [torch.nan, torch.inf, -torch.inf])
+@pytest.mark.parametrize("success", ["last", "any"])
+def test_an_image_is_broken_where_its_logits_are_no_numbers(bad: float, success: Any) -> None:
+    """Its attack ends there with those logits, and it is not fed again; the other images are attacked as without it."""
+    images, _ = examples(8)
+    images[0] = 0.5
+    labels = logits_without_gradient(network(), images).argmax(dim=1)
+    sizes: list[int] = []
+
+    def fragile(x: torch.Tensor) -> torch.Tensor:
+        sizes.append(len(x))
+        distance_from_grey = (x - 0.5).abs().amax(dim=(1, 2, 3))
+        has_moved = (distance_from_grey > 0) & (distance_from_grey < 2 * EPSILON)
+        return torch.where(has_moved[:, None], bad, network()(x))
+
+    options: dict[str, Any] = {"steps": 5, "step_size": EPSILON / 5, "success": success}
+    alone = pgd(network(), images[1:], labels[1:], EPSILON, **options)
+    result = pgd(fragile, images, labels, EPSILON, **options)
+    assert not result.logits[0].isfinite().any()
+    assert 0 < (result.images[0] - 0.5).abs().max() < EPSILON / 4
+    assert sizes[:2] == [8, 8]
+    assert max(sizes[2:]) <= 7
+    torch.testing.assert_close(result.images[1:], alone.images, rtol=0, atol=1e-6)
+    torch.testing.assert_close(result.logits[1:], alone.logits, rtol=0, atol=1e-3)
+
+
+def test_a_gradient_of_nan_is_an_error_where_the_logits_are_finite() -> None:
+    """The sign of NaN would leave the image as it is; an image whose logits are NaN needs no gradient."""
+    images, labels = torch.full((2, 3, 2, 2), 0.5), torch.tensor([0, 0])
+
+    def rooted(x: torch.Tensor) -> torch.Tensor:
+        level = x.mean(dim=(1, 2, 3))
+        return torch.stack([level, -level + (0 * level).sqrt()], dim=1)
+
+    with pytest.raises(NoGradientError, match="it is NaN"):
+        pgd(rooted, images, labels, EPSILON, steps=1, step_size=EPSILON)
+    result = pgd(lambda x: rooted(x) * torch.nan, images, labels, EPSILON, steps=3, step_size=EPSILON)
+    assert misclassified(result.logits, labels).all()
+    assert torch.equal(result.images, images)
 
 
 # ---- the attacked network

@@ -1,11 +1,13 @@
 """What the summary says about scores."""
 
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from bob_gauntlet.plugin.outcome import ItemOutcome
-from bob_gauntlet.plugin.terminal import _without_ranked_measures, by_reason, near_chance, value_text
+from bob_gauntlet.plugin.terminal import _without_ranked_measures, by_reason, near_chance, score_lines, value_text
 from bob_gauntlet.pools.pool import load_pool
 from bob_gauntlet.ranking.ranking import rank
 from bob_gauntlet.scores.score import Score
@@ -33,6 +35,14 @@ def test_values_are_written_with_unit_and_error() -> None:
     assert value_text(score("top1", 80.123, stderr=1.26)) == "top1 80.1 ± 1.3%"
     assert value_text(score("latency", 5.371)) == "latency 5.37 ms"
     assert value_text(score("mrr", 0.8901)) == "mrr 0.890"
+
+
+def test_images_that_count_as_wrong_for_nan_are_stated() -> None:
+    """A line counts the attacked images whose logits are NaN or infinite."""
+    outcomes = {"id": ItemOutcome("knn@photos", "x", "measured")}
+    scores = (score("top1", 9.0, not_finite_images=3), score("top1_clean", 9.0))
+    session: Any = SimpleNamespace(outcomes=outcomes, scores=scores)
+    assert list(score_lines(session)) == ["! knn@photos top1: NaN or infinite logits of 3 images count as wrong"]
 
 
 def test_reasons_are_said_once() -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import nn
 
 from bob_gauntlet.backbones.backbone import Backbone
@@ -296,15 +297,41 @@ def test_a_gradient_that_is_no_number_is_an_error(tmp_path: Path) -> None:
         measure(tmp_path, backbone=backbone_through(lambda x: x + (0 * x).sqrt()))
 
 
-def test_features_that_are_no_number_are_an_error(tmp_path: Path) -> None:
-    """Logits that are NaN only under attack are an error, since NaN would count as right."""
+@pytest.mark.parametrize("success", ["last", "any"])
+def test_images_of_nan_under_attack_are_broken(success: Any, tmp_path: Path) -> None:
+    """Logits that are NaN only under attack count as wrong and are counted; the clean score is as usual."""
 
     def forward(x: torch.Tensor) -> torch.Tensor:
         level = 127.5 * x + 127.5
         return torch.where((level - level.round()).abs() < 0.01, x, torch.nan)
 
-    with pytest.raises(BobError, match="pixels: its features are NaN or infinite under attack"):
-        measure(tmp_path, replace(RECIPE, steps=1), backbone=backbone_through(forward))
+    recipe = replace(RECIPE, steps=1, success=success)
+    usual = measure(tmp_path / "usual", recipe)
+    fragile = measure(tmp_path / "fragile", recipe, backbone=backbone_through(forward))
+    assert fragile["top1"].value == 0
+    assert np.array_equal(fragile["top1_clean"].values, usual["top1_clean"].values)  # type: ignore[arg-type]
+    # with "any" an image that is wrong without an attack is not attacked
+    attacked = 96 if success == "last" else round(0.96 * usual["top1_clean"].value)
+    assert fragile["top1"].details["not_finite_images"] == attacked
+    assert "not_finite_images" not in {**fragile["top1_clean"].details, **usual["top1"].details}
+
+
+def test_test_images_of_nan_are_wrong_without_an_attack_too(tmp_path: Path) -> None:
+    """A network that gives NaN for white images is wrong on them, clean and attacked; the others are as usual."""
+    dataset, _ = classification_dataset()
+    white, test = Image.new("RGB", (2, 2), "white"), dataset["test"]
+    images = replace(test, image=lambda i: white if i % 4 == 0 else test.image(i), fingerprint="whitened")
+    dataset = replace(dataset, splits={**dataset.splits, "test": images})
+    fragile = backbone_through(lambda x: torch.where((x > 0.9).all(dim=1, keepdim=True), torch.nan, x))
+    usual = measure(tmp_path / "usual", dataset=dataset)
+    measured = measure(tmp_path / "fragile", dataset=dataset, backbone=fragile)
+    for metric in ("top1", "top1_clean"):
+        values, others = measured[metric].values, usual[metric].values
+        assert values is not None
+        assert others is not None
+        assert not values[::4].any()
+        assert np.array_equal(values[np.arange(96) % 4 != 0], others[np.arange(96) % 4 != 0])
+        assert measured[metric].details["not_finite_images"] == 24
 
 
 def test_several_labels_are_an_error(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bob_gauntlet.errors import BobError
 from bob_gauntlet.runtime.artifacts import Arrays, Artifacts, digest, write_atomically
 
 PLAIN = st.recursive(
@@ -134,6 +135,22 @@ def test_a_damaged_file_is_computed_again(
     assert warning.startswith(f"{path} is damaged (")
     artifacts.get("features", {}, compute)
     assert compute.calls == 2
+
+
+def test_stored_values_that_are_refused_are_computed_again(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A whole file whose values are refused is computed again and replaced, and one warning says what is wrong."""
+
+    def refuse_nan(arrays: Arrays) -> None:
+        if np.isnan(arrays["x"]).any():
+            raise BobError("x holds NaN")
+
+    artifacts, compute = Artifacts(tmp_path), Counted()
+    artifacts.get("features", {}, Counted(np.nan))
+    for _ in range(2):
+        assert artifacts.get("features", {}, compute, check_values=refuse_nan)["x"].tolist() == [1.0] * 3
+    assert compute.calls == 1
+    [warning] = warned(caplog)
+    assert warning == f"{artifacts.path('features', {})} is damaged (x holds NaN) and is computed again"
 
 
 def test_a_peek_at_a_damaged_file_finds_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

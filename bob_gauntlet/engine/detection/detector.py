@@ -22,7 +22,7 @@ from bob_gauntlet.engine.detection.necks import LastMap, LastMapPyramid, Normali
 from bob_gauntlet.engine.seeding import seeded
 from bob_gauntlet.engine.training.trainable import Trainable
 from bob_gauntlet.engine.transforms import normalise
-from bob_gauntlet.errors import MissingError
+from bob_gauntlet.errors import MissingError, NotFiniteError
 
 Mode = Literal["frozen", "finetune", "scratch"]
 
@@ -69,6 +69,9 @@ class Detector(Trainable):
             self.model = _build_model(self.backbone_copy, design, strides)
         # after mmdet has initialised the model, so that the backbone keeps its weights
         self.model.backbone = _FeatureMaps(self.backbone_copy, len(strides), frozen=self.frozen)
+        roi_head = self.model.roi_head
+        for head in (self.model.rpn_head, *roi_head.bbox_head, *(roi_head.mask_head if design.heads.masks else ())):
+            head.register_forward_hook(_require_finite_outputs)
         self.to(backbone.device)
 
     def train(self, mode: bool = True) -> Self:
@@ -106,7 +109,8 @@ class Detector(Trainable):
         """Return mmdet's instances of each image, in pixels of the original image.
 
         They have `bboxes` (n, 4) left, top, right, bottom, `scores`, `labels`, and `masks` (n, H, W) bool where
-        `masks` is true and the detector has mask heads. All images are padded to one size.
+        `masks` is true and the detector has mask heads. All images are padded to one size. Raises NotFiniteError where
+        a head gives NaN or infinity, which mmdet would leave out of its detections without a word.
         """
         images, mmdet_samples = self._inputs(samples)
         maps = self.model.extract_feat(images)
@@ -128,6 +132,15 @@ class Detector(Trainable):
             image = normalise(sample.image.to(device, non_blocking=True)[None], self.transform)
             images.append(functional.pad(image, (0, width - image.shape[3], 0, height - image.shape[2])))
         return torch.cat(images), [sample.to_mmdet((height, width), device) for sample in samples]
+
+
+def _require_finite_outputs(head: nn.Module, inputs: Any, outputs: Any) -> None:
+    """Raise NotFiniteError where a head in evaluation mode gives NaN or infinity; in training the loss shows it."""
+    if not isinstance(outputs, torch.Tensor):
+        for output in outputs:
+            _require_finite_outputs(head, inputs, output)
+    elif not head.training and not outputs.isfinite().all():
+        raise NotFiniteError("boxes, scores or masks are NaN or infinite")
 
 
 class _FeatureMaps(nn.Module):

@@ -23,6 +23,7 @@ from bob_gauntlet.engine.training.config import TrainingConfig
 from bob_gauntlet.engine.training.examples import TrainingExamples
 from bob_gauntlet.engine.training.grid_search import GridSearch, artefact_key, facts_of, load_or_train, weights_of
 from bob_gauntlet.engine.training.loop import Trainer, half_precision
+from bob_gauntlet.errors import NotFiniteError, named
 from bob_gauntlet.metrics.detection import average_precision
 from bob_gauntlet.metrics.detections import Detections
 from bob_gauntlet.runtime.artifacts import Arrays, digest
@@ -73,13 +74,18 @@ class TrainedDetector:
         return {"network": digest(self.key), "split": split.fingerprint}
 
     def detections(self, split: Split, context: RunContext) -> Detections:
-        """Return the detections on every image of a split, from the artefacts if they are there."""
+        """Return the detections on every image of a split, from the artefacts if they are there.
+
+        Stored boxes and scores that are NaN or infinite are computed again, with a warning.
+        """
 
         def compute() -> Arrays:
             detections, unreadable = detect_split(self.detector(), split, self.detector_config, context)
             return with_unreadable_count(detections.to_arrays(), unreadable)
 
-        arrays = context.artifacts.get("detections", self.detections_key(split), compute)
+        arrays = context.artifacts.get(
+            "detections", self.detections_key(split), compute, check_values=Detections.from_arrays
+        )
         note_unreadable(arrays, split, context)
         return Detections.from_arrays(arrays)
 
@@ -166,7 +172,10 @@ def placeholder_names(count: int) -> tuple[str, ...]:
 def detect_split(
     detector: Detector, split: Split, detector_config: DetectorConfig, context: RunContext, *, masks: bool = True
 ) -> tuple[Detections, list[str]]:
-    """Return the detections of a detector in evaluation mode on a split, and why some images could not be read."""
+    """Return the detections of a detector in evaluation mode on a split, and why some images could not be read.
+
+    Raises NotFiniteError, which names the images of the batch, where the detector gives NaN or infinity.
+    """
     half = half_precision(context.config.device) if detector_config.configs[0].amp else None
     size = max(1, context.config.batch_size // 8)
     detections_by_image: dict[int, _ImageDetections] = {}
@@ -179,7 +188,14 @@ def detect_split(
             split, detector_config.scaling, size, threads=context.config.reader_threads
         ):
             unreadable += reasons
-            for index, instances in zip(indices, detector.detect(batch, masks=masks), strict=True):
+            try:
+                instances_by_image = detector.detect(batch, masks=masks)
+            except NotFiniteError as error:
+                raise NotFiniteError(
+                    f"{detector.backbone_copy.name}: {error}, on one of these images of {split.role}: "
+                    f"{named(split.ids[index] for index in indices)}; check the checkpoint and its input normalisation"
+                ) from error
+            for index, instances in zip(indices, instances_by_image, strict=True):
                 detections_by_image[index] = _to_numpy(instances)
             advance(len(indices))
     check_readable(unreadable, split)

@@ -12,7 +12,8 @@ from bob_gauntlet.datasets.images import MAX_UNREADABLE_SHARE
 from bob_gauntlet.engine.allocator import keep_pages
 from bob_gauntlet.engine.prefetch import prefetch
 from bob_gauntlet.engine.transforms import image_or_grey, normalise, normalise_on_one_thread, preprocess
-from bob_gauntlet.errors import BobError
+from bob_gauntlet.errors import BobError, NotFiniteError
+from bob_gauntlet.metrics.finite import describe_not_finite, require_finite
 from bob_gauntlet.runtime.artifacts import Arrays
 from bob_gauntlet.runtime.context import RunContext
 
@@ -23,11 +24,17 @@ Batch = tuple[torch.Tensor, list[str]]
 def features(backbone: Backbone, split: Split, transform: InputTransform, context: RunContext) -> np.ndarray:
     """Return the pooled pre-logits features of every image of a split: (N, D) float32.
 
-    They are stored as an artefact under `features_key`, so that a second call makes no forward pass. Raises BobError
-    where more than 1% of the images cannot be read, or where features are not finite or the same for all images.
+    They are stored as an artefact under `features_key`, so that a second call makes no forward pass. Stored features
+    that are NaN or infinite are extracted again, with a warning. Raises BobError where more than 1% of the images
+    cannot be read, or where the extracted features are not finite or the same for all images.
     """
     key = features_key(backbone, split, transform)
-    arrays = context.artifacts.get("features", key, lambda: _extract(backbone, split, transform, context))
+    arrays = context.artifacts.get(
+        "features",
+        key,
+        lambda: _extract(backbone, split, transform, context),
+        check_values=lambda stored: require_finite(stored["features"], *_what_features_are(split)),
+    )
     note_unreadable(arrays, split, context)
     return arrays["features"]
 
@@ -108,14 +115,15 @@ def load_batches(
     yield from prefetch(prepare, range(0, len(split), size), threads=threads)
 
 
+def _what_features_are(split: Split) -> tuple[str, str, Sequence[str]]:
+    """Return the arguments of `describe_not_finite` that name features and their images."""
+    return "features", f"images of {split.role}", split.ids
+
+
 def _check_features(features: np.ndarray, backbone: Backbone, split: Split) -> np.ndarray:
     """Return the features; raise BobError where some are not finite, or where all images have the same ones."""
-    bad = int((~np.isfinite(features).all(axis=1)).sum())
-    if bad:
-        raise BobError(
-            f"{backbone.name}: the features of {bad} of {len(features)} images of {split.role} are NaN or infinite; "
-            "check the checkpoint and its input normalisation"
-        )
+    if problem := describe_not_finite(features, *_what_features_are(split)):
+        raise NotFiniteError(f"{backbone.name}: {problem}; check the checkpoint and its input normalisation")
     # the same up to rounding, which depends on the size of a batch
     if len(features) > 1 and np.ptp(features, axis=0).max() <= 1e-5 * np.abs(features).max():
         raise BobError(

@@ -1,6 +1,6 @@
 """A linear probe as a classifier of images: backbone, features and head together."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +16,8 @@ from bob_gauntlet.engine.frozen.labelled_features import load_labelled_features
 from bob_gauntlet.engine.frozen.logistic import Head
 from bob_gauntlet.engine.frozen.probe import Probe, held_out_logits
 from bob_gauntlet.engine.transforms import normaliser
+from bob_gauntlet.errors import NotFiniteError
+from bob_gauntlet.metrics.finite import describe_not_finite
 from bob_gauntlet.runtime.context import RunContext
 
 
@@ -32,14 +34,28 @@ class LinearClassifier:
     recipe: dict[str, Any]
 
     def scores(self, split: Split, context: RunContext) -> np.ndarray:
-        """Return the (N, C) logits of a split, whose features are extracted once for all heads."""
+        """Return the (N, C) logits of a split, whose features are extracted once for all heads.
+
+        Raises NotFiniteError where a logit is NaN or infinite.
+        """
         transform = self.backbone.identity.input_transform(self.input_size)
-        return self.probe.head.logits(features(self.backbone, split, transform, context))
+        logits = self.probe.head.logits(features(self.backbone, split, transform, context))
+        return self._finite(logits, f"images of {split.role}", split.ids)
 
     def held_out(self, context: RunContext) -> tuple[np.ndarray, np.ndarray]:
-        """Return logits and targets of the validation images, by a head that is fitted on the training images alone."""
+        """Return logits and targets of the validation images, by a head that is fitted on the training images alone.
+
+        Raises NotFiniteError where a logit is NaN or infinite.
+        """
         data = load_labelled_features(self.backbone, self.dataset, self.input_size, context)
-        return held_out_logits(data, self.probe, self.seed, context, self.recipe)
+        logits, targets = held_out_logits(data, self.probe, self.seed, context, self.recipe)
+        return self._finite(logits, "validation images"), targets
+
+    def _finite(self, logits: np.ndarray, rows: str, ids: Sequence[str] = ()) -> np.ndarray:
+        """Return the logits. Raises NotFiniteError, which names the rows, where a logit is NaN or infinite."""
+        if problem := describe_not_finite(logits, "logits", rows, ids):
+            raise NotFiniteError(f"{self.backbone.name}: {problem}; check the checkpoint and its input normalisation")
+        return logits
 
     def differentiable(self) -> tuple[nn.Module, Callable[[torch.Tensor], torch.Tensor]]:
         """Return the backbone's module, and a differentiable function from pixels to logits."""

@@ -5,6 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
+from bob_gauntlet.errors import NotFiniteError
+
 _BLOCK = 256
 
 
@@ -22,7 +24,7 @@ def votes(
 
     `queries` are (Q, D) features, `bank` (N, D) features of the neighbours, `targets` (N,) their class indices. A
     neighbour of cosine similarity s votes exp(s / temperature) for its class. Multi-label targets (N, C) {0, 1} vote
-    for each of their labels.
+    for each of their labels. Raises NotFiniteError where a feature is NaN or infinite.
     """
     stored = l2_normalise(bank, device)
     labels = np.eye(classes)[targets] if targets.ndim == 1 else targets.astype(np.float64)
@@ -39,5 +41,14 @@ def votes(
 
 
 def l2_normalise(features: np.ndarray, device: str = "cpu") -> torch.Tensor:
-    """Return (N, D) features as float32 on the device, each row divided by its length; a row of zeros stays zero."""
-    return torch.nn.functional.normalize(torch.from_numpy(np.asarray(features, np.float32)).to(device), dim=1)
+    """Return (N, D) features as float32 on the device, each row divided by its length; a row of zeros stays zero.
+
+    Raises NotFiniteError where a feature is NaN or infinite, or where the length of a row is too large for float32.
+    """
+    rows = torch.from_numpy(np.asarray(features, np.float32)).to(device)
+    if not rows.norm(dim=1).isfinite().all():
+        raise NotFiniteError(
+            "features are NaN, infinite, or too large to be normalised in float32; check the checkpoint and its input "
+            "normalisation"
+        )
+    return torch.nn.functional.normalize(rows, dim=1)

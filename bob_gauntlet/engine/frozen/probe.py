@@ -12,6 +12,7 @@ from bob_gauntlet.engine.frozen.logistic import Head, regularisation_path
 from bob_gauntlet.errors import BobError
 from bob_gauntlet.metrics.calibration import cross_entropies
 from bob_gauntlet.metrics.classification import in_top_k, mean_auc
+from bob_gauntlet.metrics.finite import finite_rows
 from bob_gauntlet.runtime.artifacts import Arrays, pack_json, unpack_json
 from bob_gauntlet.runtime.context import RunContext
 
@@ -101,13 +102,14 @@ def validation_score(scores: np.ndarray, targets: np.ndarray) -> tuple[float, fl
 
     `scores` are (N, C) logits. The score is the top-1 accuracy and the loss the cross-entropy in nats. With several
     labels an image the score is the mean AUC and the loss 0; where no label has both values among a few images, the
-    score is 50, which is chance. Raises BobError where there is no image.
+    score is 50, which is chance. NaN and infinity among the scores of an image are wrong, and the loss is infinite.
+    Raises BobError where there is no image.
     """
     if not len(targets):
         raise BobError(NO_VALIDATION_EXAMPLES)
     if targets.ndim == 2:
         auc = mean_auc(scores, targets)
-        return 50.0 if np.isnan(auc) else auc, 0.0
+        return 50.0 if np.isnan(auc) else auc, 0.0 if finite_rows(scores).all() else -np.inf
     # in the precision of the scores: another one could choose differently between nearly equal losses
     losses = cross_entropies(scores, targets, scores.dtype)
     return 100 * float(in_top_k(scores, targets, 1).mean()), -float(losses.mean())

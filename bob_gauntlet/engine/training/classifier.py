@@ -21,7 +21,8 @@ from bob_gauntlet.engine.training.loop import Trainer, half_precision
 from bob_gauntlet.engine.training.loss import LabelLoss
 from bob_gauntlet.engine.training.network import Network
 from bob_gauntlet.engine.transforms import normalise, normaliser
-from bob_gauntlet.errors import BobError
+from bob_gauntlet.errors import NotFiniteError
+from bob_gauntlet.metrics.finite import describe_not_finite, require_finite
 from bob_gauntlet.runtime.artifacts import Arrays, digest
 from bob_gauntlet.runtime.context import RunContext
 
@@ -74,23 +75,23 @@ class TrainedClassifier:
     def scores(self, split: Split, context: RunContext) -> np.ndarray:
         """Return the (N, C) logits of a split; they are kept as an artefact of network and split.
 
-        Raises BobError where a logit is NaN or infinite.
+        Stored logits that are NaN or infinite are computed again, with a warning. Raises NotFiniteError where the
+        network gives such logits.
         """
         key = {"network": digest(self.key), "split": split.fingerprint}
+        names = "logits", f"images of {split.role}", split.ids
 
         def compute() -> Arrays:
-            computed_logits, unreadable = predict_logits(self.network(), split, self.classifier_config, context)
-            return with_unreadable_count({"logits": computed_logits}, unreadable)
+            logits, unreadable = predict_logits(self.network(), split, self.classifier_config, context)
+            if problem := describe_not_finite(logits, *names):
+                raise NotFiniteError(f"{self.backbone.name}: after training {problem}; check its forward")
+            return with_unreadable_count({"logits": logits}, unreadable)
 
-        arrays = context.artifacts.get("logits", key, compute)
+        arrays = context.artifacts.get(
+            "logits", key, compute, check_values=lambda stored: require_finite(stored["logits"], *names)
+        )
         note_unreadable(arrays, split, context)
-        logits = arrays["logits"]
-        if not np.isfinite(logits).all():
-            raise BobError(
-                f"{self.backbone.name}: the logits of {split.role} are NaN or infinite after training; "
-                "check its forward"
-            )
-        return logits
+        return arrays["logits"]
 
     def held_out(self, context: RunContext) -> tuple[np.ndarray, np.ndarray] | None:
         """Return logits and targets of the validation images; None where their score is the reported one."""
@@ -141,6 +142,7 @@ def _create_search(
 
     def validate(network: Network) -> tuple[float, float]:
         logits, _ = predict_logits(network, examples.validation, classifier_config, context)
+        require_finite(logits, "logits")
         return validation_score(logits, examples.validation.targets)
 
     return GridSearch(

@@ -4,8 +4,9 @@ Progress is saved after every epoch. If the process is killed, the same call con
 """
 
 import logging
+import math
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -19,8 +20,9 @@ from bob_gauntlet.engine.training import loop
 from bob_gauntlet.engine.training.config import TrainingConfig
 from bob_gauntlet.engine.training.data_loader import AugmentedLoader
 from bob_gauntlet.engine.training.examples import TrainingExamples
-from bob_gauntlet.engine.training.loop import Diverged, Trainer, TrainingState, Validate, half_precision
-from bob_gauntlet.errors import BobError
+from bob_gauntlet.engine.training.loop import Diverged, Trainer, Validate, half_precision
+from bob_gauntlet.engine.training.state import TrainingState
+from bob_gauntlet.errors import BobError, NotFiniteError, named
 from bob_gauntlet.runtime.artifacts import Arrays, digest, pack_json, unpack_json
 from bob_gauntlet.runtime.context import RunContext
 
@@ -28,9 +30,12 @@ log = logging.getLogger(__name__)
 
 
 def load_or_train(key: dict[str, Any], create_search: "Callable[[], GridSearch]", context: RunContext) -> Arrays:
-    """Return weights and facts of the best run of a grid search from the artefact of `key`, or train and keep them."""
+    """Return weights and facts of the best run of a grid search from the artefact of `key`, or train and keep them.
+
+    A stored network that diverged is trained again, with a warning.
+    """
     folder = context.artifacts.root / "checkpoints" / digest(key)
-    arrays = context.artifacts.get("networks", key, lambda: create_search().run(folder))
+    arrays = context.artifacts.get("networks", key, lambda: create_search().run(folder), check_values=refuse_diverged)
     # only after the artefact is on disk: until then, nothing else holds what was trained
     shutil.rmtree(folder, ignore_errors=True)
     return arrays
@@ -71,6 +76,21 @@ def facts_of(arrays: Arrays) -> dict[str, Any]:
     return unpack_json(arrays["facts"])
 
 
+def refuse_diverged(arrays: Arrays) -> None:
+    """Raise NotFiniteError where an artefact of `load_or_train` holds a network that diverged."""
+    if bad := places_of_nan(weights_of(arrays), facts_of(arrays)["judged"]):
+        raise NotFiniteError(f"the training diverged: NaN is in {named(bad)}")
+
+
+def places_of_nan(weights: Mapping[str, torch.Tensor], validation: Sequence[float]) -> list[str]:
+    """Return the names of the weights that hold NaN, and of the validation score if it is NaN.
+
+    Infinity is no sign of divergence, since masks are made of it.
+    """
+    names = [name for name, tensor in weights.items() if tensor.isnan().any()]
+    return names + ["the validation score"] * any(map(math.isnan, validation))
+
+
 def numerics(device: str, *, amp: bool) -> str:
     """Return device type and precision of a training, such as `cpu float32` or `cuda bfloat16`."""
     half_dtype = half_precision(device) if amp else None
@@ -102,8 +122,8 @@ class GridSearch:
     def run(self, folder: Path) -> Arrays:
         """Train every run that is not finished, and return weights and facts of the best run.
 
-        `folder` holds the checkpoints; the caller deletes it. Raises BobError where the loss of every run became NaN or
-        infinite.
+        `folder` holds the checkpoints; the caller deletes it. A run that diverged, whose loss or validation became NaN
+        or infinite, is never the best; its record says so. Raises BobError where every run diverged.
         """
         self.micro_batch = self.configs[0].micro_batch
         self._load(folder)
@@ -114,7 +134,7 @@ class GridSearch:
             for number in range(len(self.records), len(self.configs)):
                 self._train_run(number, folder, advance)
         if not self.weights:
-            reasons = "; ".join(record["diverged"] for record in self.records)
+            reasons = named(record["diverged"] for record in self.records)
             raise BobError(
                 f"{self.backbone.name}: every training run failed: {reasons}; check the checkpoint and its input "
                 "normalisation"
@@ -139,6 +159,9 @@ class GridSearch:
             trainer = loop.train(
                 lambda: self.make_trainer(config), self.validate, checkpoint, advance, self._is_clearly_beaten
             )
+            # validation need not use all weights: that of detectors is by boxes, without masks
+            if bad := places_of_nan(trainer.network.learned_state(), trainer.state.validation):
+                raise Diverged(f"NaN is in {named(bad)} ({config.description})")
         except Diverged as error:
             log.warning("%s: %s; the other runs continue", self.backbone.name, error)
             record["diverged"] = str(error)
@@ -192,7 +215,8 @@ class GridSearch:
 
     def _load(self, folder: Path) -> None:
         content = loop.read_checkpoint(folder / "finished.pt", "cpu")
-        if content is not None:
+        # an older version kept networks that had diverged, and then the other runs were not trained to their end
+        if content is not None and not places_of_nan(content["weights"], content["best"].get("judged", ())):
             self.records, self.best, self.weights = content["points"], content["best"], content["weights"]
             self.micro_batch = content["micro_batch"]
             self.loader.unreadable.update(content["unreadable"])

@@ -11,7 +11,6 @@ import math
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -25,53 +24,24 @@ from bob_gauntlet.engine.seeding import seeded
 from bob_gauntlet.engine.training.config import TrainingConfig, create_schedule
 from bob_gauntlet.engine.training.data_loader import AugmentedLoader
 from bob_gauntlet.engine.training.loss import Loss
+from bob_gauntlet.engine.training.state import TrainingState
 from bob_gauntlet.engine.training.trainable import Trainable
-from bob_gauntlet.errors import BobError
+from bob_gauntlet.errors import BobError, NotFiniteError
 from bob_gauntlet.runtime.artifacts import write_atomically
 
 log = logging.getLogger(__name__)
 
 Validate = Callable[[Any], tuple[float, float]]
-"""From a network to its validation score in %, and a value that decides between equal scores; higher is better."""
+"""From a network to its validation score in %, and a value that decides between equal scores; higher is better.
+
+It raises NotFiniteError where the network gives NaN or infinity for an image."""
 
 SAVE_INTERVAL = 600.0
 """Seconds after which a run is saved within an epoch."""
 
-_NAMES_IN_CHECKPOINT = {"batches_done": "place", "validation": "judged"}
-"""Fields of TrainingState that have another name in a checkpoint; these names stay, so old checkpoints are readable."""
-
 
 class Diverged(BobError):
-    """The training loss became NaN or infinite."""
-
-
-@dataclass
-class TrainingState:
-    """How far a run has come: what a checkpoint holds beside network and optimiser."""
-
-    # finished epochs
-    epoch: int = 0
-    # optimiser steps of the whole run
-    steps: int = 0
-    # batches of the unfinished epoch that are done, and their losses
-    batches_done: int = 0
-    losses: list[float] = field(default_factory=list)
-    micro_batch: int = 0
-    curve: dict[str, list[float]] = field(default_factory=lambda: {"epoch": [], "validation": [], "loss": []})
-    # validation score and tie-breaker of the weights that the run would return: the last, or those of the best epoch
-    validation: tuple[float, float] = (-math.inf, -math.inf)
-    # weights of the best epoch
-    best: dict[str, torch.Tensor] | None = None
-
-    def to_checkpoint(self) -> dict[str, Any]:
-        """Return the fields under their names in a checkpoint."""
-        return {_NAMES_IN_CHECKPOINT.get(name, name): value for name, value in vars(self).items()}
-
-    @classmethod
-    def from_checkpoint(cls, values: dict[str, Any]) -> "TrainingState":
-        """Return the state that `to_checkpoint` was called on."""
-        names = [each.name for each in fields(cls)]
-        return cls(**{name: values[_NAMES_IN_CHECKPOINT.get(name, name)] for name in names})
+    """The training loss, or what the network gives for validation images, became NaN or infinite."""
 
 
 class Trainer:
@@ -230,7 +200,7 @@ def train(
 def _train_and_validate_epoch(
     trainer: Trainer, validate: Validate, checkpoint: Path, advance: Callable[[int], None]
 ) -> int:
-    """Train an epoch, validate and save a checkpoint; return 0.
+    """Train an epoch, validate and save a checkpoint; return 0. Raises Diverged where a number is not finite.
 
     When memory runs out, return the smaller micro-batch with which the epoch has to start again.
     """
@@ -252,8 +222,7 @@ def _train_and_validate_epoch(
         return micro_batch
     state, config = trainer.state, trainer.config
     if config.best_epoch or state.epoch <= config.curve or trainer.finished:
-        trainer.network.eval()
-        score, tie_breaker = validate(trainer.network)
+        score, tie_breaker = _finite_validation(trainer, validate)
         for name, value in (("epoch", state.epoch), ("validation", round(score, 4)), ("loss", round(loss, 5))):
             state.curve[name].append(value)
         if not config.best_epoch:
@@ -263,6 +232,22 @@ def _train_and_validate_epoch(
             state.best = {name: tensor.clone() for name, tensor in trainer.network.learned_state().items()}
     trainer.save(checkpoint)
     return 0
+
+
+def _finite_validation(trainer: Trainer, validate: Validate) -> tuple[float, float]:
+    """Return what `validate` gives for the network. Raises Diverged where that, or the network's output, is not finite.
+
+    The tie-breaker may be -infinity, since the loss of finite logits can be too large for its precision.
+    """
+    trainer.network.eval()
+    where = f"after epoch {trainer.state.epoch} ({trainer.config.description})"
+    try:
+        score, tie_breaker = validate(trainer.network)
+    except NotFiniteError as error:
+        raise Diverged(f"the output for validation images is not finite {where}") from error
+    if not math.isfinite(score) or math.isnan(tie_breaker):
+        raise Diverged(f"the validation score is not finite {where}")
+    return score, tie_breaker
 
 
 def write_checkpoint(path: Path, content: dict[str, Any]) -> None:

@@ -111,7 +111,8 @@ def _epochs(score: Score) -> list[tuple[int, float, float]]:
     """Return (epoch, validation score in %, training loss) of every epoch with a finite validation score."""
     curve = score.provenance.get("curve") or {"epoch": [], "validation": [], "loss": []}
     rows = zip(curve["epoch"], curve["validation"], curve["loss"], strict=True)
-    return [row for row in rows if math.isfinite(row[1])]
+    # NaN is null in a stored score
+    return [row for row in rows if row[1] is not None and math.isfinite(row[1])]
 
 
 def _build_chart(scores: Sequence[Score], styles: dict[str, tuple[str, str]]) -> ConvergenceChart:

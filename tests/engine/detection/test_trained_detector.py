@@ -30,11 +30,12 @@ from bob_gauntlet.engine.detection.trained_detector import (
 from bob_gauntlet.engine.training import loop
 from bob_gauntlet.engine.training.examples import TrainingExamples
 from bob_gauntlet.engine.training.loop import Trainer
-from bob_gauntlet.errors import BobError
+from bob_gauntlet.errors import BobError, NotFiniteError
 from bob_gauntlet.metrics.detection import average_precision
 from bob_gauntlet.metrics.detections import Detections
 from bob_gauntlet.protocols.detection import Detection
 from tests.helpers import shapes, tiny
+from tests.helpers.artefacts import overwrite
 from tests.helpers.calls import fail_if_called
 from tests.helpers.contexts import context_in
 from tests.helpers.killed import run_until_killed
@@ -215,14 +216,64 @@ def test_a_rate_whose_loss_is_no_number_ends_alone(
         train(tmp_path / "alone", detector_config(RATES[0]))
 
 
-@pytest.mark.parametrize("spoilt", [torch.nan, torch.inf])
-def test_a_detector_of_no_numbers_finds_nothing(spoilt: float, tmp_path: Path) -> None:
-    """A detector whose weights are not finite has no detections, and no error ends the grid search."""
+@pytest.mark.parametrize("bad", [torch.nan, torch.inf])
+@pytest.mark.parametrize("head", ["rpn_head", "roi_head.bbox_head.0", "roi_head.bbox_head.2", "roi_head.mask_head.2"])
+def test_a_detector_of_no_numbers_is_an_error(head: str, bad: float, tmp_path: Path) -> None:
+    """The error names the images: mmdet would leave NaN out, so that such an image would have no detection."""
     detector = shapes.detector().eval()
-    for parameter in detector.model.roi_head.parameters():
-        parameter.data.fill_(spoilt)
-    detections, _ = detect_split(detector, shapes.split(4), detector_config(), context_in(tmp_path))
-    assert len(detections) == 0
+    for parameter in detector.model.get_submodule(head).parameters():
+        parameter.data.fill_(bad)
+    what = "resnet: boxes, scores or masks are NaN or infinite, on one of these images of train"
+    # images of one orientation share a batch
+    names = r"(train-\d, )*train-\d( and 1 more)?"
+    with pytest.raises(NotFiniteError, match=rf"^{what}: {names}; check the checkpoint and its input normalisation$"):
+        detect_split(detector, shapes.split(4), detector_config(), context_in(tmp_path))
+
+
+def test_a_detector_that_validates_to_nan_is_never_chosen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its run diverged, and the other runs go on; it is an error if no run is left."""
+    step = Trainer._step
+
+    def spoiling_step(self: Trainer, batch: Any) -> torch.Tensor:
+        loss = step(self, batch)
+        if self.config.lr == RATES[0] and self.state.steps == 3:
+            self.network.model.roi_head.bbox_head[0].fc_cls.weight.data.fill_(torch.nan)
+        return loss
+
+    monkeypatch.setattr(Trainer, "_step", spoiling_step)
+    trained = train(tmp_path, detector_config(*RATES))
+    reason = "the output for validation images is not finite after epoch 2 (adamw lr 0.001, weight decay 0.05)"
+    assert trained.facts["runs"][0] == {"run": "adamw lr 0.001, weight decay 0.05", "diverged": reason}
+    assert "lr 0.0003" in trained.facts["chosen"]
+    with pytest.raises(BobError, match="resnet: every training run failed: the output for validation images"):
+        train(tmp_path / "alone", detector_config(RATES[0]))
+
+
+def test_a_detector_whose_mask_head_is_nan_has_diverged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Validation by boxes does not use the mask head, so its weights are looked at."""
+
+    def validate_and_spoil(detector: Detector, *arguments: Any, **options: Any) -> Any:
+        detector.model.roi_head.mask_head[1].conv_logits.bias.data.fill_(torch.nan)
+        return detect_split(detector, *arguments, **options)
+
+    monkeypatch.setattr(trained_detector, "detect_split", validate_and_spoil)
+    with pytest.raises(BobError, match=r"NaN is in model.roi_head.mask_head.1.conv_logits.bias \(adamw lr 0.001"):
+        train(tmp_path)
+
+
+def test_stored_detections_that_are_nan_are_computed_again(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """The detections are those of before, and a warning counts the bad ones."""
+    trained, context, test = train(tmp_path), context_in(tmp_path), shapes.split(4, "test")
+    expected = trained.detections(test, context)
+    scores = expected.scores.copy()
+    scores[0] = np.nan
+    overwrite(context.artifacts, "detections", scores=scores)
+    assert same_detections(trained.detections(test, context), expected)
+    image = expected.images[0]
+    reason = (
+        f"the boxes or scores of 1 of {len(scores)} detections are NaN or infinite, on images with the indices {image}"
+    )
+    assert reason in caplog.text
 
 
 def test_too_little_memory_is_a_fact(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,9 +17,10 @@ from bob_gauntlet.backbones.loading import load
 from bob_gauntlet.backbones.spec import BackboneSpec
 from bob_gauntlet.datasets.images import read_image
 from bob_gauntlet.engine.frozen.features import features, features_key
-from bob_gauntlet.errors import BobError
+from bob_gauntlet.errors import BobError, NotFiniteError
 from bob_gauntlet.runtime.context import RunContext
 from bob_gauntlet.runtime.progress import Progress
+from tests.helpers.artefacts import overwrite
 from tests.helpers.contexts import context_in
 from tests.helpers.synthetic_images import Colours, backbone, pictures, split
 
@@ -127,15 +128,43 @@ def test_the_key_holds_what_features_depend_on() -> None:
 
 @pytest.mark.parametrize("poison", [float("nan"), float("inf"), -float("inf")])
 def test_features_that_are_not_finite_are_counted(context: RunContext, poison: float) -> None:
-    """The message counts two of nine images; nothing is stored, so that a repaired checkpoint is tried again."""
+    """The message counts and names two of nine images; nothing is stored, so a repaired checkpoint is tried again."""
     images = pictures(9)
     images[2] = images[7] = Image.new("RGB", (16, 16), "white")
     network = backbone(Poisoned(poison))
     with count_forwards() as count:
         for _ in range(2):
-            with pytest.raises(BobError, match="features of 2 of 9 images of test are NaN or infinite"):
+            with pytest.raises(NotFiniteError) as caught:
                 extract(network, images, context)
     assert count.images == 18
+    assert str(caught.value) == (
+        "synthetic: the features of 2 of 9 images of test are NaN or infinite: picture-2, picture-7; "
+        "check the checkpoint and its input normalisation"
+    )
+
+
+@pytest.mark.parametrize("poison", [float("nan"), float("inf"), -float("inf")])
+def test_stored_features_that_are_not_finite_are_extracted_again(
+    context: RunContext, poison: float, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The file has a valid checksum: a warning counts and names the images, and the features are those of before."""
+    images, network = pictures(9), backbone(Colours())
+    expected = extract(network, images, context)
+    spoilt = expected.copy()
+    spoilt[[1, 4, 5, 8], 2] = poison
+    overwrite(context.artifacts, "features", features=spoilt)
+    for _ in range(2):  # the second time the mended file is read
+        np.testing.assert_array_equal(extract(network, images, context), expected)
+    [record] = caplog.records
+    assert record.getMessage().endswith(
+        " is damaged (the features of 4 of 9 images of test are NaN or infinite: picture-1, picture-4, picture-5 and "
+        "1 more) and is computed again"
+    )
+    overwrite(context.artifacts, "features", features=spoilt)
+    network = backbone(Poisoned(poison))
+    images[3] = Image.new("RGB", (16, 16), "white")
+    with pytest.raises(NotFiniteError, match="features of 1 of 9 images of test are NaN or infinite: picture-3; check"):
+        extract(network, images, context)
 
 
 def test_features_that_are_all_the_same_are_refused(context: RunContext) -> None:

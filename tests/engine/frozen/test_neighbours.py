@@ -4,9 +4,11 @@ import math
 
 import numpy as np
 import pytest
+import torch
 
 from bob_gauntlet.engine.frozen import neighbours
 from bob_gauntlet.engine.frozen.neighbours import l2_normalise, votes
+from bob_gauntlet.errors import NotFiniteError
 
 KS = (1, 3, 10)
 
@@ -82,3 +84,23 @@ def test_length_does_not_count() -> None:
 def test_a_row_of_zeros_stays_zero() -> None:
     """A row of zeros is not divided by zero."""
     assert l2_normalise(np.array([[3.0, 4.0], [0.0, 0.0]])).flatten().tolist() == pytest.approx([0.6, 0.8, 0.0, 0.0])
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf, 1e30])
+@pytest.mark.parametrize("role", ["queries", "bank"])
+def test_features_that_are_not_finite_get_no_vote(bad: float, role: str) -> None:
+    """NaN, infinity, and a length that overflows float32 are an error: torch would call NaN the nearest neighbour."""
+    queries, bank, targets = problem()
+    (queries if role == "queries" else bank)[7, 3] = bad
+    with pytest.raises(NotFiniteError, match=r"^features are NaN, infinite, or too large .*; check the checkpoint"):
+        votes(queries, bank, targets, 4, [5])
+
+
+def test_finite_votes_have_the_same_bits() -> None:
+    """Votes of finite features are those of the plain formula in torch, in every bit."""
+    queries, bank, targets = problem()
+    rows, stored = (torch.nn.functional.normalize(torch.from_numpy(each), dim=1) for each in (queries, bank))
+    values, indices = (rows @ stored.T).topk(5, dim=1)
+    weights = ((values - values[:, :1]) / 0.07).double().exp().numpy()
+    expected = np.einsum("qk,qkc->qc", weights, np.eye(4)[targets][indices.numpy()])
+    np.testing.assert_array_equal(votes(queries, bank, targets, 4, [5])[5], expected)

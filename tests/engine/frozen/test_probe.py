@@ -5,6 +5,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
 
 from bob_gauntlet.engine.frozen import probe as module
 from bob_gauntlet.engine.frozen.labelled_features import LabelledFeatures
@@ -74,3 +77,18 @@ def test_a_few_images_of_several_labels_have_a_validation_score() -> None:
     assert validation_score(np.array([[0.2, 0.1], [0.1, 0.1]]), np.array([[1, 0], [0, 0]])) == (100.0, 0.0)
     with pytest.raises(BobError, match="no training image is left to choose hyper-parameters on"):
         validation_score(np.zeros((0, 2)), np.zeros(0, np.int64))
+
+
+@given(st.data(), st.booleans())
+def test_nan_never_wins_a_validation(data: st.DataObject, several_labels: bool) -> None:
+    """With NaN or infinity among the logits the score is not higher, and between equal scores it always loses."""
+    shape = (6, 3)
+    logits = data.draw(hnp.arrays(np.float32, shape, elements=st.integers(-2, 2).map(float)))
+    labels = data.draw(hnp.arrays(np.int64, shape, elements=st.integers(0, 1)))
+    targets = labels if several_labels else labels.sum(axis=1) % 3
+    poisoned = logits.copy()
+    poisoned.flat[data.draw(st.integers(0, 17))] = data.draw(st.sampled_from([np.nan, np.inf, -np.inf]))
+    score, negative_loss = validation_score(poisoned, targets)
+    assert score <= validation_score(logits, targets)[0]
+    assert negative_loss == -np.inf
+    assert max((score, negative_loss), validation_score(logits, targets)) == validation_score(logits, targets)

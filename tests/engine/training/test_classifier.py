@@ -20,9 +20,11 @@ from bob_gauntlet.engine.training.classifier import ClassifierConfig, TrainedCla
 from bob_gauntlet.engine.training.examples import TrainingExamples, training_examples
 from bob_gauntlet.engine.training.loop import Trainer
 from bob_gauntlet.engine.training.network import Network
-from bob_gauntlet.errors import BobError
+from bob_gauntlet.errors import BobError, NotFiniteError
+from bob_gauntlet.runtime.artifacts import digest, pack_json
 from bob_gauntlet.runtime.progress import Progress
 from tests.helpers import tiny
+from tests.helpers.artefacts import overwrite
 from tests.helpers.calls import fail_if_called
 from tests.helpers.contexts import context_in
 from tests.helpers.killed import run_until_killed
@@ -248,20 +250,120 @@ def test_only_a_run_whose_loss_is_nan_ends(
     assert f"tiny: {reason}; the other runs continue" in caplog.text
 
 
-def test_it_is_an_error_if_every_loss_is_nan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The error names learning rate and step of each run."""
+def drift_to_nan(monkeypatch: pytest.MonkeyPatch, *lrs: float, bad: float = torch.nan) -> None:
+    """Spoil the weights after the last step of the runs with these learning rates, whose losses are all finite."""
+    step = Trainer._step
+
+    def spoiling_step(self: Trainer, batch: Any) -> torch.Tensor:
+        loss = step(self, batch)
+        if self.config.lr in lrs and self.state.steps == 5:
+            self.network.head[-1].weight.data.fill_(bad)
+        return loss
+
+    monkeypatch.setattr(Trainer, "_step", spoiling_step)
+
+
+@pytest.mark.parametrize("bad", [torch.nan, torch.inf])
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_a_run_that_validates_to_nan_is_never_chosen(
+    place: int, bad: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its record says that it diverged; the other runs end as they would without it, and none is beaten by it."""
+    others = [lr for lr in RATES if lr != RATES[place]]
+    alone = train_grid(tmp_path / "alone", grid_of(*others, stop_beaten=True))
+    drift_to_nan(monkeypatch, RATES[place], bad=bad)
+    trained = train_grid(tmp_path / "grid", grid_of(*RATES, stop_beaten=True))
+    run = f"adamw lr {RATES[place]:g}, weight decay 0.05"
+    reason = f"the output for validation images is not finite after epoch 2 ({run})"
+    records = trained.facts["runs"]
+    assert records.pop(place) == {"run": run, "diverged": reason}
+    assert records == alone.facts["runs"]
+    assert (trained.facts["chosen"], trained.facts["judged"]) == (alone.facts["chosen"], alone.facts["judged"])
+    assert tiny.identical(tiny.weights(trained.network()), tiny.weights(alone.network()))
+    assert f"tiny: {reason}; the other runs continue" in caplog.text
+
+
+def test_one_validation_image_of_nan_is_enough(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A network that gives NaN for one of 24 validation images has diverged: it would do so in tests, too."""
+    forward = Network.forward
+
+    def fail_once(self: Network, images: torch.Tensor) -> torch.Tensor:
+        logits = forward(self, images)
+        return logits if self.training else torch.cat([logits[:-1], logits[-1:] * torch.nan])
+
+    monkeypatch.setattr(Network, "forward", fail_once)
+    with pytest.raises(BobError, match=r"every training run failed: the output for validation images is not finite"):
+        train_grid(tmp_path, grid_of(RATES[0]))
+
+
+def test_it_is_an_error_if_every_run_diverges(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The error is one line, names learning rate and step of the first runs, and counts the others."""
     make_loss_nan(monkeypatch, *RATES[:2])
     with pytest.raises(BobError, match=r"tiny: every training run failed: .*step 4 \(adamw lr 0.01.*step 4 .*lr 0.003"):
         train_grid(tmp_path, grid_of(*RATES[:2]))
+    rates = [10.0**-n for n in range(1, 7)]
+    make_loss_nan(monkeypatch, *rates[:3])
+    drift_to_nan(monkeypatch, *rates[3:])
+    with pytest.raises(BobError, match=r"step 4 \(adamw lr 0.001, .*\) and 3 more; check the checkpoint") as caught:
+        train_grid(tmp_path, grid_of(*rates))
+    assert "\n" not in str(caught.value)
     assert tiny.network_artefacts(tmp_path) == {}
 
 
+def test_a_stored_network_that_diverged_is_trained_again(
+    tmp_path: Path, epoch_rates: list[float], caplog: pytest.LogCaptureFixture
+) -> None:
+    """Older versions kept networks of NaN as the best: they are replaced, and a warning says why."""
+    first, context = train_grid(tmp_path, grid_of(*RATES)), context_in(tmp_path)
+    spoilt = {"head.0.weight": np.full_like(first.arrays["head.0.weight"], np.nan)}
+    judged = {"facts": pack_json({**first.facts, "judged": [100.0, float("nan")]})}
+    for arrays, where in ((spoilt, "head.0.weight"), (judged, "the validation score")):
+        del epoch_rates[:]
+        caplog.clear()
+        overwrite(context.artifacts, "networks", **arrays)
+        again = train_grid(tmp_path, grid_of(*RATES))
+        assert len(epoch_rates) == 6
+        assert tiny.identical(tiny.weights(again.network()), tiny.weights(first.network()))
+        assert f"is damaged (the training diverged: NaN is in {where}) and is computed again" in caplog.text
+
+
+def test_a_search_that_kept_a_network_of_nan_starts_again(tmp_path: Path, epoch_rates: list[float]) -> None:
+    """Older versions may have left one, interrupted after a run that they called beaten by it."""
+    whole = train_grid(tmp_path / "whole", grid_of(*RATES))
+    folder = tmp_path / "resumed" / "checkpoints" / digest(whole.key)
+    content = {
+        "points": [{"run": "a", "validation": 100.0}, {"run": "b", "stopped": "clearly beaten"}],
+        "best": {"judged": [100.0, float("nan")]}, "weights": {"head.0.weight": torch.full((3, 16), torch.nan)},
+        "micro_batch": 16, "unreadable": [],
+    }  # fmt: skip
+    loop.write_checkpoint(folder / "finished.pt", content)
+    del epoch_rates[:]
+    resumed = train_grid(tmp_path / "resumed", grid_of(*RATES))
+    assert len(epoch_rates) == 6
+    assert resumed.facts == whole.facts
+
+
 def test_logits_that_are_nan_are_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """NaN logits raise an error; else they would count as wrong predictions."""
+    """NaN logits raise an error that counts and names the images."""
     trained = train_grid(tmp_path, grid_of(1e-2))
     monkeypatch.setattr(Network, "forward", lambda self, images: torch.full((len(images), 3), torch.nan))
-    with pytest.raises(BobError, match="tiny: the logits of test are NaN or infinite after training; check its"):
+    with pytest.raises(NotFiniteError) as caught:
         trained.scores(tiny.split(6, "test"), context_in(tmp_path))
+    assert str(caught.value) == (
+        "tiny: after training the logits of 6 of 6 images of test are NaN or infinite: test-0, test-1, test-2 and 3 "
+        "more; check its forward"
+    )
+
+
+def test_stored_logits_that_are_nan_are_computed_again(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """The logits are those of before, and a warning names the images."""
+    trained, context, test = train_grid(tmp_path, grid_of(1e-2)), context_in(tmp_path), tiny.split(6, "test")
+    expected = trained.scores(test, context)
+    spoilt = expected.copy()
+    spoilt[4, 1] = np.nan
+    overwrite(context.artifacts, "logits", logits=spoilt)
+    assert np.array_equal(trained.scores(test, context), expected)
+    assert "the logits of 1 of 6 images of test are NaN or infinite: test-4) and is computed again" in caplog.text
 
 
 def test_too_little_memory_halves_the_micro_batch_of_the_grid(

@@ -16,9 +16,11 @@ from torch import nn
 from bob_gauntlet.engine.training import loop
 from bob_gauntlet.engine.training.config import TrainingConfig
 from bob_gauntlet.engine.training.data_loader import create_image_loader
-from bob_gauntlet.engine.training.loop import Diverged, Trainer, TrainingState
+from bob_gauntlet.engine.training.loop import Diverged, Trainer
 from bob_gauntlet.engine.training.loss import LabelLoss
 from bob_gauntlet.engine.training.network import Network
+from bob_gauntlet.engine.training.state import TrainingState
+from bob_gauntlet.errors import NotFiniteError
 from tests.helpers import tiny
 
 RANDOM_STEPS: dict[str, Any] = {"mixup": 0.8, "cutmix": 1.0, "smoothing": 0.1, "layer_decay": 0.75, "epochs": 4}
@@ -560,6 +562,38 @@ def test_a_loss_that_is_not_finite_ends_the_run(monkeypatch: pytest.MonkeyPatch)
     with pytest.raises(Diverged, match=expected):
         loop.train(plain_trainer_factory(layer_decay=0.75), validate, Path("run.pt"))
     assert loop.read_checkpoint(Path("run.pt"), "cpu")["state"]["steps"] == 3  # type: ignore[index]
+
+
+@pytest.mark.parametrize("best_epoch", [False, True])
+@pytest.mark.parametrize(
+    ("validation", "reason"),
+    [
+        ((math.nan, -1.0), "the validation score is not finite after epoch 2"),
+        ((math.inf, -1.0), "the validation score is not finite after epoch 2"),
+        ((50.0, math.nan), "the validation score is not finite after epoch 2"),
+        (NotFiniteError("the logits of 3 of 4 examples are NaN"), "the output for validation images is not finite"),
+    ],
+)
+def test_a_validation_that_is_not_finite_ends_the_run(validation: Any, reason: str, best_epoch: bool) -> None:
+    """The run has diverged, also where an earlier epoch was good; the message names epoch and configuration."""
+    scores = iter([(60.0, -1.0), validation])
+
+    def validate_once(network: Network) -> tuple[float, float]:
+        score = next(scores)
+        if isinstance(score, Exception):
+            raise score
+        return score
+
+    with pytest.raises(Diverged, match=rf"^{reason}.* \(adamw lr 0.01, weight decay 0.05\)$"):
+        loop.train(plain_trainer_factory(best_epoch=best_epoch), validate_once, Path("run.pt"))
+    # the checkpoint of the first epoch stays, so that the run would diverge again in the same epoch
+    assert loop.read_checkpoint(Path("run.pt"), "cpu")["state"]["epoch"] == 1  # type: ignore[index]
+
+
+def test_a_loss_too_large_for_its_precision_is_no_divergence() -> None:
+    """The tie-breaker of finite logits may be -infinity: such a run is only the worst of those with its score."""
+    trainer = loop.train(plain_trainer_factory(), lambda network: (50.0, -math.inf), Path("run.pt"))
+    assert trainer.state.validation == (50.0, -math.inf)
 
 
 def test_a_cpu_has_no_half_precision() -> None:

@@ -118,6 +118,9 @@ def test_values_that_are_not_finite_are_left_out() -> None:
     assert len(chart.curves[0].points) == 2
     assert chart.curves[0].points[1].tip.endswith("training loss –")
     assert build_convergence(report(trained(curve={"epoch": [1], "validation": [nan], "loss": [nan]}))) is None
+    # a stored score has null in the place of NaN
+    [chart] = charts(trained(curve={"epoch": [1, 2], "validation": [5.0, None], "loss": [3.0, None]}))
+    assert len(chart.curves[0].points) == 1
 
 
 @pytest.mark.parametrize(("epochs", "radius"), [(DOTTED_EPOCHS, 3), (DOTTED_EPOCHS + 1, 1)])
