@@ -155,11 +155,15 @@ class _Evaluation:
         """Run every setting; store its scores as soon as it ends. Raises UsageError where the backbone is wrong."""
         workspace, spec = self.gauntlet.workspace, self.gauntlet.spec
         try:
-            workspace.identity(spec)
+            details = workspace.identity(spec).details
         except BobError:
             raise
         except Exception as error:  # the user's network may raise anything when its weights are read
             raise UsageError(f"{spec.name} cannot be read: {type(error).__name__}: {first_line(error)}") from error
+        for note in details.get("notes", ()):
+            log.info("%s: %s", spec.name, note)
+        for warning in details.get("warnings", ()):
+            warnings.warn(f"{spec.name}: {warning}", stacklevel=3)
         for recipe, dataset in pairs:
             setting = f"{recipe.id}@{dataset}"
             if isinstance(workspace.progress, LineProgress):

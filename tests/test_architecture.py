@@ -25,8 +25,11 @@ HEAVY += ("mmdet", "mmcv", "mmengine", "faster_coco_eval", "pycocotools", "lvis"
 HEAVY_MODULES = (
     "engine",
     "metrics",
+    "backbones.architecture_guess",
     "backbones.backbone",
     "backbones.build",
+    "backbones.checkpoint_fit",
+    "backbones.filling",
     "backbones.modules",
     "datasets.mini",
     "datasets.paper",

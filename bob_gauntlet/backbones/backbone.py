@@ -24,7 +24,7 @@ class Backbone:
         self.device = device
         self.module = module.to(device).eval()
         if identity.traits.family == "conv":
-            self.module = self.module.to(memory_format=torch.channels_last)
+            set_channels_last(self.module)
 
     @property
     def name(self) -> str:
@@ -103,6 +103,16 @@ class Backbone:
         if output.ndim == 4:
             return output.mean(dim=(2, 3))
         return output[:, 0] if output.ndim == 3 else output
+
+
+def set_channels_last(module: nn.Module) -> None:
+    """Put the parameters and buffers of convolutions over images in channels-last memory format.
+
+    torch's own `Module.to` fails on weights of 5 dimensions, such as those of a Conv3d.
+    """
+    for tensor in (*module.parameters(), *module.buffers()):
+        if tensor.ndim == 4:
+            tensor.data = tensor.data.contiguous(memory_format=torch.channels_last)
 
 
 def map_indices(module: nn.Module) -> list[int]:

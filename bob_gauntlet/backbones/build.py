@@ -17,6 +17,7 @@ from torch import nn
 
 from bob_gauntlet.backbones import checkpoints
 from bob_gauntlet.backbones.backbone import Backbone, map_reductions
+from bob_gauntlet.backbones.filling import fill, fill_in_order
 from bob_gauntlet.backbones.fingerprint import fingerprint, module_code, timm_code
 from bob_gauntlet.backbones.modules import copy_module, describe_structure, structure_code, takes_any_size
 from bob_gauntlet.backbones.spec import BackboneIdentity, BackboneSpec, Family, InputTransform, Traits
@@ -62,13 +63,14 @@ def _build_timm(spec: BackboneSpec) -> _Built:
         details["resolved"] = f"{module.pretrained_cfg['architecture']}.{module.pretrained_cfg['tag']}".rstrip(".")  # type: ignore[index]
     if spec.path:
         details["checkpoint"] = Path(spec.path).name
-        tensors = checkpoints.read(Path(spec.path))
+        groups = checkpoints.read(Path(spec.path))
         if spec.scheme == "package":
-            checkpoints.fill_in_order(module, tensors, spec.name)
+            fill_in_order(module, groups[""], spec.name)
         else:
-            unused = checkpoints.fill(module, tensors, f"{Path(spec.path).name}", allow_partial=spec.allow_partial)
-            details["left_over"] = unused[:20]
-    return module, spec.target, arguments, timm_code(), details
+            details |= fill(module, groups, spec)
+    # a network that was filled in part is another backbone than one that was saved with the same weights
+    filled = {"partial": details["partial"]} if "partial" in details else {}
+    return module, spec.target, {**arguments, **filled}, timm_code(), details
 
 
 def _create(spec: BackboneSpec, *, pretrained: bool) -> tuple[nn.Module, dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""Read a checkpoint without executing any of it, and load all of its weights into a network or refuse it.
+"""Read a checkpoint without executing any of it. `checkpoint_parts` and `filling` load its weights into a network.
 
 torch is imported inside the functions, so that naming a checkpoint costs nothing.
 """
@@ -11,17 +11,21 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bob_gauntlet.errors import UsageError, named
+from bob_gauntlet.errors import UsageError
 
 if TYPE_CHECKING:
     import torch
 
 Tensors = dict[str, "torch.Tensor"]
 
-# keys under which published checkpoints hold their state_dict, in the order in which they are tried
-_WRAPPER_KEYS = ("state_dict_ema", "model_ema", "state_dict", "model", "teacher", "backbone", "module", "model_state")
-# the counter of batch norm, on which no feature depends
-_COUNTER = "num_batches_tracked"
+Groups = dict[str, Tensors]
+"""The state dicts of a checkpoint by the keys under which each lies, joined by dots; "" for the file itself."""
+
+READER_VERSION = 2
+"""Version of what is read of a checkpoint and refused; a memo of another version is not trusted."""
+
+# mappings inside mappings that are opened
+_MAX_DEPTH = 8
 _EXTENSIONS = (".safetensors", ".pth", ".pt", ".bin", ".ckpt")
 
 
@@ -38,18 +42,18 @@ def check_file(path: Path) -> None:
             raise UsageError(f"{path} is a zip archive, but not a checkpoint; save model.state_dict() with torch.save")
 
 
-def read(path: Path) -> Tensors:
-    """Return every tensor of a checkpoint by name; nothing in the file is executed.
+def read(path: Path) -> Groups:
+    """Return every tensor of a checkpoint: where a state dict lies in the file -> its tensors by name.
 
-    Unpickling is limited to tensors, plain containers and what published checkpoints hold besides
-    (argparse.Namespace, NumPy scalars). Raises UsageError for anything else, and says what to do.
+    Nothing in the file is executed. Unpickling is limited to tensors, plain containers and what published checkpoints
+    hold besides (argparse.Namespace, NumPy scalars). Raises UsageError for anything else, and says what to do.
     """
     check_file(path)
     content = _load_safetensors(path) if path.suffix == ".safetensors" else _unpickle(path)
-    tensors = _find_tensors(content)
-    if not tensors:
+    groups = _collect_tensors(content)
+    if not groups:
         raise UsageError(f"{path} holds no tensors; save model.state_dict()")
-    return tensors
+    return groups
 
 
 def _archive_names(path: Path) -> list[str] | None:
@@ -117,99 +121,26 @@ def _numpy_constructors() -> list[Any]:
     return [(getattr(core.multiarray, f), f"numpy.{m}.multiarray.{f}") for f in functions for m in modules]
 
 
-def _find_tensors(content: Any) -> Tensors:
-    """Return the named tensors of a checkpoint; the usual wrapper keys (state_dict, model, teacher, ...) are opened."""
+def _collect_tensors(content: Any) -> Groups:
+    """Return the named tensors of every mapping inside a checkpoint, by the keys that lead to the mapping."""
     import torch
 
-    for _ in range(8):  # a limit is needed, as a pickled dict may contain itself
-        if not isinstance(content, Mapping):
-            return {}
-        key = next((key for key in _WRAPPER_KEYS if isinstance(content.get(key), Mapping)), None)
-        if key is None:
-            break
-        content = content[key]
-    return {str(name): value for name, value in content.items() if isinstance(value, torch.Tensor)}
-
-
-def fill(module: "torch.nn.Module", tensors: Tensors, source: str, *, allow_partial: bool) -> list[str]:
-    """Load the tensors into the whole module, and return the names of unused tensors (heads, projectors).
-
-    A prefix such as `module.` or `backbone.` is removed where the names then fit. Where the names still do not fill the
-    module, the architecture's own filter for published formats is tried. Raises UsageError that names the tensors that
-    are missing or have another shape, unless `allow_partial`.
-    """
-    tensors = _strip_prefix(tensors, module)
-    expected = module.state_dict()
-    if _unfilled_names(expected, tensors):
-        tensors = _convert_published_format(module, tensors)
-    missing = [name for name in expected if name not in tensors and not name.endswith(_COUNTER)]
-    differing = [name for name, tensor in expected.items() if name in tensors and tensors[name].shape != tensor.shape]
-    if (missing or differing) and not allow_partial:
-        filled = 1 - (len(missing) + len(differing)) / max(1, len(expected))
-        problems = [f"{len(missing)} missing ({named(missing)})"] * bool(missing)
-        shapes = _compare_shapes(differing, expected, tensors)
-        problems += [f"{len(differing)} of another shape ({shapes})"] * bool(differing)
-        raise UsageError(
-            f"{source} does not fit {type(module).__name__}: {'; '.join(problems)}; it fills {filled:.0%}. "
-            "Name the right architecture, or pass --bob-allow-partial"
-        )
-    fitting = {name: tensor for name, tensor in tensors.items() if name in expected and name not in differing}
-    if not fitting:
-        raise UsageError(f"{source} has no tensor of {type(module).__name__}; name the architecture it was saved from")
-    module.load_state_dict(fitting, strict=False)
-    return sorted(set(tensors) - set(expected))
-
-
-def fill_in_order(module: "torch.nn.Module", tensors: Tensors, source: str) -> None:
-    """Load tensors whose names differ from those of the module, in order.
-
-    A classifier at the end (two more tensors than the module has) is ignored. Raises UsageError where a shape or the
-    number of tensors differs.
-    """
-    expected = {name: tensor for name, tensor in module.state_dict().items() if not name.endswith(_COUNTER)}
-    given = [tensor for name, tensor in tensors.items() if not name.endswith(_COUNTER)]
-    pairs = list(zip(expected.items(), given, strict=False))
-    differing = [name for (name, expected_tensor), tensor in pairs if expected_tensor.shape != tensor.shape]
-    if differing or len(given) not in (len(expected), len(expected) + 2):
-        problem = f"another shape of {named(differing)}" if differing else "another number of tensors"
-        raise UsageError(f"{source} does not fit {type(module).__name__}: {problem}; name the right architecture")
-    module.load_state_dict({name: tensor for (name, _), tensor in pairs}, strict=False)
-
-
-def _unfilled_names(expected: Mapping[str, Any], tensors: Tensors) -> list[str]:
-    """Return the names of the module's tensors that have no tensor of the same name and shape to fill them."""
-    needed = {name: tensor for name, tensor in expected.items() if not name.endswith(_COUNTER)}
-    return [name for name, tensor in needed.items() if name not in tensors or tensors[name].shape != tensor.shape]
-
-
-def _strip_prefix(tensors: Tensors, module: "torch.nn.Module") -> Tensors:
-    """Return the tensors without the prefix with which most names fit the module."""
-    expected = set(module.state_dict())
-    probes = sorted(expected, key=len, reverse=True)[:20]
-    prefixes = {""} | {name.removesuffix(probe) for probe in probes for name in tensors if name.endswith(probe)}
-    best = max(sorted(prefixes), key=lambda prefix: sum(prefix + name in tensors for name in expected))
-    return {name.removeprefix(best): tensor for name, tensor in tensors.items() if name.startswith(best)}
-
-
-def _convert_published_format(module: "torch.nn.Module", tensors: Tensors) -> Tensors:
-    """Return the tensors with the names and shapes that the architecture's own checkpoint filter in timm gives them."""
-    import sys
-
-    convert = getattr(sys.modules[type(module).__module__], "checkpoint_filter_fn", None)
-    if convert is None:
-        return tensors
-    try:
-        converted: Tensors = convert(dict(tensors), module)
-    except Exception:  # a filter may raise anything on keys that it does not know; the plain names are used then
-        return tensors
-    return converted
+    groups: Groups = {}
+    pending, opened = [("", content, 0)], set()
+    while pending:
+        label, mapping, depth = pending.pop()
+        # a pickled mapping may lie under two keys, or contain itself
+        if not isinstance(mapping, Mapping) or id(mapping) in opened or depth > _MAX_DEPTH:
+            continue
+        opened.add(id(mapping))
+        tensors = {str(name): value for name, value in mapping.items() if isinstance(value, torch.Tensor)}
+        if tensors:
+            groups[label] = {**groups.get(label, {}), **tensors}
+        inner = [(f"{label}.{key}" if label else str(key), value, depth + 1) for key, value in mapping.items()]
+        pending += reversed(inner)
+    return groups
 
 
 def first_line(error: BaseException) -> str:
     """Return the first line of an error's message, or the name of its type where the message is empty."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
-
-
-def _compare_shapes(names: list[str], expected: Mapping[str, Any], tensors: Tensors) -> str:
-    """Return the first few names with the shapes of the checkpoint and of the module."""
-    return named(f"{name} {tuple(tensors[name].shape)} for {tuple(expected[name].shape)}" for name in names)

@@ -3,7 +3,7 @@
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
-from bob_gauntlet.backbones.checkpoints import check_file
+from bob_gauntlet.backbones.checkpoints import READER_VERSION, check_file
 from bob_gauntlet.backbones.fingerprint import ADAPTER_VERSION, file_digest
 from bob_gauntlet.backbones.spec import BackboneIdentity, BackboneSpec
 from bob_gauntlet.runtime.artifacts import Artifacts
@@ -53,6 +53,8 @@ def _identity_key(spec: BackboneSpec) -> dict[str, Any]:
         "seed": spec.seed,
         "transform": {name: str(value) for name, value in spec.transform.items()},
         "allow_partial": spec.allow_partial,
+        "part": spec.part,
+        "reader": READER_VERSION,
         "checkpoint": file_digest(spec.path),
         "adapter": ADAPTER_VERSION,
         "versions": {package: version(package) for package in ("timm", "torch")},

@@ -72,8 +72,8 @@ def _parse(text: str, folder: Path) -> BackboneSpec:
         if type(seed) is not int or not 0 <= seed < 2**63:
             raise UsageError(f"--backbone {text}: seed has to be a whole number from 0, not {seed!r}")
         return BackboneSpec(name=text, text=text, scheme="random", target=target, arguments=arguments, seed=seed)
-    file = _checkpoint_file(text, path, folder)
-    return BackboneSpec(name=text, text=text, scheme="timm", target=target, arguments=arguments, path=file)
+    file, part = _checkpoint_file(text, path, folder)
+    return BackboneSpec(name=text, text=text, scheme="timm", target=target, arguments=arguments, path=file, part=part)
 
 
 def _parse_factory(text: str) -> BackboneSpec:
@@ -114,19 +114,29 @@ def _parse_value(text: str) -> Any:
     return value if isinstance(value, int | float | bool | None) else text
 
 
-def _checkpoint_file(text: str, path: str, folder: Path) -> str:
-    """Return the absolute path of a checkpoint, "" for none; UsageError where there is no such file."""
+def _checkpoint_file(text: str, path: str, folder: Path) -> tuple[str, str]:
+    """Return the absolute path of a checkpoint and the part after `#`; "" where there is none.
+
+    Raises UsageError where there is no such file. A file whose own name has a `#` is found by its whole name.
+    """
     if not path:
-        return ""
+        return "", ""
+    shorter, mark, part = path.rpartition("#")
     try:
         file = (folder / Path(path).expanduser()).resolve()
+        if mark and shorter and not file.is_file():
+            file = (folder / Path(shorter).expanduser()).resolve()
+        else:
+            mark = part = ""
         exists = file.is_file()
     except (OSError, RuntimeError) as error:  # the folder is not readable, the name is too long, or ~user is unknown
         raise UsageError(f"--backbone {text}: {error}; type the path of a checkpoint") from error
     if not exists:
         neighbours = [str(other.name) for other in file.parent.glob("*")] if file.parent.is_dir() else []
         raise UsageError(f"--backbone {text}: there is no file {file}{nearest(file.name, neighbours)}")
-    return str(file)
+    if mark and not part:
+        raise UsageError(f"--backbone {text} names no part of the file after #; type timm:NAME@PATH#PART")
+    return str(file), part
 
 
 def _package_file(name: str) -> str:

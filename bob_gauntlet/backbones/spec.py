@@ -61,6 +61,8 @@ class BackboneSpec:
     arguments: Mapping[str, Any] = field(default_factory=dict)
     # absolute path of a local checkpoint; "" for none
     path: str = ""
+    # which network of the checkpoint, as in `timm:resnet50@moco.pth#encoder_q`; "" where there is only one
+    part: str = ""
     # seed of a random initialisation
     seed: int = 0
     # fields of the input transform that the user declared: size, mean, std, interpolation, crop_pct
@@ -76,7 +78,8 @@ class BackboneIdentity:
     fingerprint: str
     transform: InputTransform
     traits: Traits
-    # provenance: architecture or factory, what an untagged timm name resolved to, checkpoint file, unused tensors
+    # provenance: architecture or factory, what an untagged timm name resolved to, checkpoint file and what was read of
+    # it (`backbones.filling.fill`)
     details: Mapping[str, Any] = field(default_factory=dict)
 
     def input_transform(self, size: int | None) -> InputTransform:

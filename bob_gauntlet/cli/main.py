@@ -89,7 +89,7 @@ def list_scores(store: Path | None) -> None:
             score.metric,
             f"{score.value:.4g}",
             METRICS[score.metric].unit,
-            score.cut,
+            ", ".join(text for text in (score.cut, score.partial) if text),
             score.provenance.get("started", ""),
         ]
         for score in scores

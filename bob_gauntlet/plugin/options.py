@@ -76,7 +76,10 @@ OPTIONS = (
     Option("--bob-json", "write every score of the session to FILE as a JSON list", "FILE"),
     Option("--bob-report", "write a report to FILE: .html for a browser, .md for pull requests, .csv or .json", "FILE"),
     Option("--bob-save", "save the session's scores as baselines NAME, to rank against later", "NAME"),
-    Option("--bob-allow-partial", "accept a checkpoint that fills only part of the backbone", kind=bool),
+    Option(
+        "--bob-allow-partial", "accept a checkpoint that fills only part of the backbone; such scores are never ranked",
+        kind=bool,
+    ),
     Option("--bob-progress", "auto: show progress on a terminal only", "auto|on|off", "auto"),
 )  # fmt: skip
 

@@ -169,7 +169,10 @@ def datasets_of(recipe: Recipe, options: SessionOptions, locations: DataLocation
 
 
 def check(session: Session, say: Callable[[str], Any]) -> None:
-    """Check everything that can be known before the first forward pass; tell `say` what untagged names resolved to.
+    """Check everything that can be known before the first forward pass; tell `say` what a backbone is made of.
+
+    That is what an untagged name resolved to, and which network of a checkpoint is used, what of it is left over, and
+    what may differ from what the user expects.
 
     Raises UsageError for a store that cannot be written, a pool of another scale, a backbone that cannot be loaded.
     """
@@ -178,9 +181,13 @@ def check(session: Session, say: Callable[[str], Any]) -> None:
     if session.options.pool != "none":
         session.pool = _pool(session.options)
     for spec in session.specs:
-        resolved = session.workspace.identity(spec).details.get("resolved")
-        if resolved and resolved != spec.target:
+        details = session.workspace.identity(spec).details
+        if (resolved := details.get("resolved")) and resolved != spec.target:
             say(f"{spec.name} is {resolved}")
+        for note in details.get("notes", ()):
+            say(f"{spec.name}: {note}")
+        for warning in (*details.get("warnings", ()), *([details["partial"]] if "partial" in details else ())):
+            say(f"! {spec.name}: {warning}")
 
 
 def _pool(options: SessionOptions) -> Pool:

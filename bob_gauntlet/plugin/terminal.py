@@ -52,7 +52,8 @@ def score_lines(session: Session) -> Iterator[str]:
         if outcome.scores:
             origin = "from store" if outcome.outcome == "store" else "measured"
             text = "  ".join(value_text(score) for score in outcome.scores)
-            yield f"{outcome.backbone}  {outcome.setting:{width}}  {text}  ({origin})"
+            partial = next((f", {score.partial}" for score in outcome.scores if score.partial), "")
+            yield f"{outcome.backbone}  {outcome.setting:{width}}  {text}  ({origin}{partial})"
     for score in session.scores:
         for role, count in score.provenance.get("unreadable_images", {}).items():
             yield f"! {score.setting}: {count} images of {role} cannot be read and were replaced by grey images"

@@ -41,11 +41,15 @@ _CACHED = ("examples", "detections", "pictures")
 def save(folder: Path, specs: Sequence[BackboneSpec], scores: Sequence[Score], artifacts: Artifacts) -> None:
     """Add the scores of `specs` to a baseline folder, a row per backbone, and freeze its pools.
 
-    Raises UsageError for scores of a part of the data.
+    Raises UsageError for scores of a part of the data, or of a backbone that is not whole.
     """
     if any(score.cut for score in scores):
         raise UsageError(
             "scores measured with --bob-limit or --bob-max-steps cannot be baselines; run without these options"
+        )
+    if partial := next((score for score in scores if score.partial), None):
+        raise UsageError(
+            f"scores of {partial.backbone} cannot be baselines ({partial.partial}); run without --bob-allow-partial"
         )
     recipes = {spec.name: recipe for spec in specs if (recipe := read_pretraining_recipe(spec))}
     add(folder, [make_row(spec, scores) for spec in specs], scores, artifacts, recipes)

@@ -190,7 +190,7 @@ def _comparable_scores(
             indicative.append(Indicative(name, score, float(z), FIDELITIES[score.fidelity]))
         elif differing_field:
             cut = f" ({score.cut})" if differing_field in ("limit", "max_steps") and score.cut else ""
-            reason = f"{differing_field} differs from that of pool {pool.name}{cut}"
+            reason = score.partial or f"{differing_field} differs from that of pool {pool.name}{cut}"
             settings_by_reason.setdefault(reason, []).append(score.setting)
         else:
             kept[score.measure] = score
@@ -238,7 +238,8 @@ def _row_of_user(name: str, scores: Sequence[Score], member_row: BackboneRow | N
     Measured numbers of parameters and GFLOPs replace theirs. Where nothing is known, only the name is given.
     """
     row = _renamed_row(member_row, name) if member_row else row_from_zoo(name, scores)
-    return replace(row or BackboneRow(name, "candidate", name), label="", **params_and_gflops(scores))
+    label = next((f"{name} ({score.partial})" for score in scores if score.partial), "")
+    return replace(row or BackboneRow(name, "candidate", name), label=label, **params_and_gflops(scores))
 
 
 def _renamed_row(row: BackboneRow | None, name: str, *, keep_label: bool = False) -> BackboneRow:

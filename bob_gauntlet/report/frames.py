@@ -31,8 +31,8 @@ def score_frame(scores: Sequence[Score]) -> "pd.DataFrame":
 
 SCORE_COLUMNS = (
     "backbone", "setting", "protocol", "dataset", "task", "metric", "value", "unit", "higher_is_better", "stderr", "n",
-    "chance", "scale", "fidelity", "limit", "max_steps", "seeds", "device", "precision", "transform", "source",
-    "started", "seconds", "backbone_fingerprint", "protocol_hash", "dataset_fingerprints", "commit",
+    "chance", "scale", "fidelity", "limit", "max_steps", "partial", "seeds", "device", "precision", "transform",
+    "source", "started", "seconds", "backbone_fingerprint", "protocol_hash", "dataset_fingerprints", "commit",
 )  # fmt: skip
 """Columns of `score_frame`."""
 
@@ -45,6 +45,7 @@ def _score_record(score: Score) -> dict[str, Any]:
         **{name: value for name, value in vars(score).items() if name in SCORE_COLUMNS},
         "protocol": protocol,
         "dataset": dataset,
+        "partial": score.partial,
         "unit": metric.unit,
         "higher_is_better": metric.higher_is_better,
         "seeds": " ".join(map(str, score.seeds)),

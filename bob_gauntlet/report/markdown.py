@@ -110,7 +110,7 @@ def _describe_provenance(score: Score) -> str:
     return (
         f"protocol {score.protocol_hash}, backbone {score.backbone_fingerprint}, {score.transform}, {score.precision}, "
         f"{escape_cell(score.device)}"
-        + (f", {score.cut}" if score.cut else "")
+        + "".join(f", {text}" for text in (score.cut, score.partial) if text)
         + f", {score.provenance.get('started', '')}, {_describe_versions(score)}"
     )
 

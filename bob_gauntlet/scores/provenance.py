@@ -28,7 +28,7 @@ class Provenance(TypedDict, total=False):
     # every measured score
     metrics: list[str]  # all metrics that the setting gave in this run; a stored setting is complete with these
     protocol: dict[str, Any]  # canonical form of the recipe
-    backbone: dict[str, Any]  # what identifying it found: resolved name, licence, checkpoint, digest
+    backbone: dict[str, Any]  # what identifying it found: resolved name, licence, checkpoint, digest, "partial"
     started: str  # ISO 8601 with time zone
     seconds: float  # wall time of the whole setting
     threads: int | None  # torch's threads on a CPU

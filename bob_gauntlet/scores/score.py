@@ -119,6 +119,12 @@ class Score:
         return ", ".join(parts)
 
     @property
+    def partial(self) -> str:
+        """How much of the backbone came from its checkpoint: `partial: 51% of the parameters ...`; "" for all of it."""
+        backbone = self.provenance.get("backbone")
+        return str(backbone.get("partial", "")) if isinstance(backbone, Mapping) else ""
+
+    @property
     def identity(self) -> Identity:
         """The fields that make two scores the same measurement."""
         return identity_of(vars(self))
@@ -156,7 +162,7 @@ def difference(a: Score, b: Score) -> str | None:
     'protocol_hash'
     """
     fields_of_a, fields_of_b = dict(a.identity), dict(b.identity)
-    for name in ("scale", "fidelity"):
+    for name in ("scale", "fidelity", "partial"):
         fields_of_a[name], fields_of_b[name] = getattr(a, name), getattr(b, name)
     # an input transform belongs to its backbone: only the size is the protocol's, and that is in its hash
     ignored = {"backbone", "backbone_fingerprint", "seeds", "transform"}
@@ -168,8 +174,8 @@ def difference(a: Score, b: Score) -> str | None:
     return None
 
 
-_FIRST = ("scale", "limit", "max_steps", "fidelity")
-"""Fields that `difference` looks at first: a shortened run is comparable at no fidelity."""
+_FIRST = ("scale", "limit", "max_steps", "partial", "fidelity")
+"""Fields that `difference` looks at first: a shortened run, or a part of a backbone, is comparable at no fidelity."""
 
 
 _IDENTITY = (

@@ -27,6 +27,31 @@ def images(count: int = 2, size: int = 64) -> torch.Tensor:
     return torch.randn(count, 3, size, size, generator=torch.Generator().manual_seed(0))
 
 
+class OfVideos(nn.Module):
+    """A network with a weight of five dimensions."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.flat = nn.Conv2d(3, 4, 3)
+        self.deep = nn.Conv3d(1, 1, 3, padding=1)
+
+    def forward(self, batch: torch.Tensor) -> torch.Tensor:
+        """Return maps."""
+        return self.deep(self.flat(batch)[:, None])[:, 0]
+
+
+def test_weights_of_five_dimensions_are_loaded() -> None:
+    """Only weights of four dimensions are put in channels-last format; the features stay those of the network."""
+    module = OfVideos()
+    expected = module(images()).mean(dim=(2, 3))
+    spec = BackboneSpec(name="x", text="x", scheme="factory", target="a:b")
+    traits = Traits(family="conv", pretrained=True, features=4, params=1.0)
+    identity = BackboneIdentity(fingerprint="f", transform=InputTransform(size=64), traits=traits)
+    backbone = Backbone(spec, module, identity)
+    assert module.flat.weight.is_contiguous(memory_format=torch.channels_last)
+    torch.testing.assert_close(backbone.embed(images()), expected)
+
+
 class FixedOutput(nn.Module):
     """A module whose output does not depend on its input."""
 

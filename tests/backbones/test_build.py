@@ -15,9 +15,10 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from bob_gauntlet.backbones import checkpoints
 from bob_gauntlet.backbones.backbone import Backbone
 from bob_gauntlet.backbones.build import _connection_problem, _connection_target
+from bob_gauntlet.backbones.checkpoints import read
+from bob_gauntlet.backbones.filling import fill_in_order
 from bob_gauntlet.backbones.loading import load
 from bob_gauntlet.backbones.resolve import resolve
 from bob_gauntlet.backbones.spec import BackboneSpec
@@ -97,7 +98,7 @@ def lite0() -> Backbone:
 def test_the_weights_of_a_package_recognise_a_photo(lite0: Backbone, photo: str, classes: Any) -> None:
     """The network with its classifier recognises a cat and a coffee, and the backbone is that network without it."""
     model: Any = timm.create_model(lite0.spec.target)
-    checkpoints.fill_in_order(model, checkpoints.read(Path(lite0.spec.path)), "lite0")
+    fill_in_order(model, read(Path(lite0.spec.path))[""], "lite0")
     transform = lite0.identity.transform
     batch = normalise(preprocess(read_photos()[photo], transform).unsqueeze(0), transform)
     batch = batch.contiguous(memory_format=torch.channels_last)
@@ -241,7 +242,7 @@ def test_a_file_of_another_architecture_is_refused(weights: Path) -> None:
 
 def test_a_partial_file_is_accepted_where_allowed(weights: Path) -> None:
     """With `--bob-allow-partial` the missing tensors keep seeded values, so that two loads are the same backbone."""
-    tensors = checkpoints.read(weights)
+    tensors = read(weights)[""]
     del tensors["norm.weight"]
     save_file(tensors, weights)
     assert "1 missing (norm.weight)" in refusal(f"timm:test_vit@{weights}")

@@ -262,6 +262,20 @@ def test_typed_relative_paths_start_at_the_calling_folder(tmp_path: Path, monkey
     assert resolve("timm:resnet18@~/a b.pth", NO_CONFIG).path == str(tmp_path / "a b.pth")
 
 
+def test_a_part_of_a_checkpoint_stands_after_its_path(tmp_path: Path) -> None:
+    """What follows the last `#` names a part of the file, unless a file has the whole name; in bob.toml too."""
+    for name in ("w.pth", "w#2.pth"):
+        (tmp_path / name).touch()
+    cases = {"w.pth": "", "w.pth#teacher": "teacher", "w.pth#.": ".", "w#2.pth": "", "w#2.pth#a.b": "a.b"}
+    for path, part in cases.items():
+        spec = resolve(f"timm:resnet18,a=1@{tmp_path}/{path}", NO_CONFIG)
+        assert (spec.path, spec.part) == (str(tmp_path / path.removesuffix(f"#{part}")), part)
+    config = write_config(tmp_path, '[backbones]\nmine = "timm:resnet18@w.pth#model_ema"\n')
+    assert resolve("mine", config).part == "model_ema"
+    assert "names no part of the file after #" in refusal(f"timm:resnet18@{tmp_path}/w.pth#")
+    assert f"there is no file {tmp_path}/v.pth; did you mean w.pth" in refusal(f"timm:resnet18@{tmp_path}/v.pth#a")
+
+
 def test_a_misspelt_file_is_refused_with_the_nearest(tmp_path: Path) -> None:
     """The error names the file of the folder whose name is nearest."""
     (tmp_path / "epoch_100.pth").touch()

@@ -90,11 +90,26 @@ def test_one_line_and_exit_code_4(workspace: pytest.Pytester, spec: str, message
 
 
 def test_a_partial_checkpoint_is_taken_on_request(workspace: pytest.Pytester) -> None:
-    """With --bob-allow-partial a checkpoint that lacks weights is loaded, and all six tests pass."""
+    """With --bob-allow-partial a checkpoint that lacks weights is loaded; start and scores say how much was loaded."""
     result = workspace.runpytest_inprocess(
         "--bob-pool=none", "--bob-backbone=timm:test_resnet@partial.pth", "--bob-allow-partial"
     )
     result.assert_outcomes(passed=6)
+    mark = "partial: 1% of the parameters were in the file"
+    lines = result.stdout.str().splitlines()
+    assert f"! timm:test_resnet@partial.pth: {mark}" in lines
+    assert sum(line.endswith(f"(measured, {mark})") for line in lines) == 6
+
+
+def test_what_is_left_over_is_said_before_anything_runs(workspace: pytest.Pytester) -> None:
+    """The start of a session tells the tensors of a checkpoint that were not used, also when it is read again."""
+    state = timm.create_model("test_resnet", num_classes=7).state_dict()
+    torch.save({"model": state, "queue": torch.zeros(2)}, workspace.path / "more.pth")
+    note = "model of more.pth is used; not used of more.pth: fc (2 tensors), queue (1 tensor)"
+    for _ in range(2):
+        options = ("--bob-pool=none", "-k", "knn and digits")
+        result = workspace.runpytest_inprocess(*options, "--bob-backbone=timm:test_resnet@more.pth")
+        assert f"timm:test_resnet@more.pth: {note}" in result.stdout.str().splitlines()
 
 
 def test_a_hub_that_cannot_be_reached_is_said_with_the_ways_that_work(

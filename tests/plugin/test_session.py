@@ -43,6 +43,19 @@ def test_an_untagged_name_is_told_what_it_resolved_to(
     assert lines == said
 
 
+def test_what_a_checkpoint_holds_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which network of a file is used, what may differ from what is expected, and how much was loaded: a line each."""
+    details = {"notes": ["teacher of w.pth is used"], "warnings": ["pos_embed resampled"], "partial": "partial: 51%"}
+    identity = BackboneIdentity(fingerprint="f", transform=InputTransform(size=8), traits=TRAITS, details=details)
+    session = open_session(options(tmp_path), tmp_path, {}, hands_out=False)
+    monkeypatch.setattr(session.workspace, "identity", lambda spec: identity)
+    lines: list[str] = []
+    check(session, lines.append)
+    assert lines == [
+        "resnet50: teacher of w.pth is used", "! resnet50: pos_embed resampled", "! resnet50: partial: 51%"
+    ]  # fmt: skip
+
+
 def test_seeds_are_counted_from_zero(tmp_path: Path) -> None:
     """`--bob-seeds 3` measures with the seeds 0, 1 and 2."""
     given = {option.shown: option.default for option in OPTIONS} | {"--backbone": [], "--dataset": []}

@@ -6,9 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from bob_gauntlet.backbones.spec import BackboneSpec
+from bob_gauntlet.errors import UsageError
 from bob_gauntlet.pools.folder import BackboneRow, read_backbones, read_examples, read_scores
 from bob_gauntlet.pools.pool import load_pool
-from bob_gauntlet.pools.saving import add, merge_seeds, split_seeds
+from bob_gauntlet.pools.saving import add, merge_seeds, save, split_seeds
 from bob_gauntlet.runtime.artifacts import Artifacts
 from bob_gauntlet.scores.score import Score
 
@@ -67,6 +69,15 @@ def test_a_row_of_seeds_needs_all_of_them(tmp_path: Path) -> None:
     assert [s.backbone for s in read_scores(folder)] == ["a"]
     add(folder, rows, [score("r,seed=0", 1.0), score("r,seed=1", 2.0)], artifacts)
     assert {s.backbone: s.value for s in read_scores(folder)} == {"a": 2.0, "r": 1.5}
+
+
+def test_a_part_of_a_backbone_is_no_baseline(tmp_path: Path) -> None:
+    """The scores of a partly loaded checkpoint are not saved, and the error says why."""
+    spec = BackboneSpec(name="a", text="timm:a@w.pth", scheme="timm", target="a")
+    scores = [score("a", 1.0, backbone={"partial": "partial: 51% of the parameters were in the file"})]
+    with pytest.raises(UsageError, match=r"scores of a cannot be baselines \(partial: 51% .*--bob-allow-partial"):
+        save(tmp_path / "ours", [spec], scores, Artifacts(tmp_path / "artifacts"))
+    assert not (tmp_path / "ours").exists()
 
 
 def test_saving_the_same_scores_again_changes_no_byte(tmp_path: Path) -> None:

@@ -130,6 +130,18 @@ def test_a_limited_run_is_not_even_indicative() -> None:
     assert not ranking.indicative
 
 
+@pytest.mark.parametrize("fidelity", ["paper", "sound"])
+def test_a_part_of_a_backbone_is_shown_and_never_ranked(fidelity: Any) -> None:
+    """The scores of a partly loaded checkpoint have no rank and no z; title and note say how much was loaded."""
+    text = "partial: 51% of the parameters were in the file"
+    score = imagenet_score(fidelity=fidelity, provenance={"backbone": {"partial": text}})
+    ranking = rank(PAPER, {"mine": [score]})
+    [row] = [row for row in ranking.rows if row.highlighted]
+    assert (row.title, row.rank, row.measured) == (f"mine ({text})", None, 0)
+    assert f"finetune@imagenet-1k of mine: not ranked, because {text}" in ranking.notes
+    assert not ranking.indicative
+
+
 def test_scores_of_another_scale_are_refused_or_left_out() -> None:
     """Mini scores alone are an error in the paper's pool; beside paper-scale scores they are left out silently."""
     mini = imagenet_score(setting="linear-probe@photos", scale="mini")

@@ -118,3 +118,18 @@ def test_what_was_cut_is_named_before_its_fidelity() -> None:
     cut = {**BASE, "limit": 8, "max_steps": 2, "fidelity": "paper"}
     assert difference(Score(**BASE), Score(**cut)) == "limit"
     assert difference(Score(**BASE), Score(**{**cut, "limit": None})) == "max_steps"
+
+
+def test_a_part_of_a_backbone_is_not_compared() -> None:
+    """A score of a partly loaded backbone is compared with scores of equal parts only, at any fidelity."""
+    text = "partial: 51% of the parameters were in the file"
+    part = {**BASE, "provenance": {"backbone": {"partial": text}}}
+    assert Score(**part).partial == text
+    assert difference(Score(**BASE), Score(**{**part, "fidelity": "paper"})) == "partial"
+    assert difference(Score(**part), Score(**part)) is None
+
+
+@pytest.mark.parametrize("provenance", [{}, {"backbone": {}}, {"backbone": "x"}, {"backbone": None}], ids=repr)
+def test_a_whole_backbone_has_no_mark(provenance: Any) -> None:
+    """Scores of whole backbones, and provenance of any content, have no mark."""
+    assert Score(**{**BASE, "provenance": provenance}).partial == ""

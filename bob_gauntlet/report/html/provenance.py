@@ -67,6 +67,7 @@ def collect_facts(score: Score) -> dict[str, str]:
         "device": score.device,
         "backbone": score.backbone_fingerprint,
         "limit": score.cut,
+        "partial": score.partial,
         "seeds": ", ".join(map(str, score.seeds)) if score.source == "run" else "",
         "scale": score.scale,
         "fidelity": score.fidelity,

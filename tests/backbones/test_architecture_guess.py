@@ -1,0 +1,43 @@
+"""Tests of guessing the architecture of weights: names and shapes are enough, and no weights are made."""
+
+from typing import Any
+
+import pytest
+import timm
+import torch
+
+from bob_gauntlet.backbones.architecture_guess import guess_architecture
+from bob_gauntlet.backbones.checkpoints import Tensors
+from bob_gauntlet.backbones.spec import BackboneSpec
+
+
+def shapes_of(name: str, classes: int = 0, **arguments: Any) -> Tensors:
+    """Return the state dict of a network without data."""
+    with torch.device("meta"):
+        return dict(timm.create_model(name, num_classes=classes, **arguments).state_dict())
+
+
+@pytest.mark.parametrize(
+    ("target", "name", "arguments", "guess"),
+    [
+        ("resnet18", "resnet34", {}, "timm:resnet34"),
+        ("resnet50.a1_in1k", "resnet101", {}, "timm:resnet101"),
+        ("vit_tiny_patch16_224", "vit_tiny_patch16_224", {"depth": 3}, "timm:vit_tiny_patch16_224,depth=3"),
+        (
+            "test_vit", "test_vit", {"reg_tokens": 4, "no_embed_class": True, "init_values": 1e-5},
+            "timm:test_vit,no_embed_class=True,depth=6,init_values=1e-05,reg_tokens=4",
+        ),
+        ("test_resnet", "test_vit", {}, ""),
+        ("test_vit", "test_vit", {"qk_norm": True}, ""),
+    ],
+)  # fmt: skip
+def test_likely_architectures_are_recognised(
+    monkeypatch: pytest.MonkeyPatch, target: str, name: str, arguments: dict[str, Any], guess: str
+) -> None:
+    """Depths, layer scale, registers, and other architectures of the same family are told; nothing else is claimed."""
+    monkeypatch.setattr("bob_gauntlet.backbones.architecture_guess._MOST", 4)
+    arguments_of_spec = {"no_embed_class": True} if "no_embed_class" in arguments else {}
+    spec = BackboneSpec(
+        name="x", text="x", scheme="timm", target=target, arguments=arguments_of_spec, path=f"/{name}.pth"
+    )
+    assert guess_architecture(spec, shapes_of(name, **arguments)) == guess
