@@ -18,6 +18,7 @@ from bob_gauntlet.backbones.checkpoints import first_line
 from bob_gauntlet.backbones.resolve import declared_transform, resolve
 from bob_gauntlet.backbones.spec import BackboneSpec
 from bob_gauntlet.config import UserConfig, bob_folder, find_config
+from bob_gauntlet.datasets.leaks import leak_lines
 from bob_gauntlet.datasets.locations import find_locations
 from bob_gauntlet.errors import BobError, MissingError, UsageError, nearest
 from bob_gauntlet.gauntlet import Gauntlet, Workspace
@@ -190,9 +191,10 @@ class _Evaluation:
             raise BobError(f"no setting could be measured; {setting}: {reason}") from self.error
         reasons = [f"{setting} is skipped: {reason}" for setting, reason in self.skipped.items()]
         reasons += [f"{setting} failed: {reason}" for setting, reason in self.failed.items()]
-        for reason in reasons + self.problems:
+        scores = [score for result in results for score in result.scores]
+        for reason in reasons + leak_lines(scores) + self.problems:
             warnings.warn(reason, stacklevel=3)
-        frame = score_frame([score for result in results for score in result.scores])
+        frame = score_frame(scores)
         frame["origin"] = [result.origin for result in results for _ in result.scores]
         frame.attrs |= {"skipped": self.skipped, "failed": self.failed}
         return frame

@@ -14,7 +14,11 @@ import numpy as np
 from bob_gauntlet.backbones.loading import identify, load, memoisable
 from bob_gauntlet.backbones.spec import BackboneIdentity, BackboneSpec
 from bob_gauntlet.datasets import loading as datasets
+from bob_gauntlet.datasets.file_hashes import FileHashes
+from bob_gauntlet.datasets.file_stamps import ChangedFile
+from bob_gauntlet.datasets.leaks import find_leaks
 from bob_gauntlet.datasets.locations import DataLocations, default_locations
+from bob_gauntlet.datasets.manifests import kept_fingerprints, load_dataset
 from bob_gauntlet.errors import MissingError, NotFiniteError
 from bob_gauntlet.metrics.finite import describe_not_finite
 from bob_gauntlet.protocols.recipe import (
@@ -72,6 +76,10 @@ class Workspace:
     _identities: dict[str, BackboneIdentity] = field(default_factory=dict)
     _backbones: "dict[str, Backbone]" = field(default_factory=dict)
     _dataset: "Dataset | None" = None
+    # dataset name -> role -> fingerprint of the whole dataset, as this process saw its files last
+    _fingerprints: dict[str, dict[str, str]] = field(default_factory=dict)
+    # with `rerun`, content hashes that are older are made again
+    _started: int = field(default_factory=time.time_ns)
 
     def identity(self, spec: BackboneSpec) -> BackboneIdentity:
         """Return fingerprint, transform and traits of a backbone; load it only where no memo can be trusted."""
@@ -103,15 +111,39 @@ class Workspace:
             torch.set_num_threads(self.config.threads)
 
     def dataset(self, name: str) -> "Dataset":
-        """Return the loaded dataset, cut to the configured limit."""
+        """Return the loaded dataset, cut to the configured limit. `fingerprints` are those of its files from then on.
+
+        Its images can be read as long as the files stay as they were when it was loaded, so that a score is of the
+        data that its fingerprints name.
+        """
         if self._dataset is None or self._dataset.name != name:
-            whole, limit = datasets.load(name, self.locations), self.config.limit
+            hashes = FileHashes(self.artifacts, self.progress, since=self._started if self.config.rerun else 0)
+            if name in self._fingerprints:
+                whole = datasets.load(name, self.locations, hashes)
+            else:
+                whole = load_dataset(name, self.artifacts, self.locations, hashes)
+            self._fingerprints[name] = whole.fingerprints
+            limit = self.config.limit
             self._dataset = whole if limit is None else datasets.limit_dataset(whole, limit)
         return self._dataset
 
     def fingerprints(self, name: str) -> dict[str, str]:
-        """Return role -> fingerprint of the whole dataset, without reading an image where a manifest has them."""
-        return datasets.fingerprints(name, self.artifacts, self.locations)
+        """Return role -> fingerprint of the whole dataset, without loading it where a manifest of its files has them.
+
+        The files are looked at once in a process. With `rerun` no manifest is read, and all files are hashed again.
+        """
+        if name not in self._fingerprints:
+            kept = None if self.config.rerun else kept_fingerprints(name, self.artifacts, self.locations)
+            if kept is None:
+                self.dataset(name)
+            else:
+                self._fingerprints[name] = kept
+        return self._fingerprints[name]
+
+    def forget(self, name: str) -> None:
+        """Forget a dataset whose files have changed, so that its files are looked at again."""
+        self._dataset = None
+        self._fingerprints.pop(name, None)
 
     def setting(self, protocol: str, dataset: str) -> Setting:
         """Return a protocol on a dataset of the catalog or of the user's own. Raises UsageError for an unknown one."""
@@ -146,7 +178,11 @@ class Gauntlet:
         if stored is not None:
             self.results.append(SettingResult(tuple(stored), "store"))
             return stored
-        scores = self._measure(recipe, setting, fields)
+        try:
+            scores = self._measure(recipe, setting, fields)
+        except ChangedFile:
+            self.workspace.forget(dataset)
+            raise
         self.results.append(SettingResult(tuple(scores), "measured"))
         return scores
 
@@ -186,7 +222,9 @@ class Gauntlet:
         started, clock = datetime.now(UTC), time.perf_counter()
         workspace = self.workspace
         backbone, dataset = workspace.backbone(self.spec), workspace.dataset(setting.dataset)
-        config = workspace.config
+        # of the files as they were loaded, if they have changed since the store was asked
+        fields = {**fields, "datasets": workspace.fingerprints(setting.dataset)}
+        config, leaks = workspace.config, find_leaks(dataset)
         context = RunContext(workspace.artifacts, config, fields["seeds"], workspace.progress)
         measured = list(recipe.evaluate(backbone, dataset, context))
         shared = {
@@ -198,6 +236,7 @@ class Gauntlet:
             "threads": config.threads,
             "command": config.command,
             **({"unreadable_images": context.unreadable.by_role} if context.unreadable.by_role else {}),
+            **({"leaks": [leak.to_dict() for leak in leaks]} if leaks else {}),
             **environment(),
         }
         return [self._score(setting, fields, one, shared) for one in measured]

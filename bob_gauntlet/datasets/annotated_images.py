@@ -5,16 +5,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain, pairwise
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import ExifTags, Image
 
 from bob_gauntlet.datasets.dataset import Split
-from bob_gauntlet.datasets.image_folders import MAX_HASHED_FILES
-from bob_gauntlet.datasets.images import MAX_UNREADABLE_SHARE, read_bytes, read_image
+from bob_gauntlet.datasets.file_hashes import FileHashes
+from bob_gauntlet.datasets.file_stamps import file_stamp, stamp_array
+from bob_gauntlet.datasets.image_reader import ImageReader
+from bob_gauntlet.datasets.images import MAX_UNREADABLE_SHARE
 from bob_gauntlet.datasets.objects import ImageObjects, Mask
 from bob_gauntlet.errors import BobError, named
+
+if TYPE_CHECKING:
+    from hashlib import _Hash
 
 
 @dataclass(frozen=True)
@@ -26,30 +31,15 @@ class AnnotatedImages:
     objects: tuple[ImageObjects, ...]
 
 
-@dataclass(frozen=True)
-class ImageReader:
-    """The function `image` of a split of annotated images: it reads image i of `paths`.
-
-    `missing` are those of the paths that have no file; `sizes` are (width, height) as annotated.
-    """
-
-    root: Path
-    paths: tuple[str, ...]
-    missing: tuple[str, ...]
-    sizes: tuple[tuple[int, int], ...]
-
-    def __call__(self, index: int) -> Image.Image:
-        """Read an image as RGB, upright as annotated; a missing or broken file raises UnreadableImage."""
-        return read_image(self.root / self.paths[index], self.sizes[index])
-
-
-def annotated_split(role: str, what: str, images: AnnotatedImages, classes: Sequence[str]) -> Split:
+def annotated_split(
+    role: str, what: str, images: AnnotatedImages, classes: Sequence[str], hashes: FileHashes | None = None
+) -> Split:
     """Return the split of these images, sorted by path; the paths are its ids, its targets are (N, C) uint8 {0, 1}.
 
-    The fingerprint covers paths, file sizes, objects and classes; with at most MAX_HASHED_FILES images it also covers
-    their content. It does not depend on the folder in which they lie. An image whose file is missing stays in the split
-    and cannot be read. Raises BobError, in which `what` names the images to the user, where more than the share
-    MAX_UNREADABLE_SHARE of them is missing, where there are no images, or where a path is listed twice.
+    The fingerprint covers paths, objects, classes and the content of the files, which is hashed by `hashes`. It does
+    not depend on the folder in which they lie. An image whose file is missing stays in the split and cannot be read.
+    Raises BobError, in which `what` names the images to the user, where more than the share MAX_UNREADABLE_SHARE of
+    them is missing, where there are no images, or where a path is listed twice.
     """
     order = sorted(range(len(images.paths)), key=images.paths.__getitem__)
     paths = tuple(images.paths[i] for i in order)
@@ -59,18 +49,18 @@ def annotated_split(role: str, what: str, images: AnnotatedImages, classes: Sequ
     for path, next_path in pairwise(paths):
         if path == next_path:
             raise BobError(f"{what}: {path} is listed twice; keep one of the two")
-    file_sizes = [_file_size(images.root / path) for path in paths]
-    missing = tuple(path for path, size in zip(paths, file_sizes, strict=True) if size < 0)
+    stamps = stamp_array([file_stamp(images.root / path) for path in paths])
+    reader = ImageReader(images.root, paths, stamps, tuple((one.width, one.height) for one in objects))
+    missing = reader.missing
     if len(missing) > MAX_UNREADABLE_SHARE * len(paths):
         raise BobError(
             f"{what}: {len(missing):,} of {len(paths):,} images are not in {images.root}: {named(missing)}; "
             f"at most {MAX_UNREADABLE_SHARE:.0%} may be missing: put them there"
         )
-    reader = ImageReader(images.root, paths, missing, tuple((one.width, one.height) for one in objects))
-    fingerprint = _fingerprint(reader, file_sizes, objects, classes)
-    return Split(
-        role, fingerprint, paths, multi_hot_targets(objects, len(classes)), reader, clusters=paths, objects=objects
-    )
+    described = _describe(reader, objects, classes)
+    fingerprint, contents = (hashes or FileHashes()).fingerprint(described, reader, f"images of {role}")
+    targets = multi_hot_targets(objects, len(classes))
+    return Split(role, fingerprint, paths, targets, reader, clusters=paths, objects=objects, contents=contents)
 
 
 def multi_hot_targets(objects: Sequence[ImageObjects], classes: int) -> np.ndarray:
@@ -98,27 +88,14 @@ def image_size(path: Path) -> tuple[int, int]:
         ) from error
 
 
-def _file_size(path: Path) -> int:
-    """Return the size of a file in bytes, -1 where there is no such file."""
-    try:
-        return path.stat().st_size
-    except OSError:
-        return -1
-
-
-def _fingerprint(
-    reader: ImageReader, file_sizes: Sequence[int], objects: Sequence[ImageObjects], classes: Sequence[str]
-) -> str:
-    """Return the 16 hex digits that identify these images and annotations."""
+def _describe(reader: ImageReader, objects: Sequence[ImageObjects], classes: Sequence[str]) -> "_Hash":
+    """Return the SHA-256 of classes, paths, sizes and objects: of all that identifies the images but their content."""
     sha = hashlib.sha256("\n".join(classes).encode())
-    sha.update("\n".join(f"{path}\t{size}" for path, size in zip(reader.paths, file_sizes, strict=True)).encode())
+    sizes = reader.stamps[:, 0].tolist()
+    sha.update("\n".join(f"{path}\t{size}" for path, size in zip(reader.paths, sizes, strict=True)).encode())
     for one in objects:
         sha.update(_object_bytes(one))
-    if len(reader.paths) <= MAX_HASHED_FILES:
-        for path, size in zip(reader.paths, file_sizes, strict=True):
-            if size >= 0:
-                sha.update(read_bytes(reader.root / path))
-    return sha.hexdigest()[:16]
+    return sha
 
 
 def _object_bytes(objects: ImageObjects) -> bytes:

@@ -5,10 +5,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
-from bob_gauntlet.datasets.annotated_images import ImageReader
 from bob_gauntlet.datasets.catalog import CATALOG
 from bob_gauntlet.datasets.dataset import Dataset, Split
 from bob_gauntlet.datasets.image_folders import is_nonempty_folder
+from bob_gauntlet.datasets.image_reader import ImageReader
 from bob_gauntlet.datasets.images import MAX_UNREADABLE_SHARE, UnreadableImage
 from bob_gauntlet.datasets.locations import DataLocations
 from bob_gauntlet.datasets.objects import ImageObjects

@@ -18,7 +18,8 @@ class Split:
     little memory until its images are read. `targets` are (N,) int64 class indices, or (N, C) {0, 1} for multi-label
     datasets. `clusters` name what examples share (a photo, a patient); confidence intervals resample whole clusters. In
     a dataset for detection, `objects` has the annotated objects of each image, and `targets` are (N, C) uint8 {0, 1}
-    and say which classes are annotated on it.
+    and say which classes are annotated on it. `contents` are (N, 16) uint8 digests of what the images are made from,
+    zeros for an absent file; None in a dataset that is rendered.
     """
 
     role: str
@@ -28,6 +29,7 @@ class Split:
     image: Callable[[int], Image.Image]
     clusters: tuple[str, ...]
     objects: tuple[ImageObjects, ...] | None = None
+    contents: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -43,6 +45,7 @@ class Split:
             image=lambda i: self.image(int(indices[i])),
             clusters=tuple(self.clusters[i] for i in indices),
             objects=None if self.objects is None else tuple(self.objects[i] for i in indices),
+            contents=None if self.contents is None else self.contents[indices],
         )
 
 

@@ -1,58 +1,84 @@
-"""Detection of changes in a folder without looking at every file of a large one."""
+"""Detection of changes below a folder from the names, sizes and times of all of its files, without reading any."""
 
 import hashlib
 import os
-from collections import deque
-from itertools import chain
+import stat
+from dataclasses import dataclass
 from pathlib import Path
 
-MAX_FOLDERS = 5_000
-"""Number of folders that are looked at; folders nearer to the root come first."""
-
-MAX_FILES = 1_000
-"""Number of files that are looked at one by one; after that, a folder whose first entry is a file is not listed."""
+from bob_gauntlet.datasets.file_stamps import ABSENT, Stamp, are_settled, file_stamp, stamp_array, stamp_of
 
 
-def folder_digest(root: Path) -> str:
-    """Return 32 hex digits that change when a file below `root` is added, removed or renamed.
+@dataclass(frozen=True)
+class FolderState:
+    """The state of a folder or file: 32 hex digits, and whether any later change is certain to give other digits."""
 
-    They are a hash of the names and modification times of folders and, for the first MAX_FILES files, of the names,
-    modification times and sizes of files. So in small datasets, and for label files near the root, a change of a file's
-    content is seen as well. Hidden names are ignored. `root` may also be a file, or be absent.
+    digest: str
+    settled: bool
 
-    >>> folder_digest(Path("no such folder")) == folder_digest(Path("none such either"))
+
+def folder_state(root: Path, now: int) -> FolderState:
+    """Return the state of everything below `root` at the time `now` (ns since the epoch).
+
+    The digest is a hash of the relative paths, sizes and times of all files, however many they are. Links are followed;
+    a folder that is reached twice is listed once. Hidden names are ignored, as by the readers. `root` may also be a
+    file, or be absent.
+
+    >>> folder_state(Path("no such folder"), 0) == folder_state(Path("none such either"), 0)
     True
     """
-    sha = hashlib.sha256(_time_and_size(root).encode())
-    folders, folder_count, file_count = deque([root]), 0, 0
-    while folders and folder_count < MAX_FOLDERS:
-        folder, folder_count = folders.popleft(), folder_count + 1
-        sha.update(f"{folder.relative_to(root)}\t{_time_and_size(folder)}\n".encode())
-        for entry in _entries(folder, list_files=file_count <= MAX_FILES):
-            if entry.is_dir():
-                folders.append(folder / entry.name)
-            elif (file_count := file_count + 1) <= MAX_FILES:
-                sha.update(f"{entry.name}\t{_time_and_size(folder / entry.name)}\n".encode())
-    return sha.hexdigest()[:32]
+    if not root.is_dir():
+        return _state_of_file(root, now)
+    sha, settled = hashlib.sha256(), True
+    visited: set[tuple[int, int]] = set()
+    folders = [""]
+    while folders:
+        folder = folders.pop()
+        names, stamps, inner = _list_folder(root / folder, visited)
+        sha.update(f"{folder}\n{len(names)}\n".encode("utf-8", "surrogateescape"))
+        sha.update("\n".join(names).encode("utf-8", "surrogateescape"))
+        array = stamp_array(stamps)
+        sha.update(array.astype("<i8").tobytes())
+        settled = settled and bool(are_settled(array, now).all())
+        folders += [f"{folder}/{name}" if folder else name for name in inner]
+    return FolderState(sha.hexdigest()[:32], settled)
 
 
-def _entries(folder: Path, *, list_files: bool) -> list[os.DirEntry[str]]:
-    """Return the entries of a folder by name; none if `list_files` is false and the first entry is a file."""
+def _state_of_file(path: Path, now: int) -> FolderState:
+    """Return the state of one file, or of none."""
+    array = stamp_array([file_stamp(path)])
+    return FolderState(hashlib.sha256(array.astype("<i8").tobytes()).hexdigest()[:32], bool(are_settled(array, now)))
+
+
+def _list_folder(folder: Path, visited: set[tuple[int, int]]) -> tuple[list[str], list[Stamp], list[str]]:
+    """Return the sorted names of a folder's files with their stamps, and the sorted names of its folders.
+
+    The folder is added to `visited`. Of a folder that is there already only its inode is returned, and nothing of a
+    folder that cannot be listed.
+    """
+    names: list[str] = []
+    stamps: list[Stamp] = []
+    inner: list[str] = []
     try:
+        status = folder.stat()
+        if (status.st_dev, status.st_ino) in visited:
+            return [""], [(0, status.st_ino, 0)], inner
+        visited.add((status.st_dev, status.st_ino))
         with os.scandir(folder) as entries:
-            visible = (entry for entry in entries if not entry.name.startswith("."))
-            first = next(visible, None)
-            if first is None or (first.is_file() and not list_files):
-                return []
-            return sorted(chain([first], visible), key=lambda entry: entry.name)
+            visible = sorted((entry for entry in entries if not entry.name.startswith(".")), key=lambda one: one.name)
     except OSError:
-        return []
-
-
-def _time_and_size(path: Path) -> str:
-    """Return the modification time and size of a file or folder, or "absent"."""
-    try:
-        status = path.stat()
-    except OSError:
-        return "absent"
-    return f"{status.st_mtime_ns} {status.st_size}"
+        return names, stamps, inner
+    for entry in visible:
+        try:
+            status = entry.stat()
+        except OSError:
+            # a link to nothing
+            names.append(entry.name)
+            stamps.append(ABSENT)
+            continue
+        if stat.S_ISDIR(status.st_mode):
+            inner.append(entry.name)
+        else:
+            names.append(entry.name)
+            stamps.append(stamp_of(status))
+    return names, stamps, inner

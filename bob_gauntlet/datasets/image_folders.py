@@ -7,40 +7,45 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from bob_gauntlet.datasets.catalog import find_dataset
 from bob_gauntlet.datasets.dataset import Split
-from bob_gauntlet.datasets.images import read_bytes, read_image
+from bob_gauntlet.datasets.file_hashes import FileHashes
+from bob_gauntlet.datasets.file_stamps import Stamp, stamp_array, stamp_of
+from bob_gauntlet.datasets.image_reader import ImageReader
 from bob_gauntlet.errors import BobError, MissingError, named, nearest
+
+if TYPE_CHECKING:
+    from hashlib import _Hash
 
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".ppm", ".pgm", ".tif", ".tiff", ".webp")
 """Endings of image files, in lower or upper case."""
-
-MAX_HASHED_FILES = 1_000
-"""Largest number of files for which a split's fingerprint covers their content; with more it covers their sizes."""
 
 
 @dataclass(frozen=True)
 class ImageFiles:
     """Labelled image files below a folder.
 
-    `paths` are relative to `root`, with slashes, and sorted. `sizes` are in bytes. `labels` are (N,) int64 indices into
-    `classes`, or (N, C) {0, 1} for multi-label. `stored_paths` says where the files lie below `root` if that differs
-    from `paths`; so two layouts of one dataset can give equal ids and fingerprints.
+    `paths` are relative to `root`, with slashes, and sorted. `stamps` are the (N, 3) sizes and times of the files.
+    `labels` are (N,) int64 indices into `classes`, or (N, C) {0, 1} for multi-label. `stored_paths` says where the
+    files lie below `root` if that differs from `paths`; so two layouts of one dataset can give equal ids and
+    fingerprints.
     """
 
     root: Path
     paths: tuple[str, ...]
-    sizes: tuple[int, ...]
+    stamps: np.ndarray
     labels: np.ndarray
     classes: tuple[str, ...]
     stored_paths: tuple[str, ...] | None = None
 
-    def file_path(self, index: int) -> Path:
-        """Return the path of an image's file."""
-        return self.root / (self.stored_paths or self.paths)[index]
+    @property
+    def reader(self) -> ImageReader:
+        """The function that reads an image of these files."""
+        return ImageReader(self.root, self.stored_paths or self.paths, self.stamps)
 
 
 def images_in_class_folders(root: Path, what: str, classes: Sequence[str] | None = None) -> ImageFiles:
@@ -57,12 +62,12 @@ def images_in_class_folders(root: Path, what: str, classes: Sequence[str] | None
         raise BobError(f"{what}: only one class ({known[0]}) in {root}; a class is a folder, and two are needed")
     label_of_class = {name: label for label, name in enumerate(known)}
     files = sorted(
-        (f"{name}/{file}", size, label_of_class[name]) for name in names for file, size in _images(root / name, what)
+        (f"{name}/{file}", stamp, label_of_class[name]) for name in names for file, stamp in _images(root / name, what)
     )
     return ImageFiles(
         root,
         tuple(path for path, _, _ in files),
-        tuple(size for _, size, _ in files),
+        stamp_array([stamp for _, stamp, _ in files]),
         np.array([label for _, _, label in files], np.int64),
         known,
     )
@@ -82,29 +87,34 @@ def images_in_list(
     for one, other in pairwise(order):
         if paths[one] == paths[other]:
             raise BobError(f"{what}: its list names {paths[one]} twice; keep one of the two lines")
-    sizes = [_file_size(root / path, what) for path in paths]
+    stamps = stamp_array([_stamp(root / path, what) for path in paths])
     return ImageFiles(
         root,
         tuple(paths[i] for i in order),
-        tuple(sizes[i] for i in order),
+        stamps[order],
         np.asarray(labels, np.int64)[order],
         tuple(classes),
     )
 
 
-def labelled_split(role: str, files: ImageFiles, clusters: Sequence[str] | None = None) -> Split:
+def labelled_split(
+    role: str, files: ImageFiles, clusters: Sequence[str] | None = None, *, hashes: FileHashes | None = None
+) -> Split:
     """Return a split that reads an image when it is asked for; the relative paths are its ids.
 
-    The fingerprint covers paths, sizes, labels and classes; with at most MAX_HASHED_FILES files it also covers their
-    content. It does not depend on the folder in which they lie. Without `clusters` every image is a cluster of its own.
+    The fingerprint covers paths, labels, classes and the content of the files, which is hashed by `hashes`. It does
+    not depend on the folder in which they lie. Without `clusters` every image is a cluster of its own.
     """
+    reader = files.reader
+    fingerprint, contents = (hashes or FileHashes()).fingerprint(_describe(files), reader, f"images of {role}")
     return Split(
         role=role,
-        fingerprint=_fingerprint(files),
+        fingerprint=fingerprint,
         ids=files.paths,
         targets=files.labels,
-        image=lambda i: read_image(files.file_path(i)),
+        image=reader,
         clusters=files.paths if clusters is None else tuple(clusters),
+        contents=contents,
     )
 
 
@@ -161,8 +171,8 @@ def _check_names(names: Sequence[str], known: Sequence[str], what: str) -> None:
         )
 
 
-def _images(folder: Path, what: str) -> Iterator[tuple[str, int]]:
-    """Yield name and size of every image of a class folder."""
+def _images(folder: Path, what: str) -> Iterator[tuple[str, Stamp]]:
+    """Yield name and stamp of every image of a class folder."""
     count = 0
     for entry in _visible_entries(folder, what):
         if entry.is_dir():
@@ -171,7 +181,7 @@ def _images(folder: Path, what: str) -> Iterator[tuple[str, int]]:
             )
         if is_image(entry.name):
             count += 1
-            yield entry.name, _file_size(Path(entry.path), what)
+            yield entry.name, _stamp(entry, what)
     if not count:
         raise BobError(f"{what}: no image in class folder {folder}; remove the folder, or add images")
 
@@ -185,20 +195,18 @@ def _visible_entries(folder: Path, what: str) -> list[os.DirEntry[str]]:
         raise BobError(f"{what}: {folder} cannot be read ({error.strerror}); it has to be a folder") from error
 
 
-def _file_size(path: Path, what: str) -> int:
-    """Return the size of a file in bytes; raise BobError where there is no such file."""
+def _stamp(file: "Path | os.DirEntry[str]", what: str) -> Stamp:
+    """Return the stamp of a file; raise BobError where there is no such file."""
     try:
-        return path.stat().st_size
+        return stamp_of(file.stat())
     except OSError as error:
-        raise BobError(f"{what}: {path} cannot be found ({error.strerror}); put it there") from error
+        raise BobError(f"{what}: {os.fspath(file)} cannot be found ({error.strerror}); put it there") from error
 
 
-def _fingerprint(files: ImageFiles) -> str:
-    """Return the 16 hex digits that identify these files, labels and classes."""
+def _describe(files: ImageFiles) -> "_Hash":
+    """Return the SHA-256 of classes, paths, sizes and labels: of all that identifies the files except their content."""
     sha = hashlib.sha256("\n".join(files.classes).encode())
-    sha.update("\n".join(f"{path}\t{size}" for path, size in zip(files.paths, files.sizes, strict=True)).encode())
+    sizes = files.stamps[:, 0].tolist()
+    sha.update("\n".join(f"{path}\t{size}" for path, size in zip(files.paths, sizes, strict=True)).encode())
     sha.update(np.ascontiguousarray(files.labels, "<i8").tobytes())
-    if len(files.paths) <= MAX_HASHED_FILES:
-        for index in range(len(files.paths)):
-            sha.update(read_bytes(files.file_path(index)))
-    return sha.hexdigest()[:16]
+    return sha

@@ -1,69 +1,33 @@
-"""Load a dataset by name, read its fingerprints without loading it, and limit its number of examples."""
+"""Load a dataset by name, and limit its number of examples."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from importlib import import_module
-from importlib.metadata import PackageNotFoundError, version
-from typing import Any
 
 import numpy as np
 
 from bob_gauntlet.datasets import user
 from bob_gauntlet.datasets.dataset import Dataset, Split
-from bob_gauntlet.datasets.folder_state import folder_digest
+from bob_gauntlet.datasets.file_hashes import FileHashes
 from bob_gauntlet.datasets.locations import DataLocations, default_locations
 from bob_gauntlet.errors import MissingError
-from bob_gauntlet.runtime.artifacts import Artifacts
 
 
-def load(name: str, locations: DataLocations | None = None) -> Dataset:
+def load(name: str, locations: DataLocations | None = None, hashes: FileHashes | None = None) -> Dataset:
     """Load the dataset `name` from `locations`, by default those of the current folder.
 
-    Raises UsageError for an unknown name, MissingError where its data or its reader is absent, BobError where its data
-    is there and wrong.
+    Its files are listed, and hashed by `hashes`; by default every file is read for that. Raises UsageError for an
+    unknown name, MissingError where its data or its reader is absent, BobError where its data is there and wrong.
     """
-    locations = locations or default_locations()
+    locations = replace(locations or default_locations(), hashes=hashes or FileHashes())
     spec = locations.spec(name)
     if name in locations.user_datasets:
-        return user.load(locations.user_datasets[name])
+        return user.load(locations.user_datasets[name], locations.hashes)
     if not spec.loader:
         raise MissingError(f"this version cannot read {name} yet; `bob data {name}` describes it")
     module, function = spec.loader.split(":")
     loader: Callable[..., Dataset] = getattr(import_module(module), function)
     return loader() if spec.scale == "mini" else loader(locations)
-
-
-def fingerprints(name: str, artifacts: Artifacts, locations: DataLocations | None = None) -> dict[str, str]:
-    """Return role -> fingerprint of a dataset.
-
-    They come from a stored manifest if one was written for the same files and package versions; otherwise the dataset
-    is loaded. A user's dataset in CSV files is always loaded, since a list may name files in any folder.
-    """
-    locations = locations or default_locations()
-    if name in locations.user_datasets and locations.user_datasets[name].kind == "csv":
-        return load(name, locations).fingerprints
-    return artifacts.memo("manifests", _manifest_key(name, locations), lambda: load(name, locations).fingerprints)
-
-
-def delete_manifest(name: str, artifacts: Artifacts, locations: DataLocations) -> None:
-    """Delete the manifest of a dataset, so that its files are read again when its fingerprints are next needed."""
-    artifacts.path("manifests", _manifest_key(name, locations)).unlink(missing_ok=True)
-
-
-def _manifest_key(name: str, locations: DataLocations) -> dict[str, Any]:
-    """Return the key of a dataset's manifest: everything that its fingerprints depend on."""
-    spec = locations.spec(name)
-    key: dict[str, Any] = {
-        "dataset": name,
-        "version": spec.version,
-        "packages": {package: _version(package) for package in spec.packages},
-    }
-    if name in locations.user_datasets:
-        key["table"] = dict(locations.user_datasets[name].table)
-    roots = locations.roots(name)
-    if roots:
-        key["roots"] = {str(root.resolve()): folder_digest(root) for root in roots.values()}
-    return key
 
 
 def limit_dataset(dataset: Dataset, limit: int) -> Dataset:
@@ -142,11 +106,3 @@ def _kept_indices(split: Split, classes: list[int], limit: int) -> np.ndarray:
 def _positions(indices: np.ndarray, kept: np.ndarray) -> np.ndarray:
     """Return the positions in `kept` (sorted indices) of those of `indices` that are kept."""
     return np.flatnonzero(np.isin(kept, indices))
-
-
-def _version(package: str) -> str:
-    """Return the version of an installed package, or "absent"."""
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return "absent"

@@ -9,6 +9,7 @@ from typing import Any
 
 from bob_gauntlet.config import UserConfig, bob_folder, find_config
 from bob_gauntlet.datasets.catalog import CATALOG, find_dataset
+from bob_gauntlet.datasets.file_hashes import FileHashes
 from bob_gauntlet.datasets.spec import ROLES, DatasetSpec, UserDataset
 from bob_gauntlet.errors import UsageError, nearest
 
@@ -27,7 +28,7 @@ class DataLocations:
 
     `root` is the folder with a folder for each dataset. `declared_folders` maps datasets of the catalog to the folders
     that the user declared, and `user_datasets` maps names to the user's own datasets. `download` allows readers to
-    download datasets that their publishers offer to everybody.
+    download datasets that their publishers offer to everybody. Readers hash the files that they list with `hashes`.
 
     >>> locations = DataLocations(Path("/data"), {"imagenet-1k": Path("/fast/imagenet")})
     >>> locations.folder_of("imagenet-1k").as_posix(), locations.folder_of("eurosat").as_posix()
@@ -38,6 +39,7 @@ class DataLocations:
     declared_folders: Mapping[str, Path] = field(default_factory=dict)
     user_datasets: Mapping[str, UserDataset] = field(default_factory=dict)
     download: bool = False
+    hashes: FileHashes = field(default_factory=FileHashes, compare=False)
 
     def folder_of(self, name: str) -> Path:
         """Return the folder in which a dataset of the catalog is looked for; it need not exist."""

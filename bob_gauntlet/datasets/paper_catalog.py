@@ -26,6 +26,7 @@ def _paper(
         combined=name == "sim10k-cityscapes",
         trains_on="imagenet-1k" if name in _SHIFTED else "",
         overrides=_OVERRIDES.get(name, {}),
+        beside=_BESIDE.get(name, ()),
     )
 
 
@@ -63,6 +64,10 @@ _NEEDS = {
     **dict.fromkeys(_SHIFTED, ("imagenet-1k",)),
     "lvis-v1": ("coco-2017",),
     "sim10k-cityscapes": ("sim10k", "cityscapes"),
+}
+_BESIDE = {
+    "imagenet-1k": ("LOC_val_solution.csv",),
+    "eurosat": ("split_zhou_EuroSAT.json", "eurosat_split.json"),
 }
 _DOWNLOADABLE = ("cifar-100", "flowers-102", "fgvc-aircraft", "eurosat")
 _READERS = {

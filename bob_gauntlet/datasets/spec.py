@@ -32,6 +32,8 @@ class DatasetSpec:
     citation: str
     how_to_get: str
     scale: Scale = "paper"
+    # names of files beside its folder that its reader reads if they are there
+    beside: tuple[str, ...] = ()
     # "module:function" that returns the Dataset; at mini scale it takes no argument, else the session's DataLocations;
     # "" where this version has no reader
     loader: str = ""

@@ -12,6 +12,7 @@ import numpy as np
 from bob_gauntlet.datasets.annotated_images import AnnotatedImages, annotated_split
 from bob_gauntlet.datasets.coco_format import Category, read_coco
 from bob_gauntlet.datasets.dataset import Dataset
+from bob_gauntlet.datasets.file_hashes import FileHashes
 from bob_gauntlet.datasets.image_folders import ImageFiles, images_in_class_folders, images_in_list, labelled_split
 from bob_gauntlet.datasets.spec import UserDataset
 from bob_gauntlet.errors import BobError, MissingError, named, nearest
@@ -25,8 +26,8 @@ class CsvRow(NamedTuple):
     label: str
 
 
-def load(declared: UserDataset) -> Dataset:
-    """Load a user's own dataset, with the roles train, test and, where declared, val.
+def load(declared: UserDataset, hashes: FileHashes) -> Dataset:
+    """Load a user's own dataset, with the roles train, test and, where declared, val; `hashes` hashes its files.
 
     Raises MissingError where a declared path does not exist, BobError where the content of a file or folder is wrong.
     """
@@ -35,10 +36,10 @@ def load(declared: UserDataset) -> Dataset:
             raise MissingError(
                 f"{declared.name}'s {role} is not in {path}; put it there, or correct {declared.declared_in}"
             )
-    return _load_annotated(declared) if declared.kind == "coco" else _load_labelled(declared)
+    return _load_annotated(declared, hashes) if declared.kind == "coco" else _load_labelled(declared, hashes)
 
 
-def _load_annotated(declared: UserDataset) -> Dataset:
+def _load_annotated(declared: UserDataset, hashes: FileHashes) -> Dataset:
     """Load images with objects from files in COCO's format; the files of all roles must have the same categories."""
     name = declared.name
     files = {role: read_coco(path, declared.image_folders[role]) for role, path in declared.paths.items()}
@@ -49,7 +50,8 @@ def _load_annotated(declared: UserDataset) -> Dataset:
         raise BobError(f"{name}'s train: its categories are not the classes of {declared.declared_in}: {difference}")
     _check_roles_are_disjoint(name, {role: file.images for role, file in files.items()})
     splits = {
-        role: annotated_split(role, f"{name}'s {role}", file.images, file.classes) for role, file in files.items()
+        role: annotated_split(role, f"{name}'s {role}", file.images, file.classes, hashes)
+        for role, file in files.items()
     }
     return Dataset(name, splits, train.classes, multi_label=True, frequencies=train.frequencies)
 
@@ -75,7 +77,7 @@ def _describe_difference(names: Sequence[str], expected: Sequence[str]) -> str:
     return f"{', '.join(parts)}; correct one of them" if parts else ""
 
 
-def _load_labelled(declared: UserDataset) -> Dataset:
+def _load_labelled(declared: UserDataset, hashes: FileHashes) -> Dataset:
     """Load images with labels from class folders or CSV files; without declared classes those of train are taken."""
     files: dict[str, ImageFiles] = {}
     classes = declared.classes
@@ -87,7 +89,7 @@ def _load_labelled(declared: UserDataset) -> Dataset:
             files[role] = _images_in_csv(path, what, classes, multi_label=declared.multi_label)
         classes = files[role].classes
     _check_roles_are_disjoint(declared.name, files)
-    splits = {role: labelled_split(role, images) for role, images in files.items()}
+    splits = {role: labelled_split(role, images, hashes=hashes) for role, images in files.items()}
     return Dataset(declared.name, splits, files["train"].classes, declared.multi_label)
 
 

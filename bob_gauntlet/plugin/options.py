@@ -64,7 +64,7 @@ OPTIONS = (
         "--bob-download", "download freely available datasets: cifar-100, flowers-102, fgvc-aircraft, eurosat",
         kind=bool,
     ),
-    Option("--bob-rerun", "measure again what is already stored", kind=bool),
+    Option("--bob-rerun", "measure again what is already stored, and hash all files of the datasets again", kind=bool),
     Option("--bob-limit", "use the first N examples of every split; such scores are never ranked", "N", kind=int),
     Option("--bob-max-steps", "cut every training to N optimiser steps; such scores are never ranked", "N", kind=int),
     Option(

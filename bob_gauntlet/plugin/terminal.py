@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from importlib.metadata import version
 
 from bob_gauntlet import __version__
+from bob_gauntlet.datasets.leaks import leak_lines
 from bob_gauntlet.errors import named
 from bob_gauntlet.plugin.outcome import ItemOutcome
 from bob_gauntlet.plugin.progress_bar import duration
@@ -61,6 +62,7 @@ def score_lines(session: Session) -> Iterator[str]:
             yield f"! {score.setting} {score.metric}: NaN or infinite logits of {not_finite} images count as wrong"
         if near_chance(score):
             yield f"! {score.setting} {score.metric} of {score.backbone} is within two standard errors of chance"
+    yield from (f"! {line}" for line in leak_lines(session.scores))
 
 
 def value_text(score: Score) -> str:
@@ -126,7 +128,7 @@ def count_lines(session: Session) -> Iterator[str]:
 
 
 def changed_lines(session: Session) -> Iterator[str]:
-    """Yield a line for every dataset that has changed since the same setting was scored before."""
+    """Yield a line for every dataset whose fingerprints have changed since the same setting was scored before."""
     settings_by_change: dict[str, list[str]] = {}
     for outcome in session.outcomes.values():
         if outcome.outcome != "measured":
@@ -134,7 +136,7 @@ def changed_lines(session: Session) -> Iterator[str]:
         old = selection.find_score_on_other_data(session.workspace.stored.values(), outcome.scores)
         if old is not None:
             dataset, date = outcome.setting.rpartition("@")[2], str(old.provenance.get("started", ""))[:10]
-            change = f"{dataset} changed since {date}"
+            change = f"{dataset} has other fingerprints than on {date}"
             settings_by_change.setdefault(change, []).append(f"{outcome.setting} of {outcome.backbone}")
     for change, settings in settings_by_change.items():
         yield f"{change}: measured again ({named(dict.fromkeys(settings), most=4)})"

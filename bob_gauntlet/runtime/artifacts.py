@@ -69,7 +69,7 @@ class Artifacts:
         arrays = self._read(path, warn=True, check_values=check_values)
         if arrays is not None:
             return arrays
-        with self._lock(path):
+        with self.lock(path):
             arrays = self._read(path, warn=False, check_values=check_values)
             if arrays is None:
                 arrays = {name: np.asarray(array, order="C") for name, array in compute().items()}
@@ -89,6 +89,26 @@ class Artifacts:
         """Return the file of the artefact of a key; it need not exist."""
         return self.root / kind / f"{digest(key)}.safetensors"
 
+    def lock(self, path: Path) -> AbstractContextManager[Any]:
+        """Acquire a lock on a file of the cache, which the system frees when its holder dies.
+
+        Where the folder cannot be written there is no lock, and one warning is logged.
+        """
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            lock = FileLock(path.with_suffix(".lock"))
+            lock.acquire()
+        except OSError as error:
+            self.warn(error)
+            return nullcontext()
+        return _Released(lock)
+
+    def warn(self, error: OSError) -> None:
+        """Log once that nothing can be kept."""
+        if self._writable:
+            self._writable = False
+            log.warning("artefacts cannot be kept in %s (%s); pass --bob-cache DIR", self.root, error.strerror)
+
     def _read(self, path: Path, *, warn: bool, check_values: CheckValues = accept) -> Arrays | None:
         """Return the arrays of a file, or None where it is absent or damaged, or where its values are refused."""
         try:
@@ -102,29 +122,12 @@ class Artifacts:
                 log.warning("%s is damaged (%s) and is computed again", path, error)
             return None
 
-    def _lock(self, path: Path) -> AbstractContextManager[Any]:
-        """Acquire a lock that the system frees when its holder dies; do nothing where the folder cannot be written."""
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            lock = FileLock(path.with_suffix(".lock"))
-            lock.acquire()
-        except OSError as error:
-            self._warn(error)
-            return nullcontext()
-        return _Released(lock)
-
     def _write(self, path: Path, content: bytes) -> None:
         """Write a file; warn where that fails."""
         try:
             write_atomically(path, content)
         except OSError as error:
-            self._warn(error)
-
-    def _warn(self, error: OSError) -> None:
-        """Log once that nothing can be kept."""
-        if self._writable:
-            self._writable = False
-            log.warning("artefacts cannot be kept in %s (%s); pass --bob-cache DIR", self.root, error.strerror)
+            self.warn(error)
 
 
 class _Released(AbstractContextManager[None]):

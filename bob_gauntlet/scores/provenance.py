@@ -38,6 +38,7 @@ class Provenance(TypedDict, total=False):
     # where it applies
     unreadable_images: dict[str, int]  # role -> images that could not be read and were replaced by grey ones
     not_finite_images: int  # attacked images whose logits are NaN or infinite: they count as wrong
+    leaks: list[dict[str, Any]]  # images that two roles share, as `datasets.leaks.Leak.to_dict` writes them
     # metrics that are a mean over examples, or state their error otherwise
     n: int  # examples
     stderr: float  # standard error in the metric's unit; absent with fewer than two clusters

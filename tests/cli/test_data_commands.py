@@ -1,6 +1,7 @@
 """`bob data`, and the options of a session that say where the data are."""
 
 import json
+import os
 import shlex
 from collections.abc import Callable
 from pathlib import Path
@@ -9,9 +10,12 @@ from typing import Any
 import pytest
 from click.testing import Result
 
+from bob_gauntlet.config import find_config
 from bob_gauntlet.datasets.catalog import CATALOG
-from bob_gauntlet.datasets.loading import fingerprints, load
-from bob_gauntlet.datasets.locations import DataLocations
+from bob_gauntlet.datasets.file_hashes import FileHashes
+from bob_gauntlet.datasets.loading import load
+from bob_gauntlet.datasets.locations import DataLocations, find_locations
+from bob_gauntlet.datasets.manifests import fingerprints
 from bob_gauntlet.errors import UsageError
 from bob_gauntlet.gauntlet import Workspace
 from bob_gauntlet.plugin.options import read_options
@@ -19,6 +23,7 @@ from bob_gauntlet.plugin.session import open_session
 from bob_gauntlet.runtime.artifacts import Artifacts
 from tests.helpers.bob_command import run_bob
 from tests.helpers.dataset_trees import DETECTION, TREES, imagenet, imagenet_a, write_class_folders, write_noise_image
+from tests.helpers.tiny_images import hide_change_times, rewrite, settle, write_colours
 
 
 @pytest.fixture(autouse=True)
@@ -239,25 +244,63 @@ def test_an_own_dataset_in_cocos_format_has_a_page(folder: Path) -> None:
     assert "objects of train: 20; 5 crowds" in result.output
 
 
-def test_bob_data_deletes_the_manifest(folder: Path) -> None:
-    """`bob data` deletes the manifest that a session would read."""
+@pytest.mark.parametrize(("option", "cache"), [("", ".bob/artifacts"), ("--cache c", "c")])
+@pytest.mark.parametrize("name", ["imagenet-1k", "mine"])
+def test_verify_sees_an_edit_without_any_trace(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, option: str, cache: str, name: str
+) -> None:
+    """Where size and times are as before, only --verify reads the file; sessions with the same cache then see it."""
+    settle(monkeypatch)
+    hide_change_times(monkeypatch)
     imagenet(folder / "d")
-    artifacts = Artifacts(folder / ".bob/artifacts")
-    fingerprints("imagenet-1k", artifacts, DataLocations(folder / "d"))
-    [kept] = (folder / ".bob/artifacts/manifests").glob("*.safetensors")
-    assert bob_data("imagenet-1k --data d").exit_code == 0
-    assert not kept.exists()
+    (folder / "bob.toml").write_text(
+        '[datasets.mine]\nkind = "folder"\ntrain = "d/imagenet-1k/train"\ntest = "d/imagenet-1k/val"\n'
+    )
+    locations, artifacts = find_locations(find_config(folder), folder, folder / "d"), Artifacts(folder / cache)
+    first = fingerprints(name, artifacts, locations)
+    path = folder / "d/imagenet-1k/train/n01443537/n01443537_3.JPEG"
+    content = path.read_bytes()
+    # after the end of the image, so that it can still be decoded
+    path.write_bytes(content + b"a")
+    os.utime(path, ns=(0, 10**18))
+    before = fingerprints(name, artifacts, locations)
+    rewrite(path, content + b"b", keep_time=True)
+    assert bob_data(f"{name} --data d {option}").exit_code == 0
+    assert fingerprints(name, artifacts, locations) == before != first
+    result = bob_data(f"{name} --data d {option} --verify")
+    assert result.exit_code == 0
+    assert (
+        "1 files have other content than before under the same size and times: n01443537/n01443537_3.JPEG; "
+        f"settings on {name} will be measured again"
+    ) in result.output
+    after = fingerprints(name, artifacts, locations)
+    assert {role for role in first if after[role] != before[role]} == {"train"}
+    assert after["train"] in result.output
+    assert "other content" not in bob_data(f"{name} --data d {option} --verify").output
+
+
+def test_a_page_names_images_that_two_roles_share(folder: Path) -> None:
+    """Copies and links are named."""
+    (folder / "bob.toml").write_text('[datasets.mine]\nkind = "folder"\ntrain = "t/a"\ntest = "t/b"\n')
+    train = write_colours(folder / "t/a", {"cat": 2, "dog": 2})
+    write_colours(folder / "t/b", {"cat": 1, "dog": 1}, first=100)
+    assert "copies" not in bob_data("mine").output
+    (folder / "t/b/dog/link.bmp").symlink_to(train[3])
+    assert (
+        "mine: 1 of 3 images of test are copies of images of train, or links to them: "
+        "dog/link.bmp is dog/00001.bmp; remove them from one role\n"
+    ) in bob_data("mine").output
 
 
 def test_only_free_datasets_are_downloaded(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """--download reaches the reader; for datasets that are not freely available, the command says where to get them."""
     seen: list[bool] = []
 
-    def stopped(name: str, locations: DataLocations) -> None:
+    def stopped(name: str, locations: DataLocations, hashes: FileHashes) -> None:
         seen.append(locations.download)
         raise UsageError("stop here")
 
-    monkeypatch.setattr("bob_gauntlet.cli.data_commands.load", stopped)
+    monkeypatch.setattr("bob_gauntlet.datasets.loading.load", stopped)
     bob_data("eurosat --download")
     bob_data("eurosat")
     assert seen == [True, False]

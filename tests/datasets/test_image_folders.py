@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bob_gauntlet.datasets import image_folders
+from bob_gauntlet.datasets.file_stamps import file_stamp
 from bob_gauntlet.datasets.image_folders import (
     images_in_class_folders,
     images_in_list,
@@ -38,7 +38,7 @@ def test_images_are_sorted_and_labelled_by_folder(root: Path) -> None:
     assert files.paths == ("cat/a b é.JPEG", "cat/cat_0.jpg", "cat/cat_1.jpg", "dog/dog_0.jpg", "dog/dog_1.jpg")
     assert files.labels.tolist() == [0, 0, 0, 1, 1]
     assert files.labels.dtype == np.int64
-    assert files.sizes == tuple((root / path).stat().st_size for path in files.paths)
+    assert files.stamps.tolist() == [list(file_stamp(root / path)) for path in files.paths]
 
 
 def test_labels_index_the_classes_that_are_given(root: Path) -> None:
@@ -100,7 +100,7 @@ def test_a_list_of_files(root: Path) -> None:
     files = images_in_list(root, "mine", ("dog/dog_1.jpg", "cat/cat_0.jpg"), np.array([[1, 0], [0, 1]]), ("a", "b"))
     assert files.paths == ("cat/cat_0.jpg", "dog/dog_1.jpg")
     assert files.labels.tolist() == [[0, 1], [1, 0]]
-    assert files.sizes[1] == (root / "dog/dog_1.jpg").stat().st_size
+    assert files.stamps[1].tolist() == list(file_stamp(root / "dog/dog_1.jpg"))
 
 
 @pytest.mark.parametrize(
@@ -164,20 +164,6 @@ def test_labels_and_classes_are_in_the_fingerprint(root: Path) -> None:
     files = images_in_class_folders(root, "mine")
     others = [files, replace(files, labels=files.labels[::-1]), replace(files, classes=("a", "b"))]
     assert len({labelled_split("train", one).fingerprint for one in others}) == 3
-
-
-def test_content_counts_in_small_sets_only(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Other bytes of the same size change the fingerprint only up to MAX_HASHED_FILES files."""
-    before, path = fingerprint(root), root / "cat/cat_0.jpg"
-    monkeypatch.setattr(image_folders, "MAX_HASHED_FILES", 3)
-    large = fingerprint(root)
-    path.write_bytes(bytes(path.stat().st_size))
-    assert fingerprint(root) == large
-    path.write_bytes(bytes(path.stat().st_size + 1))
-    assert fingerprint(root) != large
-    path.write_bytes(bytes(path.stat().st_size - 1))
-    monkeypatch.undo()
-    assert fingerprint(root) != before
 
 
 def test_the_error_of_absent_data_says_how_to_get_it() -> None:

@@ -1,4 +1,4 @@
-"""Tests of loading a dataset by name, of fingerprints without loading, and of limiting a dataset."""
+"""Tests of loading a dataset by name, and of limiting a dataset."""
 
 from collections import Counter
 from dataclasses import replace
@@ -10,15 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from bob_gauntlet.datasets import loading
 from bob_gauntlet.datasets.catalog import CATALOG
 from bob_gauntlet.datasets.dataset import Dataset, Split
-from bob_gauntlet.datasets.loading import fingerprints, limit_dataset, load
+from bob_gauntlet.datasets.loading import limit_dataset, load
 from bob_gauntlet.datasets.locations import DataLocations
 from bob_gauntlet.datasets.objects import ImageObjects
 from bob_gauntlet.errors import MissingError, UsageError
-from bob_gauntlet.runtime.artifacts import Artifacts
-from tests.helpers.dataset_trees import imagenet, imagenet_a, write_noise_image
+from tests.helpers.dataset_trees import imagenet
 
 MINI = sorted(name for name, spec in CATALOG.items() if spec.scale == "mini")
 
@@ -45,30 +43,6 @@ def test_a_dataset_without_a_reader_is_missing_and_not_unknown() -> None:
         load("objectnet")
     with pytest.raises(UsageError, match="did you mean objectnet"):
         load("objectnett")
-
-
-def test_fingerprints_come_from_a_manifest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A dataset is loaded for its fingerprints once, and again with another version of a package that makes it."""
-    artifacts = Artifacts(tmp_path)
-    loaded: list[str] = []
-
-    def counted_load(name: str, locations: DataLocations) -> Dataset:
-        loaded.append(name)
-        return load(name, locations)
-
-    monkeypatch.setattr(loading, "load", counted_load)
-    first = fingerprints("digits", artifacts)
-    assert first == load("digits").fingerprints == fingerprints("digits", artifacts)
-    assert loaded == ["digits"]
-    monkeypatch.setattr(loading, "version", lambda package: "99")
-    assert fingerprints("digits", artifacts) == first
-    assert loaded == ["digits"] * 2
-
-
-def test_an_absent_package_is_a_version_too(tmp_path: Path) -> None:
-    """An absent package has the version "absent", and a dataset without packages has fingerprints."""
-    assert fingerprints("noise", Artifacts(tmp_path)) == {}
-    assert loading._version("no-such-package-of-ours") == "absent"
 
 
 TARGETS = st.lists(st.integers(0, 6), min_size=1, max_size=60)
@@ -174,25 +148,6 @@ def test_a_dataset_on_disk_is_read_from_its_place(tmp_path: Path, monkeypatch: p
     (tmp_path / "bob.toml").write_text('[datasets]\nimagenet-1k = "d/imagenet-1k"\n')
     monkeypatch.chdir(tmp_path)
     assert load("imagenet-1k").fingerprints == load("imagenet-1k", locations).fingerprints
-
-
-def test_a_manifest_holds_until_a_file_of_any_root_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """ImageNet-A needs ImageNet-1k: it is loaded again when a file of either changes, or its manifest is deleted."""
-    artifacts, locations = Artifacts(tmp_path / "artifacts"), DataLocations(tmp_path / "d")
-    with pytest.raises(MissingError):
-        fingerprints("imagenet-a", artifacts, locations)
-    imagenet(tmp_path / "d")
-    imagenet_a(tmp_path / "d")
-    first = fingerprints("imagenet-a", artifacts, locations)
-    with monkeypatch.context() as patch:
-        patch.setattr(loading, "load", None)
-        assert fingerprints("imagenet-a", artifacts, locations) == first
-    write_noise_image(tmp_path / "d/imagenet-1k/train/n01443537/new.JPEG")
-    second = fingerprints("imagenet-a", artifacts, locations)
-    assert {role for role in first if first[role] != second[role]} == {"train"}
-    loading.delete_manifest("imagenet-a", artifacts, locations)
-    monkeypatch.setattr(loading, "load", lambda name, locations: Dataset("d", {}, ()))
-    assert fingerprints("imagenet-a", artifacts, locations) == {}
 
 
 def test_under_a_limit_one_head_serves_every_shift() -> None:

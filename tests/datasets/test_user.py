@@ -6,13 +6,14 @@ from typing import Any
 import pytest
 
 from bob_gauntlet.datasets.dataset import Dataset
-from bob_gauntlet.datasets.folder_state import folder_digest
-from bob_gauntlet.datasets.loading import _manifest_key, fingerprints, load
+from bob_gauntlet.datasets.loading import load
 from bob_gauntlet.datasets.locations import DataLocations
+from bob_gauntlet.datasets.manifests import fingerprints
 from bob_gauntlet.datasets.spec import UserDataset
 from bob_gauntlet.errors import BobError, MissingError
 from bob_gauntlet.runtime.artifacts import Artifacts
 from tests.helpers.dataset_trees import write_class_folders, write_noise_image
+from tests.helpers.tiny_images import HashedFiles, rewrite, settle
 
 
 def locations(folder: Path, **table: Any) -> DataLocations:
@@ -176,35 +177,24 @@ def test_fingerprints_follow_labels_and_content(tmp_path: Path) -> None:
     assert fingerprints("mine", artifacts, lists) == seen[0]
     write_lists(tmp_path, "a.jpg,cat b.jpg,dog c.jpg,dog", "d.jpg,dog")
     seen.append(fingerprints("mine", artifacts, lists))
-    (tmp_path / "lists/a.jpg").write_bytes(bytes((tmp_path / "lists/a.jpg").stat().st_size))
+    rewrite(tmp_path / "lists/a.jpg", bytes((tmp_path / "lists/a.jpg").stat().st_size))
     seen.append(fingerprints("mine", artifacts, lists))
     assert len({one["train"] for one in seen}) == 3
     assert len({one["test"] for one in seen}) == 1
 
 
-def test_fingerprints_of_folders_are_kept_until_a_file_changes(trees: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Class folders are read again only after a file has been added."""
+def test_unchanged_class_folders_are_listed_and_not_read(trees: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only the files that were added or changed are read again."""
+    settle(monkeypatch)
+    hashed = HashedFiles(monkeypatch)
     artifacts = Artifacts(trees / "artifacts")
     declared = locations(trees, kind="folder", train="t/train", test="t/test")
     first = fingerprints("mine", artifacts, declared)
-    with monkeypatch.context() as patch:
-        patch.setattr("bob_gauntlet.datasets.user.load", None)
-        assert fingerprints("mine", artifacts, declared) == first
+    assert len(hashed.since_last()) == 14
+    assert fingerprints("mine", artifacts, declared) == first
+    assert hashed.since_last() == []
     write_noise_image(trees / "t/test/cat/new.jpg")
     second = fingerprints("mine", artifacts, declared)
+    assert hashed.since_last() == ["cat/new.jpg"]
     assert second["train"] == first["train"]
     assert second["test"] != first["test"]
-
-
-def test_a_manifest_is_found_by_the_declaration(trees: Path) -> None:
-    """The key of a manifest has the declared table as it is and each path, so that stored manifests stay valid."""
-    table = {"kind": "folder", "train": "t/train", "test": "t/test", "classes": ["cat", "dog"]}
-    key = _manifest_key("mine", locations(trees, **table))
-    assert key == {
-        "dataset": "mine",
-        "version": 1,
-        "packages": {},
-        "table": table,
-        "roots": {str(path.resolve()): folder_digest(path) for path in (trees / "t/train", trees / "t/test")},
-    }
-    assert list(key) == ["dataset", "version", "packages", "table", "roots"]

@@ -6,14 +6,15 @@ from typing import Any
 
 import pytest
 
-from bob_gauntlet.datasets import loading
 from bob_gauntlet.datasets.dataset import Dataset
-from bob_gauntlet.datasets.loading import fingerprints, load
+from bob_gauntlet.datasets.loading import load
 from bob_gauntlet.datasets.locations import DataLocations
+from bob_gauntlet.datasets.manifests import fingerprints
 from bob_gauntlet.datasets.spec import UserDataset
 from bob_gauntlet.errors import BobError, MissingError
 from bob_gauntlet.runtime.artifacts import Artifacts
 from tests.helpers.detection_trees import Json, coco_content, write_image, write_json, write_listed_images
+from tests.helpers.tiny_images import HashedFiles, settle
 
 
 @pytest.fixture
@@ -152,15 +153,19 @@ def test_one_class_is_enough(notes: Path) -> None:
     assert dataset["train"].targets.tolist() == [[1], [1], [0]]
 
 
-def test_a_manifest_holds_until_annotations_or_images_change(notes: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The dataset is read again only after its annotations or images have changed."""
+def test_unchanged_images_are_not_read(notes: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The annotations are read at each start, and only those images that have changed."""
+    settle(monkeypatch)
+    hashed = HashedFiles(monkeypatch)
     artifacts = Artifacts(notes / "artifacts")
     first = fingerprints("mine", artifacts, locations(notes))
-    with monkeypatch.context() as patch:
-        patch.setattr(loading, "load", None)
-        assert fingerprints("mine", artifacts, locations(notes)) == first
+    assert len(hashed.since_last()) == 7
+    assert fingerprints("mine", artifacts, locations(notes)) == first
+    assert hashed.since_last() == []
     write_image(notes / "images/000000000107.jpg", (50, 50))
     second = fingerprints("mine", artifacts, locations(notes))
+    assert hashed.since_last() == ["000000000107.jpg"]
     assert (second["train"] == first["train"], second["test"] == first["test"]) == (True, False)
     write_json(notes / "notes/train.json", coco_content(7, 3))
     assert fingerprints("mine", artifacts, locations(notes))["train"] != first["train"]
+    assert hashed.since_last() == []

@@ -1,11 +1,13 @@
 """What the summary says about scores."""
 
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from bob_gauntlet.datasets.leaks import Leak
 from bob_gauntlet.plugin.outcome import ItemOutcome
 from bob_gauntlet.plugin.terminal import _without_ranked_measures, by_reason, near_chance, score_lines, value_text
 from bob_gauntlet.pools.pool import load_pool
@@ -43,6 +45,18 @@ def test_images_that_count_as_wrong_for_nan_are_stated() -> None:
     scores = (score("top1", 9.0, not_finite_images=3), score("top1_clean", 9.0))
     session: Any = SimpleNamespace(outcomes=outcomes, scores=scores)
     assert list(score_lines(session)) == ["! knn@photos top1: NaN or infinite logits of 3 images count as wrong"]
+
+
+def test_shared_images_are_said_once_for_a_dataset() -> None:
+    """Every score of a dataset names them, also one from the store; the summary has one line."""
+    leak = Leak("test", "train", 1, 9, (("a.jpg", "b.jpg"),))
+    scores = tuple(replace(score(metric, 50.0), provenance={"leaks": [leak.to_dict()]}) for metric in ("top1", "top5"))
+    outcomes = {str(i): ItemOutcome("knn@photos", "x", "store", "", scores) for i in range(2)}
+    lines = list(score_lines(SimpleNamespace(outcomes=outcomes, scores=[*scores, *scores])))  # type: ignore[arg-type]
+    assert lines[2:] == [
+        "! photos: 1 of 9 images of test are copies of images of train, or links to them: a.jpg is b.jpg; "
+        "remove them from one role"
+    ]
 
 
 def test_reasons_are_said_once() -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from bob_gauntlet.datasets.dataset import Dataset, Split
+from bob_gauntlet.datasets.file_hashes import FileHashes
 from bob_gauntlet.datasets.image_folders import images_in_list, labelled_split
 from bob_gauntlet.datasets.locations import DataLocations
 from bob_gauntlet.datasets.paper.layout import inner_folder, require_folder
@@ -50,15 +51,18 @@ def load_chexpert(locations: DataLocations) -> Dataset:
     train, valid = (_read_frontal(root / f"{role}.csv") for role in ("train", "valid"))
     order = np.random.RandomState(SEED).permutation(len(train))[: max(1, int(len(train) * TRAIN_SHARE))]
     used = [train[i] for i in order]
-    splits = {"train": _build_split("train", root, used), "test": _build_split("test", root, valid)}
+    splits = {
+        role: _build_split(role, root, rows, locations.hashes) for role, rows in (("train", used), ("test", valid))
+    }
     return Dataset(NAME, splits, classes=FINDINGS, multi_label=True)
 
 
-def _build_split(role: str, root: Path, rows: Sequence[CheXpertRow]) -> Split:
+def _build_split(role: str, root: Path, rows: Sequence[CheXpertRow], hashes: FileHashes) -> Split:
     """Return the split of these rows; each patient is a cluster."""
     targets = np.array([row.targets for row in rows], np.int64).reshape(-1, len(FINDINGS))
     files = images_in_list(root, f"{NAME} {role}", [row.path for row in rows], targets, FINDINGS)
-    return labelled_split(role, files, [match[1] for path in files.paths if (match := _PATIENT.search(path))])
+    patients = [match[1] for path in files.paths if (match := _PATIENT.search(path))]
+    return labelled_split(role, files, patients, hashes=hashes)
 
 
 def _read_frontal(path: Path) -> list[CheXpertRow]:

@@ -48,7 +48,8 @@ def load_cityscapes(locations: DataLocations) -> Dataset:
         raise BobError(f"{NAME}: no CITY/*{_SUFFIX} in {root / 'gtFine/val'}; `bob data {NAME}` shows the layout")
     paths = tuple(f"leftImg8bit/val/{file.parent.name}/{file.name[: -len(_SUFFIX)]}_leftImg8bit.png" for file in files)
     images = AnnotatedImages(root, paths, tuple(visible_cars(*_read_shapes(file)) for file in files))
-    return Dataset(NAME, {"test": annotated_split("test", f"{NAME} test", images, CLASSES)}, CLASSES, multi_label=True)
+    split = annotated_split("test", f"{NAME} test", images, CLASSES, locations.hashes)
+    return Dataset(NAME, {"test": split}, CLASSES, multi_label=True)
 
 
 def visible_cars(width: int, height: int, shapes: Sequence[Shape]) -> ImageObjects:

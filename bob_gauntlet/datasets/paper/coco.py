@@ -6,6 +6,7 @@ from pathlib import Path
 from bob_gauntlet.datasets.annotated_images import annotated_split
 from bob_gauntlet.datasets.coco_format import CocoFile, Record, file_name, read_coco
 from bob_gauntlet.datasets.dataset import Dataset
+from bob_gauntlet.datasets.file_hashes import FileHashes
 from bob_gauntlet.datasets.locations import DataLocations
 from bob_gauntlet.datasets.paper.layout import first_file, require_folder
 from bob_gauntlet.errors import BobError, MissingError
@@ -30,7 +31,7 @@ def load_coco_2017(locations: DataLocations) -> Dataset:
         )
         for role, folder in FOLDERS.items()
     }
-    return _build_dataset(COCO, files)
+    return _build_dataset(COCO, files, locations.hashes)
 
 
 def load_lvis_v1(locations: DataLocations) -> Dataset:
@@ -46,16 +47,18 @@ def load_lvis_v1(locations: DataLocations) -> Dataset:
     except MissingError as error:
         raise MissingError(f"{LVIS} needs COCO's images too: {error}") from error
     files = {role: read_coco(path, images, partial(_lvis_path, images)) for role, path in paths.items()}
-    return _build_dataset(LVIS, files)
+    return _build_dataset(LVIS, files, locations.hashes)
 
 
-def _build_dataset(name: str, files: dict[str, CocoFile]) -> Dataset:
+def _build_dataset(name: str, files: dict[str, CocoFile], hashes: FileHashes) -> Dataset:
     """Return the dataset of the files of all roles; BobError where their categories differ."""
     train = files["train"]
     for role, file in files.items():
         if file.categories != train.categories:
             raise BobError(f"{name} {role}: its categories are not those of train; get both files from one source")
-    splits = {role: annotated_split(role, f"{name} {role}", file.images, file.classes) for role, file in files.items()}
+    splits = {
+        role: annotated_split(role, f"{name} {role}", file.images, file.classes, hashes) for role, file in files.items()
+    }
     return Dataset(name, splits, train.classes, multi_label=True, frequencies=train.frequencies)
 
 

@@ -47,8 +47,8 @@ def load_imagenet_1k(locations: DataLocations) -> Dataset:
             raise BobError(f"{NAME}: no folder {folder.name} in {images}; `bob data {NAME}` shows the layout")
     train = images_in_class_folders(images / "train", f"{NAME} train")
     splits = {
-        "train": labelled_split("train", train),
-        "test": labelled_split("test", _validation_files(root, images / "val", train.classes)),
+        role: labelled_split(role, files, hashes=locations.hashes)
+        for role, files in (("train", train), ("test", _validation_files(root, images / "val", train.classes)))
     }
     return Dataset(NAME, splits, classes=train.classes, subsets=_read_subsets(root, images, train.paths))
 

@@ -47,7 +47,7 @@ def select_files(files: ImageFiles, indices: Sequence[int] | np.ndarray) -> Imag
     return replace(
         files,
         paths=tuple(files.paths[i] for i in selected),
-        sizes=tuple(files.sizes[i] for i in selected),
+        stamps=files.stamps[selected],
         labels=files.labels[selected],
         stored_paths=tuple(files.stored_paths[i] for i in selected) if files.stored_paths else None,
     )
@@ -62,7 +62,7 @@ def relabel_files(files: ImageFiles, paths: Sequence[str], labels: np.ndarray, c
     return ImageFiles(
         root=files.root,
         paths=tuple(paths[i] for i in order),
-        sizes=tuple(files.sizes[i] for i in order),
+        stamps=files.stamps[order],
         labels=np.asarray(labels, np.int64)[order],
         classes=tuple(classes),
         stored_paths=tuple((files.stored_paths or files.paths)[i] for i in order),

@@ -54,7 +54,11 @@ def _load_shifted(name: str, locations: DataLocations, *inner: str, restricted: 
     if len(imagenet.classes) == 1000 and count != expected:
         raise BobError(f"{name}: {count} class folders in {root} instead of {expected}; get it again")
     source = replace(imagenet["test"], role="source")
-    splits = {"train": imagenet["train"], "source": source, "test": labelled_split("test", files)}
+    splits = {
+        "train": imagenet["train"],
+        "source": source,
+        "test": labelled_split("test", files, hashes=locations.hashes),
+    }
     return Dataset(name, splits, classes=imagenet.classes, restricted_classes=test_classes if restricted else None)
 
 

@@ -43,7 +43,7 @@ def load_sim10k(locations: DataLocations) -> Dataset:
         raise BobError(f"{NAME}: no *.xml in {root / 'Annotations'}; `bob data {NAME}` shows the layout")
     paths = tuple(f"JPEGImages/{path.stem}.jpg" for path in files)
     objects = tuple(_read_cars(path, root / image) for path, image in zip(files, paths, strict=True))
-    split = annotated_split("train", f"{NAME} train", AnnotatedImages(root, paths, objects), CLASSES)
+    split = annotated_split("train", f"{NAME} train", AnnotatedImages(root, paths, objects), CLASSES, locations.hashes)
     return Dataset(NAME, {"train": split}, CLASSES, multi_label=True)
 
 

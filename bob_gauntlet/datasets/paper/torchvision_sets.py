@@ -17,6 +17,8 @@ from PIL import Image
 from torchvision.datasets import CIFAR100, EuroSAT, FGVCAircraft, Flowers102
 
 from bob_gauntlet.datasets.dataset import Dataset, Split
+from bob_gauntlet.datasets.file_hashes import FileHashes
+from bob_gauntlet.datasets.hash_log import DIGEST_BYTES
 from bob_gauntlet.datasets.image_folders import (
     ImageFiles,
     images_in_class_folders,
@@ -44,7 +46,7 @@ def load_cifar_100(locations: DataLocations) -> Dataset:
     """Load CIFAR-100: 50,000 train and 10,000 test images of 32 x 32 pixels; ids are numbers."""
     root = _require_or_download("cifar-100", locations, lambda folder: CIFAR100(folder, download=True))
     if _has_role_folders(root):
-        return _build_dataset("cifar-100", _read_role_folders("cifar-100", root))
+        return _build_dataset("cifar-100", locations.hashes, _read_role_folders("cifar-100", root))
     official = _read_official("cifar-100", root, CIFAR100.base_folder, ("train", "test"), _read_cifar)
     splits = {
         role: _split_in_memory(role, part.data, np.array(part.targets, np.int64)) for role, part in official.items()
@@ -58,34 +60,37 @@ def _read_cifar(folder: Path, role: str) -> CIFAR100:
 
 
 def _split_in_memory(role: str, images: np.ndarray, labels: np.ndarray) -> Split:
-    """Return a split of (N, H, W, 3) images that are held in memory; the fingerprint covers every pixel."""
+    """Return a split of (N, H, W, 3) images that are held in memory; fingerprint and contents cover every pixel."""
     sha = hashlib.sha256(f"{role}:{images.shape}".encode())
     sha.update(np.ascontiguousarray(images).data)
     sha.update(labels.astype("<i8").tobytes())
     ids = tuple(f"{role}-{i:05}" for i in range(len(labels)))
-    return Split(role, sha.hexdigest()[:16], ids, labels, lambda i: Image.fromarray(images[i]), ids)
+    contents = np.frombuffer(
+        b"".join(hashlib.sha256(image.tobytes()).digest()[:DIGEST_BYTES] for image in images), np.uint8
+    ).reshape(-1, DIGEST_BYTES)
+    return Split(role, sha.hexdigest()[:16], ids, labels, lambda i: Image.fromarray(images[i]), ids, contents=contents)
 
 
 def load_flowers_102(locations: DataLocations) -> Dataset:
     """Load Flowers-102: 1,020 train, 1,020 val and 6,149 test images; classes are the publisher's numbers from 1."""
     root = _require_or_download("flowers-102", locations, lambda folder: Flowers102(folder, download=True))
     if _has_role_folders(root):
-        return _build_dataset("flowers-102", _read_role_folders("flowers-102", root), "val")
+        return _build_dataset("flowers-102", locations.hashes, _read_role_folders("flowers-102", root), "val")
     official = _read_official("flowers-102", root, "flowers-102", ROLES, Flowers102)
     count = 1 + max(max(part._labels) for part in official.values())
     classes = [str(number) for number in range(1, count + 1)]
     files = {role: _image_files(role, part, classes) for role, part in official.items()}
-    return _build_dataset("flowers-102", files, "val")
+    return _build_dataset("flowers-102", locations.hashes, files, "val")
 
 
 def load_fgvc_aircraft(locations: DataLocations) -> Dataset:
     """Load FGVC-Aircraft with variants as classes: 3,334 train, 3,333 val and 3,333 test images."""
     root = _require_or_download("fgvc-aircraft", locations, lambda folder: FGVCAircraft(folder, download=True))
     if _has_role_folders(root):
-        return _build_dataset("fgvc-aircraft", _read_role_folders("fgvc-aircraft", root), "val")
+        return _build_dataset("fgvc-aircraft", locations.hashes, _read_role_folders("fgvc-aircraft", root), "val")
     official = _read_official("fgvc-aircraft", root, "fgvc-aircraft-2013b", ROLES, FGVCAircraft)
     files = {role: _image_files(role, part, part.classes) for role, part in official.items()}
-    return _build_dataset("fgvc-aircraft", files, "val")
+    return _build_dataset("fgvc-aircraft", locations.hashes, files, "val")
 
 
 def _image_files(role: str, official: Any, classes: Sequence[str]) -> ImageFiles:
@@ -107,13 +112,13 @@ def load_eurosat(locations: DataLocations) -> Dataset:
     root = _require_or_download("eurosat", locations, lambda folder: EuroSAT(folder, download=True))
     if _has_role_folders(root):
         files = _read_role_folders("eurosat", root)
-        return _build_dataset("eurosat", {**files, "train": _keep_tenth(files["train"])}, "val")
+        return _build_dataset("eurosat", locations.hashes, {**files, "train": _keep_tenth(files["train"])}, "val")
     images = inner_folder(root, "eurosat/2750", "EuroSAT/2750", "2750", "EuroSAT_RGB", "EuroSAT")
     coop_splits = [path for name in COOP_SPLITS if (path := first_file((images, images.parent, root), name))]
     if coop_splits:
-        return _build_dataset("eurosat", _read_coop_split(images, coop_splits[0]), "val")
+        return _build_dataset("eurosat", locations.hashes, _read_coop_split(images, coop_splits[0]), "val")
     files = _divide(images_in_class_folders(images, "eurosat"))
-    return _build_dataset("eurosat", {**files, "train": _keep_tenth(files["train"])}, "val")
+    return _build_dataset("eurosat", locations.hashes, {**files, "train": _keep_tenth(files["train"])}, "val")
 
 
 def _divide(files: ImageFiles) -> dict[str, ImageFiles]:
@@ -187,9 +192,11 @@ def _read_role_folders(name: str, root: Path) -> dict[str, ImageFiles]:
     }
 
 
-def _build_dataset(name: str, files_by_role: Mapping[str, ImageFiles], paper_role: str = "test") -> Dataset:
+def _build_dataset(
+    name: str, hashes: FileHashes, files_by_role: Mapping[str, ImageFiles], paper_role: str = "test"
+) -> Dataset:
     """Return a dataset of these roles; `paper_role` becomes test where the role that the paper used is missing."""
-    splits = {role: labelled_split(role, files) for role, files in files_by_role.items()}
+    splits = {role: labelled_split(role, files, hashes=hashes) for role, files in files_by_role.items()}
     classes = files_by_role["train"].classes
     return Dataset(name, splits, classes, paper_role=paper_role if paper_role in splits else "test")
 

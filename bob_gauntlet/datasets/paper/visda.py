@@ -27,7 +27,9 @@ def load_visda_2017(locations: DataLocations) -> Dataset:
     for files in (rendered, photos):
         _check_list(files)
     parts = _divide(rendered)
-    splits = {role: labelled_split(role, files) for role, files in {**parts, "test": photos}.items()}
+    splits = {
+        role: labelled_split(role, files, hashes=locations.hashes) for role, files in {**parts, "test": photos}.items()
+    }
     return Dataset(NAME, splits, classes=rendered.classes)
 
 

@@ -20,6 +20,7 @@ from torch.utils.data import DataLoader, Dataset, default_collate, get_worker_in
 
 from bob_gauntlet.backbones.spec import InputTransform
 from bob_gauntlet.datasets.dataset import Split
+from bob_gauntlet.datasets.file_stamps import ChangedFile
 from bob_gauntlet.datasets.images import MAX_UNREADABLE_SHARE
 from bob_gauntlet.engine.seeding import seeded
 from bob_gauntlet.engine.transforms import image_or_grey
@@ -158,7 +159,7 @@ class AugmentedLoader:
             [(number, int(index)) for index in order[batch * self.batch_size : (batch + 1) * self.batch_size]]
             for batch in range(first, len(self))
         ]
-        for examples, unreadable in self._loader:
+        for examples, unreadable in self._batches():
             self.unreadable.update(unreadable)
             if len(self.unreadable) > MAX_UNREADABLE_SHARE * self.size:
                 names = ", ".join(self._ids[i] for i in sorted(self.unreadable)[:3])
@@ -167,6 +168,14 @@ class AugmentedLoader:
                     "mend or remove them"
                 )
             yield examples
+
+    def _batches(self) -> Iterator[Any]:
+        """Yield what the loader yields; of a ChangedFile of a loader process keep its line alone."""
+        try:
+            yield from self._loader
+        except ChangedFile as error:
+            # torch puts the traceback of the process before the line
+            raise ChangedFile(str(error).strip().rpartition(f"{ChangedFile.__name__}: ")[2]) from error
 
     def _order(self, number: int) -> np.ndarray:
         """Return the indices of an epoch's examples in random order: at least one batch, else they are repeated."""

@@ -1,8 +1,10 @@
 """Training batches: equal for any number of processes, other ones in every epoch, every image once."""
 
 import random
+import re
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,6 +14,7 @@ from timm.data.auto_augment import RandAugment
 
 from bob_gauntlet.backbones.spec import InputTransform
 from bob_gauntlet.datasets.dataset import Split
+from bob_gauntlet.datasets.file_stamps import ChangedFile
 from bob_gauntlet.datasets.images import UnreadableImage
 from bob_gauntlet.engine.training.data_loader import (
     Augmentation,
@@ -164,6 +167,19 @@ def test_too_many_unreadable_images_end_the_run() -> None:
     """More than one in a hundred is an error that names the first of them."""
     with pytest.raises(BobError, match=r"3 of 200 training images cannot be read.*train-3, train-7, train-150"):
         list(create_loader(split_with_unreadable(200, {3, 7, 150}), Augmentation()).epoch(0))
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_changed_file_ends_the_run_in_one_line(workers: int) -> None:
+    """It is no grey image, and a loader process adds no traceback to the line."""
+
+    def changed(index: int) -> Image.Image:
+        raise ChangedFile.at(Path(f"/data/{index}.jpg"))
+
+    loader = create_loader(replace(split_with_unreadable(8, set()), image=changed), Augmentation(), workers=workers)
+    with pytest.raises(ChangedFile) as caught:
+        list(loader.epoch(0))
+    assert re.fullmatch(r"/data/\d.jpg changed while its dataset was in use; run again when .*", str(caught.value))
 
 
 def test_the_default_augmentation_is_only_crop_and_flip() -> None:
