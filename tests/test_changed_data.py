@@ -13,6 +13,7 @@ from bob_gauntlet.protocols.knn import KNN
 from bob_gauntlet.runtime.artifacts import Artifacts
 from bob_gauntlet.runtime.run_config import RunConfig
 from bob_gauntlet.scores.score import Score
+from tests.helpers.dataset_trees import imagenet
 from tests.helpers.synthetic_images import Colours, backbone
 from tests.helpers.tiny_images import (
     HashedFiles,
@@ -148,3 +149,20 @@ def test_shared_images_are_in_the_provenance(tmp_path: Path, train: list[Path]) 
         [leak] = score.provenance["leaks"]
         assert (leak["role"], leak["other"], leak["count"], leak["total"]) == ("test", "train", 1, 7)
         assert leak["names"] == [["cat/link.bmp", "cat/00003.bmp"]]
+
+
+def test_rerun_reads_no_manifest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The manifest of a dataset of the catalog is written anew; other processes read the new one."""
+    hide_change_times(monkeypatch)
+    imagenet(tmp_path)
+
+    def workspace(**options: Any) -> Workspace:
+        return Workspace(Artifacts(tmp_path / "cache"), RunConfig(**options), locations=DataLocations(tmp_path))
+
+    first = dict(workspace().fingerprints("imagenet-1k"))
+    path = next((tmp_path / "imagenet-1k/train/n01443537").iterdir())
+    rewrite(path, path.read_bytes()[::-1], keep_time=True)
+    assert workspace().fingerprints("imagenet-1k") == first
+    verified = workspace(rerun=True).fingerprints("imagenet-1k")
+    assert {role for role in first if verified[role] != first[role]} == {"train"}
+    assert workspace().fingerprints("imagenet-1k") == verified

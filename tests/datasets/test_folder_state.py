@@ -27,7 +27,7 @@ CHANGES: dict[str, Callable[[Path], object]] = {
     "linked file edited": lambda root: rewrite(root.parent / "elsewhere.bmp", bmp(1, 2, 3)),
     "file in linked folder edited": lambda root: rewrite(root.parent / "far/cat/00000.bmp", bmp(1, 2, 3)),
     "link points elsewhere": lambda root: point(root / "train/dog/link.bmp", root.parent / "far/cat/00000.bmp"),
-    "folder points elsewhere": lambda root: point(root / "twice", root / "val"),
+    "folder points elsewhere": lambda root: point(root / "again", root / "val"),
     "link points to nothing": lambda root: (root.parent / "elsewhere.bmp").unlink(),
 }
 
@@ -49,7 +49,7 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (root / "train/dog/link.bmp").symlink_to(root.parent / "elsewhere.bmp")
     write_colours(root.parent / "far", {"cat": 2})
     (root / "far").symlink_to(root.parent / "far")
-    (root / "twice").symlink_to(root / "train")
+    (root / "again").symlink_to(root / "train")
     (root / "loop").symlink_to(root)
     return root
 
