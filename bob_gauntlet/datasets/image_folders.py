@@ -1,8 +1,10 @@
 """Labelled image files in class folders or named by a list, and splits that read an image when it is asked for."""
 
 import hashlib
+import logging
 import os
 import unicodedata
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -16,13 +18,13 @@ from bob_gauntlet.datasets.dataset import Split
 from bob_gauntlet.datasets.file_hashes import FileHashes
 from bob_gauntlet.datasets.file_stamps import Stamp, stamp_array, stamp_of
 from bob_gauntlet.datasets.image_reader import ImageReader
+from bob_gauntlet.datasets.images import image_endings
 from bob_gauntlet.errors import BobError, MissingError, named, nearest
 
 if TYPE_CHECKING:
     from hashlib import _Hash
 
-EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".ppm", ".pgm", ".tif", ".tiff", ".webp")
-"""Endings of image files, in lower or upper case."""
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -51,9 +53,10 @@ class ImageFiles:
 def images_in_class_folders(root: Path, what: str, classes: Sequence[str] | None = None) -> ImageFiles:
     """Return the images in the class folders of `root`, labelled by folder; other files and hidden names are ignored.
 
-    Labels are indices into `classes`, else into the sorted folder names. Raises BobError, in which `what` names the
-    folder to the user, where there are no class folders, a class folder has no images or has a folder in it, two folder
-    names differ only by case or spaces, there are fewer than two classes, or a folder is not in `classes`.
+    A file is taken for an image by its ending, and a warning counts the other files. Labels are indices into `classes`,
+    else into the sorted folder names. Raises BobError, in which `what` names the folder to the user, where there are no
+    class folders, a class folder has no images or has a folder in it, two folder names differ only by case or spaces,
+    there are fewer than two classes, or a folder is not in `classes`.
     """
     names = _class_folder_names(root, what)
     known = tuple(names if classes is None else classes)
@@ -61,9 +64,17 @@ def images_in_class_folders(root: Path, what: str, classes: Sequence[str] | None
     if len(known) < 2:
         raise BobError(f"{what}: only one class ({known[0]}) in {root}; a class is a folder, and two are needed")
     label_of_class = {name: label for label, name in enumerate(known)}
+    ignored: Counter[str] = Counter()
     files = sorted(
-        (f"{name}/{file}", stamp, label_of_class[name]) for name in names for file, stamp in _images(root / name, what)
+        (f"{name}/{file}", stamp, label_of_class[name])
+        for name in names
+        for file, stamp in _images(root / name, what, ignored)
     )
+    if ignored:
+        log.warning(
+            "%s: %s files in the class folders of %s are ignored, since Pillow reads no images with these endings: %s",
+            what, f"{ignored.total():,}", root, _describe_endings(ignored),
+        )  # fmt: skip
     return ImageFiles(
         root,
         tuple(path for path, _, _ in files),
@@ -131,12 +142,12 @@ def missing_data_error(name: str, path: Path) -> MissingError:
 
 
 def is_image(name: str) -> bool:
-    """Return whether a file is taken for an image, by its name: it has a known ending and is not hidden.
+    """Return whether a file is taken for an image, by its name: Pillow reads its ending, and it is not hidden.
 
-    >>> is_image("a.JPEG"), is_image("._a.jpg"), is_image("list.txt")
-    (True, False, False)
+    >>> is_image("a.JPEG"), is_image("a.jfif"), is_image("._a.jpg"), is_image("list.txt")
+    (True, True, False, False)
     """
-    return name.lower().endswith(EXTENSIONS) and not name.startswith(".")
+    return _ending(name) in image_endings() and not name.startswith(".")
 
 
 def is_nonempty_folder(folder: Path) -> bool:
@@ -171,9 +182,24 @@ def _check_names(names: Sequence[str], known: Sequence[str], what: str) -> None:
         )
 
 
-def _images(folder: Path, what: str) -> Iterator[tuple[str, Stamp]]:
-    """Yield name and stamp of every image of a class folder."""
-    count = 0
+def _ending(name: str) -> str:
+    """Return the ending of a file's name in lower case, with its dot; "" where it has none."""
+    dot = name.rfind(".")
+    return name[dot:].lower() if dot > 0 else ""
+
+
+def _describe_endings(counts: "Counter[str]") -> str:
+    """Return how often each ending occurs, the most frequent first.
+
+    >>> _describe_endings(Counter({".txt": 2, ".heic": 20, "": 1}))
+    '.heic 20, .txt 2, without an ending 1'
+    """
+    return named([f"{ending or 'without an ending'} {count:,}" for ending, count in counts.most_common()], most=8)
+
+
+def _images(folder: Path, what: str, ignored: "Counter[str]") -> Iterator[tuple[str, Stamp]]:
+    """Yield name and stamp of every image of a class folder; add the endings of other files to `ignored`."""
+    count, others = 0, Counter[str]()
     for entry in _visible_entries(folder, what):
         if entry.is_dir():
             raise BobError(
@@ -182,6 +208,14 @@ def _images(folder: Path, what: str) -> Iterator[tuple[str, Stamp]]:
         if is_image(entry.name):
             count += 1
             yield entry.name, _stamp(entry, what)
+        else:
+            others[_ending(entry.name)] += 1
+    ignored.update(others)
+    if not count and others:
+        raise BobError(
+            f"{what}: no image in class folder {folder}, but files with endings that Pillow does not read "
+            f"({_describe_endings(others)}); convert them"
+        )
     if not count:
         raise BobError(f"{what}: no image in class folder {folder}; remove the folder, or add images")
 

@@ -1,5 +1,6 @@
 """Functions that read image files of any mode as RGB."""
 
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,22 @@ from bob_gauntlet.errors import BobError
 
 MAX_UNREADABLE_SHARE = 0.01
 """Share of a split's images that may be unreadable; such images are counted and replaced by grey ones."""
+
+
+NOT_DECODED = frozenset(("BUFR", "EPS", "GRIB", "HDF5", "IPTC", "MPEG", "WMF"))
+"""Formats that Pillow recognises but cannot decode, or not without another program."""
+
+
+@cache
+def image_endings() -> frozenset[str]:
+    """Return the endings of the image files that Pillow reads, in lower case and with their dots.
+
+    >>> {".jpg", ".jfif", ".png", ".webp", ".avif"} - image_endings(), ".h5" in image_endings()
+    (set(), False)
+    """
+    Image.init()
+    endings = Image.registered_extensions()
+    return frozenset(ending for ending, kind in endings.items() if kind in Image.OPEN and kind not in NOT_DECODED)
 
 
 class UnreadableImage(BobError):

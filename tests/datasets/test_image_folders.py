@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from bob_gauntlet.datasets.file_stamps import file_stamp
 from bob_gauntlet.datasets.image_folders import (
@@ -41,6 +42,26 @@ def test_images_are_sorted_and_labelled_by_folder(root: Path) -> None:
     assert files.stamps.tolist() == [list(file_stamp(root / path)) for path in files.paths]
 
 
+@pytest.mark.parametrize("ending", [".jfif", ".JPE", ".avif", ".tga", ".jp2", ".pbm", ".qoi", ".ico"])
+def test_whatever_pillow_reads_is_an_image(root: Path, ending: str) -> None:
+    """An image of every format that Pillow writes and reads is found by its ending, and read."""
+    Image.new("RGB", (32, 32), (200, 30, 30)).save(root / f"cat/new{ending}")
+    files = images_in_class_folders(root, "mine")
+    assert f"cat/new{ending}" in files.paths
+    assert files.reader(files.paths.index(f"cat/new{ending}")).size == (32, 32)
+
+
+def test_files_that_are_ignored_are_counted_by_ending(root: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """One warning counts the files in class folders that are no images; hidden files are not among them."""
+    for name in ("cat/a.txt", "cat/b.TXT", "dog/a.h5", "dog/README", "dog/.hidden", "about.txt"):
+        (root / name).write_text("x")
+    images_in_class_folders(root, "mine's train")
+    [record] = caplog.records
+    message = record.getMessage()
+    assert message.startswith(f"mine's train: 4 files in the class folders of {root} are ignored, since Pillow")
+    assert message.endswith(": .txt 2, .h5 1, without an ending 1")
+
+
 def test_labels_index_the_classes_that_are_given(root: Path) -> None:
     """Labels are indices into the given classes, of which a role may lack some."""
     files = images_in_class_folders(root, "mine", ("ant", "cat", "cow", "dog"))
@@ -51,6 +72,12 @@ def test_labels_index_the_classes_that_are_given(root: Path) -> None:
 def _add_class_without_images(root: Path) -> None:
     (root / "eel").mkdir()
     (root / "eel/list.txt").write_text("x")
+
+
+def _add_class_of_other_files(root: Path) -> None:
+    (root / "eel").mkdir()
+    for name in ("a.HEIC", "b.heic", "c"):
+        (root / "eel" / name).write_text("x")
 
 
 def _remove_class_folders(root: Path) -> None:
@@ -66,6 +93,7 @@ def _add_dangling_link(root: Path) -> None:
     ("change", "says"),
     [
         (_add_class_without_images, "no image in class folder .*eel"),
+        (_add_class_of_other_files, r"eel, but files with endings .* \(.heic 2, without an ending 1\); convert them"),
         (_remove_class_folders, "no class folders in"),
         (shutil.rmtree, "cannot be read .No such file"),
         (lambda root: shutil.rmtree(root / "dog"), "only one class .cat."),
