@@ -156,14 +156,14 @@ class _Evaluation:
         """Run every setting; store its scores as soon as it ends. Raises UsageError where the backbone is wrong."""
         workspace, spec = self.gauntlet.workspace, self.gauntlet.spec
         try:
-            details = workspace.identity(spec).details
+            identity = workspace.identity(spec)
         except BobError:
             raise
         except Exception as error:  # the user's network may raise anything when its weights are read
             raise UsageError(f"{spec.name} cannot be read: {type(error).__name__}: {first_line(error)}") from error
-        for note in details.get("notes", ()):
+        for note in (*identity.details.get("notes", ()), identity.describe_input(workspace.config.scale)):
             log.info("%s: %s", spec.name, note)
-        for warning in details.get("warnings", ()):
+        for warning in identity.list_warnings(workspace.config.scale):
             warnings.warn(f"{spec.name}: {warning}", stacklevel=3)
         for recipe, dataset in pairs:
             setting = f"{recipe.id}@{dataset}"
@@ -225,7 +225,8 @@ def _identify(
         raise UsageError(f"evaluate takes a SPEC or an nn.Module, not {type(backbone).__name__}")
     if name is None:
         raise UsageError("a module has no name of its own; pass one, such as name='mymodel-epoch-3'")
-    from bob_gauntlet.backbones.modules import qualified_name, unwrap
+    from bob_gauntlet.backbones.modules import unwrap
+    from bob_gauntlet.backbones.source_code import qualified_name
 
     network = unwrap(backbone)
     declared = declared_transform(name, given, "bob.evaluate")

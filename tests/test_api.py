@@ -251,7 +251,7 @@ def test_a_network_in_half_precision_is_measured_in_float32() -> None:
 
 def test_a_network_of_one_input_size_is_measured_at_that_size() -> None:
     """`size` is used by every protocol where a forward pass at another size fails."""
-    fixed = nn.Sequential(nn.Flatten(), nn.Linear(3 * 32 * 32, 8))
+    fixed = nn.Sequential(nn.Flatten(), nn.Linear(3 * 32 * 32, 8), nn.ReLU())
     frame = evaluate(fixed, name="fixed", size=32, mean=np.full(3, 0.5), std=(1, 1, 1), interpolation="bilinear")
     assert set(frame["transform"]) == {"32px crop 0.875 bilinear mean 0.5/0.5/0.5 std 1/1/1"}
     assert set(evaluate(pooled(), name="free", size=32)["transform"].str.split().str[0]) == {"96px"}
@@ -333,11 +333,26 @@ def test_missing_data_and_failures_do_not_stop_other_settings(folder: Path) -> N
     assert set(bob.scores()["setting"]) == set(frame["setting"])
 
 
-def test_where_every_setting_fails_an_error_is_raised() -> None:
+def test_where_every_setting_fails_an_error_is_raised(monkeypatch: pytest.MonkeyPatch) -> None:
     """It names the first reason, and Python shows where the network raised."""
+    monkeypatch.setattr("bob_gauntlet.backbones.build.probe", lambda backbone: (backbone.identity.traits, []))
     with pytest.raises(BobError, match="no setting could be measured; knn@digits: RuntimeError: no good") as caught:
         evaluate(Failing(RuntimeError("no good\nat all")), name="bad")
     assert isinstance(caught.value.__cause__, RuntimeError)
+
+
+def test_a_network_that_gives_no_features_is_refused_before_anything_runs() -> None:
+    """One line says what its forward raised; Python shows where."""
+    with pytest.raises(UsageError, match=r"bad: its forward fails on .* images \(RuntimeError: no good\);") as caught:
+        evaluate(Failing(RuntimeError("no good\nat all")), name="bad")
+    assert isinstance(caught.value.__cause__, RuntimeError)
+
+
+def test_the_logits_of_a_classifier_are_warned_of() -> None:
+    """The scores are measured, and a warning says where to look."""
+    classifier = nn.Sequential(pooled(), nn.Linear(8, 10))
+    with pytest.warns(UserWarning, match="logits: its 10 features are the output of its last Linear layer, 1"):
+        assert len(evaluate(classifier, name="logits"))
 
 
 def test_scores_are_stored_before_an_interrupt() -> None:

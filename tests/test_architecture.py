@@ -31,6 +31,8 @@ HEAVY_MODULES = (
     "backbones.checkpoint_fit",
     "backbones.filling",
     "backbones.modules",
+    "backbones.probing",
+    "backbones.traits",
     "datasets.mini",
     "datasets.paper",
 )

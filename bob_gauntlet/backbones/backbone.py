@@ -38,13 +38,15 @@ class Backbone:
         (B, C, H, W) maps are averaged over space, and of a (B, N, D) token sequence the first token, the class token,
         is taken. Raises BobError where the output has another shape.
         """
+        return self.pool(self.forward(images), len(images))
+
+    def forward(self, images: torch.Tensor) -> Any:
+        """Return the features of a timm network, and whatever the `forward` of any other module returns."""
         images = self._set_memory_format(images)
         if hasattr(self.module, "forward_features") and hasattr(self.module, "forward_head"):
             network: Any = self.module
-            output: Any = network.forward_head(network.forward_features(images), pre_logits=True)
-        else:
-            output = self.module(images)
-        return self._pool(output, len(images))
+            return network.forward_head(network.forward_features(images), pre_logits=True)
+        return self.module(images)
 
     def feature_maps(self, images: torch.Tensor) -> list[torch.Tensor]:
         """Return (B, C, H, W) maps, one for each of `identity.traits.strides`.
@@ -92,7 +94,7 @@ class Backbone:
             return images.contiguous(memory_format=torch.channels_last)
         return images
 
-    def _pool(self, output: Any, count: int) -> torch.Tensor:
+    def pool(self, output: Any, count: int) -> torch.Tensor:
         """Return (B, D) features of an output of `forward`; BobError where it has no such shape for `count` images."""
         if not isinstance(output, torch.Tensor) or output.ndim not in (2, 3, 4) or len(output) != count:
             shape = tuple(output.shape) if isinstance(output, torch.Tensor) else type(output).__name__

@@ -4,7 +4,6 @@ import importlib
 import socket
 import sys
 import threading
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,11 +15,19 @@ import torch
 from torch import nn
 
 from bob_gauntlet.backbones import checkpoints
-from bob_gauntlet.backbones.backbone import Backbone, map_reductions
+from bob_gauntlet.backbones.backbone import Backbone
 from bob_gauntlet.backbones.filling import fill, fill_in_order
-from bob_gauntlet.backbones.fingerprint import fingerprint, module_code, timm_code
-from bob_gauntlet.backbones.modules import copy_module, describe_structure, structure_code, takes_any_size
-from bob_gauntlet.backbones.spec import BackboneIdentity, BackboneSpec, Family, InputTransform, Traits
+from bob_gauntlet.backbones.fingerprint import fingerprint, timm_code
+from bob_gauntlet.backbones.modules import (
+    check_tensors,
+    copy_module,
+    describe_structure,
+    structure_code,
+    to_float32,
+)
+from bob_gauntlet.backbones.probing import probe
+from bob_gauntlet.backbones.spec import BackboneIdentity, BackboneSpec
+from bob_gauntlet.backbones.traits import derive_traits, family_code, input_transform, warn_of_normalisation
 from bob_gauntlet.backbones.zoo import ZOO
 from bob_gauntlet.errors import UsageError, nearest
 
@@ -28,19 +35,30 @@ _OFFLINE = "without network access use timm:NAME@PATH, random:NAME, or efficient
 
 
 def build(spec: BackboneSpec, device: str, network: nn.Module | None = None) -> Backbone:
-    """Load the backbone of any spec onto a device, with its identity; a `network` of the caller is copied."""
+    """Load the backbone of any spec onto a device, with its identity; a `network` of the caller is copied.
+
+    Raises UsageError in one line for a network that cannot be used (see `backbones/probing.py`).
+    """
     if network is not None:
         built = _copy_network(spec, network)
     else:
         built = _call_factory(spec) if spec.scheme == "factory" else _build_timm(spec)
     module, architecture, arguments, code, details = built
-    transform = _input_transform(module, spec)
-    traits = _derive_traits(module, arguments, pretrained=spec.scheme != "random")
-    if network is not None and "size" in spec.transform and traits.any_size:
-        traits = replace(traits, any_size=takes_any_size(module, transform.size))
-    digest = fingerprint(module if network is None else network, architecture, arguments, code)
-    identity = BackboneIdentity(fingerprint=digest, transform=transform, traits=traits, details=details)
-    return Backbone(spec, module, identity, device)
+    transform, source = input_transform(module, spec, arguments)
+    traits = derive_traits(module, arguments, pretrained=spec.scheme != "random")
+    try:
+        digest = fingerprint(module if network is None else network, architecture, arguments, code)
+    except Exception as error:  # weights may be of any kind of tensor, such as those of a distributed training
+        reason = f"{type(error).__name__}: {checkpoints.first_line(error)}"
+        raise UsageError(f"{spec.name}: its weights cannot be read ({reason}); return plain tensors") from error
+    identity = BackboneIdentity(fingerprint=digest, transform=transform, traits=traits)
+    backbone = Backbone(spec, module, identity, device)
+    traits, warnings = probe(backbone)
+    normalisation = warn_of_normalisation(spec, transform)
+    details |= {"transform_source": source, **({"normalisation": normalisation} if normalisation else {})}
+    details["warnings"] = [*details.get("warnings", []), *warnings]
+    backbone.identity = replace(identity, traits=traits, details=details)
+    return backbone
 
 
 _Built = tuple[nn.Module, str, dict[str, Any], dict[str, str], dict[str, Any]]
@@ -70,7 +88,7 @@ def _build_timm(spec: BackboneSpec) -> _Built:
             details |= fill(module, groups, spec)
     # a network that was filled in part is another backbone than one that was saved with the same weights
     filled = {"partial": details["partial"]} if "partial" in details else {}
-    return module, spec.target, {**arguments, **filled}, timm_code(), details
+    return module, spec.target, {**arguments, **filled}, {**timm_code(), **family_code(module)}, details
 
 
 def _create(spec: BackboneSpec, *, pretrained: bool) -> tuple[nn.Module, dict[str, Any]]:
@@ -196,51 +214,15 @@ def _call_factory(spec: BackboneSpec) -> _Built:
         raise UsageError(f"--backbone {spec.text} raised {reason}; correct the function") from error
     if not isinstance(built, nn.Module):
         raise UsageError(f"--backbone {spec.text} returned {type(built).__name__}, not an nn.Module; return one")
-    return built, spec.target, {}, {**module_code(factory, module_name), **timm_code()}, {"factory": spec.target}
+    check_tensors(built, spec.name)
+    converted = to_float32(built)
+    code = {**structure_code(built, factory, sys.modules[module_name]), **timm_code()}
+    details = {"factory": spec.target, "notes": [converted] * bool(converted)}
+    return built, spec.target, describe_structure(built), code, details
 
 
 def _copy_network(spec: BackboneSpec, network: nn.Module) -> _Built:
     """Copy the caller's network and describe it: its class, the settings of all its parts, and the code of both."""
+    check_tensors(network, spec.name)
     code = {**structure_code(network), **timm_code()}
     return copy_module(network, spec.name), spec.target, describe_structure(network), code, {"module": spec.target}
-
-
-def _input_transform(module: nn.Module, spec: BackboneSpec) -> InputTransform:
-    """Return the input transform of timm's data config; fields that the user declared replace those of the config."""
-    config: Any = getattr(module, "pretrained_cfg", None)
-    configured: dict[str, Any] = {}
-    if config:
-        config = timm.data.resolve_data_config({}, model=module)  # type: ignore[attr-defined, no-untyped-call]
-        configured = {"size": int(config["input_size"][-1]), "mean": tuple(config["mean"]), "std": tuple(config["std"])}
-        configured |= {name: config[name] for name in ("interpolation", "crop_pct")}
-    return InputTransform(**{"size": 224, **configured, **spec.transform})
-
-
-def _derive_traits(module: nn.Module, arguments: Mapping[str, Any], *, pretrained: bool) -> Traits:
-    """Return the traits that the network itself shows: family, width, parameters, strides and input sizes."""
-    config: Any = getattr(module, "pretrained_cfg", None) or {}
-    fixed = bool(config.get("fixed_input_size", False)) if isinstance(config, Mapping) else False
-    patch: Any = getattr(getattr(module, "patch_embed", None), "patch_size", 1)
-    width: Any = getattr(module, "head_hidden_size", None) or getattr(module, "num_features", 0)
-    return Traits(
-        family=_classify_family(module),
-        pretrained=pretrained,
-        features=width if isinstance(width, int) else 0,
-        params=round(sum(p.numel() for p in module.parameters()) / 1e6, 4),
-        strides=tuple(sorted(set(map_reductions(module)))),
-        any_size=not fixed or bool(arguments.get("dynamic_img_size")),
-        size_multiple=int(patch[0] if isinstance(patch, tuple) else patch),
-    )
-
-
-def _classify_family(module: nn.Module) -> Family:
-    """Return the family of a network.
-
-    A `conv` has at most one attention layer (an attention pool). A `transformer` has attention, and at most four
-    spatial convolutions (those of its stem). Everything else is a `hybrid`.
-    """
-    attention = sum("attention" in type(m).__name__.lower() for m in module.modules())
-    convolutions = sum(isinstance(m, nn.Conv2d) and max(m.kernel_size) > 1 for m in module.modules())
-    if attention <= 1:
-        return "conv"
-    return "transformer" if convolutions <= 4 else "hybrid"

@@ -5,12 +5,9 @@ but give different features, and so do ViTs with 6 and with 12 heads.
 """
 
 import hashlib
-import inspect
 import json
-import sys
 from collections.abc import Mapping
 from importlib.metadata import version
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -39,19 +36,6 @@ def fingerprint(
 def timm_code() -> dict[str, str]:
     """Return the versions of the packages that define a timm network."""
     return {"timm": version("timm")}
-
-
-def module_code(factory: Any, module: str = "") -> dict[str, str]:
-    """Return the digest of the source file that defines the factory.
-
-    Where the factory does not tell its file (a partial), the file of the named module is used.
-    """
-    try:
-        path = inspect.getsourcefile(inspect.unwrap(factory))
-    except TypeError:
-        path = getattr(sys.modules.get(module), "__file__", None)
-    source = Path(path).read_bytes() if path else repr(factory).encode()
-    return {"module": hashlib.sha256(source).hexdigest()[:16]}
 
 
 def file_digest(path: str) -> str:

@@ -8,6 +8,9 @@ from bob_gauntlet.backbones.fingerprint import ADAPTER_VERSION, file_digest
 from bob_gauntlet.backbones.spec import BackboneIdentity, BackboneSpec
 from bob_gauntlet.runtime.artifacts import Artifacts
 
+TRAITS_VERSION = 2
+"""Version of what an identity says beside the fingerprint: traits, input transform, notes. No score depends on it."""
+
 if TYPE_CHECKING:
     from torch import nn
 
@@ -57,5 +60,6 @@ def _identity_key(spec: BackboneSpec) -> dict[str, Any]:
         "reader": READER_VERSION,
         "checkpoint": file_digest(spec.path),
         "adapter": ADAPTER_VERSION,
+        "traits": TRAITS_VERSION,
         "versions": {package: version(package) for package in ("timm", "torch")},
     }

@@ -1,25 +1,20 @@
-"""Backbones from networks that live in the caller's process, for example in the middle of a training. Imports torch.
+"""Networks of the user: of a factory, or of the caller's process, for example in the middle of a training.
 
 The caller's network is copied and otherwise left alone: its training mode, device, gradients and hooks stay as they
-are.
+are. Imports torch.
 """
 
 import hashlib
-import inspect
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from copy import deepcopy
-from pathlib import Path
-from types import CodeType
 from typing import Any
 
 import torch
 from torch import nn
 
 from bob_gauntlet.backbones.checkpoints import first_line
+from bob_gauntlet.backbones.source_code import defining_code, qualified_name
 from bob_gauntlet.errors import UsageError
-
-_VERSIONED = ("torch", "timm", "builtins")
-"""Packages whose code needs no digest: their classes are the same wherever their version is."""
 
 _PRIVATE = frozenset(vars(nn.Module())) | {"training", "_is_torch_compile"}
 """Attributes that say nothing of a network's features: containers of every module, training mode, a mark of torch."""
@@ -37,26 +32,15 @@ def copy_module(module: nn.Module, name: str) -> nn.Module:
     """Return a copy of the network in float32, without gradients. Raises UsageError where it cannot be copied.
 
     A tensor that was computed from weights and kept as an attribute, such as the features of the last step, is copied
-    without its history.
+    without its history. So are the weights of TorchScript, whose copies could not be trained otherwise.
     """
     computed = [t for part in module.modules() for t in vars(part).values() if _is_computed(t)]
     try:
-        return deepcopy(module, {id(tensor): tensor.detach().clone() for tensor in computed}).float()
+        with torch.no_grad():
+            return deepcopy(module, {id(tensor): tensor.detach().clone() for tensor in computed}).float()
     except Exception as error:  # a user's module may keep anything, such as an open file or a lock
         reason = f"{type(error).__name__}: {first_line(error)}"
         raise UsageError(f"module {name!r} cannot be copied ({reason}); pass the bare network") from error
-
-
-def takes_any_size(network: nn.Module, size: int) -> bool:
-    """Return whether the network takes images of another size than `size` pixels; one forward pass tells."""
-    other = 64 if size == 96 else 96
-    tensors = [*network.parameters(), *network.buffers()]
-    try:
-        with torch.no_grad():
-            network.eval()(torch.zeros(1, 3, other, other, device=tensors[0].device if tensors else "cpu"))
-    except Exception:  # a user's network may raise anything on a size that it does not take
-        return False
-    return True
 
 
 def describe_structure(module: nn.Module) -> dict[str, Any]:
@@ -66,30 +50,76 @@ def describe_structure(module: nn.Module) -> dict[str, Any]:
     an activation. Two networks with the same weights and different settings are two backbones.
     """
     return {
-        name: {"class": qualified_name(type(part)), **_settings(part)}
+        name: {"class": class_name(part), **({} if is_scripted(part) else _settings(part))}
         for name, part in module.named_modules(remove_duplicate=False)
     }
 
 
-def structure_code(module: nn.Module) -> dict[str, str]:
-    """Return class -> digest of the file that defines it, of every class in the network that is not torch's or timm's.
-
-    A class without a file, as in a notebook, is identified by the bytecode of its methods.
-    """
+def structure_code(module: nn.Module, *others: Any) -> dict[str, str]:
+    """Return what identifies the code of every class in the network, of its scripted parts, and of `others`."""
+    scripts = {f"script {name}": _code_of_script(part) for name, part in module.named_modules() if is_scripted(part)}
     classes = {cls for part in module.modules() for cls in type(part).__mro__}
-    return {
-        qualified_name(cls): _class_digest(cls) for cls in classes if cls.__module__.partition(".")[0] not in _VERSIONED
-    }
+    return {**scripts, **defining_code([*classes, *others])}
+
+
+def is_scripted(module: nn.Module) -> bool:
+    """Tell whether a module is TorchScript: compiled by torch.jit.script or torch.jit.trace."""
+    return isinstance(module, torch.jit.ScriptModule)
+
+
+def class_name(module: nn.Module) -> str:
+    """Return the class of a module as `package.Class`; of a scripted one the name of the class it was made from."""
+    return str(module.original_name) if is_scripted(module) else qualified_name(type(module))
+
+
+def check_tensors(module: nn.Module, name: str) -> None:
+    """Raise UsageError in one line where a tensor of the network cannot be identified, converted or trained."""
+    for part_name, part in module.named_modules():
+        if ".quantized." in f"{type(part).__module__}.":
+            raise UsageError(f"{name}: its part {part_name or class_name(part)} is quantised; return the float network")
+    for tensor_name, tensor in _tensors(module):
+        if problem := _problem(tensor):
+            raise UsageError(f"{name}: its tensor {tensor_name} {problem}")
+
+
+def to_float32(module: nn.Module) -> str:
+    """Convert the network's weights to float32; return what was converted, "" where nothing was."""
+    types = {str(t.dtype).removeprefix("torch.") for _, t in _tensors(module) if t.is_floating_point()} - {"float32"}
+    module.float()
+    return f"its {' and '.join(sorted(types))} weights were converted to float32" if types else ""
+
+
+def _tensors(module: nn.Module) -> Iterator[tuple[str, torch.Tensor]]:
+    """Yield every parameter and buffer of a network with its name."""
+    yield from module.named_parameters()
+    yield from module.named_buffers()
+
+
+def _problem(tensor: torch.Tensor) -> str:
+    """Return why a parameter or buffer cannot be used, and what to do; "" for a tensor like any other."""
+    if nn.parameter.is_lazy(tensor):
+        return "has no shape yet, since it is in a lazy layer; run one forward pass before you return the network"
+    if tensor.is_meta:
+        return "has no values, since it is on the meta device; load its weights"
+    if tensor.is_quantized:
+        return "is quantised; return the float network"
+    if tensor.layout is not torch.strided:
+        return "is sparse; return the network with dense weights (tensor.to_dense())"
+    return "is complex; return a network with real weights" if tensor.is_complex() else ""
+
+
+def _code_of_script(part: Any) -> str:
+    """Return a digest of the code of a scripted module and of the constants in it; "" for one without code."""
+    if not hasattr(part, "code"):
+        return ""
+    code, constants = part.code_with_constants
+    values = {name: _plain(value) for name, value in sorted(constants.const_mapping.items())}
+    return hashlib.sha256(f"{code}{values}".encode()).hexdigest()[:16]
 
 
 def _is_computed(value: Any) -> bool:
     """Return whether a value is a tensor with a history, which torch refuses to copy."""
     return isinstance(value, torch.Tensor) and value.grad_fn is not None
-
-
-def qualified_name(thing: Any) -> str:
-    """Return `package.module.Class`, or the same of a function."""
-    return f"{thing.__module__}.{thing.__qualname__}"
 
 
 def _settings(part: nn.Module) -> dict[str, Any]:
@@ -126,21 +156,3 @@ def _tensor_digest(tensor: torch.Tensor) -> str:
     plain = tensor.detach().cpu().contiguous()
     content = plain.view(-1).view(torch.uint8).numpy().tobytes()
     return hashlib.sha256(f"{plain.dtype} {tuple(plain.shape)}".encode() + content).hexdigest()[:16]
-
-
-def _class_digest(cls: type) -> str:
-    """Return the digest of the file of a class, or of the bytecode of its methods where it has no file."""
-    try:
-        path = inspect.getsourcefile(cls)
-    except (TypeError, OSError):  # a class of a notebook, of `python -c`, or written in C
-        path = None
-    if path is not None and Path(path).is_file():
-        return hashlib.sha256(Path(path).read_bytes()).hexdigest()[:16]
-    codes = [_bytecode(method.__code__) for _, method in sorted(vars(cls).items()) if hasattr(method, "__code__")]
-    return hashlib.sha256("\n".join(codes).encode()).hexdigest()[:16]
-
-
-def _bytecode(code: CodeType) -> str:
-    """Return the instructions, names and constants of a function; line numbers and addresses do not enter."""
-    constants = [_bytecode(c) if isinstance(c, CodeType) else repr(c) for c in code.co_consts]
-    return f"{code.co_name} {code.co_code.hex()} {code.co_names} {code.co_varnames} {constants}"

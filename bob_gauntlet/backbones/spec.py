@@ -1,10 +1,18 @@
 """Descriptions of a backbone that need no torch: its parsed SPEC, input transform, traits and identity."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal, Self
 
-Family = Literal["conv", "transformer", "hybrid"]
+from bob_gauntlet.scores.score import SIZE_TOLERANCE
+
+Family = Literal["conv", "transformer", "hybrid", "mixer"]
+"""How the positions of an image are mixed: by convolutions, by attention, by both, or by linear or recurrent layers."""
+
+
+MINI_SIZES = (96, 64)
+"""Input sizes of the protocols at mini scale, in pixels; detection has sizes of its own."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,6 +30,12 @@ class InputTransform:
         """One line that describes the transform in identities and cache keys."""
         mean, std = ("/".join(f"{v:.6g}" for v in values) for values in (self.mean, self.std))
         return f"{self.size}px crop {self.crop_pct:.6g} {self.interpolation} mean {mean} std {std}"
+
+    @property
+    def described(self) -> str:
+        """The transform for a reader: `crop 0.875, bicubic, mean 0.5 0.5 0.5, std 0.5 0.5 0.5`, without the size."""
+        mean, std = (" ".join(f"{v:.4g}" for v in values) for values in (self.mean, self.std))
+        return f"crop {self.crop_pct:.4g}, {self.interpolation}, mean {mean}, std {std}"
 
     def at_size(self, size: int | None) -> Self:
         """Return the same transform at another input size in pixels; None keeps the size."""
@@ -44,6 +58,8 @@ class Traits:
     any_size: bool = True
     # number that an input size has to be a multiple of
     size_multiple: int = 1
+    # the smallest input size that the architecture takes
+    min_size: int = 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,18 +95,44 @@ class BackboneIdentity:
     transform: InputTransform
     traits: Traits
     # provenance: architecture or factory, what an untagged timm name resolved to, checkpoint file and what was read of
-    # it (`backbones.filling.fill`)
+    # it (`backbones.filling.fill`), where the transform comes from ("transform_source"), what a session says before
+    # anything runs ("notes", "warnings", "normalisation")
     details: Mapping[str, Any] = field(default_factory=dict)
 
     def input_transform(self, size: int | None) -> InputTransform:
         """Return the backbone's transform at an input size, rounded to a multiple that the backbone takes.
 
-        The transform is unchanged where `size` is None, or where the backbone takes no other size.
+        A size below the smallest one that the backbone takes becomes the smallest one. The transform is unchanged where
+        `size` is None, or where the backbone takes no other size.
         """
         if size is None or not self.traits.any_size:
             return self.transform
         multiple = self.traits.size_multiple
-        return self.transform.at_size(max(multiple, round(size / multiple) * multiple))
+        smallest = math.ceil(self.traits.min_size / multiple) * multiple
+        return self.transform.at_size(max(multiple, smallest, round(size / multiple) * multiple))
+
+    def describe_input(self, scale: str) -> str:
+        """Return the input sizes at a scale, the transform, where it comes from, and how to change it, in one line."""
+        wanted = MINI_SIZES if scale == "mini" else (None,)
+        sizes = dict.fromkeys(str(self.input_transform(size).size) for size in wanted)
+        source = self.details.get("transform_source", "")
+        return (
+            f"input {' or '.join(sizes)} px, {self.transform.described}{f' ({source})' * bool(source)}; to change it, "
+            "declare size, mean, std, interpolation or crop_pct in bob.toml"
+        )
+
+    def list_warnings(self, scale: str) -> list[str]:
+        """Return what a user should be warned of before anything runs at a scale."""
+        single = [str(self.details[key]) for key in ("normalisation", "partial") if key in self.details]
+        warnings = [*self.details.get("warnings", ()), *single]
+        sizes = {wanted: self.input_transform(wanted).size for wanted in MINI_SIZES}
+        larger = [size for wanted, size in sizes.items() if size > SIZE_TOLERANCE * wanted]
+        if scale == "mini" and larger:
+            warnings.append(
+                f"it is measured at {max(larger)} px where other inputs have {' or '.join(map(str, MINI_SIZES))} px, "
+                "and is ranked apart there; where its architecture can, name it with img_size=96"
+            )
+        return warnings
 
     def to_dict(self) -> dict[str, Any]:
         """Return the identity as plain types for JSON; `from_dict` is the inverse."""

@@ -169,10 +169,10 @@ def datasets_of(recipe: Recipe, options: SessionOptions, locations: DataLocation
 
 
 def check(session: Session, say: Callable[[str], Any]) -> None:
-    """Check everything that can be known before the first forward pass; tell `say` what a backbone is made of.
+    """Check everything that can be known before anything is measured; tell `say` what a backbone is made of.
 
-    That is what an untagged name resolved to, and which network of a checkpoint is used, what of it is left over, and
-    what may differ from what the user expects.
+    That is what an untagged name resolved to, which network of a checkpoint is used, what of it is left over, how
+    images become the backbone's input, and what may differ from what the user expects.
 
     Raises UsageError for a store that cannot be written, a pool of another scale, a backbone that cannot be loaded.
     """
@@ -181,12 +181,12 @@ def check(session: Session, say: Callable[[str], Any]) -> None:
     if session.options.pool != "none":
         session.pool = _pool(session.options)
     for spec in session.specs:
-        details = session.workspace.identity(spec).details
-        if (resolved := details.get("resolved")) and resolved != spec.target:
+        identity, scale = session.workspace.identity(spec), session.options.run.scale
+        if (resolved := identity.details.get("resolved")) and resolved != spec.target:
             say(f"{spec.name} is {resolved}")
-        for note in details.get("notes", ()):
+        for note in (*identity.details.get("notes", ()), identity.describe_input(scale)):
             say(f"{spec.name}: {note}")
-        for warning in (*details.get("warnings", ()), *([details["partial"]] if "partial" in details else ())):
+        for warning in identity.list_warnings(scale):
             say(f"! {spec.name}: {warning}")
 
 

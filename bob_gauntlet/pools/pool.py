@@ -7,18 +7,19 @@ std.
 """
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from bob_gauntlet.config import bundled
-from bob_gauntlet.errors import UsageError, nearest
+from bob_gauntlet.errors import UsageError, named, nearest
 from bob_gauntlet.pools import errata
 from bob_gauntlet.pools.errata import ErrataMode, ErratumNote
 from bob_gauntlet.pools.folder import BackboneRow, read_backbones, read_scores
 from bob_gauntlet.runtime.artifacts import digest, write_atomically
-from bob_gauntlet.scores.score import Score
+from bob_gauntlet.scores.score import Score, differs_in_size, input_pixels
 from bob_gauntlet.stats.zscores import Reference, reference
 
 MeasureKey = tuple[str, str]
@@ -41,6 +42,8 @@ class Pool:
     backbones: Mapping[str, BackboneRow]
     # what is wrong as printed, and whether it was corrected
     errata: tuple[ErratumNote, ...] = ()
+    # scores of members that are left out, with the reason
+    notes: tuple[str, ...] = ()
 
     def comparable_score(self, measure: MeasureKey) -> Score | None:
         """Return a member's score of a measure under the frozen protocol hash, to compare other scores with.
@@ -119,8 +122,9 @@ def load_pool(name: str, saved: Path, errata_mode: ErrataMode = "applied") -> Po
         candidates=tuple(frozen["candidates"]),
         references=references,
         protocol_hashes={k: measures.get(k, {}).get("protocol_hash", "") for k in references},
-        scores=index_scores(scores),
+        scores=index_scores(of_common_size(scores)),
         backbones=read_backbones(path.parent),
+        notes=tuple(_size_notes(scores)),
         errata=tuple(errata.notes(with_errata, errata_mode)),
     )
 
@@ -154,7 +158,7 @@ def _freeze(
     if not member_scores:
         raise UsageError(f"{path.parent} has no scores for that pool; `bob pool show` lists what there is")
     measures: dict[str, dict[str, Any]] = {}
-    for (setting, metric), of_measure in sorted(_by_measure(member_scores).items()):
+    for (setting, metric), of_measure in sorted(_by_measure(of_common_size(member_scores)).items()):
         hashes = sorted({score.protocol_hash for score in of_measure})
         if len(hashes) > 1:
             raise UsageError(
@@ -212,6 +216,34 @@ def index_scores(scores: Iterable[Score]) -> dict[str, dict[MeasureKey, Score]]:
     for score in scores:
         index.setdefault(score.backbone, {})[score.measure] = score
     return index
+
+
+def of_common_size(scores: Sequence[Score]) -> list[Score]:
+    """Return the scores without those whose input size differs from that of most scores of the same measure.
+
+    They take no part in mean and standard deviation, and are not ranked: see `differs_in_size`.
+    """
+    common = {measure: _common_score(of_measure) for measure, of_measure in _by_measure(scores).items()}
+    return [score for score in scores if not differs_in_size(score, common[score.measure])]
+
+
+def _common_score(scores: Sequence[Score]) -> Score:
+    """Return a score with the most frequent input size of some scores; of two such sizes the smaller one."""
+    counts = Counter(input_pixels(score) or 0 for score in scores)
+    size = min(counts, key=lambda pixels: (-counts[pixels], pixels))
+    return next(score for score in scores if (input_pixels(score) or 0) == size)
+
+
+def _size_notes(scores: Sequence[Score]) -> Iterator[str]:
+    """Yield a note for every member and input size whose scores `of_common_size` leaves out."""
+    kept = {id(score) for score in of_common_size(scores)}
+    settings: dict[tuple[str, int | None], list[str]] = {}
+    for score in scores:
+        if id(score) not in kept:
+            settings.setdefault((score.backbone, input_pixels(score)), []).append(score.setting)
+    for (backbone, pixels), names in settings.items():
+        listed = named(dict.fromkeys(names), most=4)
+        yield f"{listed} of {backbone}: left out, because its input is {pixels} px, which other members' is not"
 
 
 def _by_measure(scores: Iterable[Score]) -> dict[MeasureKey, list[Score]]:

@@ -15,7 +15,7 @@ from bob_gauntlet.datasets.catalog import CATALOG
 from bob_gauntlet.errors import UsageError, named
 from bob_gauntlet.pools.folder import BackboneRow, params_and_gflops, row_from_zoo
 from bob_gauntlet.pools.pool import MeasureKey, Pool
-from bob_gauntlet.scores.score import METRICS, Score, difference
+from bob_gauntlet.scores.score import INPUT_SIZE, METRICS, Score, difference, input_pixels
 from bob_gauntlet.scores.settings import IN_ALL, SETTINGS, TASKS, find_setting, ranked_measures
 from bob_gauntlet.stats import zscores
 
@@ -89,7 +89,7 @@ class ScoreTable:
         """
         if task is not None and task not in TASKS:
             raise UsageError(f"unknown task {task!r}; tasks are {', '.join(TASKS)}")
-        notes: list[str] = []
+        notes: list[str] = list(pool.notes)
         indicative: list[Indicative] = []
         user_scores = user_scores or {}
         comparable = {n: _comparable_scores(n, scores, pool, notes, indicative) for n, scores in user_scores.items()}
@@ -189,8 +189,7 @@ def _comparable_scores(
             z = pool.references[score.measure].z(np.array(score.value), METRICS[score.metric].sign)
             indicative.append(Indicative(name, score, float(z), FIDELITIES[score.fidelity]))
         elif differing_field:
-            cut = f" ({score.cut})" if differing_field in ("limit", "max_steps") and score.cut else ""
-            reason = score.partial or f"{differing_field} differs from that of pool {pool.name}{cut}"
+            reason = score.partial or _reason(differing_field, score, pool_score, pool)
             settings_by_reason.setdefault(reason, []).append(score.setting)
         else:
             kept[score.measure] = score
@@ -199,6 +198,14 @@ def _comparable_scores(
         for reason, settings in settings_by_reason.items()
     ]
     return kept
+
+
+def _reason(differing_field: str, score: Score, pool_score: Score, pool: Pool) -> str:
+    """Return why a score must not be ranked with those of a pool, as the end of a note."""
+    if differing_field == INPUT_SIZE:
+        return f"its input is {input_pixels(score)} px, the pool's {input_pixels(pool_score)} px"
+    cut = f" ({score.cut})" if differing_field in ("limit", "max_steps") and score.cut else ""
+    return f"{differing_field} differs from that of pool {pool.name}{cut}"
 
 
 FIDELITIES = {

@@ -154,7 +154,8 @@ def difference(a: Score, b: Score) -> str | None:
     """Return the first field that forbids comparing two backbones' scores, or None where they are comparable.
 
     Comparable means equal identity apart from backbone and seeds. A published figure has neither protocol hash nor
-    dataset fingerprints: it is compared by setting, scale and fidelity, and with runs over the full data only.
+    dataset fingerprints: it is compared by setting, scale and fidelity, and with runs over the full data only. At mini
+    scale inputs have to be of one size, too: a backbone of one size takes part at that size only.
 
     >>> a = Score(setting="knn@photos", metric="top1", task="Cls", value=80.0, backbone="x", protocol_hash="p")
     >>> b = Score(setting="knn@photos", metric="top1", task="Cls", value=70.0, backbone="y", protocol_hash="q")
@@ -164,14 +165,45 @@ def difference(a: Score, b: Score) -> str | None:
     fields_of_a, fields_of_b = dict(a.identity), dict(b.identity)
     for name in ("scale", "fidelity", "partial"):
         fields_of_a[name], fields_of_b[name] = getattr(a, name), getattr(b, name)
-    # an input transform belongs to its backbone: only the size is the protocol's, and that is in its hash
+    # an input transform belongs to its backbone; sizes are looked at separately
     ignored = {"backbone", "backbone_fingerprint", "seeds", "transform"}
     if not a.source == b.source == "run":
         ignored |= {"protocol_hash", "datasets", "precision", "device"}
     for name in sorted(fields_of_a, key=lambda name: _FIRST.index(name) if name in _FIRST else len(_FIRST)):
         if name not in ignored and fields_of_a[name] != fields_of_b.get(name):
             return name
-    return None
+    return INPUT_SIZE if differs_in_size(a, b) else None
+
+
+INPUT_SIZE = "input size"
+"""What `difference` answers where only the input sizes differ."""
+
+SIZE_TOLERANCE = 1.1
+"""Largest ratio of two input sizes that are compared: patches of 14 px make 98 of 96 px, and 70 of 64."""
+
+_OWN_SIZE_TASKS = ("Det", "Seg", "OOD-Det")
+"""Tasks whose images have a size of their own, whatever the size in a backbone's input transform is."""
+
+
+def input_pixels(score: Score) -> int | None:
+    """Return the side of the input in pixels that a score's transform names; None where it names none.
+
+    >>> input_pixels(Score(setting="knn@photos", metric="top1", task="Cls", value=1, backbone="x", transform="96px"))
+    96
+    """
+    pixels = score.transform.partition("px")[0]
+    return int(pixels) if pixels.isdecimal() else None
+
+
+def differs_in_size(a: Score, b: Score) -> bool:
+    """Tell whether two scores of mini scale were measured at input sizes that are not compared.
+
+    At paper scale each backbone has the input size that it was made for, as in the paper.
+    """
+    sizes = [size for size in (input_pixels(a), input_pixels(b)) if size]
+    if not a.scale == b.scale == "mini" or a.task in _OWN_SIZE_TASKS or len(sizes) < 2:
+        return False
+    return max(sizes) > SIZE_TOLERANCE * min(sizes)
 
 
 _FIRST = ("scale", "limit", "max_steps", "partial", "fidelity")

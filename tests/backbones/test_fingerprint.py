@@ -1,14 +1,12 @@
 """Tests of fingerprints: what makes two backbones equal, and what does not."""
 
-import functools
-import inspect
 from pathlib import Path
 
 import pytest
 import torch
 from torch import nn
 
-from bob_gauntlet.backbones.fingerprint import file_digest, fingerprint, module_code
+from bob_gauntlet.backbones.fingerprint import file_digest, fingerprint
 
 
 class Small(nn.Module):
@@ -94,19 +92,6 @@ def test_the_version_of_the_adapter_is_in_it(monkeypatch: pytest.MonkeyPatch) ->
     before = fingerprint_of(Small())
     monkeypatch.setattr("bob_gauntlet.backbones.fingerprint.ADAPTER_VERSION", 2)
     assert fingerprint_of(Small()) != before
-
-
-def test_code_is_the_module_that_defines_a_factory() -> None:
-    """The digest is that of the module that defines the undecorated function, or else of the module that was named."""
-    this_module = module_code(test_names_are_in_it)
-
-    @functools.wraps(inspect.getsource)
-    def wrapped() -> None:
-        """Pretend to be inspect.getsource."""
-
-    assert module_code(wrapped) == module_code(inspect.getsource) != this_module
-    assert module_code(functools.partial(fingerprint_of), __name__) == this_module
-    assert set(module_code(functools.partial(fingerprint_of))) == {"module"}
 
 
 def test_a_files_digest_is_its_contents(tmp_path: Path) -> None:

@@ -19,13 +19,14 @@ TRANSFORMS = st.builds(
 )
 TRAITS = st.builds(
     Traits,
-    family=st.sampled_from(["conv", "transformer", "hybrid"]),
+    family=st.sampled_from(["conv", "transformer", "hybrid", "mixer"]),
     pretrained=st.booleans(),
     features=st.integers(0, 4096),
     params=st.floats(0, 1e4),
     strides=st.lists(st.integers(1, 64), max_size=5).map(tuple),
     any_size=st.booleans(),
     size_multiple=st.integers(1, 64),
+    min_size=st.integers(1, 384),
 )
 
 
@@ -72,3 +73,24 @@ def test_a_size_is_one_that_the_network_takes(any_size: bool, multiple: int, req
     )
     identity = BackboneIdentity(fingerprint="f", transform=InputTransform(size=224), traits=traits)
     assert identity.input_transform(requested).size == size
+
+
+# (smallest, multiple, requested) -> size: 75 in whole patches of 16 are 80
+@pytest.mark.parametrize(
+    ("smallest", "multiple", "requested", "size"),
+    [(1, 1, 64, 64), (75, 1, 64, 75), (75, 16, 64, 80), (128, 32, 96, 128), (96, 1, 96, 96), (128, 1, None, 224)],
+)
+def test_a_size_is_not_below_the_smallest(smallest: int, multiple: int, requested: int | None, size: int) -> None:
+    """A network that takes nothing below some size is measured at that size, in whole patches."""
+    traits = Traits(family="conv", pretrained=True, features=1, params=1, size_multiple=multiple, min_size=smallest)
+    identity = BackboneIdentity(fingerprint="f", transform=InputTransform(size=224), traits=traits)
+    assert identity.input_transform(requested).size == size
+
+
+@given(traits=TRAITS, requested=st.sampled_from([64, 96]))
+def test_a_network_is_called_ranked_apart_where_it_is(traits: Traits, requested: int) -> None:
+    """The warning of a session agrees with `difference` of scores: inputs more than a tenth larger are apart."""
+    identity = BackboneIdentity(fingerprint="f", transform=InputTransform(size=224), traits=traits)
+    is_apart = any(identity.input_transform(size).size > 1.1 * size for size in (64, 96))
+    assert bool(identity.list_warnings("mini")) == is_apart
+    assert identity.list_warnings("paper") == []

@@ -7,6 +7,7 @@ import torch
 from bob_gauntlet.backbones import build
 from bob_gauntlet.backbones.backbone import Backbone
 from bob_gauntlet.backbones.spec import BackboneIdentity, BackboneSpec
+from bob_gauntlet.backbones.traits import derive_traits, input_transform
 from bob_gauntlet.backbones.zoo import ZOO, ZooEntry, search
 from bob_gauntlet.engine import timing
 
@@ -70,8 +71,10 @@ def test_sizes_are_those_of_the_network(entry: ZooEntry) -> None:
     spec = BackboneSpec(name=entry.name, text=entry.name, scheme="timm", target=entry.architecture, arguments=arguments)
     with torch.device("meta"):
         module, resolved_arguments = build._create(spec, pretrained=False)
-    traits = build._derive_traits(module, resolved_arguments, pretrained=False)
-    identity = BackboneIdentity(fingerprint="", transform=build._input_transform(module, spec), traits=traits)
+    traits = derive_traits(module, resolved_arguments, pretrained=False)
+    identity = BackboneIdentity(
+        fingerprint="", transform=input_transform(module, spec, resolved_arguments)[0], traits=traits
+    )
     assert identity.transform.size == entry.size
     assert traits.params == pytest.approx(entry.params, abs=0.01)
     images = torch.empty(1, 3, entry.size, entry.size, device="meta")

@@ -24,6 +24,30 @@ def workspace(pytester: pytest.Pytester) -> pytest.Pytester:
             raise RuntimeError("out of luck\\nand lines")
         def none():
             return 42
+        import torch
+        from torch import nn
+        class Net(nn.Conv2d):
+            def __init__(self, output):
+                super().__init__(3, 4, 16, stride=16)
+                self.output = output
+            def forward(self, images):
+                return self.output(super().forward(images))
+        def channels_last():
+            return Net(lambda maps: maps.permute(0, 2, 3, 1))
+        def patches():
+            return Net(lambda maps: maps.flatten(2).transpose(1, 2))
+        def random():
+            return Net(lambda maps: nn.functional.dropout(maps.mean((2, 3))))
+        def lazy():
+            return nn.Sequential(nn.LazyConv2d(4, 8))
+        def meta():
+            return nn.Conv2d(3, 4, 8, device="meta")
+        def sparse():
+            module = nn.Conv2d(3, 4, 8)
+            module.register_buffer("mask", torch.eye(3).to_sparse())
+            return module
+        def raises():
+            return Net(lambda maps: maps @ torch.zeros(7))
         """,
     )
     pytester.makeini("[pytest]\naddopts = -k 'not scenes'\n")
@@ -73,6 +97,13 @@ def errors(workspace: pytest.Pytester, *options: str) -> tuple[int, list[str]]:
         ("timm:test_resnet,depth=9@good.pth", "depth"),
         ("ours:broken", "--backbone ours:broken raised RuntimeError: out of luck"),
         ("ours:none", "--backbone ours:none returned int, not an nn.Module"),
+        ("ours:channels_last", "ours:channels_last: forward gave (2, 6, 6, 4) for square images"),
+        ("ours:patches", "ours:patches: forward gave (2, 36, 4), 6 x 6 patches without a class token"),
+        ("ours:random", "ours:random: two forward passes of the same images give different features"),
+        ("ours:lazy", "ours:lazy: its tensor 0.weight has no shape yet"),
+        ("ours:meta", "ours:meta: its tensor weight has no values, since it is on the meta device"),
+        ("ours:sparse", "ours:sparse: its tensor mask is sparse"),
+        ("ours:raises", "ours:raises: its forward fails on (2, 3, 224, 224) images"),
         ("ours:missing", "type package.module:callable"),
         ("nowhere.to:be_found", "type package.module:callable"),
         ("what is this", "unknown backbone 'what is this'"),

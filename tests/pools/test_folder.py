@@ -27,6 +27,7 @@ from bob_gauntlet.scores.score import Score
 from bob_gauntlet.scores.settings import SETTINGS, ranked_measures
 from bob_gauntlet.stats.zscores import reference
 from tests.helpers.score_strategies import scores
+from tests.helpers.small_pools import CLS, make_pool, make_score
 
 MINI = Path(__file__).parents[2] / "baselines/mini"
 
@@ -238,3 +239,19 @@ def test_backbones_csv_names_each_once() -> None:
         names = [row["name"] for row in csv.DictReader(file)]
     assert len(names) == len(set(names))
     assert json.loads((MINI / "pool.json").read_text())["members"] == sorted(names)
+
+
+def test_members_of_another_input_size_are_left_out(tmp_path: Path) -> None:
+    """They enter neither mean nor standard deviation, have no score in the pool, and a note names the size."""
+    sizes = {"a": 96, "b": 96, "c": 98, "large": 224}
+    members = [
+        make_score(name, CLS, value, transform=f"{size}px crop 0.9")
+        for (name, size), value in zip(sizes.items(), (10.0, 20.0, 30.0, 90.0), strict=True)
+    ]
+    pool = make_pool(tmp_path, members)
+    assert (pool.references[CLS].mean, pool.references[CLS].n) == (20.0, 3)
+    assert set(pool.scores) == {"a", "b", "c"}
+    assert pool.notes == (
+        "linear-probe@photos of large: left out, because its input is 224 px, which other members' is not",
+    )
+    assert load_pool("mini", tmp_path).notes == load_pool("paper", tmp_path).notes == ()

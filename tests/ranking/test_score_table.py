@@ -163,3 +163,24 @@ def test_what_the_zoo_knows_of_a_backbone_is_shown() -> None:
     assert row is not None
     assert row.params == "23.508"
     assert row_from_zoo("mine", [imagenet_score()]) is None
+
+
+def test_a_backbone_of_one_size_is_ranked_apart_with_the_reason() -> None:
+    """At 224 px it stands beside members at 96 px: it has no rank, and a note gives both sizes."""
+    rows = [(10.0, 20.0, 20.0), (20.0, 20.0, 35.0), (35.0, 90.0, 90.0)]
+    pool = pool_of(rows)
+    at_96 = {
+        name: {m: replace(s, transform="96px crop 0.9") for m, s in scores.items()}
+        for name, scores in pool.scores.items()
+    }
+    pool = replace(pool, scores=at_96)
+    large = [replace(s, transform="224px crop 0.9") for s in scores_of("large", rows[0]).values()]
+    equal = [replace(s, transform="98px crop 1") for s in scores_of("equal", rows[0]).values()]
+    ranking = rank(pool, {"large": large, "equal": equal})
+    ranks = {row.backbone: row.rank for row in ranking.rows}
+    assert ranks["large"] is None
+    assert ranks["equal"] is not None
+    assert [note for note in ranking.notes if "large" in note] == [
+        "linear-probe@photos, linear-probe@digits, retrieval@photos-instances of large: not ranked, because its input "
+        "is 224 px, the pool's 96 px"
+    ]

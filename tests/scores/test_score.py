@@ -133,3 +133,34 @@ def test_a_part_of_a_backbone_is_not_compared() -> None:
 def test_a_whole_backbone_has_no_mark(provenance: Any) -> None:
     """Scores of whole backbones, and provenance of any content, have no mark."""
     assert Score(**{**BASE, "provenance": provenance}).partial == ""
+
+
+# 98 / 96 = 1.02 and 70 / 64 = 1.09 are patches of 14 px; 112 / 96 = 1.17
+@pytest.mark.parametrize(
+    ("sizes", "fields", "difference_of_both"),
+    [
+        ((96, 96), {}, None),
+        ((98, 96), {}, None),
+        ((64, 70), {}, None),
+        ((96, 112), {}, "input size"),
+        ((224, 96), {}, "input size"),
+        ((96, 64), {"task": "Eff"}, "input size"),
+        ((224, 176), {"task": "Det"}, None),
+        ((224, 176), {"task": "Seg"}, None),
+        ((224, 176), {"task": "OOD-Det"}, None),
+        ((384, 224), {"scale": "paper"}, None),
+    ],
+)
+def test_inputs_of_unequal_size_are_not_compared_at_mini_scale(
+    sizes: tuple[int, int], fields: dict[str, str], difference_of_both: str | None
+) -> None:
+    """Sizes may differ by a tenth; detection resizes images itself; the paper takes each backbone at its own size."""
+    a, b = (Score(**{**BASE, **fields, "transform": f"{size}px crop 0.9"}) for size in sizes)
+    assert difference(a, b) == difference(b, a) == difference_of_both
+
+
+def test_another_field_is_named_before_the_size() -> None:
+    """A score of another protocol differs in more than its size; a score without a transform has no size."""
+    other = Score(**{**BASE, "transform": "224px", "protocol_hash": "q"})
+    assert difference(Score(**BASE), other) == "protocol_hash"
+    assert difference(Score(**BASE), Score(**{**BASE, "transform": ""})) is None

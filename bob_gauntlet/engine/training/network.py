@@ -29,7 +29,9 @@ class Network(Trainable):
         drop_path: float = 0.0,
     ) -> None:
         module = None if frozen or not drop_path else rebuild(backbone, drop_path_rate=drop_path)
-        copy = Backbone(backbone.spec, module or deepcopy(backbone.module), backbone.identity, backbone.device)
+        with torch.no_grad():  # a copy of TorchScript could not be trained otherwise
+            copied = module or deepcopy(backbone.module)
+        copy = Backbone(backbone.spec, copied, backbone.identity, backbone.device)
         super().__init__(copy, frozen=frozen)
         # 0 where the architecture has no stochastic depth
         self.drop_path = 0.0 if module is None else drop_path
