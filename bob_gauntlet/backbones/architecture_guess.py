@@ -9,8 +9,9 @@ from typing import Any
 
 import timm
 import torch
+from torch import nn
 
-from bob_gauntlet.backbones.checkpoint_fit import fit
+from bob_gauntlet.backbones.checkpoint_fit import fits_but_for_positions
 from bob_gauntlet.backbones.checkpoints import Tensors
 from bob_gauntlet.backbones.spec import BackboneSpec
 
@@ -20,17 +21,17 @@ SECONDS = 1.0
 _MOST = 40
 
 
-def guess_architecture(spec: BackboneSpec, tensors: Tensors) -> str:
-    """Return a SPEC of timm whose network the tensors fill exactly, "" where none of the likely ones is filled.
+def guess_architecture(spec: BackboneSpec, module: nn.Module, tensors: Tensors) -> str:
+    """Return a SPEC of timm whose network the tensors fill, at any image size; "" where no likely one is filled.
 
-    Tried are constructor arguments that the names of the tensors show (depth, layer scale, registers), and then the
+    Tried are constructor arguments in which the tensors differ from `module`, the network of the spec, and then the
     architectures of the same module of timm, those first whose names are like the file's or the architecture's.
     Networks are built without memory for their weights.
     """
     end = time.monotonic() + SECONDS
     plain = {n: t for n, t in tensors.items() if t.layout == torch.strided and not t.is_quantized}
     shapes = {name: tensor.to("meta") for name, tensor in plain.items()}
-    for target, arguments in _likely(spec, tensors):
+    for target, arguments in _likely(spec, _changes(module, tensors)):
         every = {**spec.arguments, **arguments}
         if _is_filled(target, every, shapes):
             return ",".join([f"timm:{target}", *(f"{key}={_format_value(value)}" for key, value in every.items())])
@@ -39,10 +40,10 @@ def guess_architecture(spec: BackboneSpec, tensors: Tensors) -> str:
     return ""
 
 
-def _likely(spec: BackboneSpec, tensors: Tensors) -> Iterator[tuple[str, Mapping[str, Any]]]:
+def _likely(spec: BackboneSpec, changes: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
     """Yield architectures with changes of the spec's constructor arguments, the likely ones first."""
     target = spec.target.partition(".")[0]
-    if changes := _changes(tensors):
+    if changes:
         yield target, changes
     module = timm.model_entrypoint(target).__module__.rpartition(".")[2]
     stem = Path(spec.path).stem.lower()
@@ -52,15 +53,24 @@ def _likely(spec: BackboneSpec, tensors: Tensors) -> Iterator[tuple[str, Mapping
         yield name, {}
 
 
-def _changes(tensors: Tensors) -> dict[str, Any]:
-    """Return the constructor arguments of a vision transformer that the names of tensors show."""
+def _changes(module: nn.Module, tensors: Tensors) -> dict[str, Any]:
+    """Return the constructor arguments in which the tensors show another vision transformer than the module."""
+    present = _show_arguments(module.state_dict())
+    return {name: value for name, value in _show_arguments(tensors).items() if present.get(name) != value}
+
+
+def _show_arguments(tensors: Mapping[str, torch.Tensor]) -> dict[str, Any]:
+    """Return the arguments of a vision transformer that tensors show: depth, patches, layer scale, registers."""
     blocks = {int(match[1]) for name in tensors if (match := re.match(r"blocks\.(\d+)\.", name))}
-    changes: dict[str, Any] = {"depth": max(blocks) + 1} if blocks else {}
+    arguments: dict[str, Any] = {"depth": max(blocks) + 1} if blocks else {}
+    patches = tensors.get("patch_embed.proj.weight")
+    if blocks and patches is not None and patches.ndim == 4:
+        arguments["patch_size"] = int(patches.shape[-1])
     if "blocks.0.ls1.gamma" in tensors:
-        changes["init_values"] = 1e-5
+        arguments["init_values"] = 1e-5
     if "reg_token" in tensors:
-        changes["reg_tokens"] = int(tensors["reg_token"].shape[1])
-    return changes
+        arguments["reg_tokens"] = int(tensors["reg_token"].shape[1])
+    return arguments
 
 
 def _format_value(value: Any) -> str:
@@ -73,6 +83,6 @@ def _is_filled(target: str, arguments: Mapping[str, Any], shapes: Tensors) -> bo
     try:
         with torch.device("meta"):
             network = timm.create_model(target, num_classes=0, **arguments)
-        return not fit(network, shapes).problems
+        return fits_but_for_positions(network, shapes)
     except Exception:  # an architecture may not take the arguments, or compute with its weights while it is built
         return False

@@ -2,6 +2,7 @@
 
 import math
 import sys
+import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -77,6 +78,12 @@ def share_filled(module: nn.Module, filling: Iterable[str]) -> float:
     return float(filled / max(1, sum(sizes.values())))
 
 
+def fits_but_for_positions(module: nn.Module, tensors: Tensors) -> bool:
+    """Return whether tensors fill a network completely, apart from the shape of position tables."""
+    compared = _compare(module, tensors)
+    return not compared.missing and not compared.surplus and all(map(_is_position, compared.differing))
+
+
 def describe_resampling(module: nn.Module, fitted: Fit, source: str) -> list[str]:
     """Return a line for every kind of position table that was resampled, with its grids in the file and the network."""
     expected = module.state_dict()
@@ -149,7 +156,9 @@ def _convert_published_format(module: nn.Module, tensors: Tensors) -> Tensors:
     if convert is None:
         return tensors
     try:
-        converted: Tensors = convert(dense, module)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the filters of some architectures use what torch deprecates
+            converted: Tensors = convert(dense, module)
     except Exception:  # a filter may raise anything on keys that it does not know; the plain names are used then
         return tensors
     return converted
@@ -162,13 +171,30 @@ def _belongs(name: str, module: nn.Module, expected: Mapping[str, Any]) -> bool:
     part of a backbone.
     """
     top = name.partition(".")[0]
-    has_top = any(other == top or other.startswith(f"{top}.") for other in expected)
-    configured: Any = (getattr(module, "pretrained_cfg", None) or {}).get("classifier") or ()
-    heads = (configured,) if isinstance(configured, str) else tuple(configured)
-    if any(name == head or name.startswith(f"{head}.") for head in heads) or (top in _HEADS and not has_top):
+    if any(_is_inside(name, head) for head in _heads(module, expected)):
         return False
     known = getattr(module, top, False)
+    has_top = any(_is_inside(other, top) for other in expected)
     return has_top or known is None or isinstance(known, nn.Module | torch.Tensor) or top in _TOKENS
+
+
+def _heads(module: nn.Module, expected: Iterable[str]) -> list[str]:
+    """Return the modules that only a classifier has: those around timm's classifier without a tensor of the network.
+
+    A classifier of two layers, `head.fc.fc2`, gives `head.fc` where the network has `head.norm` and no more.
+    """
+    configured: Any = (getattr(module, "pretrained_cfg", None) or {}).get("classifier") or ()
+    heads = []
+    for classifier in (*_HEADS, *((configured,) if isinstance(configured, str) else configured)):
+        steps = classifier.split(".")
+        around = (".".join(steps[: count + 1]) for count in range(len(steps)))
+        heads += [outer for outer in around if not any(_is_inside(name, outer) for name in expected)][:1]
+    return heads
+
+
+def _is_inside(name: str, container: str) -> bool:
+    """Return whether a dotted name is a container or lies inside it."""
+    return name == container or name.startswith(f"{container}.")
 
 
 def _find_problem(tensor: torch.Tensor, expected: torch.Tensor) -> str:

@@ -80,13 +80,12 @@ def _safetensors_names(path: Path) -> list[str]:
 
 def _load_safetensors(path: Path) -> Any:
     """Read a safetensors file; UsageError where it is damaged."""
-    from safetensors import SafetensorError
     from safetensors.torch import load_file
 
     try:
         return load_file(path)
-    except (SafetensorError, OSError) as error:
-        raise UsageError(f"{path} is damaged ({error}); copy it again") from error
+    except Exception as error:  # damage, or a type of number that this torch does not have, raises anything
+        raise UsageError(f"{path} is damaged, or has unknown numbers ({first_line(error)}); copy it again") from error
 
 
 def _unpickle(path: Path) -> Any:

@@ -104,16 +104,17 @@ def _describe_misfit(module: nn.Module, fitted: Fit, part: Part, spec: BackboneS
     problems = [f"{len(fitted.missing)} missing ({named(fitted.missing)})"] * bool(fitted.missing)
     problems += [f"{len(fitted.differing)} of another shape ({shapes})"] * bool(fitted.differing)
     problems += [f"{len(fitted.surplus)} more than the network has ({named(fitted.surplus)})"] * bool(fitted.surplus)
+    share = share_filled(module, fitted.filling)
     return (
-        f"{source} does not fit {type(module).__name__}: {'; '.join(problems)}; it fills "
-        f"{share_filled(module, fitted.filling):.0%}. {_find_remedy(part, fitted, spec)}, or pass --bob-allow-partial"
+        f"{source} does not fit {type(module).__name__}: {'; '.join(problems)}; it fills {share:.0%}. "
+        f"{_find_remedy(module, part, fitted, spec)}, or pass --bob-allow-partial"
     )
 
 
-def _find_remedy(part: Part, fitted: Fit, spec: BackboneSpec) -> str:
+def _find_remedy(module: nn.Module, part: Part, fitted: Fit, spec: BackboneSpec) -> str:
     """Return what to do about a checkpoint that does not fit."""
     has_common_names = fitted.filling or fitted.differing
-    if has_common_names and (guess := guess_architecture(spec, part.tensors)):
+    if has_common_names and (guess := guess_architecture(spec, module, part.tensors)):
         return f"It fits {guess}: name that"
     if shard := re.search(r"-(\d+)-of-(\d+)$", Path(spec.path).stem):
         return f"It is shard {int(shard[1])} of {int(shard[2])}: join them in one file"

@@ -5,16 +5,17 @@ from typing import Any
 import pytest
 import timm
 import torch
+from torch import nn
 
 from bob_gauntlet.backbones.architecture_guess import guess_architecture
-from bob_gauntlet.backbones.checkpoints import Tensors
 from bob_gauntlet.backbones.spec import BackboneSpec
 
 
-def shapes_of(name: str, classes: int = 0, **arguments: Any) -> Tensors:
-    """Return the state dict of a network without data."""
+def without_data(name: str, **arguments: Any) -> nn.Module:
+    """Return a network whose weights have no data."""
     with torch.device("meta"):
-        return dict(timm.create_model(name, num_classes=classes, **arguments).state_dict())
+        network: nn.Module = timm.create_model(name, num_classes=0, **arguments)
+    return network
 
 
 @pytest.mark.parametrize(
@@ -25,7 +26,12 @@ def shapes_of(name: str, classes: int = 0, **arguments: Any) -> Tensors:
         ("vit_tiny_patch16_224", "vit_tiny_patch16_224", {"depth": 3}, "timm:vit_tiny_patch16_224,depth=3"),
         (
             "test_vit", "test_vit", {"reg_tokens": 4, "no_embed_class": True, "init_values": 1e-5},
-            "timm:test_vit,no_embed_class=True,depth=6,init_values=1e-05,reg_tokens=4",
+            "timm:test_vit,no_embed_class=True,init_values=1e-05,reg_tokens=4",
+        ),
+        ("vit_small_patch16_224", "vit_tiny_patch16_224", {"img_size": 384}, "timm:vit_tiny_patch16_224"),
+        (
+            "vit_tiny_patch16_224", "vit_tiny_patch16_224", {"patch_size": 32},
+            "timm:vit_tiny_patch16_224,patch_size=32",
         ),
         ("test_resnet", "test_vit", {}, ""),
         ("test_vit", "test_vit", {"qk_norm": True}, ""),
@@ -40,4 +46,5 @@ def test_likely_architectures_are_recognised(
     spec = BackboneSpec(
         name="x", text="x", scheme="timm", target=target, arguments=arguments_of_spec, path=f"/{name}.pth"
     )
-    assert guess_architecture(spec, shapes_of(name, **arguments)) == guess
+    module, tensors = without_data(target, **arguments_of_spec), dict(without_data(name, **arguments).state_dict())
+    assert guess_architecture(spec, module, tensors) == guess

@@ -12,9 +12,12 @@ from typing import Any
 import pytest
 import timm
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import nn
 
 from bob_gauntlet.backbones.backbone import Backbone
+from bob_gauntlet.backbones.checkpoint_fit import fit
 from bob_gauntlet.backbones.checkpoints import Tensors
 from bob_gauntlet.backbones.filling import fill, fill_in_order
 from bob_gauntlet.backbones.loading import identify, load
@@ -164,7 +167,7 @@ REFUSED = (
     ),
     Refused(
         "layer scale", "test_vit", lambda: weights(init_values=1e-5),
-        ("12 more than the network has (blocks.0.ls1.gamma", "depth=6,init_values=1e-05"),
+        ("12 more than the network has (blocks.0.ls1.gamma", "It fits timm:test_vit,init_values=1e-05: name that"),
     ),
     Refused(
         "squeeze-excitation", "test_resnet", lambda: weights("test_resnet", block_args={"attn_layer": "se"}),
@@ -182,7 +185,8 @@ REFUSED = (
     Refused("norm before the blocks", "test_vit", lambda: weights(pre_norm=True), ("(norm_pre.weight, norm_pre.bias",)),
     Refused(
         "patches of 32", "test_vit", lambda: weights(patch_size=32, img_size=320),
-        ("1 of another shape (patch_embed.proj.weight (64, 3, 32, 32) for (64, 3, 16, 16))",),
+        ("1 of another shape (patch_embed.proj.weight (64, 3, 32, 32) for (64, 3, 16, 16))",
+         "It fits timm:test_vit,patch_size=32: name that"),
     ),
     Refused(
         "patches of 32 in CLIP's names", "test_vit,pre_norm=True",
@@ -356,6 +360,48 @@ def test_taken(tmp_path: Path, case: Taken) -> None:
         expected = {name: tensor.half().float() for name, tensor in expected.items()}
     actual = {name: tensor for name, tensor in backbone.module.state_dict().items() if "num_batches" not in name}
     assert same(actual, {name: tensor for name, tensor in expected.items() if "num_batches" not in name})
+
+
+NETWORKS = [*sorted(timm.list_models("test_*")), "caformer_s18", "vgg11", "deit_tiny_distilled_patch16_224"]
+FAMILIES = [timm.list_models(module=module)[0] for module in timm.list_modules() if timm.list_models(module=module)]
+
+
+def check_classifier(name: str) -> None:
+    """Check that the weights of a network with a classifier fit the network without it; no weights are made."""
+    with torch.device("meta"):
+        source, target = (timm.create_model(name, num_classes=classes) for classes in (10, 0))
+    fitted = fit(target, dict(source.state_dict()))
+    assert (fitted.missing, fitted.differing, fitted.surplus) == ((), {}, ())
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_a_classifier_is_no_part_of_the_network(name: str) -> None:
+    """The classifier of any architecture is left over: of one layer, of two, inside another module, or two of them."""
+    check_classifier(name)
+
+
+NETWORK = tiny()
+CONTAINERS = [*sorted({name.partition(".")[0] for name in NETWORK.state_dict()}), "norm_pre", "fc_norm", "reg_token"]
+words = st.from_regex(r"[a-z][a-z0-9_]{0,8}", fullmatch=True)
+
+
+@settings(deadline=None, max_examples=60)
+@given(names=st.sets(st.tuples(st.sampled_from([*CONTAINERS, "decoder", "projector", "head"]), words), max_size=5))
+def test_what_lies_in_a_container_of_the_network_is_never_left_over(names: set[tuple[str, str]]) -> None:
+    """Whatever a file has besides the weights: inside the network's modules it is surplus, elsewhere left over."""
+    tensors = dict(NETWORK.state_dict())
+    more = {f"{container}.extra_{word}": container for container, word in names}
+    fitted = fit(NETWORK, {**tensors, **dict.fromkeys(more, torch.zeros(1))})
+    assert set(fitted.surplus) == {name for name, container in more.items() if container in CONTAINERS}
+    assert fitted.used == set(tensors)
+    assert not fitted.missing
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", FAMILIES)
+def test_a_classifier_is_no_part_of_any_family(name: str) -> None:
+    """The same of the first architecture of every module of timm."""
+    check_classifier(name)
 
 
 def test_a_network_with_quickgelu_has_no_warning(tmp_path: Path) -> None:
