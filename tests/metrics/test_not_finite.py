@@ -224,7 +224,7 @@ def poison(data: st.DataObject, case: Case, arguments: Arguments) -> Arguments:
 
 
 @pytest.mark.parametrize("name", CASES)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(data=st.data())
 def test_nan_and_infinity_are_never_better(name: str, data: st.DataObject) -> None:
     """With NaN or infinity anywhere a metric stops, or no part of its result is better than without."""
