@@ -62,7 +62,16 @@ def score_lines(session: Session) -> Iterator[str]:
             yield f"! {score.setting} {score.metric}: NaN or infinite logits of {not_finite} images count as wrong"
         if near_chance(score):
             yield f"! {score.setting} {score.metric} of {score.backbone} is within two standard errors of chance"
-    yield from (f"! {line}" for line in leak_lines(session.scores))
+    yield from (f"! {line}" for line in (*diverged_lines(session.scores), *leak_lines(session.scores)))
+
+
+def diverged_lines(scores: Sequence[Score]) -> Iterator[str]:
+    """Yield a line for each setting whose grid search had runs that diverged, with the reason of the first."""
+    runs_of_setting = {(score.setting, score.backbone): score.provenance.get("runs", []) for score in scores}
+    for (setting, backbone), runs in runs_of_setting.items():
+        reasons = [str(run["diverged"]) for run in runs if "diverged" in run]
+        if reasons:
+            yield f"{setting} of {backbone}: {len(reasons)} of {len(runs)} training runs diverged: {named(reasons, 1)}"
 
 
 def value_text(score: Score) -> str:

@@ -9,13 +9,20 @@ import pytest
 
 from bob_gauntlet.datasets.leaks import Leak
 from bob_gauntlet.plugin.outcome import ItemOutcome
-from bob_gauntlet.plugin.terminal import _without_ranked_measures, by_reason, near_chance, score_lines, value_text
+from bob_gauntlet.plugin.terminal import (
+    _without_ranked_measures,
+    by_reason,
+    diverged_lines,
+    near_chance,
+    score_lines,
+    value_text,
+)
 from bob_gauntlet.pools.pool import load_pool
 from bob_gauntlet.ranking.ranking import rank
 from bob_gauntlet.scores.score import Score
 
 
-def score(metric: str, value: float, **provenance: float) -> Score:
+def score(metric: str, value: float, **provenance: Any) -> Score:
     """Return a score of knn@photos."""
     return Score(setting="knn@photos", metric=metric, task="Cls", value=value, backbone="x", provenance=provenance)
 
@@ -57,6 +64,14 @@ def test_shared_images_are_said_once_for_a_dataset() -> None:
         "! photos: 1 of 9 images of test are copies of images of train, or links to them: a.jpg is b.jpg; "
         "remove them from one role"
     ]
+
+
+def test_runs_that_diverged_are_counted_once_for_a_setting() -> None:
+    """A line says how many runs of the grid diverged, and why the first did; without one there is no line."""
+    runs = [{"run": "a", "validation": 50.0}, {"run": "b", "diverged": "the loss (b)"}, {"run": "c", "diverged": "(c)"}]
+    [line] = diverged_lines([score(metric, 9.0, runs=runs) for metric in ("top1", "top5")])
+    assert line == "knn@photos of x: 2 of 3 training runs diverged: the loss (b) and 1 more"
+    assert list(diverged_lines([score("top1", 9.0, runs=runs[:1]), score("top1", 9.0)])) == []
 
 
 def test_reasons_are_said_once() -> None:
