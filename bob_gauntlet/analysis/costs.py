@@ -18,8 +18,9 @@ from bob_gauntlet.analysis.members import (
 from bob_gauntlet.analysis.result import AnalysisOptions, Finding, PublishedFigure, Table, compare, table
 from bob_gauntlet.pools.folder import BackboneRow
 from bob_gauntlet.ranking.score_table import ALL, ScoreTable
+from bob_gauntlet.scores.score import device_kind
 
-THROUGHPUT = ("efficiency@noise", "throughput")
+BATCH_RATIO = ("efficiency@noise", "batch_ratio")
 FLOPS = ("efficiency@noise", "flops")
 
 GROUPS = {
@@ -90,14 +91,17 @@ def published_scale(score_table: ScoreTable) -> Iterator[PublishedFigure]:
 
 
 def speed(score_table: ScoreTable, options: AnalysisOptions) -> Finding:
-    """Tabulate mean z (All) against throughput, and against GFLOPs, which are another quantity, as a substitute."""
+    """Tabulate mean z (All) against throughput, and against GFLOPs, which are another quantity, as a substitute.
+
+    Throughput is in times that of the reference network beside it, so that measurements on several machines count.
+    """
     ranked = candidates(score_table)
     z = overall_mean_z(ranked)
-    throughput, notes = _throughput(ranked, options)
+    throughput, notes = _relative_throughput(ranked, options)
     work = gflops(ranked, options)
     rows, tables = [], []
     for label, column, costs in (
-        ("throughput", "images/s", throughput),
+        ("throughput", "throughput, in times a ResNet-18's", throughput),
         ("GFLOPs of one image (not throughput)", "GFLOPs", work),
     ):
         rho = spearman(z, costs)
@@ -156,17 +160,17 @@ def _front_table(title: str, fronts: dict[str, list[figures.Point]]) -> Table:
     return table(f"Pareto front: mean z against {title}", columns, rows)
 
 
-def _throughput(score_table: ScoreTable, options: AnalysisOptions) -> tuple[np.ndarray, list[str]]:
-    """Return (B,) images/s, NaN if missing, and notes.
+def _relative_throughput(score_table: ScoreTable, options: AnalysisOptions) -> tuple[np.ndarray, list[str]]:
+    """Return (B,) images/s in times those of the reference network, NaN if missing, and notes.
 
-    Only one device counts, the one with the most backbones; a note names it if there are others.
+    Either CPUs or GPUs count, whichever measured more backbones; a note says so if there are others.
     """
-    scores = [comparable_score(score_table, backbone, THROUGHPUT, options) for backbone in score_table.backbones]
-    devices = Counter(score.device for score in scores if score)
-    chosen = devices.most_common(1)[0][0] if devices else ""
-    values = [score.value if score and score.device == chosen else float("nan") for score in scores]
-    others = devices.total() - devices[chosen]
-    note = f"throughput is that of {chosen} only; {others} more backbones were measured on other devices"
+    scores = [comparable_score(score_table, backbone, BATCH_RATIO, options) for backbone in score_table.backbones]
+    kinds = Counter(device_kind(score.device) for score in scores if score)
+    chosen = kinds.most_common(1)[0][0] if kinds else ""
+    values = [1 / score.value if score and device_kind(score.device) == chosen else float("nan") for score in scores]
+    others = kinds.total() - kinds[chosen]
+    note = f"throughput is that on a {chosen.upper()}; {others} more backbones were measured on another kind of device"
     return np.array(values, np.float64), [note] if others else []
 
 

@@ -108,7 +108,7 @@ def comparable_score(
     for name in (backbone.name, backbone.member):
         for score in options.own_scores.get(name, ()):
             fits = score.scale == score_table.pool.scale if example is None else difference(score, example) is None
-            if score.measure == measure and fits:
+            if score.measure == measure and fits and not score.not_quiet:
                 return score
     return None
 

@@ -1,10 +1,12 @@
-"""Measurements of a forward pass: seconds after a warm-up, FLOPs, peak memory."""
+"""Measurements of a forward pass: seconds after a warm-up, how quiet the machine was meanwhile, FLOPs, peak memory."""
 
+import os
 import resource
 import statistics
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -12,6 +14,11 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from bob_gauntlet.backbones.backbone import Backbone
+from bob_gauntlet.runtime import devices
+from bob_gauntlet.scores.provenance import KernelTimes, Timing
+
+Calls = Mapping[str, Callable[[], object]]
+"""Name -> a call to be timed."""
 
 
 def flops(backbone: Backbone, images: torch.Tensor) -> int:
@@ -24,23 +31,89 @@ def flops(backbone: Backbone, images: torch.Tensor) -> int:
     return int(counter.get_total_flops())
 
 
-def measure_seconds(call: Callable[[], object], device: str, *, warmup: int, repeats: int) -> list[float]:
-    """Return the wall time of each of `repeats` calls, in seconds, after `warmup` calls that are not timed.
+@dataclass
+class Rounds:
+    """Times of calls that took turns, and how busy the machine was meanwhile."""
 
-    Before and after each call the function waits until the device has finished its work.
+    threads: int
+    # call -> seconds of wall time, and of processor time of this process, in every timed round
+    wall: dict[str, list[float]]
+    processor: dict[str, list[float]]
+    # threads of all processes that wanted a core, once a round
+    loads: list[float] = field(default_factory=list)
+
+    def own_time(self, device: str) -> dict[str, list[float]]:
+        """Return the times that other processes lengthen least: processor time on a CPU, wall time on a GPU.
+
+        While another process has the core, wall time passes and processor time does not.
+        """
+        return self.processor if device == "cpu" else self.wall
+
+
+def take_turns(calls: Calls, device: str, *, warmup: int, repeats: int, untimed: int = 0) -> Rounds:
+    """Time calls that take turns, `repeats` times each, after `warmup` rounds that are not timed.
+
+    A disturbance so meets all of them. Every timed call follows `untimed` calls of the same kind, which fill the
+    caches. Before and after each call the function waits until the device has finished its work.
     """
-    times = []
+    rounds = Rounds(torch.get_num_threads(), {name: [] for name in calls}, {name: [] for name in calls})
     for index in range(warmup + repeats):
-        _synchronise(device)
-        start = time.perf_counter()
-        call()
-        _synchronise(device)
-        if index >= warmup:
-            times.append(time.perf_counter() - start)
-    return times
+        load = devices.load()
+        for name, call in calls.items():
+            for _ in range(untimed):
+                call()
+            _synchronise(device)
+            start, processor_start = time.perf_counter(), time.process_time()
+            call()
+            _synchronise(device)
+            wall, processor = time.perf_counter() - start, time.process_time() - processor_start
+            if index >= warmup:
+                rounds.wall[name].append(wall)
+                rounds.processor[name].append(processor)
+        if index >= warmup and load is not None:
+            rounds.loads.append(load)
+    return rounds
 
 
-def median_and_spread(values: list[float]) -> tuple[float, float]:
+def calibration_kernels(device: str) -> Calls:
+    """Return the two fixed calls that take turns with what is timed: a matrix product and a pass over memory.
+
+    They take the same time in every round on a quiet machine: a millisecond or two on one core or on a GPU.
+    """
+    side, numbers = (384, 2**23) if device == "cpu" else (4096, 2**27)
+    matrix = torch.ones(side, side, device=device)
+    block = torch.ones(numbers, device=device)
+    return {"matrix_product": lambda: matrix @ matrix, "memory_pass": lambda: block.neg_()}
+
+
+def describe_quietness(timings: Sequence[Rounds], series: Sequence[Sequence[float]], device: str) -> Timing:
+    """Return the record of how quiet the machine was while `timings` were taken, which all ran on as many threads.
+
+    `series` are the repeats that the reported values are medians of.
+    """
+    loads = [load for rounds in timings for load in rounds.loads]
+    wall = sum(sum(seconds) for rounds in timings for seconds in rounds.wall.values())
+    processor = sum(sum(seconds) for rounds in timings for seconds in rounds.processor.values())
+    threads = timings[0].threads
+    return Timing(
+        repeats=sum(len(repeats) for repeats in series),
+        threads=threads,
+        spread=max(spread / median for median, spread in map(median_and_spread, series)),
+        load=statistics.mean(loads) if loads else None,
+        cores=os.cpu_count() or 1,
+        cpu_share=processor / (wall * threads) if device == "cpu" and wall else None,
+        matrix_product=_kernel_times(timings, "matrix_product"),
+        memory_pass=_kernel_times(timings, "memory_pass"),
+    )
+
+
+def _kernel_times(timings: Sequence[Rounds], name: str) -> KernelTimes:
+    """Return the milliseconds of a calibration kernel over all rounds."""
+    seconds = [value for rounds in timings for value in rounds.wall[name]]
+    return KernelTimes(quickest_ms=1e3 * min(seconds), median_ms=1e3 * statistics.median(seconds))
+
+
+def median_and_spread(values: Sequence[float]) -> tuple[float, float]:
     """Return the median, and half of the interquartile range.
 
     >>> median_and_spread([1.0, 2.0, 3.0, 4.0, 5.0])
@@ -71,10 +144,10 @@ def peak_memory(call: Callable[[], object], device: str) -> float:
 
 
 @contextmanager
-def all_cores(device: str, cores: int) -> Iterator[None]:
-    """Let torch use every core inside the block, on a CPU. Efficiency settings run alone, so no other test waits."""
+def use_threads(count: int, device: str) -> Iterator[None]:
+    """Let torch use `count` threads inside the block, on a CPU. On a GPU nothing changes."""
     before = torch.get_num_threads()
-    torch.set_num_threads(cores if device == "cpu" else before)
+    torch.set_num_threads(count if device == "cpu" else before)
     try:
         yield
     finally:

@@ -12,6 +12,7 @@ from bob_gauntlet.plugin.progress_bar import duration
 from bob_gauntlet.plugin.session import Session
 from bob_gauntlet.ranking import selection
 from bob_gauntlet.ranking.ranking import Ranking
+from bob_gauntlet.scores import quietness
 from bob_gauntlet.scores.score import METRICS, Score
 
 Section = tuple[str, list[str]]
@@ -63,6 +64,8 @@ def score_lines(session: Session) -> Iterator[str]:
         if near_chance(score):
             yield f"! {score.setting} {score.metric} of {score.backbone} is within two standard errors of chance"
     yield from (f"! {line}" for line in (*diverged_lines(session.scores), *leak_lines(session.scores)))
+    for outcome in session.outcomes.values():
+        yield from timing_lines(outcome.scores)
 
 
 def diverged_lines(scores: Sequence[Score]) -> Iterator[str]:
@@ -72,6 +75,29 @@ def diverged_lines(scores: Sequence[Score]) -> Iterator[str]:
         reasons = [str(run["diverged"]) for run in runs if "diverged" in run]
         if reasons:
             yield f"{setting} of {backbone}: {len(reasons)} of {len(runs)} training runs diverged: {named(reasons, 1)}"
+
+
+def timing_lines(scores: Sequence[Score]) -> Iterator[str]:
+    """Yield a line for all metrics that were timed together: how quiet the machine was; then where it was not.
+
+    >>> timing = {"threads": 1, "spread": 0.021, "load": 1.0, "cores": 2}
+    >>> score = Score(setting="efficiency@noise", metric="latency_ratio", task="Eff", value=0.5, backbone="x",
+    ...     provenance={"timing": timing})
+    >>> list(timing_lines([score]))
+    ['efficiency@noise of x: latency_ratio on 1 thread: spread of repeats 2%, load 1.0 on 2 cores']
+    """
+    timed_together: dict[str, list[Score]] = {}
+    for score in scores:
+        if text := quietness.describe(score.provenance.get("timing")):
+            timed_together.setdefault(text, []).append(score)
+    for text, of_text in timed_together.items():
+        metrics = ", ".join(score.metric for score in of_text)
+        yield f"{of_text[0].setting} of {of_text[0].backbone}: {metrics} {text}"
+    noisy = [score for score in scores if score.not_quiet]
+    if noisy:
+        metrics = ", ".join(score.metric for score in noisy)
+        command = quietness.rerun(noisy[0].setting, noisy[0].backbone, noisy[0].scale)
+        yield f"! the machine was not quiet for {metrics}; run it again alone: {command}"
 
 
 def value_text(score: Score) -> str:

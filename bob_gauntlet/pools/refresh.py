@@ -12,10 +12,11 @@ from pathlib import Path
 
 from bob_gauntlet.backbones.resolve import resolve
 from bob_gauntlet.config import bob_folder, bundled, find_config
+from bob_gauntlet.errors import named
 from bob_gauntlet.pools import paper_tables
 from bob_gauntlet.pools.folder import BackboneRow, find_folder, read_backbones, read_scores
 from bob_gauntlet.pools.pool import freeze_pools
-from bob_gauntlet.pools.saving import add, measured_names, read_pretraining_recipe, split_seeds
+from bob_gauntlet.pools.saving import add, is_too_noisy, measured_names, read_pretraining_recipe, split_seeds
 from bob_gauntlet.runtime.artifacts import Artifacts
 from bob_gauntlet.scores.score import Score
 from bob_gauntlet.scores.store import Store
@@ -25,7 +26,7 @@ def refresh(name: str, pytest_options: Sequence[str]) -> int:
     """Run the suites for every row of backbones.csv and write the scores; return pytest's exit code.
 
     Scores of the folder that are still valid are read, not measured. The runs have their own store, so that a refresh
-    that was interrupted resumes.
+    that was interrupted resumes. Ranked times of a machine that was not quiet are not written; the code is 1 then.
     """
     home = bob_folder(Path.cwd())
     folder = find_folder(name, home / "baselines")
@@ -42,7 +43,11 @@ def refresh(name: str, pytest_options: Sequence[str]) -> int:
     scores = [Score.from_dict(record) for record in json.loads(results.read_text())] if results.is_file() else []
     if scores:
         add(folder, rows, scores, Artifacts(home / "artifacts"), _recipes(rows))
-    return code
+    noisy = dict.fromkeys(f"{score.setting} of {score.backbone}" for score in scores if is_too_noisy(score))
+    if noisy:
+        command = f"bob baseline refresh {name} -k efficiency --bob-rerun"
+        print(f"not saved, since the machine was not quiet: {named(noisy, most=4)}; run it again alone: {command}")
+    return code or int(bool(noisy))
 
 
 def _derive(folder: Path) -> int:

@@ -30,6 +30,7 @@ from bob_gauntlet.pools.pool import MeasureKey, freeze_pools, index_scores
 from bob_gauntlet.runtime.artifacts import ArtifactRef, Artifacts, ExampleValues, digest
 from bob_gauntlet.scores.provenance import Provenance
 from bob_gauntlet.scores.score import Score
+from bob_gauntlet.scores.settings import ranked_measures
 
 _STYLES = {"supervised": "supervised", "simclr": "self-supervised", "rotation": "self-supervised"}
 """Pretraining method of benchmarks/pretrain.py -> style."""
@@ -41,7 +42,8 @@ _CACHED = ("examples", "detections", "pictures")
 def save(folder: Path, specs: Sequence[BackboneSpec], scores: Sequence[Score], artifacts: Artifacts) -> None:
     """Add the scores of `specs` to a baseline folder, a row per backbone, and freeze its pools.
 
-    Raises UsageError for scores of a part of the data, or of a backbone that is not whole.
+    Times of a machine that was not quiet are left out. Raises UsageError for scores of a part of the data, or of a
+    backbone that is not whole.
     """
     if any(score.cut for score in scores):
         raise UsageError(
@@ -65,6 +67,7 @@ def add(
     """Replace the scores and rows of these backbones in a baseline folder, and freeze its pools.
 
     `artifacts` holds the per-example values of `scores`; `recipes` maps a backbone to the recipe of its pretraining.
+    Ranked times of a machine that was not quiet are left out, since the pool's mean and std would rest on them.
     """
     exists = (folder / "scores.csv").is_file()
     saved_scores = {(s.backbone, *s.measure): s for s in (read_scores(folder) if exists else [])}
@@ -91,12 +94,17 @@ def _complete_measures(
     rows: Sequence[BackboneRow], scores: Sequence[Score]
 ) -> Iterator[tuple[BackboneRow, MeasureKey, list[Score]]]:
     """Yield the scores of every measure that all seeds of a row have."""
-    index = index_scores(scores)
+    index = index_scores(score for score in scores if not is_too_noisy(score))
     for row in rows:
         runs = [index.get(name, {}) for name in measured_names(row)]
         for measure in runs[0]:
             if all(measure in run for run in runs):
                 yield row, measure, [run[measure] for run in runs]
+
+
+def is_too_noisy(score: Score) -> bool:
+    """Tell whether a score is a ranked time of a machine that was not quiet."""
+    return bool(score.not_quiet) and score.measure in ranked_measures(score.scale)
 
 
 def measured_names(row: BackboneRow) -> list[str]:

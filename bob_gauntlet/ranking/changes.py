@@ -32,6 +32,19 @@ class Change:
         return None if not self.delta else self.delta * METRICS[self.metric].sign > 0
 
 
+def why_not_compared(a: Score, b: Score) -> str:
+    """Return why the values of two scores must not be compared; "" where they may be.
+
+    >>> latency = {"setting": "efficiency@noise", "metric": "latency", "task": "Eff", "backbone": "mine"}
+    >>> why_not_compared(Score(**latency, value=5.0, device="cpu: A"), Score(**latency, value=6.0, device="cpu: B"))
+    'device differs'
+    """
+    field = difference(a, b)
+    if field is not None:
+        return f"{field} differs"
+    return "the machine was not quiet" if a.not_quiet or b.not_quiet else ""
+
+
 def list_changes(before: Iterable[Score], after: Sequence[Score]) -> list[Change]:
     """Return the changes of the backbones in `after`, a Change per measure.
 
@@ -43,14 +56,13 @@ def list_changes(before: Iterable[Score], after: Sequence[Score]) -> list[Change
         old_scores = scores_before.get(backbone, {})
         for measure in dict.fromkeys((*new_scores, *old_scores)):
             old, new = old_scores.get(measure), new_scores.get(measure)
-            field = difference(old, new) if old and new else None
             changes.append(
                 Change(
                     backbone,
                     *measure,
                     before=old.value if old else None,
                     after=new.value if new else None,
-                    why_not=f"{field} differs" if field else "",
+                    why_not=why_not_compared(old, new) if old and new else "",
                 )
             )
     return changes

@@ -15,7 +15,7 @@ from bob_gauntlet.datasets.catalog import CATALOG
 from bob_gauntlet.errors import UsageError, named
 from bob_gauntlet.pools.folder import BackboneRow, params_and_gflops, row_from_zoo
 from bob_gauntlet.pools.pool import MeasureKey, Pool
-from bob_gauntlet.scores.score import INPUT_SIZE, METRICS, Score, difference, input_pixels
+from bob_gauntlet.scores.score import INPUT_SIZE, METRICS, Score, device_kind, difference, input_pixels
 from bob_gauntlet.scores.settings import IN_ALL, SETTINGS, TASKS, find_setting, ranked_measures
 from bob_gauntlet.stats import zscores
 
@@ -182,14 +182,16 @@ def _comparable_scores(
         pool_score = pool.comparable_score(score.measure)
         if score.setting not in SETTINGS:
             settings_by_reason.setdefault("your own datasets are in no pool", []).append(score.setting)
+        if score.measure in ranked and _was_measured_by_older_version(pool, score):
+            reason = f"pool {pool.name} was measured by an older version of it; run: bob baseline refresh {pool.name}"
+            settings_by_reason.setdefault(reason, []).append(score.setting)
         if pool_score is None or score.measure not in ranked:
             continue
         differing_field = difference(score, pool_score)
         if differing_field == "fidelity":
             z = pool.references[score.measure].z(np.array(score.value), METRICS[score.metric].sign)
             indicative.append(Indicative(name, score, float(z), FIDELITIES[score.fidelity]))
-        elif differing_field:
-            reason = score.partial or _reason(differing_field, score, pool_score, pool)
+        elif reason := _describe_difference(score, pool_score, pool, differing_field) or score.not_quiet:
             settings_by_reason.setdefault(reason, []).append(score.setting)
         else:
             kept[score.measure] = score
@@ -200,12 +202,25 @@ def _comparable_scores(
     return kept
 
 
-def _reason(differing_field: str, score: Score, pool_score: Score, pool: Pool) -> str:
-    """Return why a score must not be ranked with those of a pool, as the end of a note."""
+def _describe_difference(score: Score, pool_score: Score, pool: Pool, differing_field: str | None) -> str:
+    """Return the reason why a score cannot be ranked in a pool; "" where no field differs."""
+    if differing_field is None:
+        return ""
+    if score.partial:
+        return score.partial
     if differing_field == INPUT_SIZE:
         return f"its input is {input_pixels(score)} px, the pool's {input_pixels(pool_score)} px"
-    cut = f" ({score.cut})" if differing_field in ("limit", "max_steps") and score.cut else ""
-    return f"{differing_field} differs from that of pool {pool.name}{cut}"
+    detail = ""
+    if differing_field in ("limit", "max_steps") and score.cut:
+        detail = f" ({score.cut})"
+    elif differing_field == "device":
+        detail = f" (a {device_kind(score.device).upper()} here, a {device_kind(pool_score.device).upper()} there)"
+    return f"{differing_field} differs from that of pool {pool.name}{detail}"
+
+
+def _was_measured_by_older_version(pool: Pool, score: Score) -> bool:
+    """Tell whether a pool has the setting of a score, and not its metric."""
+    return score.measure not in pool.references and any(setting == score.setting for setting, _ in pool.references)
 
 
 FIDELITIES = {

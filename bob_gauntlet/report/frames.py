@@ -3,9 +3,10 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from bob_gauntlet.ranking.changes import why_not_compared
 from bob_gauntlet.ranking.ranking import Ranking, RankingRow
 from bob_gauntlet.report.layout import collect_footnotes, ranking_record
-from bob_gauntlet.scores.score import METRICS, Score, difference
+from bob_gauntlet.scores.score import METRICS, Score
 from bob_gauntlet.scores.settings import SETTINGS
 
 if TYPE_CHECKING:
@@ -102,8 +103,7 @@ def _comparison_record(names: Mapping[str, str], pair: Mapping[str, Score]) -> d
     score = next(iter(pair.values()))
     values = {side: pair[side].value if side in pair else None for side in ("a", "b")}
     missing = [name for side, name in names.items() if side not in pair]
-    field = difference(pair["a"], pair["b"]) if not missing else None
-    why_not = f"{missing[0]} was not measured" if missing else f"{field} differs" if field else ""
+    why_not = f"{missing[0]} was not measured" if missing else why_not_compared(pair["a"], pair["b"])
     gap = None if why_not else pair["a"].value - pair["b"].value
     better = names["a" if gap * METRICS[score.metric].sign > 0 else "b"] if gap else None
     return {

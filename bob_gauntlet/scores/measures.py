@@ -103,9 +103,11 @@ def retrieval(column: str = "") -> tuple[Measure, ...]:
 EFFICIENCY = (
     Measure("params", "Eff"),
     Measure("flops", "Eff"),
-    Measure("latency", "Eff", True),
-    Measure("throughput", "Eff", True),
+    Measure("latency", "Eff"),
+    Measure("throughput", "Eff"),
     Measure("peak_memory", "Eff"),
+    Measure("latency_ratio", "Eff", True),
+    Measure("batch_ratio", "Eff", True),
 )
 
 CALIBRATION = (

@@ -19,6 +19,26 @@ class MeanOf(TypedDict):
     value: float
 
 
+class KernelTimes(TypedDict):
+    """Milliseconds of a calibration kernel, which ran once in every round of a timing."""
+
+    quickest_ms: float
+    median_ms: float
+
+
+class Timing(TypedDict):
+    """How quiet the machine was while calls were timed; `quietness` judges it."""
+
+    repeats: int  # timed rounds; the calls take turns in each
+    threads: int  # torch's threads meanwhile, on a CPU
+    spread: float  # half the interquartile range of the repeats / their median; the largest of several timed calls
+    load: float | None  # threads of all processes that wanted a core, mean over the rounds
+    cores: int  # of the machine
+    cpu_share: float | None  # processor time of this process / (wall time x threads); None on a GPU
+    matrix_product: KernelTimes
+    memory_pass: KernelTimes
+
+
 class Provenance(TypedDict, total=False):
     """Every key that a reader of scores may look for, and when it is there; protocols add keys of their own details.
 
@@ -60,6 +80,13 @@ class Provenance(TypedDict, total=False):
     detections: ArtifactRefDict
     pictures: ArtifactRefDict
     by_class: dict[str, float | None]
+    # efficiency
+    timing: Timing
+    attempts: int  # measurements until the machine was quiet
+    reference: str  # of a ratio: the network whose time is 1
+    reference_ms: float  # processor time on a CPU
+    backbone_ms: float
+    batch: int  # images of one timed call
     # rows of baseline folders
     mean_of: Sequence[MeanOf]  # the seeds that a row averages
     pretraining: dict[str, Any]  # recipe of a network of benchmarks/pretrain.py

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal, Self
 
 from bob_gauntlet.errors import BobError
+from bob_gauntlet.scores import quietness
 from bob_gauntlet.scores.provenance import Provenance
 
 Scale = Literal["mini", "paper"]
@@ -27,6 +28,9 @@ class Metric:
     unit: str
     higher_is_better: bool
     about: str
+    # what two devices must have in common for two values to be compared: "" nothing, "kind" both a CPU or both a GPU,
+    # "machine" the same name and the same speed of the calibration kernels
+    device: Literal["", "kind", "machine"] = ""
 
     @property
     def sign(self) -> int:
@@ -60,9 +64,11 @@ METRICS: Mapping[str, Metric] = {
         Metric("ece_scaled", "", False, "expected calibration error after temperature scaling on validation images"),
         Metric("params", "M", False, "parameters of the backbone, without a classifier"),
         Metric("flops", "GFLOPs", False, "floating-point operations of one forward pass of one image (2 per MAC)"),
-        Metric("latency", "ms", False, "median time of one forward pass of one image"),
-        Metric("throughput", "images/s", True, "median rate at the best batch size"),
-        Metric("peak_memory", "MiB", False, "peak memory that the forward pass adds, at the best batch size"),
+        Metric("latency_ratio", "x", False, "time of one image, in times that of a ResNet-18 beside it", "kind"),
+        Metric("batch_ratio", "x", False, "time of a batch of images, in times that of a ResNet-18 beside it", "kind"),
+        Metric("latency", "ms", False, "median time of one forward pass of one image", "machine"),
+        Metric("throughput", "images/s", True, "median rate at the best batch size", "machine"),
+        Metric("peak_memory", "MiB", False, "peak memory that the forward pass adds, at the best batch size", "kind"),
     )
 }
 
@@ -125,6 +131,12 @@ class Score:
         return str(backbone.get("partial", "")) if isinstance(backbone, Mapping) else ""
 
     @property
+    def not_quiet(self) -> str:
+        """Why this time must not be ranked: the machine was not quiet while it was measured; "" where it was."""
+        timing = self.provenance.get("timing")
+        return quietness.why_not_ranked(timing, self.setting, self.backbone, self.scale) if timing else ""
+
+    @property
     def identity(self) -> Identity:
         """The fields that make two scores the same measurement."""
         return identity_of(vars(self))
@@ -170,7 +182,8 @@ def difference(a: Score, b: Score) -> str | None:
     if not a.source == b.source == "run":
         ignored |= {"protocol_hash", "datasets", "precision", "device"}
     for name in sorted(fields_of_a, key=lambda name: _FIRST.index(name) if name in _FIRST else len(_FIRST)):
-        if name not in ignored and fields_of_a[name] != fields_of_b.get(name):
+        equal = _devices_compare(a, b) if name == "device" else fields_of_a[name] == fields_of_b.get(name)
+        if name not in ignored and not equal:
             return name
     return INPUT_SIZE if differs_in_size(a, b) else None
 
@@ -204,6 +217,23 @@ def differs_in_size(a: Score, b: Score) -> bool:
     if not a.scale == b.scale == "mini" or a.task in _OWN_SIZE_TASKS or len(sizes) < 2:
         return False
     return max(sizes) > SIZE_TOLERANCE * min(sizes)
+
+
+def device_kind(device: str) -> str:
+    """Return "cpu" or "gpu" for a device as scores store it; "" for an unknown one.
+
+    >>> device_kind("cpu: AMD EPYC, 2 cores"), device_kind("NVIDIA H100 80GB HBM3"), device_kind("")
+    ('cpu', 'gpu', '')
+    """
+    return "cpu" if device.startswith("cpu") else "gpu" if device else ""
+
+
+def _devices_compare(a: Score, b: Score) -> bool:
+    """Tell whether the devices of two scores are as alike as their metric asks for."""
+    wanted = METRICS[a.metric].device
+    if wanted == "machine":
+        return a.device == b.device and quietness.same_speed(a.provenance.get("timing"), b.provenance.get("timing"))
+    return wanted == "" or device_kind(a.device) == device_kind(b.device)
 
 
 _FIRST = ("scale", "limit", "max_steps", "partial", "fidelity")

@@ -19,7 +19,8 @@ from bob_gauntlet.ranking.score_table import ALL, MIN_COVERAGE, ScoreTable
 from bob_gauntlet.scores.score import Score
 from tests.helpers.analysis_tables import BuildTable, bundled_table, column
 
-PHOTOS, THROUGHPUT = ("linear-probe@photos", "top1"), ("efficiency@noise", "throughput")
+PHOTOS, RATIO = ("linear-probe@photos", "top1"), ("efficiency@noise", "batch_ratio")
+LATENCY_RATIO = ("efficiency@noise", "latency_ratio")
 
 
 def test_scale_is_compared_with_the_paper(paper: ScoreTable) -> None:
@@ -65,15 +66,14 @@ def test_the_papers_speed_is_not_printed(paper: ScoreTable) -> None:
     assert analysis.notes[0].startswith("pool paper has no throughput")
 
 
-def test_speed_of_mini_is_of_measured_throughput(mini: ScoreTable) -> None:
-    """For pool mini, rho is Spearman's of All and images/s over its eleven candidates."""
-    analysis = analyse("speed", mini)
-    ranked = candidates(mini)
-    expected = spearmanr(overall_mean_z(ranked), [backbone.scores[THROUGHPUT].value for backbone in ranked.backbones])
+def test_speed_is_one_over_the_ratio(build_table: BuildTable) -> None:
+    """Rho is Spearman's of All and of the throughput in times the reference's: the quickest backbone has the most."""
+    values = {n: {PHOTOS: z, RATIO: r} for n, z, r in (("a", 1.0, 0.5), ("b", 3.0, 2.0), ("c", 2.0, 4.0))}
+    score_table = build_table(values)
+    analysis = analyse("speed", score_table)
+    expected = spearmanr(overall_mean_z(score_table), [1 / values[b.name][RATIO] for b in score_table.backbones])
     assert column(analysis.tables[0], "rho")["throughput"] == pytest.approx(expected.statistic)
-    assert set(column(analysis.tables[0], "n").values()) == {11}
-    assert len(analysis.tables[0].rows) == 2
-    assert analysis.published == analysis.notes == ()
+    assert column(analysis.tables[1], "throughput, in times a ResNet-18's") == {"b": 0.5, "c": 0.25, "a": 2.0}
 
 
 def test_known_gflops_take_precedence_over_measured_ones(build_table: BuildTable) -> None:
@@ -85,36 +85,37 @@ def test_known_gflops_take_precedence_over_measured_ones(build_table: BuildTable
     assert column(front, "GFLOPs of one image") == {"b": 20.0, "c": 30.0}
 
 
-def create_throughputs(devices: list[str]) -> dict[str, list[Score]]:
-    """Return own throughputs of three members of the paper's pool."""
+def create_ratios(devices: list[str]) -> dict[str, list[Score]]:
+    """Return own batch ratios of three members of the paper's pool."""
     names = ("resnet50.a1_in1k", "convnext_base.fb_in1k", "vit_base_patch16_224.dino")
     return {
         name: [
-            Score(setting=THROUGHPUT[0], metric=THROUGHPUT[1], task="Eff", value=value, backbone=name, scale="paper",
+            Score(setting=RATIO[0], metric=RATIO[1], task="Eff", value=value, backbone=name, scale="paper",
                   device=device)
         ]
-        for name, value, device in zip(names, (900.0, 300.0, 400.0), devices, strict=True)
+        for name, value, device in zip(names, (1.0, 3.0, 2.0), devices, strict=True)
     }  # fmt: skip
 
 
 def test_own_throughput_of_the_papers_backbones_joins_their_z() -> None:
-    """Own throughputs are correlated with the pool's z of All, and measurements on a second device are left out.
+    """Own throughputs on any CPU are correlated with the pool's z of All, and one on a GPU is left out.
 
     The z of All is -.25, .41 and .20: fast backbones are weak, so rho = -1.
     """
     pool = load_pool("paper", Path("nowhere"))
-    own_scores = create_throughputs(["a", "a", "a"])
+    own_scores = create_ratios(["cpu: a", "cpu: a", "cpu: b"])
     score_table = ScoreTable.from_pool(pool, own_scores, members=True)
     analysis = analyse("speed", score_table, AnalysisOptions(own_scores=own_scores))
     assert column(analysis.tables[0], "rho")["throughput"] == pytest.approx(-1)
     assert column(analysis.tables[0], "n")["throughput"] == 3
     assert analysis.notes == ()
     assert analysis.published == analyse("speed", ScoreTable.from_pool(pool, members=True)).published
-    own_scores = create_throughputs(["a", "a", "b"])
+    own_scores = create_ratios(["cpu: a", "cpu: b", "NVIDIA"])
     score_table = ScoreTable.from_pool(pool, own_scores, members=True)
     analysis = analyse("speed", score_table, AnalysisOptions(own_scores=own_scores))
     assert column(analysis.tables[0], "n")["throughput"] == 2
-    assert any(note.startswith("throughput is that of a only") for note in analysis.notes)
+    [note] = analysis.notes
+    assert note.startswith("throughput is that on a CPU; ")
 
 
 def test_the_budget_of_the_paper(paper: ScoreTable) -> None:
@@ -122,7 +123,7 @@ def test_the_budget_of_the_paper(paper: ScoreTable) -> None:
     analysis = analyse("budget", paper)
     costs = ("parameters (M)", "GFLOPs of one image")
     assert [t.title for t in analysis.tables] == [f"Pareto front: mean z against {cost}" for cost in costs]
-    assert analysis.notes == ("latency of one image (ms): not known for any backbone of pool paper",)
+    assert analysis.notes == ("latency, in times a ResNet-18's: not known for any backbone of pool paper",)
     titles = {backbone.title for backbone in candidates(paper).backbones}
     for table in analysis.tables:
         assert {row[0] for row in table.rows} <= titles
@@ -131,11 +132,19 @@ def test_the_budget_of_the_paper(paper: ScoreTable) -> None:
         assert list(everything.values()) == sorted(everything.values(), key=float)  # type: ignore[arg-type]
 
 
-def test_mini_has_a_front_for_every_cost(mini: ScoreTable) -> None:
-    """Pool mini has fronts for parameters, GFLOPs and latency, without the column Eff, which is the cost itself."""
-    analysis = analyse("budget", mini)
+def test_every_cost_has_a_front(build_table: BuildTable) -> None:
+    """There are fronts for parameters, GFLOPs and latency, without the column Eff, which is the cost itself."""
+    values = {n: {PHOTOS: v, LATENCY_RATIO: v} for n, v in (("a", 1.0), ("b", 2.0), ("c", 4.0))}
+    rows = [BackboneRow(n, "candidate", n, params="3", gflops="1") for n in values]
+    analysis = analyse("budget", build_table(values, *rows))
     assert len(analysis.tables) == 3
     assert analysis.notes == ()
+    assert analysis.tables[2].columns == ("backbone", "latency, in times a ResNet-18's", "All", "Cls")
+
+
+def test_mini_has_fronts_of_every_task(mini: ScoreTable) -> None:
+    """The first front of pool mini has a column for each task but Eff."""
+    analysis = analyse("budget", mini)
     assert analysis.tables[0].columns[2:] == ("All", "Cls", "Det", "Seg", "Ret", "OOD-Cls", "OOD-Det", "Adv", "Cal")
 
 

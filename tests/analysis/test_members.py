@@ -26,7 +26,7 @@ from bob_gauntlet.ranking.score_table import ALL, ScoredBackbone, ScoreTable
 from tests.helpers.analysis_tables import BuildTable, create_score
 
 PHOTOS, DIGITS = ("linear-probe@photos", "top1"), ("linear-probe@digits", "top1")
-KNN, THROUGHPUT = ("knn@photos", "top1"), ("efficiency@noise", "throughput")
+KNN, RATIO = ("knn@photos", "top1"), ("efficiency@noise", "batch_ratio")
 
 
 def row(name: str, **other: str) -> BackboneRow:
@@ -156,13 +156,17 @@ def test_secondary_scores_of_own_backbones(build_table: BuildTable) -> None:
 
 
 def test_own_scores_of_members_count_if_the_pool_has_none(build_table: BuildTable) -> None:
-    """The user's throughput of pool member b counts, because the pool has none; one of another scale does not."""
+    """The user's ratio of pool member b counts, because the pool has none.
+
+    One of another scale does not count, nor does one of a machine that was not quiet.
+    """
     score_table = build_table({n: {PHOTOS: v} for n, v in (("a", 1.0), ("b", 2.0), ("c", 4.0))})
     b = next(backbone for backbone in score_table.backbones if backbone.name == "b")
-    own_scores = {"b": [create_score("b", THROUGHPUT, 7.0)]}
-    assert comparable_value(score_table, b, THROUGHPUT, AnalysisOptions(own_scores=own_scores)) == 7.0
-    other_scale = {"b": [replace(own_scores["b"][0], scale="paper")]}
-    assert np.isnan(comparable_value(score_table, b, THROUGHPUT, AnalysisOptions(own_scores=other_scale)))
+    own_scores = {"b": [create_score("b", RATIO, 7.0)]}
+    assert comparable_value(score_table, b, RATIO, AnalysisOptions(own_scores=own_scores)) == 7.0
+    for change in ({"scale": "paper"}, {"provenance": {"timing": {"spread": 0.5}}}):
+        other_scores = {"b": [replace(own_scores["b"][0], **change)]}  # type: ignore[arg-type]
+        assert np.isnan(comparable_value(score_table, b, RATIO, AnalysisOptions(own_scores=other_scores)))
 
 
 def test_missing_measures_are_named(mini: ScoreTable) -> None:

@@ -159,12 +159,12 @@ def test_options_reach_the_analysis(folder: Path) -> None:
 
 
 def test_unranked_scores_of_the_store_count(folder: Path) -> None:
-    """The paper's pool has no throughput, so the user's throughputs of three of its backbones are compared."""
+    """The paper's pool has no throughput, so that of the user for three of its backbones is compared."""
     names = ("resnet50.a1_in1k", "convnext_base.fb_in1k", "vit_base_patch16_224.dino")
-    scores = [create_score(n, ("efficiency@noise", "throughput"), v, scale="paper") for v, n in enumerate(names, 1)]
+    scores = [create_score(n, ("efficiency@noise", "batch_ratio"), v, scale="paper") for v, n in enumerate(names, 1)]
     Store(folder / ".bob/store").append(scores)
     output = bob("speed", *(text for name in names for text in ("--backbone", name))).output
-    assert "Mean z against images/s:" in output
+    assert "Mean z against throughput, in times a ResNet-18's:" in output
 
 
 @pytest.mark.parametrize(

@@ -1,9 +1,10 @@
-"""Medians, FLOPs of known layers, memory of a known allocation, seconds of known calls."""
+"""Medians, FLOPs of known layers, memory of a known allocation, seconds of calls that take turns."""
 
 import contextlib
 import sys
 import time
-from types import SimpleNamespace
+from collections.abc import Callable
+from itertools import repeat
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ import torch
 from torch import nn
 
 from bob_gauntlet.engine import timing
+from tests.helpers.fake_machine import FakeMachine
 from tests.helpers.synthetic_images import backbone
 
 
@@ -67,20 +69,43 @@ def test_flops_of_attention_are_counted() -> None:
     assert timing.flops(backbone(Attention()), torch.rand(1, 160, 1, 1)) == 2 * 2 * 2 * 10 * 10 * 8
 
 
-def test_warm_up_is_called_and_not_counted() -> None:
-    """Of two slow calls and three quick ones, only the times of the three quick ones are returned."""
-    naps = iter([0.05, 0.05, 0.0, 0.0, 0.0])
-    times = timing.measure_seconds(lambda: time.sleep(next(naps)), "cpu", warmup=2, repeats=3)
-    assert len(times) == 3
-    assert min(times) < 0.05
-    assert next(naps, None) is None
+def test_calls_take_turns_and_warm_up_is_not_timed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each round has every call in order, after its untimed calls; only the rounds after the warm-up are returned."""
+    machine = FakeMachine(loads=iter([9.0, 1.0, 2.0, 3.0]), shares=repeat(0.5))
+    machine.install(monkeypatch)
+    order: list[str] = []
+
+    def call(name: str, seconds: float) -> Callable[[], None]:
+        return lambda: (order.append(name), machine.work(seconds))[1]
+
+    calls = {"a": call("a", 2.0), "b": call("b", 0.5)}
+    rounds = timing.take_turns(calls, "cpu", warmup=1, repeats=3, untimed=1)
+    assert order == ["a", "a", "b", "b"] * 4
+    assert rounds.wall == {"a": [4.0] * 3, "b": [1.0] * 3}
+    assert rounds.processor == rounds.own_time("cpu") == {"a": [2.0] * 3, "b": [0.5] * 3}
+    assert rounds.own_time("cuda:0") == rounds.wall
+    assert rounds.loads == [1.0, 2.0, 3.0]
 
 
-def test_times_are_those_of_the_clock(monkeypatch: pytest.MonkeyPatch) -> None:
-    """With a clock that advances by 2 s at each reading, each call takes 2 s."""
-    ticks = iter(range(0, 100, 2))
-    monkeypatch.setattr(timing, "time", SimpleNamespace(perf_counter=lambda: float(next(ticks))))
-    assert timing.measure_seconds(lambda: None, "cpu", warmup=1, repeats=2) == [2.0, 2.0]
+def test_real_calls_are_timed_by_a_real_clock() -> None:
+    """A call that sleeps takes wall time and no processor time; the kernels take both."""
+    calls = {**timing.calibration_kernels("cpu"), "nap": lambda: time.sleep(0.02)}
+    rounds = timing.take_turns(calls, "cpu", warmup=1, repeats=2)
+    assert min(rounds.wall["nap"]) >= 0.02 > max(rounds.processor["nap"])
+    assert min(rounds.processor["matrix_product"]) > 0
+    assert all(load >= 0 for load in rounds.loads)
+
+
+def test_quietness_is_the_worst_of_the_series_and_the_sum_of_the_rounds() -> None:
+    """The spread is the largest, the load the mean over all rounds, the share processor time over wall x threads."""
+    wall = {"matrix_product": [0.001, 0.003], "memory_pass": [0.004, 0.004]}
+    busy, waiting = ({name: [share * t for t in times] for name, times in wall.items()} for share in (1.5, 0.5))
+    rounds = [timing.Rounds(2, wall, busy, loads=[1.0, 2.0]), timing.Rounds(2, wall, waiting, loads=[6.0])]
+    record = timing.describe_quietness(rounds, [[1.0, 1.0, 1.0], [5.0, 1.0, 3.0, 2.0, 4.0]], "cpu")
+    assert (record["spread"], record["load"], record["repeats"], record["threads"]) == (0.5, 3.0, 8, 2)
+    assert record["cpu_share"] == pytest.approx(0.5)
+    assert record["matrix_product"] == {"quickest_ms": 1.0, "median_ms": pytest.approx(2.0)}
+    assert timing.describe_quietness(rounds, [[1.0, 1.0]], "cuda:0")["cpu_share"] is None
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
@@ -90,10 +115,10 @@ def test_peak_memory_sees_what_a_call_touches_and_frees() -> None:
     assert 90 < timing.peak_memory(lambda: np.ones(96 * 2**17).sum(), "cpu") < 110  # 8 bytes each
 
 
-def test_every_core_is_used_inside_the_block_alone() -> None:
+def test_threads_are_those_asked_for_inside_the_block_alone() -> None:
     """After the block the number of threads is as before it, also where the block raises."""
     before = torch.get_num_threads()
-    with contextlib.suppress(ZeroDivisionError), timing.all_cores("cpu", before + 1):
+    with contextlib.suppress(ZeroDivisionError), timing.use_threads(before + 1, "cpu"):
         assert torch.get_num_threads() == before + 1
         raise ZeroDivisionError
     assert torch.get_num_threads() == before

@@ -9,7 +9,7 @@ from bob_gauntlet.scores.score import Score
 CLS, DIGITS = ("linear-probe@photos", "top1"), ("linear-probe@digits", "top1")
 RET = ("retrieval@photos-instances", "map")
 KNN = ("knn@photos", "top1")
-LATENCY = ("efficiency@noise", "latency")
+LATENCY = ("efficiency@noise", "latency_ratio")
 TASKS = {CLS: "Cls", DIGITS: "Cls", RET: "Ret", KNN: "Cls", LATENCY: "Eff"}
 """Measure -> its task."""
 

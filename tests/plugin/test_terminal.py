@@ -15,6 +15,7 @@ from bob_gauntlet.plugin.terminal import (
     diverged_lines,
     near_chance,
     score_lines,
+    timing_lines,
     value_text,
 )
 from bob_gauntlet.pools.pool import load_pool
@@ -43,6 +44,7 @@ def test_values_are_written_with_unit_and_error() -> None:
     """A value is written with its unit, its error, and decimal places that depend on the unit."""
     assert value_text(score("top1", 80.123, stderr=1.26)) == "top1 80.1 ± 1.3%"
     assert value_text(score("latency", 5.371)) == "latency 5.37 ms"
+    assert value_text(score("latency_ratio", 0.6134)) == "latency_ratio 0.61 x"
     assert value_text(score("mrr", 0.8901)) == "mrr 0.890"
 
 
@@ -72,6 +74,28 @@ def test_runs_that_diverged_are_counted_once_for_a_setting() -> None:
     [line] = diverged_lines([score(metric, 9.0, runs=runs) for metric in ("top1", "top5")])
     assert line == "knn@photos of x: 2 of 3 training runs diverged: the loss (b) and 1 more"
     assert list(diverged_lines([score("top1", 9.0, runs=runs[:1]), score("top1", 9.0)])) == []
+
+
+def timed(metric: str, threads: int, **record: float) -> Score:
+    """Return a score of efficiency with a record of its timing."""
+    timing = {"threads": threads, "spread": 0.02, "load": 1.0, "cores": 2, **record}
+    return Score(
+        setting="efficiency@noise", metric=metric, task="Eff", value=1.0, backbone="x", provenance={"timing": timing}
+    )  # fmt: skip
+
+
+def test_spread_and_load_are_printed_once_for_what_was_timed_together() -> None:
+    """Metrics of one record share a line; a busy machine has one more. Scores without a record have no line."""
+    scores = [
+        score("top1", 80.0), timed("latency", 2, load=3.3), timed("throughput", 2, load=3.3), timed("latency_ratio", 1),
+        timed("batch_ratio", 1),
+    ]  # fmt: skip
+    assert list(timing_lines(scores)) == [
+        "efficiency@noise of x: latency, throughput on 2 threads: spread of repeats 2%, load 3.3 on 2 cores",
+        "efficiency@noise of x: latency_ratio, batch_ratio on 1 thread: spread of repeats 2%, load 1.0 on 2 cores",
+        "! the machine was not quiet for latency, throughput; run it again alone: pytest suites/ --backbone=x -k "
+        "efficiency --bob-rerun",
+    ]
 
 
 def test_reasons_are_said_once() -> None:

@@ -1,5 +1,6 @@
 """`bob baseline refresh`: only stale rows are measured, and an interrupted refresh resumes."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -12,6 +13,7 @@ import pytest
 from bob_gauntlet.pools.folder import BackboneRow, read_scores, write_folder
 from bob_gauntlet.pools.pool import load_pool
 from bob_gauntlet.pools.refresh import refresh as refresh_folder
+from tests.helpers.small_pools import LATENCY, make_score
 
 ROOT = Path(__file__).parents[2]
 SEEDS = "random:test_resnet,seed=0 random:test_resnet,seed=1"
@@ -63,3 +65,29 @@ def test_published_figures_are_derived_and_not_measured(tmp_path: Path, monkeypa
     assert refresh_folder("paper", []) == 0
     for name in ("scores.csv", "backbones.csv", "provenance.json", "pool.json", "pool-small.json"):
         assert (folder / name).read_bytes() == (bundled / name).read_bytes(), name
+
+
+def test_a_refresh_on_a_busy_machine_says_what_is_not_saved(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The ranked time of a busy machine is not written, a line says so, and the code is not 0."""
+    folder = tmp_path / ".bob/baselines/ours"
+    folder.mkdir(parents=True)
+    write_folder(folder, [], [BackboneRow(n, "candidate", f"random:{n}") for n in ("a", "b")])
+    timing = {"a": {"spread": 0.01}, "b": {"spread": 0.5}}
+    scores = [make_score(n, LATENCY, 1.0, provenance={"timing": timing[n]}) for n in ("a", "b")]
+    results = tmp_path / ".bob/refresh/ours.json"
+
+    def measure(command: list[str]) -> int:
+        results.write_text(json.dumps([score.to_dict() for score in scores]))
+        return 0
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("subprocess.call", measure)
+    monkeypatch.setattr("bob_gauntlet.pools.refresh._recipes", lambda rows: {})
+    assert refresh_folder("ours", []) == 1
+    assert [s.backbone for s in read_scores(folder)] == ["a"]
+    assert capsys.readouterr().out == (
+        "not saved, since the machine was not quiet: efficiency@noise of b; run it again alone: bob baseline refresh "
+        "ours -k efficiency --bob-rerun\n"
+    )

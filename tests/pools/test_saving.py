@@ -13,6 +13,7 @@ from bob_gauntlet.pools.pool import load_pool
 from bob_gauntlet.pools.saving import add, merge_seeds, save, split_seeds
 from bob_gauntlet.runtime.artifacts import Artifacts
 from bob_gauntlet.scores.score import Score
+from tests.helpers.small_pools import LATENCY, make_score
 
 
 def score(name: str, value: float, **provenance: object) -> Score:
@@ -91,3 +92,13 @@ def test_saving_the_same_scores_again_changes_no_byte(tmp_path: Path) -> None:
     add(folder, list(rows.values()), scores, Artifacts(tmp_path / "artifacts"))
     for path in bundled.rglob("*.*"):
         assert (folder / path.relative_to(bundled)).read_bytes() == path.read_bytes(), path
+
+
+def test_times_of_a_busy_machine_are_no_baselines(tmp_path: Path) -> None:
+    """The ranked time of a busy machine is left out, and an earlier one of a quiet machine stays."""
+    folder, artifacts = tmp_path / "ours", Artifacts(tmp_path / "artifacts")
+    rows = [BackboneRow(n, "candidate", n) for n in ("a", "b", "c")]
+    add(folder, rows, [make_score(n, LATENCY, v) for n, v in (("a", 1.0), ("b", 2.0), ("c", 3.0))], artifacts)
+    busy = {"timing": {"spread": 0.5}}
+    add(folder, rows, [make_score("a", LATENCY, 9.0, provenance=busy), make_score("b", LATENCY, 4.0)], artifacts)
+    assert {s.backbone: s.value for s in read_scores(folder)} == {"a": 1.0, "b": 4.0, "c": 3.0}

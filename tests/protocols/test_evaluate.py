@@ -257,11 +257,14 @@ def test_no_relevant_image_at_all_is_an_error(tmp_path: Path) -> None:
 
 
 def test_efficiency_times_what_it_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """There are five finite metrics, throughput is that of the best batch, and the number of threads is restored."""
+    """There are seven finite metrics, throughput is that of the best batch, and the number of threads is restored."""
     monkeypatch.setattr(devices, "cores", lambda: 1)
     threads = torch.get_num_threads()
-    measured = measure(Efficiency(batches=(1, 4), warmup=1, repeats=4), Dataset("noise", {}, ()), tmp_path)
-    assert list(measured) == ["params", "flops", "latency", "throughput", "peak_memory"]
+    recipe = Efficiency(batches=(1, 4), warmup=1, repeats=4, reference="test_resnet", ratio_batch=2, attempts=1)
+    measured = measure(recipe, Dataset("noise", {}, ()), tmp_path)
+    assert list(measured) == [
+        "params", "flops", "latency", "throughput", "peak_memory", "latency_ratio", "batch_ratio",
+    ]  # fmt: skip
     assert measured["params"].value == 0.125
     assert measured["flops"].value == 0  # flattening costs none
     rates = measured["throughput"].details["by_batch"]
@@ -270,4 +273,6 @@ def test_efficiency_times_what_it_says(tmp_path: Path, monkeypatch: pytest.Monke
     assert set(rates) == {"1", "4"}
     assert 0 < measured["latency"].value < 1000
     assert measured["peak_memory"].value >= 0
+    # flattening takes less time than a residual network
+    assert 0 < measured["batch_ratio"].value < 1
     assert torch.get_num_threads() == threads

@@ -114,12 +114,12 @@ GOLDEN: list[tuple[Any, str, dict[str, Any], str]] = [
         {"id": "ood-linear-probe", "version": 1, "head": {"id": "linear-probe", "version": 1, "input_size": 96}},
         "98ff589b3c140163",
     ),
-    (Efficiency(), "paper", {"id": "efficiency", "version": 2}, "369e92b7e6e6c71e"),
+    (Efficiency(), "paper", {"id": "efficiency", "version": 3}, "8133292e2f685cdd"),
     (
         Efficiency(),
         "mini",
-        {"id": "efficiency", "version": 2, "input_size": 96, "batches": [8, 32], "repeats": 15},
-        "6ebaf5304927d65a",
+        {"id": "efficiency", "version": 3, "input_size": 96, "batches": [8, 32], "repeats": 15, "ratio_batch": 8},
+        "6e2febd5c79c24f0",
     ),
     (FineTune(), "paper", FINETUNE, "3cbd74f67fd24b51"),
     (FineTune(), "mini", FINETUNE_MINI, "77b279675096de3c"),
@@ -207,7 +207,13 @@ DEFAULTS: list[tuple[Any, dict[str, Any]]] = [
         },
     ),
     (OOD(), {"head": LinearProbe()}),
-    (Efficiency(), {"input_size": None, "batches": (1, 8, 32, 128, 256), "warmup": 3, "repeats": 30}),
+    (
+        Efficiency(),
+        {
+            "input_size": None, "batches": (1, 8, 32, 128, 256), "warmup": 3, "repeats": 30, "reference": "resnet18",
+            "ratio_batch": 32, "attempts": 3,
+        },
+    ),
     (
         FineTune(),
         {

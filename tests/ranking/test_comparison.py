@@ -14,7 +14,7 @@ from bob_gauntlet.ranking.ranking import RankingStatistics
 from bob_gauntlet.ranking.score_table import ScoreTable
 from bob_gauntlet.report.content import gather
 from bob_gauntlet.scores.score import Score
-from tests.helpers.small_pools import CLS, make_pool, make_score
+from tests.helpers.small_pools import CLS, LATENCY, make_pool, make_score
 
 CLIP = "vit_base_patch16_clip_224.laion2b"
 MAE = "vit_base_patch16_224.mae"
@@ -78,10 +78,19 @@ def test_changes_have_a_delta_only_where_scores_are_comparable() -> None:
 
 
 def test_lower_may_be_better() -> None:
-    """A lower latency is a change for the better."""
-    before = Score(setting="efficiency@noise", metric="latency", task="Eff", value=2.0, backbone="mine", device="d")
-    [change] = list_changes([before], [replace(before, value=1.5)])
+    """A lower ratio is a change for the better."""
+    before = make_score("mine", LATENCY, 2.0, device="cpu: a")
+    [change] = list_changes([before], [replace(before, value=1.5, device="cpu: b")])
     assert (change.delta, change.better) == (-0.5, True)
+
+
+def test_times_of_a_busy_machine_are_not_compared() -> None:
+    """A time that was measured beside other work is no change for the worse, on whichever side it stands."""
+    quiet = make_score("mine", LATENCY, 2.0, device="cpu: a")
+    busy = replace(quiet, value=5.0, provenance={"timing": {"spread": 0.4}})
+    for pair in ((quiet, busy), (busy, quiet)):
+        [change] = list_changes([pair[0]], [pair[1]])
+        assert (change.delta, change.better, change.why_not) == (None, None, "the machine was not quiet")
 
 
 def test_a_report_gathers_everything(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from bob_gauntlet.ranking.ranking import rank
 from bob_gauntlet.ranking.score_table import ScoreTable
 from bob_gauntlet.scores.score import Score
 from bob_gauntlet.stats.zscores import reference
+from tests.helpers.small_pools import CLS, LATENCY, make_pool, make_score
 
 PAPER = load_pool("paper", Path("nowhere"))
 MEASURES = (("linear-probe@photos", "top1"), ("linear-probe@digits", "top1"), ("retrieval@photos-instances", "map"))
@@ -184,3 +185,63 @@ def test_a_backbone_of_one_size_is_ranked_apart_with_the_reason() -> None:
         "linear-probe@photos, linear-probe@digits, retrieval@photos-instances of large: not ranked, because its input "
         "is 224 px, the pool's 96 px"
     ]
+
+
+# ---- times
+
+
+def pool_of_times(folder: Path) -> Pool:
+    """Freeze a pool of three members with ratios of 1, 2 and 4, measured on one CPU."""
+    return make_pool(
+        folder, [make_score(n, LATENCY, v, device="cpu: A") for n, v in (("a", 1.0), ("b", 2.0), ("c", 4.0))]
+    )
+
+
+def test_a_ratio_is_ranked_on_any_machine_of_its_kind(tmp_path: Path) -> None:
+    """Another CPU is ranked among CPUs. A GPU is not, and the note names both kinds."""
+    pool = pool_of_times(tmp_path / "p")
+    scores = {
+        "here": [make_score("here", LATENCY, 2.0, device="cpu: B")],
+        "gpu": [make_score("gpu", LATENCY, 2.0, device="NVIDIA")],
+    }
+    table = ScoreTable.from_pool(pool, scores)
+    z = dict(zip([backbone.name for backbone in table.backbones], table.z[:, 0], strict=True))
+    assert z["here"] == z["b"]
+    assert np.isnan(z["gpu"])
+    assert table.notes == (
+        "efficiency@noise of gpu: not ranked, because device differs from that of pool p (a GPU here, a CPU there)",
+    )
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        {"spread": 0.38},
+        {"load": 3.2, "cores": 2},
+        {"matrix_product": {"quickest_ms": 1.0, "median_ms": 2.1}},
+        {"memory_pass": {"quickest_ms": 1.0, "median_ms": 2.1}},
+        {"cpu_share": 0.5, "threads": 1},
+    ],
+    ids=lambda record: next(iter(record)),
+)
+def test_a_time_of_a_busy_machine_is_left_out(record: dict[str, Any], tmp_path: Path) -> None:
+    """Each sign of noise forbids the ranking; the note has the reason and the command."""
+    pool = pool_of_times(tmp_path / "p")
+    score = make_score("mine", LATENCY, 9.0, device="cpu: A", provenance={"timing": record})
+    table = ScoreTable.from_pool(pool, {"mine": [score]})
+    assert np.isnan(table.values[0]).all()
+    [note] = table.notes
+    assert note.startswith("efficiency@noise of mine: not ranked, because the machine was not quiet: ")
+    assert note.endswith("; run it again alone: pytest suites/ --backbone=mine -k efficiency --bob-rerun")
+
+
+def test_a_pool_of_an_older_version_is_said(tmp_path: Path) -> None:
+    """A pool with the setting and without the metric ranks none of it, and a note says why."""
+    latency = Score(setting="efficiency@noise", metric="latency", task="Eff", value=5.0, backbone="a", device="cpu: A")
+    pool = make_pool(tmp_path / "p", [replace(latency, backbone=n, value=v) for n, v in (("a", 1.0), ("b", 2.0))])
+    table = ScoreTable.from_pool(pool, {"mine": [make_score("mine", LATENCY, 2.0), make_score("mine", CLS, 2.0)]})
+    assert "Eff" not in table.columns
+    assert table.notes == (
+        "efficiency@noise of mine: not ranked, because pool p was measured by an older version of it; run: bob "
+        "baseline refresh p",
+    )

@@ -52,9 +52,58 @@ def test_backbones_and_seeds_may_differ() -> None:
 
 def test_the_device_is_in_the_identity_of_efficiency_alone() -> None:
     """The device belongs to the identity of an efficiency score, and not to that of an accuracy."""
-    eff = {**BASE, "setting": "efficiency@noise", "metric": "latency", "task": "Eff"}
+    eff = {**BASE, "setting": "efficiency@noise", "metric": "latency_ratio", "task": "Eff"}
     assert Score(**{**BASE, "device": "x"}).identity == Score(**{**BASE, "device": "y"}).identity
-    assert difference(Score(**{**eff, "device": "x"}), Score(**{**eff, "device": "y"})) == "device"
+    assert Score(**{**eff, "device": "x"}).identity != Score(**{**eff, "device": "y"}).identity
+
+
+CPU, OTHER_CPU, GPU = "cpu: AMD EPYC, 2 cores", "cpu: Apple M2, 8 cores", "NVIDIA H100 80GB HBM3"
+FAST, SLOW = (
+    {"matrix_product": {"quickest_ms": ms, "median_ms": ms}, "memory_pass": {"quickest_ms": 2.0, "median_ms": 2.0}}
+    for ms in (1.0, 1.5)
+)
+
+
+@pytest.mark.parametrize(
+    ("metric", "compared"),
+    [
+        # sizes of a network are the same everywhere; a ratio is compared among CPUs or among GPUs
+        ("params", {"same", "slower", "other", "gpu"}),
+        ("flops", {"same", "slower", "other", "gpu"}),
+        ("latency_ratio", {"same", "slower", "other"}),
+        ("batch_ratio", {"same", "slower", "other"}),
+        ("peak_memory", {"same", "slower", "other"}),
+        # a machine of the same name that is slower is another machine
+        ("latency", {"same"}),
+        ("throughput", {"same"}),
+    ],
+)
+def test_what_devices_must_have_in_common(metric: str, compared: set[str]) -> None:
+    """Each efficiency metric is compared with measurements on these machines, and on no others."""
+
+    def eff(device: str, timing: dict[str, Any]) -> Score:
+        measure = {"setting": "efficiency@noise", "metric": metric, "task": "Eff"}
+        return Score(**{**BASE, **measure, "device": device, "provenance": {"timing": timing}})
+
+    machines = {"same": (CPU, FAST), "slower": (CPU, SLOW), "other": (OTHER_CPU, FAST), "gpu": (GPU, FAST)}
+    fields = {name: difference(eff(CPU, FAST), eff(*machine)) for name, machine in machines.items()}
+    assert {name for name, field in fields.items() if field is None} == compared
+    assert set(fields.values()) <= {None, "device"}
+
+
+def test_a_machine_without_figures_has_no_known_speed() -> None:
+    """Latencies are not compared by the name of the processor alone."""
+    latency = Score(**{**BASE, "setting": "efficiency@noise", "metric": "latency", "task": "Eff", "device": CPU})
+    assert difference(latency, latency) == "device"
+
+
+def test_a_time_says_whether_its_machine_was_quiet() -> None:
+    """A noisy record gives the reason; a score without a record has none."""
+    eff = {**BASE, "setting": "efficiency@noise", "metric": "latency_ratio", "task": "Eff"}
+    assert Score(**eff).not_quiet == ""
+    assert Score(**eff, provenance={"timing": {"spread": 0.01}}).not_quiet == ""
+    noisy = Score(**eff, provenance={"timing": {"spread": 0.5}})
+    assert noisy.not_quiet.endswith("run it again alone: pytest suites/ --backbone=a -k efficiency --bob-rerun")
 
 
 def test_provenance_is_in_no_key() -> None:

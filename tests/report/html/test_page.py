@@ -394,7 +394,7 @@ def test_changes_are_counted_and_described(four: Pool) -> None:
     text = Parsed(render_html(report)).text("section")
     assert "What changed since v1" in text
     assert "+2.5 % better" in text
-    assert "+1 ms worse" in text
+    assert "+1 x worse" in text
     assert "not compared: limit differs" in text
 
 
