@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
+from io import FileIO
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -150,9 +151,10 @@ def _hash_in_threads(reader: ImageReader, indices: np.ndarray) -> Iterator[tuple
 
 def _hash_file(reader: ImageReader, index: int) -> bytes:
     """Return the first 16 bytes of the SHA-256 of a file."""
-    path, sha = reader.path(index), hashlib.sha256()
+    path, sha = f"{reader.root}/{reader.paths[index]}", hashlib.sha256()
     try:
-        with path.open("rb", buffering=0) as file:
+        # half the time of Path.open for small files
+        with FileIO(path) as file:
             stamp: Stamp = stamp_of(os.fstat(file.fileno()))
             size = max(1, min(stamp[0] + 1, _READ_BYTES))
             while part := file.read(size):
@@ -160,7 +162,7 @@ def _hash_file(reader: ImageReader, index: int) -> bytes:
     except OSError as error:
         raise BobError(f"{path} cannot be read ({error.strerror}); replace the file or remove it") from error
     if stamp != tuple(reader.stamps[index].tolist()):
-        raise ChangedFile.at(path)
+        raise ChangedFile.at(reader.path(index))
     return sha.digest()[:DIGEST_BYTES]
 
 
