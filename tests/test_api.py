@@ -32,6 +32,7 @@ from bob_gauntlet.scores.score import METRICS, Score
 from bob_gauntlet.scores.store import Store
 from tests.helpers.calls import fail_if_called
 from tests.helpers.sessions import suites
+from tests.helpers.tiny_images import write_colours
 
 ROOT = Path(__file__).parents[1]
 SPEC = "random:test_resnet"
@@ -309,6 +310,17 @@ def test_a_module_that_cannot_be_copied_is_one_line() -> None:
     module.lock = threading.Lock()
     message = usage_error(module, "knn@digits", name="locked")
     assert message.startswith("module 'locked' cannot be copied (TypeError: cannot pickle '_thread.lock' object)")
+
+
+def test_images_that_two_roles_share_are_a_warning(folder: Path) -> None:
+    """The warning counts and names them; the setting is measured."""
+    (folder / "bob.toml").write_text('[datasets.mine]\nkind = "folder"\ntrain = "a"\ntest = "b"\n')
+    train = write_colours(folder / "a", {"cat": 3, "dog": 3})
+    write_colours(folder / "b", {"cat": 2, "dog": 2}, first=100)
+    (folder / "b/cat/link.bmp").symlink_to(train[0])
+    with pytest.warns(UserWarning, match="mine: 1 of 5 images of test are copies of images of train, or links to them"):
+        frame = bob.evaluate(SPEC, "knn@mine", size=32, progress=False)
+    assert set(frame["setting"]) == {"knn@mine"}
 
 
 def test_missing_data_and_failures_do_not_stop_other_settings(folder: Path) -> None:
