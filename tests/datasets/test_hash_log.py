@@ -87,6 +87,7 @@ def test_the_last_record_of_a_path_counts(tmp_path_factory: pytest.TempPathFacto
 def test_a_writer_writes_blocks_and_what_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A block has FILES_IN_BLOCK files at least; the rest is written at the end, also of an exception."""
     monkeypatch.setattr(hash_log, "FILES_IN_BLOCK", 3)
+    monkeypatch.setattr(hash_log, "SECONDS_IN_BLOCK", 1e9)
     log = HashLog(tmp_path / "x.hashes")
     names = list("abcdefg")
     sizes: list[int] = []
