@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from bob_gauntlet.backbones.checkpoints import first_line
 from bob_gauntlet.backbones.resolve import declared_transform, resolve
-from bob_gauntlet.backbones.spec import BackboneSpec
+from bob_gauntlet.backbones.spec import BackboneSpec, wanted_size
 from bob_gauntlet.config import UserConfig, bob_folder, find_config
 from bob_gauntlet.datasets.leaks import leak_lines
 from bob_gauntlet.datasets.locations import find_locations
@@ -68,6 +68,7 @@ def evaluate(
     transform = {"size": size, "mean": mean, "std": std, "interpolation": interpolation, "crop_pct": crop_pct}
     config, home = find_config(Path.cwd()), bob_folder(Path.cwd())
     spec, network = _identify(backbone, name, transform, config)
+    spec = replace(spec, wanted_size=wanted_size(scale))
     locations = find_locations(config, Path.cwd(), Path(data) if data is not None else None)
     run = _run_config(scale, fidelity, limit, max_steps, seeds, rerun, _choose_device(str(device), network))
     kinds = {name: dataset.kind for name, dataset in locations.user_datasets.items()}

@@ -37,8 +37,23 @@ _OFFLINE = "without network access use timm:NAME@PATH, random:NAME, or efficient
 def build(spec: BackboneSpec, device: str, network: nn.Module | None = None) -> Backbone:
     """Load the backbone of any spec onto a device, with its identity; a `network` of the caller is copied.
 
+    A timm network of one input size is built for the wanted size, where its architecture and its weights allow that.
     Raises UsageError in one line for a network that cannot be used (see `backbones/probing.py`).
     """
+    backbone = _assemble(spec, device, network)
+    size, is_free = spec.wanted_size, backbone.identity.traits.any_size
+    is_chosen = "size" in spec.transform or "img_size" in spec.arguments
+    if size is None or is_free or is_chosen or spec.scheme in ("factory", "module"):
+        return backbone
+    arguments = {**spec.arguments, "img_size": size}
+    try:
+        return _assemble(replace(spec, arguments=arguments, wanted_size=None, allow_partial=False), device)
+    except UsageError:  # its weights belong to one size
+        return backbone
+
+
+def _assemble(spec: BackboneSpec, device: str, network: nn.Module | None = None) -> Backbone:
+    """Build the network of a spec, probe it, and return the backbone with its identity."""
     if network is not None:
         built = _copy_network(spec, network)
     else:

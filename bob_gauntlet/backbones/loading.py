@@ -61,5 +61,6 @@ def _identity_key(spec: BackboneSpec) -> dict[str, Any]:
         "checkpoint": file_digest(spec.path),
         "adapter": ADAPTER_VERSION,
         "traits": TRAITS_VERSION,
+        "wanted_size": spec.wanted_size,
         "versions": {package: version(package) for package in ("timm", "torch")},
     }

@@ -15,6 +15,15 @@ MINI_SIZES = (96, 64)
 """Input sizes of the protocols at mini scale, in pixels; detection has sizes of its own."""
 
 
+def wanted_size(scale: str) -> int | None:
+    """Return the input size that a network of one size should be built for at a scale; None for its own.
+
+    >>> wanted_size("mini")
+    96
+    """
+    return MINI_SIZES[0] if scale == "mini" else None
+
+
 @dataclass(frozen=True, kw_only=True)
 class InputTransform:
     """How an image becomes a backbone's input: resize the short side to size / crop_pct, centre crop, normalise."""
@@ -83,6 +92,8 @@ class BackboneSpec:
     seed: int = 0
     # fields of the input transform that the user declared: size, mean, std, interpolation, crop_pct
     transform: Mapping[str, Any] = field(default_factory=dict)
+    # input size to build a timm network for, where it takes one size only and can be built for this one
+    wanted_size: int | None = None
     # whether a checkpoint that fills only a part of the backbone is accepted
     allow_partial: bool = False
 
@@ -126,11 +137,11 @@ class BackboneIdentity:
         single = [str(self.details[key]) for key in ("normalisation", "partial") if key in self.details]
         warnings = [*self.details.get("warnings", ()), *single]
         sizes = {wanted: self.input_transform(wanted).size for wanted in MINI_SIZES}
-        larger = [size for wanted, size in sizes.items() if size > SIZE_TOLERANCE * wanted]
+        larger = {wanted: size for wanted, size in sizes.items() if size > SIZE_TOLERANCE * wanted}
         if scale == "mini" and larger:
+            size, others = max(larger.values()), " or ".join(map(str, larger))
             warnings.append(
-                f"it is measured at {max(larger)} px where other inputs have {' or '.join(map(str, MINI_SIZES))} px, "
-                "and is ranked apart there; where its architecture can, name it with img_size=96"
+                f"it is measured at {size} px where other inputs have {others} px, and is ranked apart there"
             )
         return warnings
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from bob_gauntlet.backbones.resolve import resolve_all
-from bob_gauntlet.backbones.spec import BackboneSpec
+from bob_gauntlet.backbones.spec import BackboneSpec, wanted_size
 from bob_gauntlet.config import find_config
 from bob_gauntlet.datasets.locations import DataLocations, find_locations
 from bob_gauntlet.errors import BobError, UsageError
@@ -110,6 +110,7 @@ def open_session(options: SessionOptions, start: Path, shared: Mapping[str, Any]
     """
     config = find_config(start)
     specs = resolve_all(options.backbones, config, allow_partial=options.allow_partial)
+    specs = [replace(spec, wanted_size=wanted_size(options.run.scale)) for spec in specs]
     store = Store(options.store)
     temporary = Path(tempfile.gettempdir()) / f"bob-live-{secrets.token_hex(6)}"
     progress_folder = Path(shared.get("bob_live") or temporary)

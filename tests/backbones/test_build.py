@@ -5,6 +5,7 @@ import socket
 import sys
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -207,6 +208,35 @@ def test_traits_are_derived_from_the_network(text: str, family: str, any_size: b
     size = backbone.identity.input_transform(96).size
     with torch.inference_mode():
         assert backbone.embed(torch.zeros(1, 3, size, size)).shape == (1, backbone.identity.traits.features)
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted", "size"),
+    [
+        ("pit_ti_224", None, 224),
+        ("pit_ti_224", 96, 96),
+        ("pit_ti_224,img_size=112", 96, 112),
+        ("test_vit,dynamic_img_size=False", 96, 96),
+        ("test_vit", 96, 160),
+    ],
+)
+def test_a_network_of_one_size_is_built_for_the_wanted_size(text: str, wanted: int | None, size: int) -> None:
+    """Its input then has that size; a network of any size stays as it is."""
+    backbone = load(replace(spec(f"random:{text}"), wanted_size=wanted))
+    assert backbone.identity.transform.size == size
+    if not backbone.identity.traits.any_size:
+        assert [backbone.identity.input_transform(each).size for each in (96, 64, None)] == [size] * 3
+
+
+def test_weights_of_one_size_stay_at_it(tmp_path: Path) -> None:
+    """Where the weights do not fit a network of the wanted size, the network keeps its size and its fingerprint."""
+    text = "mixer_s32_224"
+    network = timm.create_model(text, num_classes=0)
+    save_file(network.state_dict(), tmp_path / "mixer.safetensors")
+    free = load(spec(f"timm:{text}@{tmp_path / 'mixer.safetensors'}"))
+    wanted = load(replace(spec(f"timm:{text}@{tmp_path / 'mixer.safetensors'}"), wanted_size=96))
+    assert wanted.identity == free.identity
+    assert wanted.identity.transform.size == 224
 
 
 # --- refusals
