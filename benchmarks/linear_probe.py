@@ -34,10 +34,13 @@ from bob_gauntlet.engine.frozen.logistic import Head, regularisation_path
 from bob_gauntlet.engine.transforms import normalise, preprocess
 from bob_gauntlet.protocols.linear_probe import LinearProbe
 from bob_gauntlet.runtime.artifacts import Artifacts
+from bob_gauntlet.runtime.schema import Array, Schema
 
 TRAIN, TEST, WIDTH, CLASSES, EPOCHS, BATCH = 10_000, 4_000, 768, 100, 10, 64
 SCIKIT_STRENGTH = 1 / TRAIN
 """Our L2 strength that equals scikit-learn's default C=1."""
+SCHEMA = Schema({"features": Array("float32", (TRAIN + TEST, WIDTH)), "targets": Array("int64", (TRAIN + TEST,))})
+"""The stored features and classes."""
 
 
 def main() -> None:
@@ -132,7 +135,7 @@ def accuracy(head: Head, features: np.ndarray, targets: np.ndarray) -> float:
 def load_real_data() -> tuple[np.ndarray, np.ndarray]:
     """Load shuffled features and classes; they are extracted once and stored in .bob/artifacts."""
     key = {"benchmark": "linear-probe", "version": 1}
-    arrays = Artifacts(Path(".bob/artifacts")).get("benchmarks", key, extract)
+    arrays = Artifacts(Path(".bob/artifacts")).get("benchmarks", key, extract, SCHEMA)
     return arrays["features"], arrays["targets"]
 
 

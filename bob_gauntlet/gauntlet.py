@@ -255,13 +255,16 @@ class Gauntlet:
                 raise NotFiniteError(f"{setting.id}: {measured.metric} of {self.spec.name}: {problem}")
             provenance |= clustered_standard_error(measured.values, measured.clusters)
             provenance["examples"] = self._keep_examples(identity_of(named), measured).to_dict()
-        return Score(**named, value=float(measured.value), provenance=cast(Provenance, provenance))
+        score = Score(**named, value=float(measured.value), provenance=cast(Provenance, provenance))
+        # as it will be read from the store: a recipe whose details no reader can use fails here
+        return Score.from_dict(score.to_dict())
 
     def _keep_examples(self, identity: Identity, measured: Measured) -> ArtifactRef:
         """Store the per-example values under the score's identity; return where they are."""
-        examples = ExampleValues(
-            np.asarray(measured.values), tuple(measured.examples or ()), tuple(measured.clusters or ())
-        )
+        values = np.asarray(measured.values)
+        ids = tuple(measured.examples or map(str, range(len(values))))
+        examples = ExampleValues(values, ids, tuple(measured.clusters or ids))
         where = ArtifactRef("examples", {"identity": [list(pair) for pair in identity]})
-        self.workspace.artifacts.get(where.kind, where.key, examples.to_arrays)
+        schema = ExampleValues.schema(len(values))
+        self.workspace.artifacts.get(where.kind, where.key, examples.to_arrays, schema)
         return where

@@ -26,7 +26,7 @@ from bob_gauntlet.protocols.linear_probe import LinearProbe
 from bob_gauntlet.protocols.recipe import Measured, protocol_hash
 from bob_gauntlet.protocols.retrieval import Retrieval
 from bob_gauntlet.runtime import devices
-from bob_gauntlet.runtime.artifacts import Artifacts
+from bob_gauntlet.runtime.artifacts import Artifacts, ExampleValues
 from bob_gauntlet.runtime.run_config import RunConfig
 from bob_gauntlet.scores.score import Score, difference
 from bob_gauntlet.stats.standard_error import clustered_standard_error
@@ -331,7 +331,7 @@ def test_a_scores_error_is_that_of_its_stored_examples(artifacts: Artifacts) -> 
     """The standard error follows from the stored values and clusters; crops of one photo are one cluster."""
     gauntlet = on_bench(artifacts, limit=60)
     score = gauntlet.run(RETRIEVAL_32, "photos-instances")[0]
-    kept = artifacts.peek("examples", score.provenance["examples"]["key"])
+    kept = artifacts.peek("examples", score.provenance["examples"]["key"], ExampleValues.schema())
     assert kept is not None
     ids, clusters = (kept[name].tobytes().decode().split("\n") for name in ("ids", "clusters"))
     assert len(ids) == len(kept["values"]) == score.provenance["n"]

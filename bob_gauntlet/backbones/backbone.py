@@ -25,6 +25,7 @@ class Backbone:
         self.module = module.to(device).eval()
         if identity.traits.family == "conv":
             set_channels_last(self.module)
+        self._widths: dict[int, int] = {}
 
     @property
     def name(self) -> str:
@@ -38,7 +39,22 @@ class Backbone:
         (B, C, H, W) maps are averaged over space, and of a (B, N, D) token sequence the first token, the class token,
         is taken. Raises BobError where the output has another shape.
         """
-        return self.pool(self.forward(images), len(images))
+        features = self.pool(self.forward(images), len(images))
+        self._widths[images.shape[-1]] = features.shape[1]
+        return features
+
+    def width(self, size: int) -> int:
+        """Return the width D of the features of images of `size` x `size` pixels.
+
+        It makes a forward pass where there was none at this size yet. The traits state a width too, but not of every
+        network, and some architectures give features of another one.
+        """
+        if size not in self._widths:
+            # two images, since some networks drop the first dimension of a batch of one
+            images = torch.zeros(2, 3, size, size, device=self.device)
+            with torch.no_grad(), torch.random.fork_rng(devices=[]):
+                self.embed(images)
+        return self._widths[size]
 
     def forward(self, images: torch.Tensor) -> Any:
         """Return the features of a timm network, and whatever the `forward` of any other module returns."""

@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING, Any
 
 from bob_gauntlet.backbones.checkpoints import READER_VERSION, check_file
 from bob_gauntlet.backbones.fingerprint import ADAPTER_VERSION, file_digest
-from bob_gauntlet.backbones.spec import BackboneIdentity, BackboneSpec
+from bob_gauntlet.backbones.spec import BackboneIdentity, BackboneSpec, check_identity
 from bob_gauntlet.runtime.artifacts import Artifacts
+from bob_gauntlet.runtime.schema import json_schema
 
 TRAITS_VERSION = 2
 """Version of what an identity says beside the fingerprint: traits, input transform, notes. No score depends on it."""
@@ -28,9 +29,9 @@ def memoisable(spec: BackboneSpec) -> bool:
 
 def identify(spec: BackboneSpec, artifacts: Artifacts) -> BackboneIdentity:
     """Return the identity of a memoisable backbone, which is loaded only the first time."""
-    return BackboneIdentity.from_dict(
-        artifacts.memo("tickets", _identity_key(spec), lambda: load(spec).identity.to_dict())
-    )
+    schema = json_schema(BackboneIdentity, check_identity)
+    memo = artifacts.memo("tickets", _identity_key(spec), lambda: load(spec).identity.to_dict(), schema)
+    return BackboneIdentity.from_dict(memo)
 
 
 def load(spec: BackboneSpec, device: str = "cpu", network: "nn.Module | None" = None) -> "Backbone":

@@ -162,3 +162,15 @@ class BackboneIdentity:
             traits=Traits(**tuples(plain["traits"])),
             details=plain["details"],
         )
+
+
+def check_identity(plain: Mapping[str, Any]) -> None:
+    """Raise ValueError where the transform of a stored identity is none: a channel without mean or std, no size."""
+    transform = plain["transform"]
+    if not len(transform.get("mean", _CHANNELS)) == len(transform.get("std", _CHANNELS)) == len(_CHANNELS):
+        raise ValueError("mean and std are not those of three channels")
+    if transform["size"] < 1:
+        raise ValueError(f"the input size {transform['size']} is not positive")
+
+
+_CHANNELS = "RGB"

@@ -12,6 +12,7 @@ from bob_gauntlet.cli.data_commands import data
 from bob_gauntlet.cli.export_command import export
 from bob_gauntlet.config import bob_folder, bundled
 from bob_gauntlet.errors import BobError
+from bob_gauntlet.runtime.warning_collector import WarningCollector
 from bob_gauntlet.scores.store import Store
 
 
@@ -19,12 +20,18 @@ class _BobGroup(click.Group):
     """A command group that reports errors the user can fix as one line, with exit code 4 as in pytest."""
 
     def invoke(self, ctx: click.Context) -> object:
-        """Run the command; print a BobError as one line."""
+        """Run the command; print a BobError as one line, and every warning once."""
+        warnings = WarningCollector()
+        warnings.start()
         try:
             return super().invoke(ctx)
         except BobError as error:
             click.echo(f"bob: {error}", err=True)
             ctx.exit(4)
+        finally:
+            warnings.stop()
+            for line in warnings.lines():
+                click.echo(f"bob: warning: {line}", err=True)
 
 
 @click.group(cls=_BobGroup, context_settings={"help_option_names": ["-h", "--help"]})

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from io import FileIO
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypedDict
 
 import numpy as np
 
@@ -20,6 +20,7 @@ from bob_gauntlet.errors import BobError
 from bob_gauntlet.runtime.artifacts import Artifacts, digest
 from bob_gauntlet.runtime.devices import cores
 from bob_gauntlet.runtime.progress import Progress
+from bob_gauntlet.runtime.schema import json_schema
 
 if TYPE_CHECKING:
     from hashlib import _Hash
@@ -34,6 +35,12 @@ _CHUNK = 64
 """Files that a thread hashes before it hands over their hashes."""
 
 _READ_BYTES = 1 << 20
+
+
+class _Fingerprint(TypedDict):
+    """One hash of all bytes of some files, as an artefact holds it."""
+
+    fingerprint: str
 
 
 @dataclass
@@ -65,8 +72,9 @@ class FileHashes:
         hash_all = partial(_hash_all_bytes, described, reader, digests)
         if self.artifacts is None:
             return hash_all(), digests
-        key = {"content": whole.hexdigest()}
-        return str(self.artifacts.memo("manifests", key, lambda: {"fingerprint": hash_all()})["fingerprint"]), digests
+        key, schema = {"content": whole.hexdigest()}, json_schema(_Fingerprint)
+        memo = self.artifacts.memo("manifests", key, lambda: {"fingerprint": hash_all()}, schema)
+        return str(memo["fingerprint"]), digests
 
     def digests(self, reader: ImageReader, what: str) -> np.ndarray:
         """Return the (N, 16) uint8 digests of the files of `reader`."""

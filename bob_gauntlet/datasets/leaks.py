@@ -2,11 +2,12 @@
 
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
-from typing import Any, Self
+from typing import Self, cast
 
 import numpy as np
 
 from bob_gauntlet.datasets.dataset import Dataset, Split
+from bob_gauntlet.scores.provenance import LeakDict
 from bob_gauntlet.scores.score import Score
 
 MAX_NAMED = 3
@@ -25,14 +26,15 @@ class Leak:
     total: int
     names: tuple[tuple[str, str], ...]
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> LeakDict:
         """Return plain types, as provenance has them: the inverse of `from_dict`."""
-        return {**asdict(self), "names": [list(pair) for pair in self.names]}
+        return cast(LeakDict, {**asdict(self), "names": [list(pair) for pair in self.names]})
 
     @classmethod
-    def from_dict(cls, plain: dict[str, Any]) -> Self:
+    def from_dict(cls, plain: LeakDict) -> Self:
         """Read what `to_dict` wrote."""
-        return cls(**{**plain, "names": tuple((name, equal) for name, equal in plain["names"])})
+        names = tuple((name, equal) for name, equal in plain["names"])
+        return cls(plain["role"], plain["other"], plain["count"], plain["total"], names)
 
     def describe(self, dataset: str) -> str:
         """Return the line that a user reads.

@@ -16,16 +16,21 @@ from bob_gauntlet.datasets.file_hashes import FileHashes
 from bob_gauntlet.datasets.folder_state import folder_state
 from bob_gauntlet.datasets.image_reader import ImageReader
 from bob_gauntlet.datasets.locations import DataLocations
-from bob_gauntlet.runtime.artifacts import Artifacts, unpack_json
+from bob_gauntlet.runtime.artifacts import Artifacts
+from bob_gauntlet.runtime.packing import unpack_json
+from bob_gauntlet.runtime.schema import json_schema
 
 KIND = "manifests"
+
+SCHEMA = json_schema(dict[str, str])
+"""Role -> fingerprint."""
 
 
 def kept_fingerprints(name: str, artifacts: Artifacts, locations: DataLocations) -> dict[str, str] | None:
     """Return role -> fingerprint from the manifest of a dataset as its files are now; None where there is none."""
     if name in locations.user_datasets:
         return None
-    arrays = artifacts.peek(KIND, _key(name, locations)[0])
+    arrays = artifacts.peek(KIND, _key(name, locations)[0], SCHEMA)
     return None if arrays is None else unpack_json(arrays["json"])
 
 
@@ -43,7 +48,7 @@ def load_dataset(name: str, artifacts: Artifacts, locations: DataLocations, hash
     is_there = all(root.exists() for root in locations.roots(name).values())
     dataset = loading.load(name, locations, hashes)
     if settled and is_there and _is_covered(dataset, locations):
-        artifacts.memo(KIND, key, lambda: dataset.fingerprints)
+        artifacts.memo(KIND, key, lambda: dataset.fingerprints, SCHEMA)
     return dataset
 
 

@@ -7,6 +7,7 @@ import numpy as np
 
 from bob_gauntlet.errors import BobError, NotFiniteError, named
 from bob_gauntlet.metrics.finite import finite_rows
+from bob_gauntlet.runtime.schema import Array, Arrays, Schema
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,29 @@ class Detections:
             "masks": np.frombuffer(b"".join(self.masks), np.uint8),
             "mask_ends": np.cumsum([len(mask) for mask in self.masks], dtype=np.int64),
         }
+
+    @staticmethod
+    def schema(images: int, classes: int) -> Schema:
+        """Return the schema of the artefact of detections of `classes` classes on a split of `images` images."""
+
+        def check_values(arrays: Arrays) -> None:
+            ends = arrays["mask_ends"]
+            if len(ends) not in (0, len(arrays["images"])) or np.any(np.diff([0, *ends, len(arrays["masks"])]) < 0):
+                raise ValueError("mask_ends are not those of the masks")
+            for name, count in (("images", images), ("labels", classes)):
+                if np.any((arrays[name] < 0) | (arrays[name] >= count)):
+                    raise ValueError(f"{name} are not from 0 to {count - 1}")
+            Detections.from_arrays(arrays)
+
+        arrays = {
+            "images": Array("int64", ("detections",)),
+            "boxes": Array("float32", ("detections", 4)),
+            "scores": Array("float32", ("detections",)),
+            "labels": Array("int64", ("detections",)),
+            "masks": Array("uint8", ("bytes",)),
+            "mask_ends": Array("int64", ("masks",)),
+        }
+        return Schema(arrays, check_values)
 
     def take(self, rows: np.ndarray) -> "Detections":
         """Return the detections at `rows`, which are ascending indices."""

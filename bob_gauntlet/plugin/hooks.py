@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from bob_gauntlet.plugin.session import Session
     from bob_gauntlet.plugin.session_options import SessionOptions
     from bob_gauntlet.protocols.recipe import Recipe
+    from bob_gauntlet.runtime.warning_collector import WarningCollector
 
 Test = TypeVar("Test", bound=Callable[..., None])
 
@@ -62,6 +63,7 @@ def pytest_configure(config: pytest.Config) -> None:
         return
     from bob_gauntlet.plugin import session as sessions
 
+    warnings = _collect_warnings(config)
     try:
         options = config.stash[_OPTIONS] = read_options(config)
         hands_out = _hands_out(config)
@@ -70,9 +72,13 @@ def pytest_configure(config: pytest.Config) -> None:
         session = config.stash[SESSION] = sessions.open_session(
             options, config.invocation_params.dir, getattr(config, "workerinput", {}), hands_out=hands_out
         )
+        session.warnings = warnings
     except BobError as error:
         raise pytest.UsageError(str(error)) from None
-    if not _is_worker(config):
+    if _is_worker(config):
+        # about the store, which the controller reads too
+        warnings.take()
+    else:
         from bob_gauntlet.plugin.recorder import Recorder
 
         config.pluginmanager.register(Recorder(session), "bob-recorder")
@@ -213,6 +219,9 @@ def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
     """Put the outcome of a setting on its test report, as plain types that travel to the controller."""
     report: Any = yield
+    session = item.config.stash.get(SESSION, None)
+    if session is not None and _is_worker(item.config) and (warnings := session.warnings.take()):
+        report.bob_warnings = warnings
     measures_setting = item.get_closest_marker(MARK) is not None
     if measures_setting and (report.when == "call" or (report.when == "setup" and not report.passed)):
         from bob_gauntlet.plugin.outcome import outcome_of
@@ -222,6 +231,16 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
         backbone = getattr(_case(item)["gauntlet"], "name", NO_BACKBONE)
         report.bob = outcome_of(report, reason, _setting(item), backbone, prepared).to_dict()
     return report  # type: ignore[no-any-return]
+
+
+def _collect_warnings(config: pytest.Config) -> "WarningCollector":
+    """Return a collector of this package's warnings, until the end of the session."""
+    from bob_gauntlet.runtime.warning_collector import WarningCollector
+
+    warnings = WarningCollector()
+    warnings.start()
+    config.add_cleanup(warnings.stop)
+    return warnings
 
 
 def _options(config: pytest.Config) -> "SessionOptions":

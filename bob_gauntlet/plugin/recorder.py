@@ -19,6 +19,7 @@ class Recorder:
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_logreport(self, report: Any) -> None:
         """Store the scores of one report. A report without any comes from a worker that was killed."""
+        self.session.warnings.add(getattr(report, "bob_warnings", {}))
         if plain := getattr(report, "bob", None):
             self.session.record(report.nodeid, ItemOutcome.from_dict(plain))
             return

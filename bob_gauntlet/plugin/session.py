@@ -33,6 +33,7 @@ from bob_gauntlet.ranking.score_table import MIN_COVERAGE, ScoreTable
 from bob_gauntlet.runtime import devices
 from bob_gauntlet.runtime.artifacts import Artifacts
 from bob_gauntlet.runtime.run_config import RunConfig
+from bob_gauntlet.runtime.warning_collector import WarningCollector
 from bob_gauntlet.scores.score import Score
 from bob_gauntlet.scores.settings import SETTINGS, settings_of_protocol
 from bob_gauntlet.scores.store import Store
@@ -52,6 +53,8 @@ class Session:
     # node id -> outcome; the last report counts, since an item whose worker died runs twice
     outcomes: dict[str, ItemOutcome] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
+    # warnings about cache, store and trainings; in the controller also those of the workers
+    warnings: WarningCollector = field(default_factory=WarningCollector)
     started: float = field(default_factory=time.time)
 
     @property

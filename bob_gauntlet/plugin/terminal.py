@@ -39,7 +39,9 @@ def header(session: Session) -> list[str]:
 
 
 def summary(session: Session) -> Iterator[Section]:
-    """Yield the sections at the end of a session: scores, then ranking and counts."""
+    """Yield the sections at the end of a session: warnings and scores, then ranking and counts."""
+    if warnings := session.warnings.lines():
+        yield "warnings of bob-gauntlet", warnings
     if not session.outcomes and not session.problems:
         return
     if session.scores:
@@ -57,7 +59,8 @@ def score_lines(session: Session) -> Iterator[str]:
             partial = next((f", {score.partial}" for score in outcome.scores if score.partial), "")
             yield f"{outcome.backbone}  {outcome.setting:{width}}  {text}  ({origin}{partial})"
     for score in session.scores:
-        for role, count in score.provenance.get("unreadable_images", {}).items():
+        unreadable = score.provenance.get("unreadable_images", {})
+        for role, count in unreadable.items() if isinstance(unreadable, dict) else ():
             yield f"! {score.setting}: {count} images of {role} cannot be read and were replaced by grey images"
         if not_finite := score.provenance.get("not_finite_images"):
             yield f"! {score.setting} {score.metric}: NaN or infinite logits of {not_finite} images count as wrong"

@@ -10,6 +10,7 @@ import io
 import json
 import logging
 import math
+import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
@@ -22,7 +23,9 @@ from bob_gauntlet.backbones.zoo import ZOO, ZooEntry
 from bob_gauntlet.config import bundled
 from bob_gauntlet.errors import BobError, UsageError, nearest
 from bob_gauntlet.pools import provenance_file
-from bob_gauntlet.runtime.artifacts import pack_names, unpack_names, write_atomically
+from bob_gauntlet.runtime.artifacts import write_atomically
+from bob_gauntlet.runtime.packing import pack_names, unpack_names
+from bob_gauntlet.scores.json_types import load_json
 from bob_gauntlet.scores.score import Score
 
 log = logging.getLogger(__name__)
@@ -150,20 +153,28 @@ def read_backbones(folder: Path) -> dict[str, BackboneRow]:
 
 
 def _lines(path: Path, required: Sequence[str], optional: Sequence[str]) -> Iterator[tuple[int, dict[str, str]]]:
-    """Yield (line number, row) of a table. Raises UsageError that names a missing or unknown column."""
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        reader = csv.DictReader(file, restval="")
-        given = list(reader.fieldnames or ())
-        missing = [name for name in required if name not in given]
-        unknown = [name for name in given if name not in (*required, *optional)]
-        if missing:
-            hint = f" (it has {unknown[0]!r})" if unknown else ""
-            raise UsageError(f"{path} has no column {', '.join(missing)}{hint}; restore the file")
-        if unknown:
-            hint = nearest(unknown[0], [*required, *optional])
-            raise UsageError(f"{path} has an unknown column {unknown[0]!r}{hint}")
-        for row in reader:
-            yield reader.line_num, {name: row[name] for name in given}
+    """Yield (line number, row) of a table. Raises UsageError where it is damaged, lacks a column or has another one."""
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.DictReader(file, restval="")
+            given = list(reader.fieldnames or ())
+            _check_columns(path, given, required, optional)
+            for row in reader:
+                yield reader.line_num, {name: row[name] for name in given}
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise UsageError(f"{path} is damaged ({error}); restore the file") from error
+
+
+def _check_columns(path: Path, given: Sequence[str], required: Sequence[str], optional: Sequence[str]) -> None:
+    """Raise UsageError that names a missing or unknown column."""
+    missing = [name for name in required if name not in given]
+    unknown = [name for name in given if name not in (*required, *optional)]
+    if missing:
+        hint = f" (it has {unknown[0]!r})" if unknown else ""
+        raise UsageError(f"{path} has no column {', '.join(missing)}{hint}; restore the file")
+    if unknown:
+        hint = nearest(unknown[0], [*required, *optional])
+        raise UsageError(f"{path} has an unknown column {unknown[0]!r}{hint}")
 
 
 def write_folder(folder: Path, scores: Iterable[Score], rows: Iterable[BackboneRow]) -> list[Score]:
@@ -202,7 +213,10 @@ def read_examples(folder: Path, setting: str, metric: str) -> PerExampleValues |
         with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as file:
             ids, clusters, backbones = (unpack_names(file[name]) for name in ("ids", "clusters", "backbones"))
             values = dict(zip(backbones, file["values"], strict=True))
-    except (OSError, ValueError, KeyError, BadZipFile) as error:
+        for array in values.values():
+            if array.dtype.kind != "f" or not array.shape == (len(ids),) == (len(clusters),):
+                raise ValueError(f"its values are {array.dtype} {array.shape} for {len(ids)} examples")
+    except (OSError, EOFError, ValueError, KeyError, TypeError, BadZipFile, zlib.error) as error:
         log.warning("%s is damaged (%s): its measure has no interval", path, error)
         return None
     return PerExampleValues(ids, clusters, values)
@@ -268,7 +282,7 @@ def _score_from_row(row: Mapping[str, str], provenance: provenance_file.Provenan
     facts = {**of_setting.get("shared", {}), **of_setting.get("metrics", {}).get(row["metric"], {})}
     plain: dict[str, Any] = {name: row[name] for name in COLUMNS if name not in ("stderr", "n")}
     plain["value"] = float(row["value"])
-    plain["datasets"] = json.loads(row["datasets"])
+    plain["datasets"] = load_json(row["datasets"].encode())
     plain["seeds"] = [int(seed) for seed in row["seeds"].split()]
     plain["limit"] = int(row["limit"]) if row["limit"] else None
     stderr = {"stderr": float(row["stderr"])} if row["stderr"] else {}

@@ -195,7 +195,7 @@ def _read(path: Path) -> tuple[dict[str, Any], str]:
             raise ValueError("its content does not match its hash: it was edited by hand or cut short")
         if not {"name", "scale", "members", "candidates", "measures"} <= set(frozen):
             raise ValueError("it has no members")
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         name = _name_of(path)
         raise UsageError(f"{path} cannot be used ({error}); restore it, or run `bob pool freeze {name}`") from error
     return frozen, frozen_hash
@@ -205,7 +205,7 @@ def _bound_of(path: Path) -> float | None:
     """Return the parameter bound of an existing pool file; None without a file or a bound."""
     try:
         bound = json.loads(path.read_text(encoding="utf-8-sig")).get("max_params")
-    except (OSError, ValueError, AttributeError):
+    except (OSError, ValueError, AttributeError, RecursionError):
         return None
     return float(bound) if isinstance(bound, int | float) else None
 

@@ -10,13 +10,24 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 from bob_gauntlet.runtime.artifacts import digest, write_atomically
+from bob_gauntlet.scores.json_types import load_json, misfit
 from bob_gauntlet.scores.score import Score
 
 ProvenanceTable = Mapping[str, Mapping[str, Any]]
 """Backbone -> setting -> {"shared": {...}, "metrics": {metric: {...}}}."""
+
+
+class _SettingFacts(TypedDict):
+    """What is known of one setting of one backbone."""
+
+    shared: dict[str, Any]
+    metrics: dict[str, dict[str, Any]]
+
+
+_Table = dict[str, dict[str, _SettingFacts]]
 
 LONG = 100
 """A repeated fact with more characters than this is written once."""
@@ -50,11 +61,13 @@ def read(folder: Path) -> ProvenanceTable:
     """Return what `write` wrote; {}, with a warning, where the file cannot be read."""
     path = folder / "provenance.json"
     try:
-        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        repeated = content.pop(_REPEATED, {})
+        content: dict[str, Any] = load_json(path.read_bytes())
+        repeated = content.pop(_REPEATED, {}) if isinstance(content, dict) else {}
+        if problem := misfit(content, _Table) or misfit(repeated, dict[str, Any]):
+            raise ValueError(problem)
 
         def restore(fact: Any) -> Any:
-            return repeated[fact["$"]] if isinstance(fact, dict) and set(fact) == {"$"} else fact
+            return repeated[str(fact["$"])] if isinstance(fact, dict) and set(fact) == {"$"} else fact
 
         return _map_facts(content, restore)
     except (OSError, ValueError, KeyError) as error:

@@ -173,7 +173,7 @@ def _add_examples(folder: Path, measure: MeasureKey, values: Mapping[str, np.nda
 def _examples_of(score: Score, artifacts: Artifacts) -> ExampleValues | None:
     """Return the per-example values of a score from this machine's artefacts, None where they are not there."""
     reference = score.provenance.get("examples")
-    arrays = ArtifactRef.from_dict(reference).read(artifacts) if reference else None
+    arrays = ArtifactRef.from_dict(reference).read(artifacts, ExampleValues.schema()) if reference else None
     return ExampleValues.from_arrays(arrays) if arrays is not None else None
 
 
@@ -182,6 +182,6 @@ def read_pretraining_recipe(spec: BackboneSpec) -> dict[str, Any]:
     path = Path(spec.path).with_suffix(".json") if spec.path else None
     try:
         content = json.loads(path.read_text(encoding="utf-8")) if path and path.is_file() else {}
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return {k: v for k, v in content.items() if k != "spec"} if isinstance(content, dict) else {}

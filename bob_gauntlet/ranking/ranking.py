@@ -11,7 +11,8 @@ from bob_gauntlet.pools.folder import PerExampleValues, read_examples
 from bob_gauntlet.pools.pool import MeasureKey, Pool
 from bob_gauntlet.ranking.score_table import MIN_COVERAGE, Indicative, ScoredBackbone, ScoreTable
 from bob_gauntlet.ranking.stability import stability_note
-from bob_gauntlet.runtime.artifacts import ArtifactRef, Artifacts, unpack_names
+from bob_gauntlet.runtime.artifacts import ArtifactRef, Artifacts, ExampleValues
+from bob_gauntlet.runtime.packing import unpack_names
 from bob_gauntlet.scores.score import Score
 from bob_gauntlet.stats import resampling, zscores
 from bob_gauntlet.stats.resampling import ClusterWeights
@@ -268,7 +269,8 @@ class RankingStatistics:
         reference = backbone.scores[measure].provenance.get("examples")
         if reference is None:
             return stored.values.get(backbone.member)
-        arrays = ArtifactRef.from_dict(reference).read(self.artifacts) if self.artifacts else None
+        schema = ExampleValues.schema()
+        arrays = ArtifactRef.from_dict(reference).read(self.artifacts, schema) if self.artifacts else None
         if arrays is None or unpack_names(arrays["ids"]) != stored.ids:
             return None
         return arrays["values"]

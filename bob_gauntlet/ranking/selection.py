@@ -1,12 +1,12 @@
 """Selection of scores by backbone: from the store, from a file of an earlier run, from saved baselines."""
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from bob_gauntlet.errors import BobError, UsageError, nearest
 from bob_gauntlet.pools.folder import find_folder, read_scores
+from bob_gauntlet.scores.json_types import load_json
 from bob_gauntlet.scores.score import Score
 from bob_gauntlet.scores.store import Store
 
@@ -77,9 +77,8 @@ def load_comparison_scores(text: str, saved: Path, now: Sequence[str]) -> list[S
 
 def _read_json(path: Path) -> list[Score]:
     try:
-        records = json.loads(path.read_text(encoding="utf-8-sig"))
-        return [Score.from_dict(record) for record in records]
-    except (OSError, ValueError, TypeError, AttributeError, BobError) as error:
+        return [Score.from_dict(record) for record in load_json(path.read_bytes())]
+    except (OSError, ValueError, TypeError, BobError) as error:
         raise UsageError(f"{path} is not a file of scores ({error}); --bob-json=FILE writes one") from error
 
 

@@ -11,7 +11,10 @@ from bob_gauntlet.ranking.changes import Change, list_changes
 from bob_gauntlet.ranking.comparison import Comparison, compare_with_others
 from bob_gauntlet.ranking.ranking import Ranking, RankingStatistics
 from bob_gauntlet.ranking.score_table import MIN_COVERAGE, ScoreTable
-from bob_gauntlet.runtime.artifacts import ArtifactRef, Artifacts, unpack_json
+from bob_gauntlet.runtime.artifacts import ArtifactRef, Artifacts
+from bob_gauntlet.runtime.packing import unpack_json
+from bob_gauntlet.runtime.schema import json_schema
+from bob_gauntlet.scores.pictures import PicturesDict, check_pictures
 from bob_gauntlet.scores.score import Score
 
 
@@ -103,7 +106,8 @@ def _load_pictures(scores: Sequence[Score], artifacts: Artifacts) -> dict[tuple[
     pictures: dict[tuple[str, str], Mapping[str, Any]] = {}
     for score in scores:
         reference = score.provenance.get("pictures")
-        arrays = ArtifactRef.from_dict(reference).read(artifacts) if reference else None
+        schema = json_schema(PicturesDict, check_pictures)
+        arrays = ArtifactRef.from_dict(reference).read(artifacts, schema) if reference else None
         if arrays is not None:
             pictures[score.backbone, score.setting] = unpack_json(arrays["json"])
     return pictures

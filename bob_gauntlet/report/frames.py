@@ -26,7 +26,8 @@ def score_frame(scores: Sequence[Score]) -> "pd.DataFrame":
     import pandas as pd
 
     frame = _frame([_score_record(score) for score in scores], list(SCORE_COLUMNS))
-    frame["started"] = pd.to_datetime(frame["started"], utc=True, format="ISO8601")
+    # what is no time, or none that pandas can hold, is left empty
+    frame["started"] = pd.to_datetime(frame["started"], utc=True, format="ISO8601", errors="coerce")
     return frame
 
 

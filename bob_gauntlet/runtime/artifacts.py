@@ -10,7 +10,7 @@ import json
 import logging
 import os
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,17 +22,12 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from bob_gauntlet.errors import BobError
+from bob_gauntlet.runtime.packing import pack_json, pack_names, unpack_json, unpack_names
+from bob_gauntlet.runtime.schema import Array, Arrays, Names, Schema
 from bob_gauntlet.scores.provenance import ArtifactRefDict
 
-Arrays = Mapping[str, np.ndarray]
-
-CheckValues = Callable[[Arrays], object]
-"""Raises BobError where the values of an artefact cannot be used."""
-
-
-def accept(arrays: Arrays) -> None:
-    """Do nothing: any values can be used."""
-
+AnySchema = Schema | Callable[[], Schema]
+"""A schema, or a function that returns it where a file has to be checked."""
 
 log = logging.getLogger(__name__)
 
@@ -41,10 +36,10 @@ class Artifacts:
     """The artefacts under one folder.
 
     >>> import tempfile
-    >>> artifacts = Artifacts(Path(tempfile.mkdtemp()))
-    >>> artifacts.get("features", {"of": "a"}, lambda: {"x": np.arange(3)})["x"].tolist()
+    >>> artifacts, schema = Artifacts(Path(tempfile.mkdtemp())), Schema({"x": Array("int64", (3,))})
+    >>> artifacts.get("features", {"of": "a"}, lambda: {"x": np.arange(3)}, schema)["x"].tolist()
     [0, 1, 2]
-    >>> artifacts.peek("features", {"of": "b"}) is None
+    >>> artifacts.peek("features", {"of": "b"}, schema) is None
     True
     """
 
@@ -52,38 +47,36 @@ class Artifacts:
         self.root = Path(root)
         self._writable = True
 
-    def get(
-        self,
-        kind: str,
-        key: Mapping[str, Any],
-        compute: Callable[[], Arrays],
-        *,
-        check_values: CheckValues = accept,
-    ) -> Arrays:
-        """Return the arrays under `key`; compute and keep them where they are absent.
+    def get(self, kind: str, key: Mapping[str, Any], compute: Callable[[], Arrays], schema: AnySchema) -> Arrays:
+        """Return the arrays under `key`; compute and keep them where they are absent or do not fit the schema.
 
-        Stored values that `check_values` refuses count as damaged: they are computed again, with a warning. Where the
-        folder cannot be written, the result is returned but not kept, and one warning is logged.
+        Where the folder cannot be written, the result is returned but not kept, and one warning is logged. Raises
+        BobError where what was computed does not fit the schema.
         """
-        path = self.path(kind, key)
-        arrays = self._read(path, warn=True, check_values=check_values)
+        arrays = self.peek(kind, key, schema)
         if arrays is not None:
             return arrays
+        path = self.path(kind, key)
         with self.lock(path):
-            arrays = self._read(path, warn=False, check_values=check_values)
+            arrays = self._read(path, schema, warn=False)
             if arrays is None:
                 arrays = {name: np.asarray(array, order="C") for name, array in compute().items()}
+                try:
+                    _resolve(schema).check(arrays)
+                except ValueError as error:
+                    raise BobError(f"what was computed as {kind} cannot be used: {error}") from error
                 self._write(path, _pack(arrays, key))
             return arrays
 
-    def memo(self, kind: str, key: Mapping[str, Any], compute: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-        """Do the same as `get` for one small JSON object."""
+    def memo(
+        self, kind: str, key: Mapping[str, Any], compute: Callable[[], dict[str, Any]], schema: Schema
+    ) -> dict[str, Any]:
+        """Do the same as `get` for one small JSON object, whose schema `json_schema` makes."""
+        return unpack_json(self.get(kind, key, lambda: {"json": pack_json(compute())}, schema)["json"])
 
-        return unpack_json(self.get(kind, key, lambda: {"json": pack_json(compute())})["json"])
-
-    def peek(self, kind: str, key: Mapping[str, Any]) -> Arrays | None:
-        """Return the arrays under `key`, or None where they are absent or damaged."""
-        return self._read(self.path(kind, key), warn=True)
+    def peek(self, kind: str, key: Mapping[str, Any], schema: AnySchema) -> Arrays | None:
+        """Return the arrays under `key`, or None where they are absent, damaged or do not fit the schema."""
+        return self._read(self.path(kind, key), schema, warn=True)
 
     def path(self, kind: str, key: Mapping[str, Any]) -> Path:
         """Return the file of the artefact of a key; it need not exist."""
@@ -98,29 +91,34 @@ class Artifacts:
             path.parent.mkdir(parents=True, exist_ok=True)
             lock = FileLock(path.with_suffix(".lock"))
             lock.acquire()
-        except OSError as error:
+        except (OSError, NotImplementedError) as error:  # the second where the file system has no locks
             self.warn(error)
             return nullcontext()
         return _Released(lock)
 
-    def warn(self, error: OSError) -> None:
+    def warn(self, error: OSError | NotImplementedError) -> None:
         """Log once that nothing can be kept."""
         if self._writable:
             self._writable = False
-            log.warning("artefacts cannot be kept in %s (%s); pass --bob-cache DIR", self.root, error.strerror)
+            reason = getattr(error, "strerror", None) or error
+            log.warning("artefacts cannot be kept in %s (%s); pass --bob-cache DIR", self.root, reason)
 
-    def _read(self, path: Path, *, warn: bool, check_values: CheckValues = accept) -> Arrays | None:
-        """Return the arrays of a file, or None where it is absent or damaged, or where its values are refused."""
+    def _read(self, path: Path, schema: AnySchema, *, warn: bool) -> Arrays | None:
+        """Return the arrays of a file, or None where it is absent, damaged or does not fit."""
         try:
             arrays = _unpack(path.read_bytes())
-            check_values(arrays)
-            return arrays
         except (FileNotFoundError, NotADirectoryError):
             return None
-        except (OSError, SafetensorError, ValueError, KeyError, BobError) as error:
-            if warn:
-                log.warning("%s is damaged (%s) and is computed again", path, error)
+        except (OSError, SafetensorError, ValueError, KeyError) as error:
+            _say_damaged(path, error, warn=warn)
             return None
+        expected = _resolve(schema)
+        try:
+            expected.check(arrays)
+        except ValueError as error:
+            _say_damaged(path, error, warn=warn)
+            return None
+        return arrays
 
     def _write(self, path: Path, content: bytes) -> None:
         """Write a file; warn where that fails."""
@@ -156,9 +154,9 @@ class ArtifactRef:
         """Read what `to_dict` wrote."""
         return cls(plain["kind"], plain["key"])
 
-    def read(self, artifacts: Artifacts) -> Arrays | None:
-        """Return the arrays, or None where they are absent or damaged."""
-        return artifacts.peek(self.kind, self.key)
+    def read(self, artifacts: Artifacts, schema: AnySchema) -> Arrays | None:
+        """Return the arrays, or None where they are absent, damaged or do not fit the schema."""
+        return artifacts.peek(self.kind, self.key, schema)
 
 
 @dataclass(frozen=True)
@@ -168,6 +166,11 @@ class ExampleValues:
     values: np.ndarray
     ids: tuple[str, ...]
     clusters: tuple[str, ...]
+
+    @staticmethod
+    def schema(count: int | str = "examples") -> Schema:
+        """Return the schema of the artefact, of `count` examples or any number."""
+        return Schema({"values": Array("float32", (count,)), "ids": Names(count), "clusters": Names(count)})
 
     def to_arrays(self) -> Arrays:
         """Return the arrays of an artefact: the inverse of `from_arrays`."""
@@ -180,29 +183,14 @@ class ExampleValues:
         return cls(arrays["values"], unpack_names(arrays["ids"]), unpack_names(arrays["clusters"]))
 
 
-def pack_names(names: Sequence[str]) -> np.ndarray:
-    r"""Return names as one uint8 array of newline-joined UTF-8, which holds no pickles.
-
-    >>> unpack_names(pack_names(["a", "b"]))
-    ('a', 'b')
-    """
-    return np.frombuffer("\n".join(names).encode(), np.uint8)
+def _say_damaged(path: Path, error: Exception, *, warn: bool) -> None:
+    """Log that a file cannot be used, where `warn` says so."""
+    if warn:
+        log.warning("%s is damaged (%s) and is computed again", path, error)
 
 
-def unpack_names(array: np.ndarray) -> tuple[str, ...]:
-    """Return the names that `pack_names` packed."""
-    return tuple(array.tobytes().decode().split("\n"))
-
-
-def pack_json(value: Any) -> np.ndarray:
-    """Return plain types as a uint8 array of JSON."""
-    return np.frombuffer(json.dumps(value).encode(), np.uint8)
-
-
-def unpack_json(array: np.ndarray) -> dict[str, Any]:
-    """Return the JSON object that `pack_json` packed."""
-    value: dict[str, Any] = json.loads(array.tobytes())
-    return value
+def _resolve(schema: AnySchema) -> Schema:
+    return schema if isinstance(schema, Schema) else schema()
 
 
 def digest(key: Any) -> str:

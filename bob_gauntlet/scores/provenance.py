@@ -1,7 +1,7 @@
 """How a score was got: the documented schema of `Score.provenance`. No key of it is part of an identity."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, TypedDict
+from typing import Any, TypedDict, cast
 
 
 class ArtifactRefDict(TypedDict):
@@ -19,14 +19,14 @@ class MeanOf(TypedDict):
     value: float
 
 
-class KernelTimes(TypedDict):
+class KernelTimes(TypedDict, total=False):
     """Milliseconds of a calibration kernel, which ran once in every round of a timing."""
 
     quickest_ms: float
     median_ms: float
 
 
-class Timing(TypedDict):
+class Timing(TypedDict, total=False):
     """How quiet the machine was while calls were timed; `quietness` judges it."""
 
     repeats: int  # timed rounds; the calls take turns in each
@@ -39,10 +39,36 @@ class Timing(TypedDict):
     memory_pass: KernelTimes
 
 
+class LeakDict(TypedDict):
+    """Images of a role that are in another role too, as `datasets.leaks.Leak` writes them; `names` are some of them."""
+
+    role: str
+    other: str
+    count: int
+    total: int
+    names: list[tuple[str, str]]
+
+
+class CurveDict(TypedDict):
+    """A training curve: one entry per validated epoch. None stands for a number that is not finite."""
+
+    epoch: list[int]
+    validation: list[float | None]
+    loss: list[float | None]
+
+
+class ReliabilityDict(TypedDict):
+    """Confidence, accuracy and number of images of each bin of confidences."""
+
+    confidence: list[float]
+    accuracy: list[float]
+    count: list[float]
+
+
 class Provenance(TypedDict, total=False):
     """Every key that a reader of scores may look for, and when it is there; protocols add keys of their own details.
 
-    All values are plain types, ready for JSON.
+    All values are plain types, ready for JSON. `Score.from_dict` refuses a record with other types.
     """
 
     # every measured score
@@ -56,9 +82,10 @@ class Provenance(TypedDict, total=False):
     versions: dict[str, str]  # package -> version
     commit: str  # of the calling folder's git checkout, "" without one
     # where it applies
-    unreadable_images: dict[str, int]  # role -> images that could not be read and were replaced by grey ones
+    # role -> images that could not be read and were replaced by grey ones; old trainings state the number of train
+    unreadable_images: dict[str, int] | int
     not_finite_images: int  # attacked images whose logits are NaN or infinite: they count as wrong
-    leaks: list[dict[str, Any]]  # images that two roles share, as `datasets.leaks.Leak.to_dict` writes them
+    leaks: list[LeakDict]
     # metrics that are a mean over examples, or state their error otherwise
     n: int  # examples
     stderr: float  # standard error in the metric's unit; absent with fewer than two clusters
@@ -70,11 +97,11 @@ class Provenance(TypedDict, total=False):
     by_seed: list[float]  # value of each seed, with more than one
     seed_std: float
     selection: str  # how hyper-parameters were chosen
-    validation: list[float]  # validation score of what was chosen, in %, a seed each
-    curve: dict[str, list[Any]]  # training curve of seed 0: epoch, loss, validation
+    validation: list[float | None]  # validation score of what was chosen, in %, a seed each
+    curve: CurveDict  # training curve of seed 0
     runs: list[dict[str, Any]]  # the runs of a grid
     # calibration
-    reliability: dict[str, list[float]]  # confidence, accuracy and count of each bin
+    reliability: ReliabilityDict
     temperature: list[float]
     # detection
     detections: ArtifactRefDict
@@ -93,3 +120,18 @@ class Provenance(TypedDict, total=False):
     checkpoint: str  # of a published figure: the weights that it was measured with
     erratum: str  # of a published figure: what is believed wrong with it
     becomes: str  # the backbone that the figure belongs to
+
+
+def uneven_columns(provenance: Provenance) -> str:
+    """Return which of the tables in a provenance has columns of different lengths, or no bin; "" for none.
+
+    >>> uneven_columns({"curve": {"epoch": [1, 2], "validation": [50.0], "loss": [0.1, 0.2]}})
+    'provenance.curve has columns of different lengths'
+    """
+    tables: Mapping[str, Mapping[str, Sequence[Any]]] = {
+        name: table for name in ("curve", "reliability") if (table := cast(Any, provenance).get(name)) is not None
+    }
+    for name, table in tables.items():
+        if len(set(map(len, table.values()))) > 1:
+            return f"provenance.{name} has columns of different lengths"
+    return "provenance.reliability has no bin" if "reliability" in tables and not tables["reliability"]["count"] else ""

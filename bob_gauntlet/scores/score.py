@@ -6,12 +6,13 @@ backbones be compared on it (`difference`)? Value: what is the number? Provenanc
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, Self
 
 from bob_gauntlet.errors import BobError
 from bob_gauntlet.scores import quietness
-from bob_gauntlet.scores.provenance import Provenance
+from bob_gauntlet.scores.json_types import LARGEST, misfit
+from bob_gauntlet.scores.provenance import Provenance, uneven_columns
 
 Scale = Literal["mini", "paper"]
 Fidelity = Literal["sound", "paper"]
@@ -110,8 +111,11 @@ class Score:
     def __post_init__(self) -> None:
         if self.metric not in METRICS:
             raise BobError(f"{self.setting}: unknown metric {self.metric!r}; known are {', '.join(METRICS)}")
-        if not math.isfinite(self.value):
-            raise BobError(f"{self.setting}: {self.metric} of {self.backbone} is {self.value}, not a finite number")
+        if not math.isfinite(self.value) or abs(self.value) > LARGEST:
+            raise BobError(
+                f"{self.setting}: {self.metric} of {self.backbone} is {self.value}, not a finite number "
+                f"of at most {LARGEST:g}"
+            )
 
     @property
     def measure(self) -> tuple[str, str]:
@@ -149,17 +153,11 @@ class Score:
 
     @classmethod
     def from_dict(cls, plain: Mapping[str, Any]) -> Self:
-        """Read what `to_dict` wrote. Raises BobError that names a missing or unknown field."""
-        known = {f.name for f in fields(cls)}
-        unknown = sorted(set(plain) - known)
-        missing = sorted({"setting", "metric", "task", "value", "backbone"} - set(plain))
-        if unknown or missing:
-            what = [f"unknown {', '.join(unknown)}"] * bool(unknown) + [f"no {', '.join(missing)}"] * bool(missing)
-            raise BobError(f"not a score record: {'; '.join(what)}")
-        value = plain["value"]
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            raise BobError(f"not a score record: value {value!r} is not a number")
-        return cls(**{**plain, "value": float(value), "seeds": tuple(plain.get("seeds", (0,)))})
+        """Read what `to_dict` wrote. Raises BobError that says which field is missing, unknown or of a wrong type."""
+        problem = misfit(plain, Score) or uneven_columns(plain.get("provenance", {}))
+        if problem:
+            raise BobError(f"not a score record: {problem}")
+        return cls(**{**plain, "value": float(plain["value"]), "seeds": tuple(plain.get("seeds", (0,)))})
 
 
 def difference(a: Score, b: Score) -> str | None:
@@ -205,7 +203,7 @@ def input_pixels(score: Score) -> int | None:
     96
     """
     pixels = score.transform.partition("px")[0]
-    return int(pixels) if pixels.isdecimal() else None
+    return int(pixels) if pixels.isdecimal() and len(pixels) < 10 else None
 
 
 def differs_in_size(a: Score, b: Score) -> bool:

@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from bob_gauntlet.errors import BobError, UsageError
+from bob_gauntlet.scores.json_types import load_json
 from bob_gauntlet.scores.score import Identity, Score
 
 log = logging.getLogger(__name__)
@@ -34,6 +35,8 @@ class Store:
         self._file: Path | None = None
         # lines that could not be written yet; they are tried again at the next test
         self.unsaved: list[str] = []
+        # what was said about files and lines that cannot be read: the store is read several times
+        self._warnings: set[str] = set()
 
     def check(self) -> None:
         """Raise UsageError where the folder cannot be written."""
@@ -67,9 +70,14 @@ class Store:
         return {score.identity: score for score in self}
 
     def __iter__(self) -> Iterator[Score]:
-        """Yield every stored score, oldest first; a damaged line is reported and skipped."""
+        """Yield every stored score, oldest first; a damaged file or line is skipped, and one warning says so."""
         for path in sorted(self.folder.glob("*.jsonl")):
-            yield from _read(path)
+            for score in _read(path):
+                if isinstance(score, Score):
+                    yield score
+                elif score not in self._warnings:
+                    self._warnings.add(score)
+                    log.warning("%s", score)
 
 
 def _append_whole(path: Path, content: bytes) -> None:
@@ -85,17 +93,17 @@ def _append_whole(path: Path, content: bytes) -> None:
             raise
 
 
-def _read(path: Path) -> Iterator[Score]:
-    """Yield the scores of a file; a file or line that cannot be read is logged and skipped."""
+def _read(path: Path) -> Iterator[Score | str]:
+    """Yield the scores of a file, and in the place of a file or line that cannot be read the reason."""
     try:
         content = path.read_bytes()
     except OSError as error:
-        log.warning("%s cannot be read (%s) and is skipped", path, error.strerror)
+        yield f"{path} cannot be read ({error.strerror}) and is skipped"
         return
     for number, line in enumerate(content.split(b"\n"), start=1):
         if not line.strip():
             continue
         try:
-            yield Score.from_dict(json.loads(line))
-        except (ValueError, TypeError, AttributeError, BobError) as error:
-            log.warning("%s, line %d is damaged and skipped (%s)", path, number, error)
+            yield Score.from_dict(load_json(line))
+        except (ValueError, BobError) as error:
+            yield f"line {number} of {path} is damaged and skipped: {error}"

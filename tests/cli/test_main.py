@@ -102,3 +102,19 @@ def test_list_shows_what_is_stored(folder: Path) -> None:
         Store(folder / ".bob/store").append([score])
     [line] = [line for line in run_bob("list").output.splitlines() if line.startswith("mine")]
     assert line.split()[3] == "2"
+
+
+def test_warnings_are_printed_once_on_standard_error(folder: Path) -> None:
+    """A damaged line of the store is named once, although it is read several times; the output is as without it."""
+    score = Score(setting="knn@photos", metric="top1", task="Cls", value=1.0, backbone="mine")
+    Store(folder / ".bob/store").append([score])
+    before = run_bob("list").stdout
+    [path] = (folder / ".bob/store").glob("*.jsonl")
+    path.write_text(path.read_text() + "[]\n")
+    for command in (["list"], ["export"], ["rank", "--backbone=mine"], ["rank", "--backbone=unknown"]):
+        result = run_bob(*command)
+        warning = f"bob: warning: line 2 of {path} is damaged and skipped: "
+        assert [line for line in result.stderr.splitlines() if line.startswith(warning)] == [
+            f"{warning}not a score record: it is [], and has to be an object"
+        ]
+    assert run_bob("list").stdout == before

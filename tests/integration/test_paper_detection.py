@@ -16,6 +16,7 @@ from bob_gauntlet.datasets.catalog import CATALOG
 from bob_gauntlet.engine.detection.data_loading import DetectionSample
 from bob_gauntlet.engine.detection.detector import Detector
 from bob_gauntlet.engine.detection.resizing import Scaling
+from bob_gauntlet.metrics.detections import Detections
 from bob_gauntlet.protocols.detection import Detection, OODDetection
 from bob_gauntlet.protocols.recipe import at_scale, canonical
 from bob_gauntlet.runtime.artifacts import Artifacts
@@ -72,7 +73,8 @@ def recipe_on(dataset: str, recipe: Any) -> Any:
 def found_by(folder: Path, score: Score) -> dict[str, np.ndarray]:
     """Return the arrays of the detections behind a score."""
     where = score.provenance["detections"]
-    arrays = Artifacts(folder / ".bob/artifacts").peek(where["kind"], where["key"])
+    schema = Detections.schema(images=10**6, classes=10**6)
+    arrays = Artifacts(folder / ".bob/artifacts").peek(where["kind"], where["key"], schema)
     assert arrays is not None
     return dict(arrays)
 

@@ -9,7 +9,7 @@ from click.testing import CliRunner
 
 from bob_gauntlet.cli.main import main
 from bob_gauntlet.datasets.catalog import CATALOG
-from bob_gauntlet.runtime.artifacts import Artifacts
+from bob_gauntlet.runtime.artifacts import Artifacts, ExampleValues
 from bob_gauntlet.scores.settings import SETTINGS, setting_on_user_dataset
 from bob_gauntlet.scores.store import Store
 from tests.helpers.dataset_trees import DETECTION as OBJECTS
@@ -182,7 +182,7 @@ def test_the_papers_fidelity_is_another_protocol(folder: Path, paper: Ran) -> No
         assert score.protocol_hash != paper.first(setting).protocol_hash
         assert "reported images" in score.provenance["selection"]
         where = score.provenance["examples"]
-        arrays = Artifacts(folder / ".bob/artifacts").peek(where["kind"], where["key"])
+        arrays = Artifacts(folder / ".bob/artifacts").peek(where["kind"], where["key"], ExampleValues.schema())
         assert arrays is not None
         assert all(role in name for name in arrays["ids"].tobytes().decode().split("\n"))
     assert "the original's fidelity" in session.text

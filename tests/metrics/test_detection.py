@@ -394,8 +394,9 @@ def detections_of(draw: st.DrawFn) -> Detections:
 def test_arrays_hold_all_of_it(tmp_path_factory: pytest.TempPathFactory, detections: Detections) -> None:
     """An artefact's file keeps numbers, types and masks."""
     artifacts = Artifacts(tmp_path_factory.mktemp("artifacts"))
-    artifacts.get("detections", {}, detections.to_arrays)
-    arrays = artifacts.peek("detections", {})
+    schema = Detections.schema(images=10**6, classes=1203)
+    artifacts.get("detections", {}, detections.to_arrays, schema)
+    arrays = artifacts.peek("detections", {}, schema)
     assert arrays is not None
     back = Detections.from_arrays(arrays)
     assert back.masks == detections.masks

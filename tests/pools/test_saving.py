@@ -11,7 +11,7 @@ from bob_gauntlet.errors import UsageError
 from bob_gauntlet.pools.folder import BackboneRow, read_backbones, read_examples, read_scores
 from bob_gauntlet.pools.pool import load_pool
 from bob_gauntlet.pools.saving import add, merge_seeds, save, split_seeds
-from bob_gauntlet.runtime.artifacts import Artifacts
+from bob_gauntlet.runtime.artifacts import Artifacts, ExampleValues
 from bob_gauntlet.scores.score import Score
 from tests.helpers.small_pools import LATENCY, make_score
 
@@ -28,7 +28,8 @@ def with_examples(artifacts: Artifacts, name: str, values: list[float]) -> Score
     """Return a score whose per-example values are an artefact."""
     key = {"of": name}
     text = np.frombuffer(b"x\ny", np.uint8)
-    artifacts.get("examples", key, lambda: {"values": np.array(values, np.float32), "ids": text, "clusters": text})
+    arrays = {"values": np.array(values, np.float32), "ids": text, "clusters": text}
+    artifacts.get("examples", key, lambda: arrays, ExampleValues.schema(2))
     return score(name, float(np.mean(values)), examples={"kind": "examples", "key": key})
 
 

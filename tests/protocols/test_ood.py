@@ -166,14 +166,14 @@ class CountingArtifacts(Artifacts):
         super().__init__(root)
         self.missed: list[str] = []
 
-    def get(self, kind: str, key: Any, compute: Any, **options: Any) -> Any:
+    def get(self, kind: str, key: Any, compute: Any, schema: Any) -> Any:
         """Return an artefact, and record its kind if it has to be computed."""
 
         def record_and_compute() -> Any:
             self.missed.append(kind)
             return compute()
 
-        return super().get(kind, key, record_and_compute, **options)
+        return super().get(kind, key, record_and_compute, schema)
 
 
 def test_after_the_linear_probe_only_the_shifted_images_are_new(tmp_path: Path) -> None:

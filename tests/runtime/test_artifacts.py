@@ -18,7 +18,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bob_gauntlet.errors import BobError
-from bob_gauntlet.runtime.artifacts import Arrays, Artifacts, digest, write_atomically
+from bob_gauntlet.runtime.artifacts import Artifacts, digest, write_atomically
+from bob_gauntlet.runtime.schema import Array, Arrays, Schema, json_schema
 
 PLAIN = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
@@ -26,6 +27,9 @@ PLAIN = st.recursive(
     max_leaves=8,
 )
 KEYS = st.dictionaries(st.text(), PLAIN, max_size=4)
+
+SCHEMA = Schema({"x": Array("float64", (3,))})
+"""What `Counted` computes."""
 
 
 @st.composite
@@ -46,7 +50,7 @@ class Counted:
 
     def __call__(self) -> Arrays:
         self.calls += 1
-        return {"x": np.full(3, self.value)}
+        return {"x": np.full(3, float(self.value))}
 
 
 def warned(caplog: pytest.LogCaptureFixture) -> list[str]:
@@ -64,8 +68,9 @@ def leftovers(folder: Path) -> list[str]:
 def test_what_was_computed_is_what_is_read(key: dict[str, Any], made: dict[str, np.ndarray]) -> None:
     """The call that computes and a later one that reads return equal names, types, shapes and values."""
     with tempfile.TemporaryDirectory() as folder:
-        first = Artifacts(Path(folder)).get("features", key, lambda: made)
-        again = Artifacts(Path(folder)).get("features", key, lambda: pytest.fail("computed twice"))
+        schema = Schema({name: Array(str(array.dtype), array.shape) for name, array in made.items()})
+        first = Artifacts(Path(folder)).get("features", key, lambda: made, schema)
+        again = Artifacts(Path(folder)).get("features", key, lambda: pytest.fail("computed twice"), schema)
     for result in (first, again):
         assert result.keys() == made.keys()
         for name, array in made.items():
@@ -78,8 +83,9 @@ def test_what_was_computed_is_what_is_read(key: dict[str, Any], made: dict[str, 
 def test_a_memo_is_its_json(value: dict[str, Any]) -> None:
     """A memo returns the plain values that were computed, at the first call and at the second."""
     with tempfile.TemporaryDirectory() as folder:
-        assert Artifacts(Path(folder)).memo("tickets", {}, lambda: value) == value
-        assert Artifacts(Path(folder)).memo("tickets", {}, lambda: pytest.fail("computed twice")) == value
+        schema = json_schema(dict[str, Any])
+        assert Artifacts(Path(folder)).memo("tickets", {}, lambda: value, schema) == value
+        assert Artifacts(Path(folder)).memo("tickets", {}, lambda: pytest.fail("computed twice"), schema) == value
 
 
 @settings(deadline=None)
@@ -95,9 +101,9 @@ def test_kinds_and_keys_are_kept_apart(tmp_path: Path) -> None:
     """Features and a head with equal keys are two artefacts."""
     artifacts = Artifacts(tmp_path)
     for number, (kind, key) in enumerate([("features", {"a": 1}), ("features", {"a": 2}), ("heads", {"a": 1})]):
-        result = artifacts.get(kind, key, Counted(number))
+        result = artifacts.get(kind, key, Counted(number), SCHEMA)
         assert result["x"].tolist() == [number] * 3
-    assert artifacts.peek("heads", {"a": 2}) is None
+    assert artifacts.peek("heads", {"a": 2}, SCHEMA) is None
 
 
 @pytest.mark.parametrize("folder", ["with space", "ключ/模型 🦆", "#?%20&;'"])
@@ -105,7 +111,7 @@ def test_any_folder_will_do(tmp_path: Path, folder: str) -> None:
     """A folder's path may have spaces, characters beyond ASCII, and several levels."""
     compute = Counted()
     for _ in range(2):
-        Artifacts(tmp_path / folder).get("features", {"of": "ü"}, compute)
+        Artifacts(tmp_path / folder).get("features", {"of": "ü"}, compute, SCHEMA)
     assert compute.calls == 1
     assert Artifacts(tmp_path / folder).path("features", {"of": "ü"}).is_file()
 
@@ -126,14 +132,14 @@ def test_a_damaged_file_is_computed_again(
 ) -> None:
     """A damaged file is computed again and replaced, and one warning names it."""
     artifacts, compute = Artifacts(tmp_path), Counted()
-    artifacts.get("features", {}, compute)
+    artifacts.get("features", {}, compute, SCHEMA)
     path = artifacts.path("features", {})
     path.write_bytes(damage(path.read_bytes()))
-    assert artifacts.get("features", {}, compute)["x"].tolist() == [1.0] * 3
+    assert artifacts.get("features", {}, compute, SCHEMA)["x"].tolist() == [1.0] * 3
     assert compute.calls == 2
     [warning] = warned(caplog)
     assert warning.startswith(f"{path} is damaged (")
-    artifacts.get("features", {}, compute)
+    artifacts.get("features", {}, compute, SCHEMA)
     assert compute.calls == 2
 
 
@@ -145,9 +151,10 @@ def test_stored_values_that_are_refused_are_computed_again(tmp_path: Path, caplo
             raise BobError("x holds NaN")
 
     artifacts, compute = Artifacts(tmp_path), Counted()
-    artifacts.get("features", {}, Counted(np.nan))
+    artifacts.get("features", {}, Counted(np.nan), SCHEMA)
     for _ in range(2):
-        assert artifacts.get("features", {}, compute, check_values=refuse_nan)["x"].tolist() == [1.0] * 3
+        schema = Schema(SCHEMA.arrays, refuse_nan)
+        assert artifacts.get("features", {}, compute, schema)["x"].tolist() == [1.0] * 3
     assert compute.calls == 1
     [warning] = warned(caplog)
     assert warning == f"{artifacts.path('features', {})} is damaged (x holds NaN) and is computed again"
@@ -156,9 +163,9 @@ def test_stored_values_that_are_refused_are_computed_again(tmp_path: Path, caplo
 def test_a_peek_at_a_damaged_file_finds_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """`peek` returns None for a damaged file, and logs one warning."""
     artifacts = Artifacts(tmp_path)
-    artifacts.get("features", {}, Counted())
+    artifacts.get("features", {}, Counted(), SCHEMA)
     artifacts.path("features", {}).write_bytes(b"no artefact")
-    assert artifacts.peek("features", {}) is None
+    assert artifacts.peek("features", {}, SCHEMA) is None
     assert len(warned(caplog)) == 1
 
 
@@ -170,7 +177,7 @@ def test_a_folder_that_cannot_be_written_still_gives_the_result(
     (tmp_path / "file").touch()
     artifacts = Artifacts(tmp_path / "file" / "artifacts")
     for number in range(3):
-        assert artifacts.get("features", {"n": number}, Counted(number))["x"].tolist() == [number] * 3
+        assert artifacts.get("features", {"n": number}, Counted(number), SCHEMA)["x"].tolist() == [number] * 3
     [warning] = warned(caplog)
     assert "cannot be kept" in warning
     assert "pass --bob-cache DIR" in warning
@@ -188,7 +195,7 @@ def test_a_full_disk_costs_the_keeping_alone(
     artifacts, compute = Artifacts(tmp_path), Counted()
     monkeypatch.setattr(os, "fsync", no_space)
     for _ in range(2):
-        assert artifacts.get("features", {}, compute)["x"].tolist() == [1.0] * 3
+        assert artifacts.get("features", {}, compute, SCHEMA)["x"].tolist() == [1.0] * 3
     assert compute.calls == 2
     [warning] = warned(caplog)
     assert "No space left on device" in warning
@@ -204,8 +211,8 @@ def test_a_failed_computation_keeps_nothing(tmp_path: Path) -> None:
 
     artifacts = Artifacts(tmp_path)
     with pytest.raises(ZeroDivisionError):
-        artifacts.get("features", {}, fails)
-    assert artifacts.get("features", {}, Counted())["x"].tolist() == [1.0] * 3
+        artifacts.get("features", {}, fails, SCHEMA)
+    assert artifacts.get("features", {}, Counted(), SCHEMA)["x"].tolist() == [1.0] * 3
 
 
 @pytest.mark.parametrize("existed", [False, True])
@@ -253,7 +260,7 @@ def test_of_two_threads_one_computes(tmp_path: Path) -> None:
 
     def ask(results: list[Arrays]) -> None:
         inside.wait(10)
-        results.append(Artifacts(tmp_path).get("features", {}, slow))
+        results.append(Artifacts(tmp_path).get("features", {}, slow, SCHEMA))
 
     results: list[Arrays] = []
     threads = [threading.Thread(target=ask, args=(results,)) for _ in range(2)]
@@ -271,6 +278,7 @@ import sys, time
 from pathlib import Path
 import numpy as np
 from bob_gauntlet.runtime.artifacts import Artifacts
+from bob_gauntlet.runtime.schema import Array, Schema
 
 def compute():
     print("computes", flush=True)
@@ -279,7 +287,8 @@ def compute():
         time.sleep(0.01)
     return {"x": np.arange(3)}
 
-print(Artifacts(Path(sys.argv[1])).get("features", {}, compute)["x"].tolist(), flush=True)
+schema = Schema({"x": Array("int64", (3,))})
+print(Artifacts(Path(sys.argv[1])).get("features", {}, compute, schema)["x"].tolist(), flush=True)
 """
 
 
@@ -319,5 +328,5 @@ def test_a_killed_process_frees_its_lock(tmp_path: Path, asker: Callable[[], "su
     assert first.stdout.readline() == "computes\n"
     first.kill()
     first.wait(10)
-    assert Artifacts(tmp_path / "artifacts").get("features", {}, Counted())["x"].tolist() == [1.0] * 3
+    assert Artifacts(tmp_path / "artifacts").get("features", {}, Counted(), SCHEMA)["x"].tolist() == [1.0] * 3
     assert leftovers(tmp_path / "artifacts") == []

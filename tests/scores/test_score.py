@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bob_gauntlet.errors import BobError
+from bob_gauntlet.scores.json_types import LARGEST
 from bob_gauntlet.scores.score import METRICS, Score, difference
 
 BASE: dict[str, Any] = {
@@ -111,7 +112,7 @@ def test_provenance_is_in_no_key() -> None:
     assert Score(**BASE, provenance={"started": "now"}).identity == Score(**BASE).identity
 
 
-@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf"), 1e31])
 def test_a_value_must_be_finite(value: float) -> None:
     """A value that is not finite raises an error."""
     with pytest.raises(BobError, match="not a finite number"):
@@ -122,8 +123,18 @@ def test_a_value_must_be_finite(value: float) -> None:
     ("change", "message"),
     [
         ({"metric": "top7"}, "unknown metric 'top7'"),
-        ({"value": "88"}, "not a number"),
-        ({"colour": 1}, "unknown colour"),
+        ({"value": "88"}, "value is '88', and has to be a number"),
+        ({"value": True}, "value is True, and has to be a number"),
+        ({"value": 10**400}, "value is 1000.*, and has to be a number"),
+        ({"colour": 1}, "it has the unknown 'colour'"),
+        ({"seeds": "0"}, "seeds is '0', and has to be a list"),
+        ({"limit": True}, "limit is True, and has to be a whole number"),
+        ({"datasets": {"test": ["d"]}}, r"datasets.test is \['d'\], and has to be text"),
+        ({"scale": "tiny"}, "scale is 'tiny', and has to be 'mini' or 'paper'"),
+        ({"provenance": None}, "provenance is None, and has to be an object"),
+        ({"provenance": {"metrics": 5}}, "provenance.metrics is 5, and has to be a list"),
+        ({"provenance": {"examples": {"kind": "x"}}}, "provenance.examples has no key"),
+        ({"provenance": {"curve": {"epoch": [1], "validation": [], "loss": []}}}, "columns of different lengths"),
     ],
 )
 def test_a_record_that_is_no_score_is_refused(change: dict[str, Any], message: str) -> None:
@@ -139,7 +150,7 @@ def test_a_missing_field_is_named() -> None:
 
 
 @given(
-    value=st.floats(allow_nan=False, allow_infinity=False),
+    value=st.floats(-LARGEST, LARGEST),
     metric=st.sampled_from(sorted(METRICS)),
     backbone=st.text(),
     seeds=st.lists(st.integers(0, 99), min_size=1),
@@ -156,9 +167,10 @@ def test_a_record_reads_back(value: float, metric: str, backbone: str, seeds: li
 
 def test_a_record_holds_no_nan() -> None:
     """Values in the provenance that are not finite become null, because JSON has no NaN or infinity."""
-    provenance = {"curve": {"loss": [1.0, math.inf]}, "by_label": (0.5, math.nan)}
-    plain = Score(**BASE, provenance=provenance).to_dict()
-    assert plain["provenance"] == {"curve": {"loss": [1.0, None]}, "by_label": [0.5, None]}
+    curve = {"epoch": [1, 2], "validation": [math.nan, 5.0], "loss": [1.0, math.inf]}
+    plain = Score(**BASE, provenance={"curve": curve, "by_label": (0.5, math.nan)}).to_dict()
+    stored_curve = {"epoch": [1, 2], "validation": [None, 5.0], "loss": [1.0, None]}
+    assert plain["provenance"] == {"curve": stored_curve, "by_label": [0.5, None]}
     assert Score.from_dict(json.loads(json.dumps(plain, allow_nan=False))).to_dict() == plain
 
 

@@ -3,18 +3,20 @@
 import errno
 import json
 import logging
+import math
 import os
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bob_gauntlet.errors import BobError, UsageError
 from bob_gauntlet.scores.score import Score
 from bob_gauntlet.scores.store import Store
-from tests.helpers.score_strategies import scores
+from tests.helpers.nasty_json import RECORD, VALUES, damaged, paths
+from tests.helpers.score_strategies import plain_values, scores
 
 
 def score(value: float = 80.0, backbone: str = "x") -> Score:
@@ -61,7 +63,7 @@ def test_a_damaged_line_is_reported_and_skipped(tmp_path: Path, caplog: pytest.L
     path.write_text(path.read_text() + damage + "\n" + json.dumps(score(2.0, "b").to_dict()) + "\n")
     with caplog.at_level(logging.WARNING):
         assert [s.backbone for s in Store(tmp_path)] == ["a", "b"]
-    assert f"{path}, line 2 is damaged" in caplog.text
+    assert f"line 2 of {path} is damaged and skipped: " in caplog.text
 
 
 def test_a_torn_last_line_costs_only_itself(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -71,7 +73,7 @@ def test_a_torn_last_line_costs_only_itself(tmp_path: Path, caplog: pytest.LogCa
     [path] = tmp_path.glob("*.jsonl")
     os.truncate(path, path.stat().st_size - 10)
     assert [s.backbone for s in Store(tmp_path)] == ["a"]
-    assert "line 2 is damaged" in caplog.text
+    assert f"line 2 of {path} is damaged and skipped: " in caplog.text
 
 
 def test_a_folder_that_cannot_be_written_is_said_before_anything_runs(tmp_path: Path) -> None:
@@ -113,3 +115,84 @@ def test_reading_is_fast_enough_for_a_start(tmp_path: Path) -> None:
     Store(tmp_path).append(many)
     read_scores: list[Any] = list(Store(tmp_path))
     assert [s.value for s in read_scores] == [s.value for s in many]
+
+
+def lines_of(folder: Path, *lines: bytes) -> Path:
+    """Write a file of a store and return its path."""
+    path = folder / "20260131T120000.000000-abcdef.jsonl"
+    path.write_bytes(b"".join(line + b"\n" for line in lines))
+    return path
+
+
+DAMAGE = {
+    "a huge value": {"value": 10**400},
+    "a huge count": {"provenance": {"n": 10**400}},
+    "a huge limit": {"limit": 10**400},
+    "no number": {"value": math.nan},
+    "a list of a dataset": {"datasets": {"test": ["a"]}},
+    "no provenance": {"provenance": None},
+    "metrics": {"provenance": {"metrics": 5}},
+    "unhashable metrics": {"provenance": {"metrics": [[]]}},
+    "a backbone": {"backbone": [1]},
+    "a metric": {"metric": {}},
+    "a setting": {"setting": None},
+    "seeds": {"seeds": [[0]]},
+    "examples": {"provenance": {"examples": 5}},
+    "half a reference": {"provenance": {"examples": {"kind": "examples"}}},
+    "a standard error": {"provenance": {"stderr": "small"}},
+    "a truth for a number": {"provenance": {"n": True}},
+    "half a surrogate pair": {"backbone": "\ud800"},
+    "a curve": {"provenance": {"curve": {"epoch": [1], "validation": [], "loss": []}}},
+    "no bins": {"provenance": {"reliability": {"confidence": [], "accuracy": [], "count": []}}},
+    "versions": {"provenance": {"versions": ["torch"]}},
+}
+
+
+@pytest.mark.parametrize("change", DAMAGE.values(), ids=DAMAGE)
+def test_a_wrong_field_costs_only_its_line(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, change: dict[str, Any]
+) -> None:
+    """A record whose field no reader could use is skipped with one warning, however often the store is read."""
+    good = json.dumps(RECORD).encode()
+    path = lines_of(tmp_path, json.dumps({**RECORD, **change}).encode(), good)
+    store = Store(tmp_path)
+    for _ in range(2):
+        assert [s.to_dict() for s in store] == [RECORD]
+    [warning] = [record.getMessage() for record in caplog.records]
+    assert warning.startswith(f"line 1 of {path} is damaged and skipped: ")
+    assert len(warning) < 500
+
+
+@pytest.mark.parametrize("line", [b"[" * 200_000, b'{"value": ' * 100_000, b"9" * 5000, b"\xff\xfe", b"\xef\xbb\xbf{"])
+def test_a_line_that_is_no_json_costs_only_itself(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, line: bytes
+) -> None:
+    """Endless brackets, numbers of thousands of digits and bytes that are no text are skipped with one warning."""
+    path = lines_of(tmp_path, line, json.dumps(RECORD).encode())
+    assert [s.backbone for s in Store(tmp_path)] == ["x"]
+    [warning] = [record.getMessage() for record in caplog.records]
+    assert warning.startswith(f"line 1 of {path} is damaged and skipped: ")
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(line=st.binary(max_size=200))
+def test_any_bytes_are_read_or_skipped(tmp_path: Path, line: bytes) -> None:
+    """Nothing raises, whatever a file holds; the record after it is read."""
+    lines_of(tmp_path, line, json.dumps(RECORD).encode())
+    assert [s.backbone for s in Store(tmp_path)] == ["x"]
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(path=st.sampled_from(paths()), value=plain_values | st.sampled_from(VALUES))
+def test_any_value_in_any_field_is_read_or_skipped(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, path: tuple[str, ...], value: Any
+) -> None:
+    """A record with any JSON value in one place gives a score of the same record, or one warning."""
+    caplog.clear()
+    record = damaged(path, value)
+    lines_of(tmp_path, json.dumps(record).encode())
+    read_scores = list(Store(tmp_path))
+    assert len(read_scores) + len(caplog.records) == 1
+    for read_score in read_scores:
+        assert read_score.to_dict() == json.loads(json.dumps(record))
+        assert hash(read_score.identity)

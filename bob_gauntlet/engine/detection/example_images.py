@@ -20,6 +20,8 @@ from bob_gauntlet.engine.transforms import image_or_grey
 from bob_gauntlet.metrics.detections import Detections
 from bob_gauntlet.runtime.artifacts import ArtifactRef
 from bob_gauntlet.runtime.context import RunContext
+from bob_gauntlet.runtime.schema import json_schema
+from bob_gauntlet.scores.pictures import PicturesDict, check_pictures
 from bob_gauntlet.scores.provenance import ArtifactRefDict
 
 IMAGE_COUNT = 6
@@ -44,7 +46,8 @@ def store_example_images(
     detections: Detections, key: Mapping[str, Any], split: Split, classes: Sequence[str], context: RunContext
 ) -> ArtifactRefDict:
     """Store the example images of a split under the key of its detections; return their reference for provenance."""
-    context.artifacts.memo("pictures", key, lambda: describe_example_images(detections, split, classes))
+    schema = json_schema(PicturesDict, check_pictures)
+    context.artifacts.memo("pictures", key, lambda: describe_example_images(detections, split, classes), schema)
     return ArtifactRef("pictures", dict(key)).to_dict()
 
 

@@ -1,7 +1,7 @@
 """Training a detector by a grid search, and its detections on a split."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,7 @@ from bob_gauntlet.engine.detection.data_loading import (
 )
 from bob_gauntlet.engine.detection.detector import Design, Detector
 from bob_gauntlet.engine.detection.resizing import Scaling
-from bob_gauntlet.engine.frozen.features import check_readable, note_unreadable, with_unreadable_count
+from bob_gauntlet.engine.frozen.features import UNREADABLE, check_readable, note_unreadable, with_unreadable_count
 from bob_gauntlet.engine.training.config import TrainingConfig
 from bob_gauntlet.engine.training.examples import TrainingExamples
 from bob_gauntlet.engine.training.grid_search import GridSearch, artefact_key, facts_of, load_or_train, weights_of
@@ -26,8 +26,9 @@ from bob_gauntlet.engine.training.loop import Trainer, half_precision
 from bob_gauntlet.errors import NotFiniteError, named
 from bob_gauntlet.metrics.detection import average_precision
 from bob_gauntlet.metrics.detections import Detections
-from bob_gauntlet.runtime.artifacts import Arrays, digest
+from bob_gauntlet.runtime.artifacts import digest
 from bob_gauntlet.runtime.context import RunContext
+from bob_gauntlet.runtime.schema import Arrays
 
 
 @dataclass(frozen=True)
@@ -83,9 +84,9 @@ class TrainedDetector:
             detections, unreadable = detect_split(self.detector(), split, self.detector_config, context)
             return with_unreadable_count(detections.to_arrays(), unreadable)
 
-        arrays = context.artifacts.get(
-            "detections", self.detections_key(split), compute, check_values=Detections.from_arrays
-        )
+        schema = Detections.schema(len(split), self.detector_config.design.classes)
+        schema = replace(schema, arrays={**schema.arrays, "unreadable": UNREADABLE})
+        arrays = context.artifacts.get("detections", self.detections_key(split), compute, schema)
         note_unreadable(arrays, split, context)
         return Detections.from_arrays(arrays)
 
@@ -126,7 +127,12 @@ def train_detector(
         detector_config,
         seed,
         key,
-        load_or_train(key, lambda: _grid_search(backbone, examples, detector_config, seed, context), context),
+        load_or_train(
+            key,
+            lambda: _grid_search(backbone, examples, detector_config, seed, context),
+            lambda: Detector(backbone, detector_config.design, seed),
+            context,
+        ),
     )
 
 

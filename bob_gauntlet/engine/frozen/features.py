@@ -14,11 +14,14 @@ from bob_gauntlet.engine.prefetch import prefetch
 from bob_gauntlet.engine.transforms import image_or_grey, normalise, normalise_on_one_thread, preprocess
 from bob_gauntlet.errors import BobError, NotFiniteError
 from bob_gauntlet.metrics.finite import describe_not_finite, require_finite
-from bob_gauntlet.runtime.artifacts import Arrays
 from bob_gauntlet.runtime.context import RunContext
+from bob_gauntlet.runtime.schema import Array, Arrays, Schema
 
 Batch = tuple[torch.Tensor, list[str]]
 """(B, 3, H, W) images, and for each image that could not be read the reason; a grey image is in its place."""
+
+UNREADABLE = Array("int64", optional=True)
+"""The number of images that could not be read, in artefacts that `with_unreadable_count` completes."""
 
 
 def features(backbone: Backbone, split: Split, transform: InputTransform, context: RunContext) -> np.ndarray:
@@ -29,12 +32,15 @@ def features(backbone: Backbone, split: Split, transform: InputTransform, contex
     cannot be read, or where the extracted features are not finite or the same for all images.
     """
     key = features_key(backbone, split, transform)
-    arrays = context.artifacts.get(
-        "features",
-        key,
-        lambda: _extract(backbone, split, transform, context),
-        check_values=lambda stored: require_finite(stored["features"], *_what_features_are(split)),
-    )
+
+    def check_values(stored: Arrays) -> None:
+        require_finite(stored["features"], *_what_features_are(split))
+        width = stored["features"].shape[1]
+        if width != backbone.identity.traits.features and width != backbone.width(transform.size):
+            raise ValueError(f"features have {width} columns, not {backbone.width(transform.size)}")
+
+    schema = Schema({"features": Array("float32", (len(split), "width")), "unreadable": UNREADABLE}, check_values)
+    arrays = context.artifacts.get("features", key, lambda: _extract(backbone, split, transform, context), schema)
     note_unreadable(arrays, split, context)
     return arrays["features"]
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 
@@ -13,8 +13,9 @@ from bob_gauntlet.errors import BobError
 from bob_gauntlet.metrics.calibration import cross_entropies
 from bob_gauntlet.metrics.classification import in_top_k, mean_auc
 from bob_gauntlet.metrics.finite import finite_rows
-from bob_gauntlet.runtime.artifacts import Arrays, pack_json, unpack_json
 from bob_gauntlet.runtime.context import RunContext
+from bob_gauntlet.runtime.packing import pack_json, unpack_json
+from bob_gauntlet.runtime.schema import Array, Arrays, Json, Schema
 
 
 @dataclass(frozen=True)
@@ -40,8 +41,8 @@ def fit_probe(
     `recipe` is the recipe's canonical form, a part of the artefact key.
     """
     key = {"recipe": recipe, "features": data.key, "seed": seed}
-    arrays = context.artifacts.get("heads", key, lambda: _pack(_fit(data, strengths, seed, context)))
-    return _unpack(arrays)
+    schema = _probe_schema(data.features.shape[1], data.classes, strengths)
+    return _unpack(context.artifacts.get("heads", key, lambda: _pack(_fit(data, strengths, seed, context)), schema))
 
 
 def held_out_logits(
@@ -68,7 +69,8 @@ def held_out_logits(
         return {"logits": head.logits(data.features[choose])}
 
     key = {"recipe": recipe, "features": data.key, "seed": seed, "held out": True}
-    return context.artifacts.get("heads", key, solve)["logits"], data.targets[choose]
+    schema = Schema({"logits": Array("float32", (len(choose), data.classes))})
+    return context.artifacts.get("heads", key, solve, schema)["logits"], data.targets[choose]
 
 
 def _fit(data: LabelledFeatures, strengths: Sequence[float], seed: int, context: RunContext) -> Probe:
@@ -113,6 +115,35 @@ def validation_score(scores: np.ndarray, targets: np.ndarray) -> tuple[float, fl
     # in the precision of the scores: another one could choose differently between nearly equal losses
     losses = cross_entropies(scores, targets, scores.dtype)
     return 100 * float(in_top_k(scores, targets, 1).mean()), -float(losses.mean())
+
+
+class _HeadFacts(TypedDict):
+    """What the artefact of a probe holds beside its arrays."""
+
+    strength: float
+    objective: float
+    evaluations: int
+    converged: bool
+    validation: list[float]
+    strengths: list[float]
+
+
+def _probe_schema(width: int, classes: int, strengths: Sequence[float]) -> Schema:
+    """Return the schema of a probe of `strengths` on features of a width."""
+
+    def check_strengths(arrays: Arrays) -> None:
+        facts = unpack_json(arrays["facts"])
+        if not (len(facts["validation"]) == len(facts["strengths"]) == len(strengths)):
+            raise ValueError(f"facts are not those of {len(strengths)} strengths")
+
+    arrays: dict[str, Array | Json] = {
+        "weight": Array("float64", (width, classes)),
+        "bias": Array("float64", (classes,)),
+        "mean": Array("float64", (width,)),
+        "scale": Array("float64", (width,)),
+        "facts": Json(_HeadFacts),
+    }
+    return Schema(arrays, check_strengths)
 
 
 def _pack(probe: Probe) -> dict[str, np.ndarray]:

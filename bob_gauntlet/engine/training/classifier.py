@@ -11,7 +11,13 @@ from torch import nn
 from bob_gauntlet.backbones.backbone import Backbone
 from bob_gauntlet.backbones.spec import InputTransform
 from bob_gauntlet.datasets.dataset import Split
-from bob_gauntlet.engine.frozen.features import check_readable, load_batches, note_unreadable, with_unreadable_count
+from bob_gauntlet.engine.frozen.features import (
+    UNREADABLE,
+    check_readable,
+    load_batches,
+    note_unreadable,
+    with_unreadable_count,
+)
 from bob_gauntlet.engine.frozen.probe import validation_score
 from bob_gauntlet.engine.training.config import TrainingConfig
 from bob_gauntlet.engine.training.data_loader import Augmentation, create_image_loader
@@ -23,8 +29,9 @@ from bob_gauntlet.engine.training.network import Network
 from bob_gauntlet.engine.transforms import normalise, normaliser
 from bob_gauntlet.errors import NotFiniteError
 from bob_gauntlet.metrics.finite import describe_not_finite, require_finite
-from bob_gauntlet.runtime.artifacts import Arrays, digest
+from bob_gauntlet.runtime.artifacts import digest
 from bob_gauntlet.runtime.context import RunContext
+from bob_gauntlet.runtime.schema import Array, Arrays, Schema
 
 
 @dataclass(frozen=True)
@@ -87,9 +94,11 @@ class TrainedClassifier:
                 raise NotFiniteError(f"{self.backbone.name}: after training {problem}; check its forward")
             return with_unreadable_count({"logits": logits}, unreadable)
 
-        arrays = context.artifacts.get(
-            "logits", key, compute, check_values=lambda stored: require_finite(stored["logits"], *names)
+        logits_array = Array("float32", (len(split), self.classifier_config.classes))
+        schema = Schema(
+            {"logits": logits_array, "unreadable": UNREADABLE}, lambda stored: require_finite(stored["logits"], *names)
         )
+        arrays = context.artifacts.get("logits", key, compute, schema)
         note_unreadable(arrays, split, context)
         return arrays["logits"]
 
@@ -121,7 +130,12 @@ def train_classifier(
     key = artefact_key(
         backbone, classifier_config.transform, examples, seed, context, recipe, amp=classifier_config.configs[0].amp
     )
-    arrays = load_or_train(key, lambda: _create_search(backbone, examples, classifier_config, seed, context), context)
+    arrays = load_or_train(
+        key,
+        lambda: _create_search(backbone, examples, classifier_config, seed, context),
+        lambda: _create_network(backbone, classifier_config),
+        context,
+    )
     return TrainedClassifier(backbone, classifier_config, examples, seed, key, arrays)
 
 

@@ -9,7 +9,7 @@ import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 import torch
@@ -22,20 +22,65 @@ from bob_gauntlet.engine.training.data_loader import AugmentedLoader
 from bob_gauntlet.engine.training.examples import TrainingExamples
 from bob_gauntlet.engine.training.loop import Diverged, Trainer, Validate, half_precision
 from bob_gauntlet.engine.training.state import TrainingState
+from bob_gauntlet.engine.training.trainable import Trainable
 from bob_gauntlet.errors import BobError, NotFiniteError, named
-from bob_gauntlet.runtime.artifacts import Arrays, digest, pack_json, unpack_json
+from bob_gauntlet.runtime.artifacts import digest
 from bob_gauntlet.runtime.context import RunContext
+from bob_gauntlet.runtime.packing import pack_json, unpack_json
+from bob_gauntlet.runtime.schema import Array, Arrays, Json, Schema
+from bob_gauntlet.scores.json_types import misfit
+from bob_gauntlet.scores.provenance import CurveDict
 
 log = logging.getLogger(__name__)
 
 
-def load_or_train(key: dict[str, Any], create_search: "Callable[[], GridSearch]", context: RunContext) -> Arrays:
+class _SearchFacts(TypedDict):
+    """What the artefact of a grid search holds beside weights: how the best run was chosen, and the other runs."""
+
+    chosen: str
+    # validation score in % and tie-breaker
+    judged: tuple[float, float]
+    curve: CurveDict
+    micro_batch: int
+    drop_path: float
+    runs: list[dict[str, Any]]
+    effective_batch: int
+    train_images: int
+    validation_images: int
+    unreadable_images: int
+
+
+class _FinishedRuns(TypedDict):
+    """What is saved between the runs of a grid search: fields of GridSearch, `points` being the records."""
+
+    points: list[dict[str, Any]]
+    best: dict[str, Any]
+    weights: dict[str, Any]
+    micro_batch: int
+    unreadable: list[str]
+
+
+def load_or_train(
+    key: dict[str, Any],
+    create_search: "Callable[[], GridSearch]",
+    create_network: Callable[[], Trainable],
+    context: RunContext,
+) -> Arrays:
     """Return weights and facts of the best run of a grid search from the artefact of `key`, or train and keep them.
 
-    A stored network that diverged is trained again, with a warning.
+    `create_network` returns a network that the weights have to fit. A stored network that diverged is trained again,
+    with a warning.
     """
+
+    def schema() -> Schema:
+        weights = {
+            name: Array(str(tensor.dtype).removeprefix("torch."), tuple(tensor.shape))
+            for name, tensor in create_network().learned_state().items()
+        }
+        return Schema({**weights, "facts": Json(_SearchFacts)}, refuse_diverged)
+
     folder = context.artifacts.root / "checkpoints" / digest(key)
-    arrays = context.artifacts.get("networks", key, lambda: create_search().run(folder), check_values=refuse_diverged)
+    arrays = context.artifacts.get("networks", key, lambda: create_search().run(folder), schema)
     # only after the artefact is on disk: until then, nothing else holds what was trained
     shutil.rmtree(folder, ignore_errors=True)
     return arrays
@@ -214,7 +259,11 @@ class GridSearch:
         loop.write_checkpoint(folder / "finished.pt", content)
 
     def _load(self, folder: Path) -> None:
-        content = loop.read_checkpoint(folder / "finished.pt", "cpu")
+        path = folder / "finished.pt"
+        content = loop.read_checkpoint(path, "cpu")
+        if problem := content and misfit(content, _FinishedRuns):
+            log.warning("%s is damaged (%s): the training starts again", path, problem)
+            return
         # an older version kept networks that had diverged, and then the other runs were not trained to their end
         if content is not None and not places_of_nan(content["weights"], content["best"].get("judged", ())):
             self.records, self.best, self.weights = content["points"], content["best"], content["weights"]

@@ -36,7 +36,7 @@ class Network(Trainable):
         # 0 where the architecture has no stochastic depth
         self.drop_path = 0.0 if module is None else drop_path
         self.body = copy.module
-        width = self._width(transform.size)
+        width = backbone.width(transform.size)
         head: list[nn.Module] = [nn.BatchNorm1d(width, affine=False, eps=1e-6)] if frozen else []
         self.head = nn.Sequential(*head, nn.Linear(width, classes)).to(backbone.device)
 
@@ -82,9 +82,3 @@ class Network(Trainable):
             head_groups[0]["always_adapt"] = True
         body_groups = [] if self.frozen else self.backbone_copy.parameter_groups(weight_decay, layer_decay)
         return [*body_groups, *head_groups]
-
-    def _width(self, size: int) -> int:
-        """Return the number of features of an image, found by a forward pass."""
-        with torch.no_grad():
-            width = self.backbone_copy.embed(torch.zeros(2, 3, size, size, device=self.backbone_copy.device)).shape[1]
-        return int(width)

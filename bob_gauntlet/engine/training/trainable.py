@@ -73,10 +73,11 @@ class Trainable(nn.Module, ABC):
         return {name: tensor.detach() for name, tensor in state.items() if not self._is_frozen(name)}
 
     def load_learned_state(self, learned_state: dict[str, torch.Tensor]) -> None:
-        """Set the tensors that `learned_state` returned."""
+        """Set the tensors that `learned_state` returned. Raises ValueError where one is missing or unknown."""
         missing, unexpected = self.load_state_dict(learned_state, strict=False)
-        assert not unexpected, unexpected
-        assert all(self._is_frozen(name) for name in missing), missing
+        misplaced = [*unexpected, *(name for name in missing if not self._is_frozen(name))]
+        if misplaced:
+            raise ValueError(f"{misplaced[0]} is missing or unknown")
 
     def _is_frozen(self, name: str) -> bool:
         return self.frozen and name.startswith(self.backbone_prefix)

@@ -111,8 +111,12 @@ def _epochs(score: Score) -> list[tuple[int, float, float]]:
     """Return (epoch, validation score in %, training loss) of every epoch with a finite validation score."""
     curve = score.provenance.get("curve") or {"epoch": [], "validation": [], "loss": []}
     rows = zip(curve["epoch"], curve["validation"], curve["loss"], strict=True)
-    # NaN is null in a stored score
-    return [row for row in rows if row[1] is not None and math.isfinite(row[1])]
+    # a number that was not finite is None in a stored score
+    return [
+        (epoch, validation, math.nan if loss is None else loss)
+        for epoch, validation, loss in rows
+        if validation is not None and math.isfinite(validation)
+    ]
 
 
 def _build_chart(scores: Sequence[Score], styles: dict[str, tuple[str, str]]) -> ConvergenceChart:

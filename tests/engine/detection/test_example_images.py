@@ -30,6 +30,8 @@ from bob_gauntlet.metrics.detections import Detections
 from bob_gauntlet.protocols import detection
 from bob_gauntlet.runtime.artifacts import Artifacts
 from bob_gauntlet.runtime.context import RunContext
+from bob_gauntlet.runtime.schema import json_schema
+from bob_gauntlet.scores.pictures import PicturesDict
 
 CLASSES = ("cat", "dog")
 BOX = (10, 20, 30, 40)
@@ -255,6 +257,7 @@ def test_example_images_of_the_first_seed_are_stored(tmp_path: Path) -> None:
     ]
     where = [each.details.get("pictures") for each in measured]
     assert where == [{"kind": "pictures", "key": {"network": "n0", "split": "s2"}}] + [None] * 5
-    kept = context.artifacts.peek("pictures", measured[0].details["detections"]["key"])
+    key, schema = measured[0].details["detections"]["key"], json_schema(PicturesDict)
+    kept = context.artifacts.peek("pictures", key, schema)
     assert kept is not None
     assert json.loads(kept["json"].tobytes()) == describe_example_images(detections((0, 0.9), (1, 0.8)), whole, CLASSES)

@@ -127,10 +127,10 @@ def test_weights_of_another_network_are_refused() -> None:
     """Unknown names and a missing head are refused."""
     classifier = network(tiny.timm_backbone("test_resnet"), frozen=True)
     learned = classifier.learned_state()
-    with pytest.raises(AssertionError):
+    with pytest.raises(ValueError, match="is missing or unknown"):
         classifier.load_learned_state({**learned, "other": torch.zeros(1)})
     del learned["head.1.bias"]
-    with pytest.raises(AssertionError):
+    with pytest.raises(ValueError, match="is missing or unknown"):
         classifier.load_learned_state(learned)
 
 

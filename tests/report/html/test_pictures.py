@@ -14,6 +14,8 @@ from bob_gauntlet.report.html.pictures import BACKBONES, COLOURS, BoxOverlay, De
 from bob_gauntlet.report.html.provenance import collect_facts
 from bob_gauntlet.report.writing import write
 from bob_gauntlet.runtime.artifacts import Artifacts
+from bob_gauntlet.runtime.schema import json_schema
+from bob_gauntlet.scores.pictures import PicturesDict
 from bob_gauntlet.scores.score import Score
 from tests.helpers.report_pictures import box, masked_detection, stored_picture, stored_pictures
 
@@ -49,7 +51,7 @@ def test_pictures_are_loaded_from_the_artefacts_that_scores_refer_to(tmp_path: P
     artifacts = Artifacts(tmp_path)
     assert gather(None, {EVIL: [score()]}, artifacts=artifacts).pictures == {}
     stored = stored_pictures(stored_picture())
-    artifacts.memo("pictures", KEY, lambda: stored)
+    artifacts.memo("pictures", KEY, lambda: stored, json_schema(PicturesDict))
     assert gather(None, {EVIL: [score()]}, artifacts=artifacts).pictures == {(EVIL, SETTING): stored}
     assert gather(None, {EVIL: [score()]}).pictures == {}
 
