@@ -70,6 +70,7 @@ def test_a_killed_worker_costs_nothing(folder: Path, cache: Path) -> None:
     assert measured(folder) == sorted(SETTINGS)
 
 
+@pytest.mark.slow
 def test_an_item_that_always_kills_fails_and_the_others_do_not(folder: Path, cache: Path) -> None:
     """An item that kills its worker is tried twice; then it fails with a message, and the exit code is 1."""
     (folder / "plan.txt").write_text("knn@photos kill")

@@ -467,6 +467,7 @@ def test_a_run_goes_on_from_any_step(tmp_path: Path, monkeypatch: pytest.MonkeyP
         assert tiny.identical(tiny.weights(interrupted(folder).detector()), tiny.weights(whole.detector()))
 
 
+@pytest.mark.slow
 def test_it_learns(tmp_path: Path) -> None:
     """Trained on 24 images from random weights, AP50 on test images is far above that against wrong annotations.
 
