@@ -2,7 +2,7 @@
 
 A stored file may hold any JSON: after damage, from another program or another version. What fits its hint has the types
 that its readers rely on. Hints are made of Any, str, int, float, bool, None, Literal, unions, lists, tuples, mappings
-with keys of text, dataclasses and TypedDicts.
+with keys of text, dataclasses and TypedDicts; of any other class a value has to be an instance.
 """
 
 import json
@@ -101,6 +101,8 @@ def _checker(hint: Any) -> _Check:
         return _list_checker(_checker(arguments[0]))
     if origin in (dict, Mapping):
         return _mapping_checker(None if arguments[1] is Any else _checker(arguments[1]))
+    if isinstance(hint, type):
+        return lambda value: "" if isinstance(value, hint) else _wrong(value, f"a {hint.__name__}")
     raise TypeError(f"no check is known for {hint}")
 
 

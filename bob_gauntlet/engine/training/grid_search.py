@@ -55,7 +55,7 @@ class _FinishedRuns(TypedDict):
 
     points: list[dict[str, Any]]
     best: dict[str, Any]
-    weights: dict[str, Any]
+    weights: dict[str, torch.Tensor]
     micro_batch: int
     unreadable: list[str]
 
@@ -258,10 +258,19 @@ class GridSearch:
         }
         loop.write_checkpoint(folder / "finished.pt", content)
 
+    def _misplaced(self, weights: dict[str, torch.Tensor]) -> str:
+        """Return which of the stored weights do not fit the network, "" where all do or there are none."""
+        if not weights:
+            return ""
+        expected = self.make_trainer(self.configs[0]).network.learned_state()
+        shapes, expected_shapes = ({name: tuple(w.shape) for name, w in each.items()} for each in (weights, expected))
+        names = sorted(name for name, _ in shapes.items() ^ expected_shapes.items())
+        return f"weights of another network: {named(dict.fromkeys(names))}" if names else ""
+
     def _load(self, folder: Path) -> None:
         path = folder / "finished.pt"
         content = loop.read_checkpoint(path, "cpu")
-        if problem := content and misfit(content, _FinishedRuns):
+        if problem := content and (misfit(content, _FinishedRuns) or self._misplaced(content["weights"])):
             log.warning("%s is damaged (%s): the training starts again", path, problem)
             return
         # an older version kept networks that had diverged, and then the other runs were not trained to their end

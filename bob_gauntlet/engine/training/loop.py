@@ -157,11 +157,12 @@ class Trainer:
         content = read_checkpoint(path, self.device)
         if content is None:
             return False
+        state = TrainingState.from_checkpoint(content["state"])
         self.network.load_learned_state(content["network"])
         self.optimiser.load_state_dict(content["optimiser"])
         self.scaler.load_state_dict(content["scaler"])
         self.loader.unreadable.update(content["unreadable"])
-        self.state = TrainingState.from_checkpoint(content["state"])
+        self.state = state
         return True
 
 
@@ -179,8 +180,8 @@ def train(
     `is_beaten` is called before each epoch and ends the run by returning True.
     """
     keep_pages()
-    trainer = make_trainer()
-    if trainer.load(checkpoint):
+    trainer = _resume(make_trainer, checkpoint)
+    if trainer.state.steps:
         advance(trainer.state.steps * trainer.loader.batch_size)
     with seeded(trainer.seed):
         while not (trainer.finished or is_beaten(trainer.state)):
@@ -188,12 +189,25 @@ def train(
                 # free the memory before another trainer is made
                 del trainer
                 torch.cuda.empty_cache()
-                trainer = make_trainer()
-                trainer.load(checkpoint)
+                trainer = _resume(make_trainer, checkpoint)
                 trainer.state.micro_batch = smaller_micro_batch
     if trainer.state.best is not None:
         trainer.network.load_learned_state(trainer.state.best)
     trainer.network.eval()
+    return trainer
+
+
+def _resume(make_trainer: Callable[[], Trainer], checkpoint: Path) -> Trainer:
+    """Return a trainer that continues from a checkpoint, or from the start where that is absent or does not fit."""
+    trainer = make_trainer()
+    try:
+        trainer.load(checkpoint)
+    except torch.OutOfMemoryError:
+        raise
+    except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+        log.warning("%s is damaged (%s): the training starts again", checkpoint, str(error).partition("\n")[0])
+        # the first trainer's network may hold a part of what was read
+        return make_trainer()
     return trainer
 
 

@@ -6,6 +6,8 @@ from typing import Any
 
 import torch
 
+from bob_gauntlet.scores.json_types import misfit
+
 _NAMES_IN_CHECKPOINT = {"batches_done": "place", "validation": "judged"}
 """Fields of TrainingState that have another name in a checkpoint; these names stay, so old checkpoints are readable."""
 
@@ -34,6 +36,9 @@ class TrainingState:
 
     @classmethod
     def from_checkpoint(cls, values: dict[str, Any]) -> "TrainingState":
-        """Return the state that `to_checkpoint` was called on."""
+        """Return the state that `to_checkpoint` was called on. Raises KeyError or ValueError for other values."""
         names = [each.name for each in fields(cls)]
-        return cls(**{name: values[_NAMES_IN_CHECKPOINT.get(name, name)] for name in names})
+        plain = {name: values[_NAMES_IN_CHECKPOINT.get(name, name)] for name in names}
+        if problem := misfit(plain, cls):
+            raise ValueError(problem)
+        return cls(**plain)

@@ -344,6 +344,27 @@ def test_a_search_that_kept_a_network_of_nan_starts_again(tmp_path: Path, epoch_
     assert resumed.facts == whole.facts
 
 
+@pytest.mark.parametrize(
+    "change",
+    [{"points": 5}, {"best": None}, {"weights": {"head.0.weight": torch.zeros(2)}}, {"weights": {"a": 1}}],
+    ids=str,
+)
+def test_a_search_with_another_content_starts_again(
+    tmp_path: Path, epoch_rates: list[float], caplog: pytest.LogCaptureFixture, change: dict[str, Any]
+) -> None:
+    """A file of finished runs that holds something else is reported, and every run is trained."""
+    whole = train_grid(tmp_path / "whole", grid_of(1e-2))
+    path = tmp_path / "resumed" / "checkpoints" / digest(whole.key) / "finished.pt"
+    content: dict[str, Any] = {"points": [], "best": {}, "weights": {}, "micro_batch": 16, "unreadable": []}
+    loop.write_checkpoint(path, {**content, **change})
+    del epoch_rates[:]
+    resumed = train_grid(tmp_path / "resumed", grid_of(1e-2))
+    assert len(epoch_rates) == 2
+    assert resumed.facts == whole.facts
+    [record] = caplog.records
+    assert record.getMessage().startswith(f"{path} is damaged (")
+
+
 def test_logits_that_are_nan_are_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """NaN logits raise an error that counts and names the images."""
     trained = train_grid(tmp_path, grid_of(1e-2))

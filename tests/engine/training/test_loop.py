@@ -243,6 +243,52 @@ def test_the_names_in_a_checkpoint_do_not_change() -> None:
     assert list(content["state"]) == ["epoch", "steps", "place", "losses", "micro_batch", "curve", "judged", "best"]
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"network": None},
+        {"network": {}},
+        {"network": {"more": torch.zeros(1)}},
+        {"network": {"body.1.weight": torch.zeros(1)}},
+        {"optimiser": {}},
+        {"optimiser": None},
+        {"state": {"epoch": 1}},
+        {"state": None},
+        {"unreadable": 5},
+    ],
+    ids=str,
+)
+def test_with_a_checkpoint_of_something_else_the_run_starts_again(
+    change: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    """A whole file that does not hold what a checkpoint holds is reported, and the weights are the same."""
+    path = Path("run.pt")
+    whole = tiny.weights(loop.train(trainer_factory(tiny.config()), validate, path).network)
+    content = loop.read_checkpoint(path, "cpu")
+    assert content is not None
+    loop.write_checkpoint(path, {**content, **change})
+    again = loop.train(trainer_factory(tiny.config()), validate, path)
+    assert tiny.identical(whole, tiny.weights(again.network))
+    [record] = caplog.records
+    assert record.message.startswith("run.pt is damaged (")
+
+
+@pytest.mark.parametrize(("name", "value"), [("epoch", "1"), ("steps", 1.5), ("losses", {}), ("curve", {"epoch": 1})])
+def test_a_state_of_other_types_starts_the_run_again(
+    name: str, value: object, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A wrong type in the training state is reported, and the weights are the same."""
+    path = Path("run.pt")
+    whole = tiny.weights(loop.train(trainer_factory(tiny.config()), validate, path).network)
+    content = loop.read_checkpoint(path, "cpu")
+    assert content is not None
+    loop.write_checkpoint(path, {**content, "state": {**content["state"], name: value}})
+    again = loop.train(trainer_factory(tiny.config()), validate, path)
+    assert tiny.identical(whole, tiny.weights(again.network))
+    [record] = caplog.records
+    assert record.message.startswith(f"run.pt is damaged ({name}")
+
+
 def test_with_a_damaged_checkpoint_the_run_starts_again(caplog: pytest.LogCaptureFixture) -> None:
     """A warning is logged and the weights are the same; a file that would execute code counts as damaged."""
     path = Path("run.pt")
