@@ -8,7 +8,7 @@ import shlex
 from collections.abc import Mapping
 from typing import Any
 
-MAX_SLOWDOWN = 1.3
+MAX_SLOWDOWN = 1.5
 """The median time of a calibration kernel, in times its quickest."""
 
 MAX_SPREAD = 0.1
