@@ -329,6 +329,7 @@ def test_ties_are_wrong() -> None:
 # ---- logits that are NaN or infinite
 
 
+@settings(deadline=None)
 @given(
     hnp.arrays(np.float32, (4, 3), elements=st.integers(-2, 2).map(float)),
     st.lists(st.tuples(st.integers(0, 11), st.sampled_from([np.nan, np.inf, -np.inf])), min_size=1, max_size=3),

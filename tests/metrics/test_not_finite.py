@@ -267,6 +267,7 @@ def plain_aucs(scores: np.ndarray, targets: np.ndarray) -> np.ndarray:
         return np.asarray(above / (positives * (len(targets) - positives)), np.float64)
 
 
+@settings(deadline=None)
 @given(scored(), scored(np.float32), labelled())
 def test_finite_input_gives_the_same_bits(double: Arguments, single: Arguments, labels: Arguments) -> None:
     """Of finite input the metrics are those of their plain formulas, in every bit."""

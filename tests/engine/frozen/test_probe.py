@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -79,6 +79,7 @@ def test_a_few_images_of_several_labels_have_a_validation_score() -> None:
         validation_score(np.zeros((0, 2)), np.zeros(0, np.int64))
 
 
+@settings(deadline=None)  # the first example imports scipy.stats
 @given(st.data(), st.booleans())
 def test_nan_never_wins_a_validation(data: st.DataObject, several_labels: bool) -> None:
     """With NaN or infinity among the logits the score is not higher, and between equal scores it always loses."""
