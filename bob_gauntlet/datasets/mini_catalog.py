@@ -44,11 +44,14 @@ MINI = (
         "digits", "classification", "digits", _SCIKIT_LEARN,
         "handwritten digits of 8 x 8 pixels, split by index", "1,000 train, 300 val, 497 test", "10",
     ),
-    _mini(
-        "digit-scenes", "scenes", "digits", f"{_SCIKIT_LEARN}; {_SCIKIT_IMAGE}",
-        "crops of photos with 1 to 4 handwritten digits; the labels tell which of the ten digits are there "
-        "(multi-label). A small twin of CheXpert",
-        "400 train, 100 val, 300 test", "10",
+    replace(
+        _mini(
+            "digit-scenes", "scenes", "digits", f"{_SCIKIT_LEARN}; {_SCIKIT_IMAGE}",
+            "crops of photos with 1 to 4 handwritten digits; the labels tell which of the ten digits are there "
+            "(multi-label). A small twin of CheXpert",
+            "400 train, 100 val, 300 test", "10",
+        ),
+        clusters_from="photos",
     ),
     _mini(
         "photos-instances", "retrieval", "photos", _SCIKIT_IMAGE,
@@ -108,6 +111,7 @@ MINI = (
             _SCENES_SIZE, "1",
         ),
         licence=f"{_PICTURES}; {_FONTS}",
+        clusters_from="photos",
         packages=("matplotlib", "scikit-image", "scikit-learn", "pillow", "numpy"),
     ),
     DatasetSpec(

@@ -51,6 +51,8 @@ class DatasetSpec:
     overrides: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     # collection of images that it is made from: settings that share one are not independent
     source: str = ""
+    # collection whose images name the clusters of its test images, where that is another one; "" for `source`
+    clusters_from: str = ""
     # version of the recipe that renders it, and the packages whose versions may change its pixels
     version: int = 1
     packages: tuple[str, ...] = ()
@@ -59,6 +61,11 @@ class DatasetSpec:
     def training_dataset(self) -> str:
         """The dataset that heads for this one are trained on."""
         return self.trains_on or self.name
+
+    @property
+    def cluster_source(self) -> str:
+        """The collection of images that names the clusters of its test images."""
+        return self.clusters_from or self.source
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -74,7 +74,7 @@ class Session:
     def ranking_statistics(self) -> RankingStatistics | None:
         """The session's backbones, ordered in its pool over the measures that they have; None without pool or scores.
 
-        Read it only after the last test. The terminal and --bob-report share it, so that the bootstrap runs once.
+        Read it only after the last test. The terminal and --bob-report share it, so that it is computed once.
         """
         if self.pool is None or not self.scores:
             return None

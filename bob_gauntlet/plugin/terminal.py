@@ -14,6 +14,8 @@ from bob_gauntlet.ranking import selection
 from bob_gauntlet.ranking.ranking import Ranking
 from bob_gauntlet.scores import quietness
 from bob_gauntlet.scores.score import METRICS, Score
+from bob_gauntlet.stats.clustered import student_t_quantile
+from bob_gauntlet.stats.standard_error import degrees_of_freedom
 
 Section = tuple[str, list[str]]
 """A heading and its lines."""
@@ -65,7 +67,7 @@ def score_lines(session: Session) -> Iterator[str]:
         if not_finite := score.provenance.get("not_finite_images"):
             yield f"! {score.setting} {score.metric}: NaN or infinite logits of {not_finite} images count as wrong"
         if near_chance(score):
-            yield f"! {score.setting} {score.metric} of {score.backbone} is within two standard errors of chance"
+            yield f"! {score.setting} {score.metric} of {score.backbone} is not significantly above chance (95%)"
     yield from (f"! {line}" for line in (*diverged_lines(session.scores), *leak_lines(session.scores)))
     for outcome in session.outcomes.values():
         yield from timing_lines(outcome.scores)
@@ -118,9 +120,12 @@ def value_text(score: Score) -> str:
 
 
 def near_chance(score: Score) -> bool:
-    """Tell whether a score lies within two standard errors of what guessing gives."""
+    """Tell whether the 95% interval of a score (Student's t) reaches down to what guessing gives."""
     chance, error = score.provenance.get("chance"), score.provenance.get("stderr")
-    return chance is not None and error is not None and score.value - chance < 2 * error
+    if chance is None or error is None:
+        return False
+    half_width = float(student_t_quantile(0.975, degrees_of_freedom(score.provenance))) * error
+    return score.value - chance < half_width
 
 
 def ranking_lines(session: Session) -> list[str]:

@@ -20,7 +20,7 @@ class Comparison:
     # mean difference of z, positive where the backbone is better than the other, and the share of the measures won
     gap: float
     wins: float
-    # p-values over draws of datasets and over draws of test examples, after Holm's correction; None without such a test
+    # p-values over other datasets and over other test examples, after Holm's correction; None without such a test
     p_datasets: float | None
     p_examples: float | None
 
@@ -28,8 +28,9 @@ class Comparison:
 def compare_with_others(statistics: RankingStatistics, name: str) -> list[Comparison]:
     """Compare backbone `name` with every other one, the strongest first; [] where it has no value.
 
-    Both p-values are two-sided: over datasets by flipping the signs of whole datasets' differences, over test examples
-    by the paired bootstrap. Both are corrected by Holm's method for the number of other backbones.
+    Both p-values are two-sided and are of the difference on the measures that both have: over datasets by flipping the
+    signs of whole datasets' differences, over test examples by a paired t-test, in which all measures of one source of
+    images share their clusters. Both are corrected by Holm's method for the number of other backbones.
     """
     score_table, z = statistics.score_table, statistics.z
     [this] = [i for i, backbone in enumerate(score_table.backbones) if backbone.name == name]
@@ -39,7 +40,7 @@ def compare_with_others(statistics: RankingStatistics, name: str) -> list[Compar
     sources = np.array([score_table.sources[i] for i in statistics.measure_indices])
     rng = np.random.default_rng(SEED)
     p_datasets = [pairwise.sign_flip_p(differences[i], list(sources), rng) for i in others]
-    p_examples = [_p_over_examples(statistics, this, i) for i in others]
+    p_examples = _p_over_examples(statistics, this)[others]
     return [
         Comparison(
             other=score_table.backbones[i].title,
@@ -51,13 +52,22 @@ def compare_with_others(statistics: RankingStatistics, name: str) -> list[Compar
             p_examples=none_if_nan(p_of_examples),
         )
         for i, p_of_datasets, p_of_examples in zip(
-            others, pairwise.holm(np.array(p_datasets)), pairwise.holm(np.array(p_examples)), strict=True
+            others, pairwise.holm(np.array(p_datasets)), pairwise.holm(p_examples), strict=True
         )
     ]
 
 
-def _p_over_examples(statistics: RankingStatistics, this: int, other: int) -> float:
-    """Return the bootstrap p-value of two backbones; NaN where the draws of test examples do not vary."""
-    if not statistics.has_example_spread:
-        return float("nan")
-    return pairwise.bootstrap_p(statistics.draws[:, this] - statistics.draws[:, other])
+def _p_over_examples(statistics: RankingStatistics, this: int) -> np.ndarray:
+    """Return the p-value (B,) over test examples of each difference on the measures that both backbones have.
+
+    NaN where such a difference has no standard error.
+    """
+    has_value = np.isfinite(statistics.z)
+    common = has_value & has_value[this]
+    p = np.full(len(common), np.nan)
+    for measures in np.unique(common[common.any(axis=1)], axis=0):
+        positions = [statistics.measure_indices[k] for k in np.flatnonzero(measures)]
+        of_pairs = statistics.example_errors.estimate_differences(positions).p[this]
+        matches = (common == measures).all(axis=1)
+        p[matches] = of_pairs[matches]
+    return p

@@ -7,18 +7,18 @@ from functools import cached_property
 import numpy as np
 
 from bob_gauntlet.pools.errata import ErratumNote
-from bob_gauntlet.pools.folder import PerExampleValues, read_examples
 from bob_gauntlet.pools.pool import MeasureKey, Pool
-from bob_gauntlet.ranking.score_table import MIN_COVERAGE, Indicative, ScoredBackbone, ScoreTable
+from bob_gauntlet.ranking.example_errors import ExampleErrors
+from bob_gauntlet.ranking.score_table import MIN_COVERAGE, Indicative, ScoreTable
 from bob_gauntlet.ranking.stability import stability_note
-from bob_gauntlet.runtime.artifacts import ArtifactRef, Artifacts, ExampleValues
-from bob_gauntlet.runtime.packing import unpack_names
+from bob_gauntlet.runtime.artifacts import Artifacts
 from bob_gauntlet.scores.score import Score
-from bob_gauntlet.stats import resampling, zscores
-from bob_gauntlet.stats.resampling import ClusterWeights
+from bob_gauntlet.stats import clustered, separation, zscores
+from bob_gauntlet.stats.clustered import Estimate
+from bob_gauntlet.stats.pairwise import MIN_FLIPPED_CLUSTERS
 
 SEED = 0
-"""Seed of the bootstrap: the same scores give the same intervals."""
+"""Seed of the flips of signs: the same scores give the same groups."""
 
 
 @dataclass(frozen=True)
@@ -34,9 +34,9 @@ class RankingRow:
     title: str
     # rank by All, or by the one task that the ranking is restricted to; None for a backbone that is not ranked
     rank: int | None
-    # the ranks that hold 95% of the bootstrap draws over test examples; None without such draws
+    # the ranks that it may have over other test examples, with 95% each; None without any standard error
     interval: tuple[int, int] | None
-    # the mean z in 95% of the draws over datasets; None with fewer than four datasets
+    # 95% interval of the mean z over other datasets; None with fewer than four sources of images
     settings_interval: tuple[float, float] | None
     # "All" and every task -> mean z; None where nothing was measured
     z: Mapping[str, float | None]
@@ -53,7 +53,7 @@ class RankingRow:
     coverage: float
     # whether it has a mean z, but covers too few measures to be ranked
     below_min_coverage: bool
-    # number of its tie group: backbones that do not differ significantly from the first one; 0 without any test
+    # number of its tie group: backbones that the best one of the group is not significantly better than; 0 untested
     group: int
     # whether tables mark it: a backbone of the user, or a member of the pool that the user named
     highlighted: bool
@@ -107,11 +107,12 @@ def rank(
 
 
 class RankingStatistics:
-    """Mean z of every backbone in the first column of a score table, with bootstrap draws, intervals and tie groups."""
+    """Mean z of every backbone in the first column of a score table, with intervals, tests and tie groups."""
 
     def __init__(self, score_table: ScoreTable, artifacts: Artifacts | None, min_coverage: float = 0.0) -> None:
-        """Compute mean z and coverage; draws and intervals follow when they are first read."""
-        self.score_table, self.artifacts = score_table, artifacts
+        """Compute mean z and coverage; tests and intervals follow when they are first read."""
+        self.score_table = score_table
+        self.example_errors = ExampleErrors(score_table, artifacts)
         # the column that the ranking is by, the positions of its measures, and (B, M) z-scores of these
         self.column = next(iter(score_table.columns), "")
         self.measure_indices = score_table.columns.get(self.column, [])
@@ -145,7 +146,7 @@ class RankingStatistics:
             return ()
         ranked_z = np.where(self.is_ranked, self.mean_z, np.nan)
         ranks = zscores.ranks(ranked_z)
-        intervals = rank_intervals(np.where(self.is_ranked, self.draws, np.nan)) if self.has_example_spread else None
+        intervals = separation.rank_intervals(self.example_differences, self.is_ranked)
         groups = self._tie_groups(ranked_z)
         averages = {
             "median_z": zscores.median_z(self.z),
@@ -159,7 +160,7 @@ class RankingStatistics:
                 backbone=backbone.name,
                 title=backbone.title,
                 rank=None if np.isnan(ranks[i]) else int(ranks[i]),
-                interval=None if intervals is None or np.isnan(ranks[i]) else intervals[i],
+                interval=_rank_interval(intervals[i]) if self.has_example_spread else None,
                 settings_interval=_pair_or_none(self.settings_intervals[i]),
                 z={name: none_if_nan(values[i]) for name, values in columns.items()},
                 **{name: none_if_nan(values[i]) for name, values in averages.items()},
@@ -186,100 +187,68 @@ class RankingStatistics:
         return [*self._interval_notes(), *stability_note(self.score_table, self.column, self.is_ranked)]
 
     def _interval_notes(self) -> list[str]:
-        notes = []
-        if not self.has_example_spread:
-            notes.append(
+        if self.has_example_spread:
+            notes = self.example_errors.notes(self.measure_indices, self.is_ranked)
+        else:
+            notes = [
                 "no intervals over test examples: these scores have neither per-example values nor standard errors"
-            )
-        if not self.has_settings_intervals:
-            datasets = len({self.score_table.sources[i] for i in self.measure_indices})
-            notes.append(
-                f"no intervals over the choice of datasets: {resampling.MIN_CLUSTERS} sources of images are needed, "
-                f"and these measures have {datasets}"
-            )
+            ]
+        for what, needed, is_there in (
+            ("intervals", clustered.MIN_CLUSTERS, self.has_settings_intervals),
+            ("tie groups", MIN_FLIPPED_CLUSTERS, self.has_dataset_tests or not self.has_settings_intervals),
+        ):
+            if not is_there:
+                notes.append(
+                    f"no {what} over the choice of datasets: {needed} sources of images are needed, and these measures "
+                    f"have {len(set(self.sources))}"
+                )
         return notes
 
-    @cached_property
-    def dataset_weights(self) -> ClusterWeights:
-        """Bootstrap draws of datasets."""
-        sources = [self.score_table.sources[i] for i in self.measure_indices]
-        return ClusterWeights(sources, np.random.default_rng(SEED))
+    @property
+    def sources(self) -> list[str]:
+        """The source of images of each measure."""
+        return [self.score_table.sources[i] for i in self.measure_indices]
 
     @cached_property
     def settings_intervals(self) -> np.ndarray:
-        """(B, 2) intervals of mean z over draws of datasets; NaN where there is none."""
-        return resampling.settings_interval(self.z, self.dataset_weights)
+        """(B, 2) intervals of mean z over other datasets; NaN where there is none."""
+        return clustered.estimate_means_over_datasets(self.z, self.sources).interval()
 
     @property
     def has_settings_intervals(self) -> bool:
-        """Whether a backbone has an interval over draws of datasets."""
+        """Whether a backbone has an interval over other datasets."""
         return bool(np.isfinite(self.settings_intervals).any())
 
     @cached_property
-    def draws(self) -> np.ndarray:
-        """(draws, B) mean z over draws of test examples."""
-        rng = np.random.default_rng(SEED)
-        total = np.zeros((resampling.DRAWS, len(self.score_table.backbones)))
-        for index in self.measure_indices:
-            z = self.score_table.standardise(index, self._measure_draws(index, rng))
-            total += np.nan_to_num(z)
-        count = np.isfinite(self.z).sum(axis=1)
-        return np.where(count > 0, total / np.maximum(count, 1), np.nan)
+    def example_differences(self) -> Estimate:
+        """(B, B) differences of mean z, with their errors over other test examples."""
+        return self.example_errors.estimate_differences(self.measure_indices)
 
     @cached_property
     def has_example_spread(self) -> bool:
-        """Whether the draws of test examples vary: the scores have per-example values or standard errors."""
-        return bool(len(self.draws) and (np.ptp(self.draws[:, self.is_ranked], axis=0) > 1e-12).any())
+        """Whether a ranked backbone has per-example values or a standard error."""
+        own_variance = np.diag(self.example_differences.variance)
+        return bool(np.isfinite(own_variance[self.is_ranked]).any())
 
-    def differs(self, leader: int, other: int) -> bool:
-        """Return whether the leader is significantly better by every uncertainty that can be tested; False if none."""
-        over_examples = resampling.differs_over_examples(self.draws, leader, other) if self.has_example_spread else None
-        over_settings = resampling.differs_over_settings(self.z, self.dataset_weights, leader, other)
-        answers = [answer for answer in (over_examples, over_settings) if answer is not None]
-        return bool(answers) and all(answers)
+    @cached_property
+    def better(self) -> np.ndarray:
+        """(B, B) whether one ranked backbone is significantly better than another, by every test that the pair has."""
+        rng = np.random.default_rng(SEED)
+        return separation.find_better(self.example_differences, self.z, self.sources, self.is_ranked, rng)
+
+    @property
+    def has_dataset_tests(self) -> bool:
+        """Whether there are enough sources of images to test backbones over other datasets."""
+        return self.has_settings_intervals and len(set(self.sources)) >= MIN_FLIPPED_CLUSTERS
 
     def _tie_groups(self, ranked_z: np.ndarray) -> np.ndarray:
-        if not self.has_example_spread and not self.has_settings_intervals:
+        if not self.has_example_spread and not self.has_dataset_tests:
             return np.zeros(len(ranked_z), np.int64)
-        return resampling.tie_groups(ranked_z, self.differs)
-
-    def _measure_draws(self, index: int, rng: np.random.Generator) -> np.ndarray:
-        """Return (draws, B) values of one measure.
-
-        Backbones that have values of the same examples share their draws; the others are drawn by standard error.
-        """
-        measure, backbones = self.score_table.measures[index], self.score_table.backbones
-        stderr = [b.scores[measure].provenance.get("stderr", np.nan) if measure in b.scores else 0 for b in backbones]
-        draws = resampling.normal_draws(self.score_table.values[:, index], np.asarray(stderr, np.float64), rng)
-        stored = read_examples(self.score_table.pool.folder, *measure)
-        if stored is None:
-            return draws
-        aligned = {
-            i: values for i, b in enumerate(backbones) if (values := self._examples(b, measure, stored)) is not None
-        }
-        if aligned:
-            draws = np.array(draws)
-            draws[:, list(aligned)] = resampling.cluster_draws(np.stack(list(aligned.values())), stored.clusters, rng)
-        return draws
-
-    def _examples(self, backbone: ScoredBackbone, measure: MeasureKey, stored: PerExampleValues) -> np.ndarray | None:
-        """Return per-example values in the order of the pool's; None where there are none of the same examples."""
-        if measure not in backbone.scores:
-            return None
-        reference = backbone.scores[measure].provenance.get("examples")
-        if reference is None:
-            return stored.values.get(backbone.member)
-        schema = ExampleValues.schema()
-        arrays = ArtifactRef.from_dict(reference).read(self.artifacts, schema) if self.artifacts else None
-        if arrays is None or unpack_names(arrays["ids"]) != stored.ids:
-            return None
-        return arrays["values"]
+        return separation.tie_groups(ranked_z, self.better)
 
 
-def rank_intervals(draws: np.ndarray) -> list[tuple[int, int]]:
-    """Return the ranks that hold 95% of the draws (draws, B) of mean z; (0, 0) for a backbone without draws."""
-    intervals = resampling.interval(zscores.ranks(draws))
-    return [(int(low), int(np.ceil(high))) if np.isfinite(low) else (0, 0) for low, high in intervals]
+def _rank_interval(values: np.ndarray) -> tuple[int, int] | None:
+    return (int(values[0]), int(values[1])) if values[0] else None
 
 
 def _pair_or_none(values: np.ndarray) -> tuple[float, float] | None:

@@ -139,6 +139,14 @@ class ScoreTable:
         return tuple(CATALOG[setting.rpartition("@")[2]].source for setting, _ in self.measures)
 
     @cached_property
+    def cluster_sources(self) -> tuple[str, ...]:
+        """The collection of images that names the clusters of every measure's test images.
+
+        A cluster of one name in one collection is the same photo in all measures.
+        """
+        return tuple(CATALOG[setting.rpartition("@")[2]].cluster_source for setting, _ in self.measures)
+
+    @cached_property
     def columns(self) -> dict[str, list[int]]:
         """ "All" and every task -> the positions of its measures.
 

@@ -71,7 +71,7 @@ def gather(
     """Gather the content of a report on the backbones of `own_scores` and on `highlight`, members of the pool.
 
     With `only_measured` the ranking covers only measures that the user's backbones have. `before` are the scores of the
-    run that `since` names. `statistics` are those of the same ranking, if they exist; they save a second bootstrap.
+    run that `since` names. `statistics` are those of the same ranking, if they exist; they save a second computation.
     """
     names = (*own_scores, *highlight)
     scores = [score for scores_of_one in own_scores.values() for score in scores_of_one]

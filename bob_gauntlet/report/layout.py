@@ -85,11 +85,13 @@ def _legend_lines(ranking: Ranking) -> Iterator[str]:
     if empty := sum(not row.measured and not row.highlighted for row in ranking.rows):
         yield f"{empty} more backbone{'s' * (empty != 1)} of the pool {'have' if empty != 1 else 'has'} no score here"
     if ranking.has_example_intervals:
-        yield "rank [a-b]: 95% interval of the rank when test examples are resampled"
+        yield "rank [a-b]: the ranks that it may have with other test images (95% for each backbone)"
     if ranking.has_settings_intervals:
-        yield "[95%]: 95% interval of the mean z when datasets are resampled"
+        yield "[95%]: 95% interval of the mean z with other datasets (Student's t)"
     if any(row.group for row in ranking.rows):
-        yield "group: not significantly worse than the first backbone of the group (one-sided test at 5%)"
+        yield (
+            "group: not told apart from the first backbone of the group (all pairs tested, at 5% for the whole table)"
+        )
 
 
 def _format_table(rows: Sequence[dict[str, str]], form: Format) -> str:

@@ -1,6 +1,7 @@
-"""Standard error of a mean over examples that come in clusters."""
+"""Standard error of a mean over examples that come in clusters, and the number of clusters that it is over."""
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -26,3 +27,13 @@ def clustered_standard_error(values: np.ndarray, clusters: Sequence[str] | None)
     stderr = float(np.sqrt(count / (count - 1) * np.sum(sums**2)) / n)
     how = f"over {count} clusters" if count < n else f"over {n} examples"
     return {"n": n, "stderr": stderr, "stderr_how": how}
+
+
+def degrees_of_freedom(provenance: Mapping[str, Any]) -> float:
+    """Return the degrees of freedom of a score's standard error: its clusters minus one; infinity where unknown.
+
+    >>> degrees_of_freedom(clustered_standard_error(np.array([1.0, 2.0, 3.0]), None))
+    2.0
+    """
+    count = re.fullmatch(r"over (\d+) (?:clusters|examples)", str(provenance.get("stderr_how", "")))
+    return float(count[1]) - 1 if count else float("inf")

@@ -29,9 +29,16 @@ def score(metric: str, value: float, **provenance: Any) -> Score:
 
 
 @pytest.mark.parametrize(("value", "near"), [(5.0, True), (8.7, True), (8.9, False), (90.0, False), (1.0, True)])
-def test_within_two_standard_errors_of_chance(value: float, near: bool) -> None:
-    """A score of at most chance plus two standard errors, here 4.8% + 2 x 2% = 8.8%, is near chance."""
+def test_within_the_interval_of_chance(value: float, near: bool) -> None:
+    """A score of at most chance plus 1.96 standard errors, here 4.8% + 1.96 x 2% = 8.72%, is near chance."""
     assert near_chance(score("top1", value, chance=4.8, stderr=2.0)) == near
+
+
+def test_few_clusters_make_the_interval_of_chance_wider() -> None:
+    """With five clusters it is 2.776 standard errors (Student's t, 4 degrees of freedom): up to 4.8% + 5.55%."""
+    few = replace(score("top1", 10.0), provenance={"chance": 4.8, "stderr": 2.0, "stderr_how": "over 5 clusters"})
+    assert near_chance(few)
+    assert not near_chance(replace(few, value=10.4))
 
 
 def test_without_chance_or_error_nothing_is_flagged() -> None:

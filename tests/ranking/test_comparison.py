@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.stats import ttest_rel
 
 from bob_gauntlet.pools.folder import PerExampleValues, write_examples
 from bob_gauntlet.pools.pool import load_pool
@@ -48,10 +49,13 @@ def test_holm_makes_a_p_value_larger_with_more_opponents(tmp_path: Path) -> None
     write_examples(folder, *CLS, PerExampleValues(ids, clusters=ids, values=values))
     statistics = RankingStatistics(ScoreTable.from_pool(pool, task="Cls"), None)
     by_opponent = {comparison.other: comparison for comparison in compare_with_others(statistics, "a")}
-    # 1,000 draws give a p-value of at least 2 / 1,001; Holm multiplies it by the number of opponents that are left
-    assert by_opponent["b"].p_examples == pytest.approx(3 * 2 / 1001)
-    assert by_opponent["c"].p_examples == pytest.approx(3 * 2 / 1001)
-    assert (by_opponent["d"].p_examples or 0) > 0.05
+    p = {n: ttest_rel(values["a"], values[n]).pvalue for n in "bcd"}
+    # Holm multiplies the smallest p-value by 3, the next one by 2
+    smallest, middle = sorted(("b", "c"), key=lambda n: p[n])
+    assert by_opponent[smallest].p_examples == pytest.approx(3 * p[smallest], rel=1e-3)
+    assert by_opponent[middle].p_examples == pytest.approx(2 * p[middle], rel=1e-3)
+    assert by_opponent["d"].p_examples == pytest.approx(p["d"], rel=1e-3)
+    assert p["d"] > 0.05
     assert by_opponent["b"].p_datasets == 1.0, "one dataset is no evidence"
 
 

@@ -6,10 +6,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from bob_gauntlet.datasets.catalog import CATALOG
 from bob_gauntlet.errors import UsageError
-from bob_gauntlet.pools.folder import PerExampleValues, write_examples
-from bob_gauntlet.pools.pool import Pool
-from bob_gauntlet.ranking.ranking import Ranking, RankingRow, rank
+from bob_gauntlet.pools.folder import PerExampleValues, read_examples, write_examples
+from bob_gauntlet.pools.pool import Pool, load_pool
+from bob_gauntlet.ranking.ranking import Ranking, RankingRow, RankingStatistics, rank
+from bob_gauntlet.ranking.score_table import ScoreTable
+from bob_gauntlet.scores.settings import ranked_measures
 from tests.helpers.small_pools import CLS, DIGITS, KNN, LATENCY, RET, make_pool, make_pool_of_four, make_score
 
 
@@ -148,6 +151,7 @@ def test_without_examples_intervals_come_from_standard_errors(tmp_path: Path) ->
     ranking = rank(make_pool(tmp_path / "p", scores), task="Cls")
     assert [row.interval for row in ranking.rows] == [(1, 2), (1, 2), (3, 3), (4, 4)]
     assert [row.group for row in ranking.rows] == [1, 1, 2, 3]
+    assert any(note.startswith("4 values have a standard error and no per-example values") for note in ranking.notes)
 
 
 def test_a_note_says_that_there_are_too_few_datasets(four: Pool) -> None:
@@ -161,6 +165,58 @@ def test_an_unknown_task_names_the_tasks(four: Pool) -> None:
         rank(four, task="Clss")
 
 
+def make_pool_with_examples(
+    folder: Path, values: dict[tuple[str, str], dict[str, np.ndarray]], clusters: dict[tuple[str, str], list[str]]
+) -> Pool:
+    """Freeze a pool of measures whose values are the means of per-example values."""
+    scores = [make_score(n, m, float(v.mean())) for m, by_name in values.items() for n, v in by_name.items()]
+    pool = make_pool(folder, scores)
+    for measure, by_name in values.items():
+        ids = tuple(map(str, range(len(clusters[measure]))))
+        write_examples(folder, *measure, PerExampleValues(ids, tuple(clusters[measure]), by_name))
+    return pool
+
+
+@pytest.mark.parametrize("prefix", ["", "other-"])
+def test_measures_of_one_source_share_their_photos(tmp_path: Path, prefix: str) -> None:
+    """The variance of the mean of two measures of the same 30 photos is that of the mean per photo.
+
+    If the photos of the second measure had other names, it would be half as large. The photos of the second
+    measure are in another order: a cluster is known by its name.
+    """
+    rng = np.random.default_rng(0)
+    per_photo = {name: 100 * rng.random(30) for name in "abcd"}
+    photos = [f"photo-{i}" for i in range(30)]
+    values = {CLS: per_photo, RET: {name: v[::-1] for name, v in per_photo.items()}}
+    pool = make_pool_with_examples(tmp_path / "p", values, {CLS: photos, RET: [prefix + name for name in photos[::-1]]})
+    statistics = RankingStatistics(ScoreTable.from_pool(pool), None)
+    one = RankingStatistics(ScoreTable.from_pool(pool, task="Cls"), None)
+    ratio = statistics.example_differences.variance[0, 1] / one.example_differences.variance[0, 1]
+    assert ratio == pytest.approx(0.5 * (60 / 59) / (30 / 29) if prefix else 1.0, rel=1e-4)
+
+
+def test_names_of_clusters_match_in_all_measures_of_a_source() -> None:
+    """The stored clusters of a source of the mini pool are those of its largest measure, or some of them."""
+    pool = load_pool("mini", Path("nowhere"))
+    names: dict[str, list[set[str]]] = {}
+    for setting, metric in ranked_measures("mini"):
+        stored = read_examples(pool.folder, setting, metric)
+        if stored is not None:
+            names.setdefault(CATALOG[setting.rpartition("@")[2]].cluster_source, []).append(set(stored.clusters))
+    assert set(names) == {"photos", "digits"}
+    for source, clusters in names.items():
+        assert max(clusters, key=len) == set().union(*clusters), source
+    assert {len(clusters) for clusters in names["photos"]} == {16, 21}
+
+
+def test_notes_say_what_intervals_rest_on() -> None:
+    """The notes of the mini pool count its clusters and name the measures whose values count as exact."""
+    notes = "\n".join(rank(load_pool("mini", Path("nowhere"))).notes)
+    assert "test images come in clusters (photos: 21, digits: 497)" in notes
+    assert "Student's t with one degree of freedom less" in notes
+    assert "values without a standard error count as exact (linear-probe@digit-scenes mean_auc" in notes
+
+
 def test_the_same_scores_give_the_same_ranking(four: Pool) -> None:
-    """The bootstrap has a fixed seed."""
+    """Nothing is drawn, or from a fixed seed."""
     assert rank(four) == rank(four)

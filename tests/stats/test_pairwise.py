@@ -1,4 +1,6 @@
-"""Paired tests of two backbones: exact p-values by hand and by SciPy, and false positives by simulation."""
+"""Paired tests of backbones: exact p-values by hand and by SciPy, and false positives by simulation."""
+
+from itertools import product
 
 import numpy as np
 import pytest
@@ -38,18 +40,50 @@ def test_false_positives_are_as_frequent_as_the_level() -> None:
     assert 10 <= sum(p <= 0.05 for p in p_values) <= 36
 
 
-def test_missing_and_constant_pairs_have_no_p() -> None:
-    """Missing values and draws without spread give NaN."""
-    rng = np.random.default_rng(0)
-    assert np.isnan(pairwise.sign_flip_p(np.array([np.nan]), ["a"], rng))
-    assert np.isnan(pairwise.bootstrap_p(np.ones(10)))
-    assert np.isnan(pairwise.bootstrap_p(np.array([1.0, np.nan])))
+def test_missing_pairs_have_no_p() -> None:
+    """Missing values give NaN."""
+    assert np.isnan(pairwise.sign_flip_p(np.array([np.nan]), ["a"], np.random.default_rng(0)))
     assert np.isnan(pairwise.wins(np.array([np.nan]), np.array([1.0])))
 
 
-def test_bootstrap_p_is_never_zero() -> None:
-    """A thousand draws on one side of zero give p = 2 / 1,001."""
-    assert pairwise.bootstrap_p(1 + np.arange(1000.0)) == pytest.approx(2 / 1001)
+def test_a_table_of_two_has_the_p_value_of_the_pair() -> None:
+    """Without other pairs the corrected p-value is that of the test of one pair, with unequal sources as well."""
+    z = np.random.default_rng(3).normal(size=(2, 12)) + np.array([[0.8], [0.0]])
+    sources = list("aaabbcdefghi")
+    one_pair = pairwise.sign_flip_p(z[0] - z[1], sources, np.random.default_rng(0))
+    p = pairwise.sign_flip_p_of_pairs(z, sources, np.random.default_rng(0))
+    assert p[0, 1] == p[1, 0] == pytest.approx(one_pair)
+    assert np.isnan(p[0, 0])
+
+
+def test_pairs_with_few_datasets_are_not_tested() -> None:
+    """With five common datasets no p-value reaches 5%; with six equal gaps it is 2 / 2^6."""
+    z = np.stack([np.ones(6), np.zeros(6), [0, 0, 0, 0, 0, np.nan]])
+    p = pairwise.sign_flip_p_of_pairs(z, list("abcdef"), np.random.default_rng(0))
+    assert np.isnan(p[0, 2])
+    assert p[0, 1] == 2 / 2**6
+
+
+def test_pairs_are_corrected_step_down() -> None:
+    """The corrected p-values are those of a plain loop over all flips, as Romano and Wolf (2005) describe it."""
+    z = np.random.default_rng(5).normal(size=(4, 7)) + np.array([[2.0], [1.0], [0.0], [0.0]])
+    corrected = pairwise.sign_flip_p_of_pairs(z, list("abcdefg"), np.random.default_rng(0))
+    gaps = {(i, j): z[i] - z[j] for i in range(4) for j in range(i)}
+    statistic = {pair: abs(gap.sum()) / np.sqrt((gap**2).sum()) for pair, gap in gaps.items()}
+    order, smallest = sorted(gaps, key=lambda pair: -statistic[pair]), 0.0
+    for k, pair in enumerate(order):
+        flipped = [
+            max(abs((np.array(signs) * gaps[other]).sum()) / np.sqrt((gaps[other] ** 2).sum()) for other in order[k:])
+            for signs in product((1, -1), repeat=7)
+        ]
+        smallest = max(smallest, float(np.mean(np.array(flipped) >= statistic[pair] - 1e-9)))
+        assert corrected[pair] == pytest.approx(smallest)
+
+
+def test_holm_corrects_each_row() -> None:
+    """A matrix is corrected row by row."""
+    p = np.array([[0.01, 0.2, np.nan], [0.5, 0.02, 0.03]])
+    np.testing.assert_array_equal(pairwise.holm(p), [pairwise.holm(row) for row in p])
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=8))

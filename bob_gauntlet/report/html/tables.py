@@ -20,7 +20,7 @@ from bob_gauntlet.report.html.formatting import (
     tint_class,
 )
 from bob_gauntlet.scores.settings import TASKS
-from bob_gauntlet.stats.resampling import MIN_CLUSTERS
+from bob_gauntlet.stats.clustered import MIN_CLUSTERS
 
 
 @dataclass(frozen=True)
