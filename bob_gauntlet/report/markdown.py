@@ -80,7 +80,7 @@ def _unscored_lines(outcomes: Sequence[SettingOutcome]) -> Iterator[str]:
 def _scores_table(scores: Sequence[Score]) -> str:
     rows = [
         {
-            "backbone": escape_cell(score.backbone),
+            "backbone": escape_cell(score.backbone + f" ({score.partial})" * bool(score.partial)),
             "setting": score.setting,
             "metric": score.metric,
             "value": f"{score.value:.4g}",

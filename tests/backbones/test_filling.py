@@ -104,6 +104,17 @@ def dino() -> dict[str, Any]:
     return {"student": student, "teacher": {**prefixed("backbone.", weights()), **head}}
 
 
+def dinov2() -> Tensors:
+    """Return a checkpoint as DINOv2 saves it: registers under another name, a position embedding for the class token.
+
+    timm adds that embedding, zero here, to the class token.
+    """
+    tensors = weights(reg_tokens=2, no_embed_class=True)
+    tensors["register_tokens"] = tensors.pop("reg_token")
+    tensors["pos_embed"] = torch.cat([torch.zeros(1, 1, 64), tensors["pos_embed"]], dim=1)
+    return {**tensors, "mask_token": torch.zeros(1, 64)}
+
+
 def mae() -> dict[str, Any]:
     """Return a checkpoint as MAE saves it: encoder, decoder and mask token."""
     decoder = {"decoder_blocks.0.attn.qkv.weight": torch.zeros(2, 2), "decoder_pred.bias": torch.zeros(2)}
@@ -337,6 +348,10 @@ TAKEN = (
         ("small of w.pth is used; not used of w.pth: large (102 tensors)",),
     ),
     Taken(
+        "DINOv2 with registers", "test_vit,reg_tokens=2,no_embed_class=True", dinov2,
+        ("not used of w.pth: mask_token (1 tensor)",),
+    ),
+    Taken(
         "OpenAI's CLIP", "test_vit,pre_norm=True", lambda: to_openai_clip(weights(pre_norm=True)),
         ("not used of w.pth: text_projection (1 tensor), visual (1 tensor)",),
         ("w.pth has the format of OpenAI's CLIP, which was trained with QuickGELU, and test_vit has GELU: for weights "
@@ -354,8 +369,7 @@ def test_taken(tmp_path: Path, case: Taken) -> None:
     assert tuple(details["notes"]) == case.notes
     assert tuple(details["warnings"]) == case.warnings
     assert "partial" not in details
-    arguments = {"pre_norm": True} if "pre_norm" in case.target else {}
-    expected = weights(case.target.partition(",")[0], seed=case.seed, **arguments)
+    expected = weights(case.target.partition(",")[0], seed=case.seed, **dict(spec_of(f"timm:{case.target}").arguments))
     if case.name == "half precision":
         expected = {name: tensor.half().float() for name, tensor in expected.items()}
     actual = {name: tensor for name, tensor in backbone.module.state_dict().items() if "num_batches" not in name}

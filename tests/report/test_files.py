@@ -54,6 +54,15 @@ def test_markdown_says_what_changed_and_what_is_missing(report: Report) -> None:
     assert "no &lt;data&gt;" in text
 
 
+def test_markdown_marks_a_part_of_a_backbone(report: Report) -> None:
+    """Every score of a partly loaded checkpoint says how much of the backbone was in the file."""
+    text = "partial: 51% of the parameters were in the file"
+    score = make_score("m", CLS, 3.0, provenance={"backbone": {"partial": text}})
+    lines = markdown.render_markdown(replace(report, scores=(score,))).splitlines()
+    assert [line for line in lines if line.startswith(f"| m ({text}) ")]
+    assert [line for line in lines if line.startswith(f"- m, {CLS[0]}: ") and text in line]
+
+
 def test_markdown_escapes_a_hostile_name(report: Report) -> None:
     """The name adds neither a tag nor a cell."""
     text = markdown.render_markdown(report)
