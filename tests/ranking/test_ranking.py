@@ -12,6 +12,8 @@ from bob_gauntlet.pools.folder import PerExampleValues, read_examples, write_exa
 from bob_gauntlet.pools.pool import Pool, load_pool
 from bob_gauntlet.ranking.ranking import Ranking, RankingRow, RankingStatistics, rank
 from bob_gauntlet.ranking.score_table import ScoreTable
+from bob_gauntlet.runtime.artifacts import Artifacts, ExampleValues
+from bob_gauntlet.runtime.schema import Array, Schema
 from bob_gauntlet.scores.settings import ranked_measures
 from tests.helpers.small_pools import CLS, DIGITS, KNN, LATENCY, RET, make_pool, make_pool_of_four, make_score
 
@@ -220,3 +222,28 @@ def test_notes_say_what_intervals_rest_on() -> None:
 def test_the_same_scores_give_the_same_ranking(four: Pool) -> None:
     """Nothing is drawn, or from a fixed seed."""
     assert rank(four) == rank(four)
+
+
+DAMAGE = {"ids": np.zeros(2, np.uint8), "values": np.zeros(3, np.float64), "clusters": np.zeros(3, np.float32)}
+
+
+@pytest.mark.parametrize("name", [*DAMAGE, "lacks", "more"])
+def test_wrong_examples_of_a_backbone_are_not_used(tmp_path: Path, caplog: pytest.LogCaptureFixture, name: str) -> None:
+    """Examples whose arrays are not as they have to be are named in one warning, and the ranking is as without them."""
+    folder, ids = tmp_path / "p", ("0", "1", "2")
+    scores = [make_score(n, CLS, v) for n, v in (("a", 1.0), ("b", 2.0), ("c", 3.0))]
+    pool = make_pool(folder, scores)
+    values = {n: np.arange(3, dtype=np.float32) + i for i, n in enumerate("abc")}
+    write_examples(folder, *CLS, PerExampleValues(ids, clusters=ids, values=values))
+    artifacts, key = Artifacts(tmp_path / "artifacts"), {"of": "x"}
+    right = ExampleValues(np.arange(3, dtype=np.float32) * 2, ids, ids).to_arrays()
+    wrong = {n: array for n, array in right.items() if (n, name) != ("ids", "lacks")}
+    wrong |= {"more": np.zeros(1)} if name == "more" else {name: DAMAGE[name]} if name in DAMAGE else {}
+    anything = Schema({n: Array(str(array.dtype), array.shape) for n, array in wrong.items()})
+    artifacts.get("examples", key, lambda: wrong, anything)
+    own = make_score("x", CLS, 2.0, provenance={"stderr": 0.5})
+    with_reference = replace(own, provenance={"stderr": 0.5, "examples": {"kind": "examples", "key": key}})
+    ranking = rank(pool, {"x": [with_reference]}, artifacts=artifacts)
+    assert ranking.rows == rank(pool, {"x": [own]}, artifacts=artifacts).rows
+    [warning] = [record.getMessage() for record in caplog.records]
+    assert warning.startswith(f"{artifacts.path('examples', key)} is damaged (")
