@@ -1,5 +1,6 @@
 """Tests of backbone identities: an identity is stored, and computed again only where it may have changed."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -57,6 +58,33 @@ def test_an_identity_belongs_to_one_spec(tmp_path: Path, change: str) -> None:
     config = UserConfig(Path("/"), "bob.toml", {"mine": {"spec": "random:test_vit", "size": 32}})
     other = resolve("mine", config) if change == "size" else spec(change)
     assert identify(other, artifacts) == load(other).identity != first
+
+
+@pytest.mark.parametrize("changed", ["ADAPTER_VERSION", "TRAITS_VERSION"])
+def test_an_identity_of_an_earlier_version_is_computed_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changed: str
+) -> None:
+    """What an earlier version stored, with other traits or another transform, is not read."""
+    artifacts = Artifacts(tmp_path / "artifacts")
+    loaded: list[str] = []
+
+    def record_load(spec: BackboneSpec) -> Backbone:
+        loaded.append(spec.text)
+        return load(spec)
+
+    monkeypatch.setattr(loading, "load", record_load)
+    identify(spec("random:test_vit"), artifacts)
+    monkeypatch.setattr(loading, changed, 99)
+    identify(spec("random:test_vit"), artifacts)
+    assert len(loaded) == 2
+
+
+def test_an_identity_for_another_wanted_size_is_another(tmp_path: Path) -> None:
+    """A network of one size is built for 96 px at mini scale, and for its own size at paper scale."""
+    artifacts = Artifacts(tmp_path / "artifacts")
+    fixed = spec("random:test_vit,dynamic_img_size=False")
+    sizes = [identify(replace(fixed, wanted_size=size), artifacts).transform.size for size in (96, None, 96)]
+    assert sizes == [96, 160, 96]
 
 
 def test_hubs_and_factories_are_loaded_each_time(weights: Path) -> None:
