@@ -27,6 +27,7 @@ from bob_gauntlet.cli.main import main
 from bob_gauntlet.config import UserConfig
 from bob_gauntlet.errors import BobError, UsageError
 from bob_gauntlet.pools.pool import load_pool
+from bob_gauntlet.protocols.efficiency import Efficiency
 from bob_gauntlet.report.frames import COMPARISON_COLUMNS, SCORE_COLUMNS
 from bob_gauntlet.scores.score import METRICS, Score
 from bob_gauntlet.scores.store import Store
@@ -161,7 +162,7 @@ def test_a_module_has_the_scores_of_the_same_weights_by_name() -> None:
     assert not set(given["backbone_fingerprint"]) & set(by_name["backbone_fingerprint"])
 
 
-def test_the_module_and_the_callers_state_stay_as_they_are() -> None:
+def test_the_module_and_the_callers_state_stay_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
     """Training modes, gradients, flags, memory, weights, buffers and random states are the same before and after."""
     module = pooled()
     module.body[1].eval()
@@ -181,6 +182,8 @@ def test_the_module_and_the_callers_state_stay_as_they_are() -> None:
             "threads": torch.get_num_threads(),
         }
 
+    budget = {"input_size": 32, "batches": (2,), "repeats": 2, "ratio_batch": 2, "reference": "test_resnet"}
+    monkeypatch.setattr(Efficiency, "mini", budget)
     before = state()
     evaluate(module, "finetune@digits", "efficiency@noise", name="mine", max_steps=1, size=32)
     assert state() == before

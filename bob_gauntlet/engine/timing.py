@@ -81,8 +81,8 @@ def calibration_kernels(device: str) -> Calls:
     They take the same time in every round on a quiet machine: a millisecond or two on one core or on a GPU.
     """
     side, numbers = (384, 2**23) if device == "cpu" else (4096, 2**27)
-    matrix = torch.ones(side, side, device=device)
-    block = torch.ones(numbers, device=device)
+    matrix = torch.ones(side, side, dtype=torch.float32, device=device)
+    block = torch.ones(numbers, dtype=torch.float32, device=device)
     return {"matrix_product": lambda: matrix @ matrix, "memory_pass": lambda: block.neg_()}
 
 

@@ -72,7 +72,10 @@ class Efficiency:
             with timing.use_threads(devices.cores(), device):
                 yield from self._times(backbone, pixels, device, advance)
             with timing.use_threads(1, device):
-                yield from self._ratios(backbone, pixels, device, advance)
+                # a run that is cut short is never ranked, so that noise does not matter
+                is_cut = context.config.limit is not None or context.config.max_steps is not None
+                yield from self._ratios(backbone, pixels, device, 1 if is_cut else self.attempts)
+                advance(1)
 
     def _times(
         self, backbone: "Backbone", pixels: "torch.Tensor", device: str, advance: Callable[[int], None]
@@ -101,24 +104,23 @@ class Efficiency:
         yield Measured("peak_memory", memory_by_batch[best], details={"batch": best})
 
     def _ratios(
-        self, backbone: "Backbone", pixels: "torch.Tensor", device: str, advance: Callable[[int], None]
+        self, backbone: "Backbone", pixels: "torch.Tensor", device: str, most_attempts: int
     ) -> Iterator[Measured]:
         """Yield the time of one image and of a batch, in times the reference's, on one thread of a CPU.
 
-        Where the machine was not quiet both are timed again, at most `attempts` times in all.
+        Where the machine was not quiet both are timed again, at most `most_attempts` times in all.
         """
         from bob_gauntlet.engine import timing
 
         networks = {"reference": self._build_reference(device), "backbone": backbone}
         batches = {"latency_ratio": 1, "batch_ratio": self.ratio_batch}
         attempts, quiet = 0, False
-        while not quiet and attempts < self.attempts:
+        while not quiet and attempts < most_attempts:
             rounds = {m: self._take_turns(networks, pixels[:b], device, self.repeats) for m, b in batches.items()}
             times = {metric: of_metric.own_time(device) for metric, of_metric in rounds.items()}
             ratios = {m: [a / b for a, b in zip(t["backbone"], t["reference"], strict=True)] for m, t in times.items()}
             record = timing.describe_quietness(list(rounds.values()), list(ratios.values()), device)
             attempts, quiet = attempts + 1, not signs_of_noise(record)
-        advance(1)
         shared = {"reference": f"{self.reference} with random weights", "threads": record["threads"], "timing": record}
         for metric, batch in batches.items():
             details = {

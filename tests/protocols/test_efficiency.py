@@ -38,14 +38,14 @@ class Network:
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     """A function that runs the recipe on a machine: 10 ms of the reference for an image, 6 ms of the backbone."""
 
-    def measure(machine: FakeMachine, recipe: Efficiency = RECIPE) -> dict[str, Measured]:
+    def measure(machine: FakeMachine, **config: int) -> dict[str, Measured]:
         machine.install(monkeypatch)
         monkeypatch.setattr(timing, "flops", lambda backbone, images: 2e9)
         monkeypatch.setattr(timing, "peak_memory", lambda call, device: 64.0)
         monkeypatch.setattr(efficiency, "load", lambda spec, device: Network(machine, 0.002, 0.008))
         backbone = pixel_backbone()
         monkeypatch.setattr(backbone, "embed", Network(machine, 0.004, 0.002).embed)
-        return {m.metric: m for m in recipe.evaluate(backbone, NOISE, context_in(tmp_path))}
+        return {m.metric: m for m in RECIPE.evaluate(backbone, NOISE, context_in(tmp_path, **config))}
 
     return measure
 
@@ -138,6 +138,12 @@ def test_a_burst_is_measured_again(run: Run) -> None:
     measured = run(FakeMachine(loads=chain(repeat(5.0, 40), repeat(1.0))))
     assert measured["latency_ratio"].details["attempts"] == 2
     assert signs(measured) == []
+
+
+@pytest.mark.parametrize("cut", [{"limit": 8}, {"max_steps": 2}], ids=["limit", "steps"])
+def test_a_run_that_is_cut_short_is_not_repeated(run: Run, cut: dict[str, int]) -> None:
+    """Its scores are never ranked, so that one attempt is enough on a busy machine."""
+    assert run(FakeMachine(loads=repeat(9.0)), **cut)["latency_ratio"].details["attempts"] == 1
 
 
 def test_ratios_are_measured_on_one_thread(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
