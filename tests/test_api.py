@@ -476,9 +476,10 @@ def test_compare_lists_every_measure_of_one_of_them(folder: Path) -> None:
 
 
 def test_compare_reads_a_pool() -> None:
-    """Two members of a pool are comparable in everything that both have."""
+    """Two members of a pool are comparable in everything that both have, except times of machines of unknown speed."""
     frame = bob.compare("resnet-simclr", "resnet-supervised", pool="mini")
     both = frame.dropna(subset=["value_a", "value_b"])
+    both = both[~both["metric"].isin(["latency", "throughput"])]
     assert len(both) > 20
     assert both["comparable"].all()
     signs = both["metric"].map(lambda metric: METRICS[metric].sign)
