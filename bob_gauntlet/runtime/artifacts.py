@@ -53,12 +53,12 @@ class Artifacts:
         Where the folder cannot be written, the result is returned but not kept, and one warning is logged. Raises
         BobError where what was computed does not fit the schema.
         """
-        arrays = self.peek(kind, key, schema)
+        path = self.path(kind, key)
+        arrays = self._read(path, schema, "computed again")
         if arrays is not None:
             return arrays
-        path = self.path(kind, key)
         with self.lock(path):
-            arrays = self._read(path, schema, warn=False)
+            arrays = self._read(path, schema)
             if arrays is None:
                 arrays = {name: np.asarray(array, order="C") for name, array in compute().items()}
                 try:
@@ -76,7 +76,7 @@ class Artifacts:
 
     def peek(self, kind: str, key: Mapping[str, Any], schema: AnySchema) -> Arrays | None:
         """Return the arrays under `key`, or None where they are absent, damaged or do not fit the schema."""
-        return self._read(self.path(kind, key), schema, warn=True)
+        return self._read(self.path(kind, key), schema, "not used")
 
     def path(self, kind: str, key: Mapping[str, Any]) -> Path:
         """Return the file of the artefact of a key; it need not exist."""
@@ -103,20 +103,23 @@ class Artifacts:
             reason = getattr(error, "strerror", None) or error
             log.warning("artefacts cannot be kept in %s (%s); pass --bob-cache DIR", self.root, reason)
 
-    def _read(self, path: Path, schema: AnySchema, *, warn: bool) -> Arrays | None:
-        """Return the arrays of a file, or None where it is absent, damaged or does not fit."""
+    def _read(self, path: Path, schema: AnySchema, consequence: str = "") -> Arrays | None:
+        """Return the arrays of a file, or None where it is absent, damaged or does not fit.
+
+        `consequence` says in a warning what becomes of a damaged file; without it there is no warning.
+        """
         try:
             arrays = _unpack(path.read_bytes())
         except (FileNotFoundError, NotADirectoryError):
             return None
         except (OSError, SafetensorError, ValueError, KeyError) as error:
-            _say_damaged(path, error, warn=warn)
+            _say_damaged(path, error, consequence)
             return None
         expected = _resolve(schema)
         try:
             expected.check(arrays)
         except ValueError as error:
-            _say_damaged(path, error, warn=warn)
+            _say_damaged(path, error, consequence)
             return None
         return arrays
 
@@ -183,10 +186,10 @@ class ExampleValues:
         return cls(arrays["values"], unpack_names(arrays["ids"]), unpack_names(arrays["clusters"]))
 
 
-def _say_damaged(path: Path, error: Exception, *, warn: bool) -> None:
-    """Log that a file cannot be used, where `warn` says so."""
-    if warn:
-        log.warning("%s is damaged (%s) and is computed again", path, error)
+def _say_damaged(path: Path, error: Exception, consequence: str) -> None:
+    """Log that a file is damaged, and what becomes of it; do nothing without a consequence."""
+    if consequence:
+        log.warning("%s is damaged (%s) and is %s", path, error, consequence)
 
 
 def _resolve(schema: AnySchema) -> Schema:

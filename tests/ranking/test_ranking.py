@@ -247,3 +247,4 @@ def test_wrong_examples_of_a_backbone_are_not_used(tmp_path: Path, caplog: pytes
     assert ranking.rows == rank(pool, {"x": [own]}, artifacts=artifacts).rows
     [warning] = [record.getMessage() for record in caplog.records]
     assert warning.startswith(f"{artifacts.path('examples', key)} is damaged (")
+    assert warning.endswith(") and is not used")
