@@ -12,7 +12,7 @@ from bob_gauntlet.pools.folder import PerExampleValues, read_examples, write_exa
 from bob_gauntlet.pools.pool import Pool, load_pool
 from bob_gauntlet.ranking.ranking import Ranking, RankingRow, RankingStatistics, rank
 from bob_gauntlet.ranking.score_table import ScoreTable
-from bob_gauntlet.runtime.artifacts import Artifacts, ExampleValues
+from bob_gauntlet.runtime.artifacts import ArtifactRef, Artifacts, ExampleValues
 from bob_gauntlet.runtime.schema import Array, Schema
 from bob_gauntlet.scores.settings import ranked_measures
 from tests.helpers.small_pools import CLS, DIGITS, KNN, LATENCY, RET, make_pool, make_pool_of_four, make_score
@@ -195,6 +195,29 @@ def test_measures_of_one_source_share_their_photos(tmp_path: Path, prefix: str) 
     one = RankingStatistics(ScoreTable.from_pool(pool, task="Cls"), None)
     ratio = statistics.example_differences.variance[0, 1] / one.example_differences.variance[0, 1]
     assert ratio == pytest.approx(0.5 * (60 / 59) / (30 / 29) if prefix else 1.0, rel=1e-4)
+
+
+def test_values_of_the_user_are_paired_with_those_of_the_pool(tmp_path: Path) -> None:
+    """With its per-example values a backbone that is 1 better than b on nearly every photo is told apart from it.
+
+    Without them it only has a standard error, as wide as the photos differ, and is in the group of b. Values of other
+    examples, here with other ids, count as missing.
+    """
+    rng = np.random.default_rng(0)
+    easy = 100 * rng.random(200)
+    values = {"a": easy - 40, "b": easy, "c": easy - 20}
+    photos = [f"photo-{i}" for i in range(200)]
+    pool = make_pool_with_examples(tmp_path / "p", {CLS: values}, {CLS: photos})
+    artifacts = Artifacts(tmp_path / "artifacts")
+    mine = easy + 1 + rng.normal(size=200)
+    for first_id, expected in ((0, 2), (1, 1)):
+        ids = tuple(str(i + first_id) for i in range(200))
+        reference = ArtifactRef("examples", {"first": first_id})
+        artifacts.get("examples", reference.key, ExampleValues(mine, ids, ids).to_arrays, ExampleValues.schema())
+        provenance = {"examples": reference.to_dict(), "stderr": float(easy.std() / 200**0.5)}
+        score = make_score("mine", CLS, float(mine.mean()), provenance=provenance)
+        ranking = rank(pool, {"mine": [score]}, task="Cls", artifacts=artifacts)
+        assert [row_of(ranking, name).group for name in ("mine", "b")] == [1, expected]
 
 
 def test_names_of_clusters_match_in_all_measures_of_a_source() -> None:
