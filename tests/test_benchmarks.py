@@ -117,8 +117,9 @@ def test_shared_work_is_done_once(monkeypatch: pytest.MonkeyPatch) -> None:
     counts = reuse.images_forwarded("random:test_resnet", 1)
     trained, calibrated = (counts[name] for name in names)
     probe, validation = 2, len(load_dataset("photos")["val"])
-    assert trained[0] == trained[1]
-    assert calibrated == (validation + probe, trained[0] + validation)
+    # the outputs of a classifier are looked at with two images, once in a process
+    assert trained[0] - trained[1] in (0, probe)
+    assert calibrated == (validation, trained[1] + validation)
 
 
 def test_the_table_of_mini_adds_up() -> None:
