@@ -24,12 +24,10 @@ from bob_gauntlet.errors import BobError, MissingError, UsageError, nearest
 from bob_gauntlet.gauntlet import Gauntlet, Workspace
 from bob_gauntlet.pools.pool import Pool, load_pool
 from bob_gauntlet.protocols.patterns import match_settings
-from bob_gauntlet.protocols.recipe import find_trait
 from bob_gauntlet.ranking.selection import select_backbones
 from bob_gauntlet.runtime import devices
 from bob_gauntlet.runtime.artifacts import Artifacts
 from bob_gauntlet.runtime.caller_state import preserve_caller_state
-from bob_gauntlet.runtime.device_lock import device_lock
 from bob_gauntlet.runtime.progress import LineProgress, Progress
 from bob_gauntlet.runtime.run_config import RunConfig
 from bob_gauntlet.scores.score import Fidelity, Scale, Score
@@ -77,9 +75,9 @@ def evaluate(
     stored.check()
     artifacts = Artifacts(Path(cache) if cache is not None else home / "artifacts")
     networks = {} if network is None else {spec.name: network}
-    workspace = Workspace(artifacts, run, stored.latest(), _progress(progress), locations, networks)
+    workspace = Workspace(artifacts, run, stored.latest(), _progress(progress), locations, networks, lock_folder=home)
     with preserve_caller_state():
-        evaluation = _Evaluation(spec, workspace, stored, home)
+        evaluation = _Evaluation(spec, workspace, stored)
         evaluation.run(pairs)
     return evaluation.frame()
 
@@ -144,9 +142,9 @@ def compare(a: str, b: str, *, pool: str = "mini", store: PathLike | None = None
 class _Evaluation:
     """One call of `evaluate`: the scores of its settings, and the reasons of those that have none."""
 
-    def __init__(self, spec: BackboneSpec, workspace: Workspace, store: Store, home: Path) -> None:
+    def __init__(self, spec: BackboneSpec, workspace: Workspace, store: Store) -> None:
         self.gauntlet = Gauntlet(spec, workspace)
-        self.store, self.home = store, home
+        self.store = store
         self.stored_names = {(score.identity, score.backbone) for score in store}
         self.skipped: dict[str, str] = {}
         self.failed: dict[str, str] = {}
@@ -170,10 +168,8 @@ class _Evaluation:
             setting = f"{recipe.id}@{dataset}"
             if isinstance(workspace.progress, LineProgress):
                 workspace.progress.setting = setting
-            exclusive = bool(find_trait(recipe, "exclusive", False))
             try:
-                with device_lock(self.home, workspace.config.device, exclusive=exclusive):
-                    self._store(self.gauntlet.run(recipe, dataset))
+                self._store(self.gauntlet.run(recipe, dataset))
             except MissingError as error:
                 self.skipped[setting] = str(error)
             except Exception as error:  # the user's network may raise anything in its forward pass

@@ -5,8 +5,10 @@ Nothing heavy is imported until something has to be loaded: a session whose scor
 
 import time
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 import numpy as np
@@ -32,6 +34,7 @@ from bob_gauntlet.protocols.recipe import (
 )
 from bob_gauntlet.runtime.artifacts import ArtifactRef, Artifacts, ExampleValues
 from bob_gauntlet.runtime.context import RunContext
+from bob_gauntlet.runtime.device_lock import device_lock
 from bob_gauntlet.runtime.devices import device_name
 from bob_gauntlet.runtime.environment import environment
 from bob_gauntlet.runtime.progress import Progress
@@ -73,6 +76,8 @@ class Workspace:
     locations: DataLocations = field(default_factory=default_locations)
     # backbone name -> network of the caller's process, for specs of scheme "module"
     networks: "Mapping[str, nn.Module]" = field(default_factory=dict)
+    # where the locks are that processes which share a device take while they measure; None: nobody waits
+    lock_folder: Path | None = None
     _identities: dict[str, BackboneIdentity] = field(default_factory=dict)
     _backbones: "dict[str, Backbone]" = field(default_factory=dict)
     _dataset: "Dataset | None" = None
@@ -102,6 +107,13 @@ class Workspace:
                 del self._backbones[next(iter(self._backbones))]
             self._backbones[spec.name] = loaded
         return self._backbones[spec.name]
+
+    def device_lock(self, recipe: Recipe) -> AbstractContextManager[None]:
+        """Return the lock to hold while `recipe` is measured: alone on the device where the recipe is exclusive."""
+        if self.lock_folder is None:
+            return nullcontext()
+        exclusive = bool(find_trait(recipe, "exclusive", False))
+        return device_lock(self.lock_folder, self.config.device, exclusive=exclusive)
 
     def _limit_threads(self) -> None:
         """Set torch's threads where the configuration names a number."""
@@ -179,7 +191,8 @@ class Gauntlet:
             self.results.append(SettingResult(tuple(stored), "store"))
             return stored
         try:
-            scores = self._measure(recipe, setting, fields)
+            with self.workspace.device_lock(recipe):
+                scores = self._measure(recipe, setting, fields)
         except ChangedFile:
             self.workspace.forget(dataset)
             raise

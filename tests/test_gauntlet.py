@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ from bob_gauntlet.protocols.recipe import Measured, protocol_hash
 from bob_gauntlet.protocols.retrieval import Retrieval
 from bob_gauntlet.runtime import devices
 from bob_gauntlet.runtime.artifacts import Artifacts, ExampleValues
+from bob_gauntlet.runtime.device_lock import device_lock
 from bob_gauntlet.runtime.run_config import RunConfig
 from bob_gauntlet.scores.score import Score, difference
 from bob_gauntlet.stats.standard_error import clustered_standard_error
@@ -83,6 +85,34 @@ def no_loading(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 # ---- the store
+
+
+@pytest.mark.parametrize(("recipe", "dataset"), [(KNN_32, "digits"), (EFFICIENCY_32, "noise")])
+def test_a_stored_setting_does_not_wait_for_the_device(recipe: Any, dataset: str, artifacts: Artifacts) -> None:
+    """Scores are read from the store while another process has the device alone."""
+    gauntlet = on_bench(artifacts, stored_of(on_bench(artifacts).run(recipe, dataset)))
+    gauntlet.workspace.lock_folder = artifacts.root
+    with ThreadPoolExecutor() as pool, device_lock(artifacts.root, "cpu", exclusive=True):
+        assert pool.submit(gauntlet.run, recipe, dataset).result(timeout=60)
+
+
+@pytest.mark.parametrize(
+    ("recipe", "dataset", "others_measure"), [(KNN_32, "digits", False), (EFFICIENCY_32, "noise", True)]
+)
+def test_a_measurement_waits_for_the_device(
+    recipe: Any, dataset: str, others_measure: bool, artifacts: Artifacts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A measurement waits for one that has the device alone, and an exclusive one waits for every other."""
+    scores = on_bench(artifacts).run(recipe, dataset)
+    monkeypatch.setattr(Gauntlet, "_measure", lambda *_: scores)
+    gauntlet = on_bench(artifacts)
+    gauntlet.workspace.lock_folder = artifacts.root
+    with ThreadPoolExecutor() as pool:
+        with device_lock(artifacts.root, "cpu", exclusive=not others_measure):
+            measurement = pool.submit(gauntlet.run, recipe, dataset)
+            with pytest.raises(TimeoutError):
+                measurement.result(timeout=2)
+        assert measurement.result(timeout=60) == scores
 
 
 @pytest.mark.parametrize(

@@ -188,18 +188,16 @@ def pytest_xdist_node_collection_finished(node: Any, ids: Sequence[str]) -> None
 
 
 @pytest.fixture
-def gauntlet(request: pytest.FixtureRequest) -> "Iterator[Gauntlet]":
+def gauntlet(request: pytest.FixtureRequest) -> "Gauntlet":
     """The gauntlet of one backbone: `gauntlet.run(recipe, dataset)` measures, or reads what is stored."""
     from bob_gauntlet.gauntlet import Gauntlet
     from bob_gauntlet.plugin.progress_bar import ProgressFile
-    from bob_gauntlet.runtime.device_lock import device_lock
 
     session, item = request.config.stash[SESSION], request.node
     if isinstance(session.workspace.progress, ProgressFile):
         session.workspace.progress.setting = _setting(item)
     prepared = item.stash[_GAUNTLET] = Gauntlet(request.param, session.workspace)
-    with device_lock(session.options.home, session.workspace.config.device, exclusive=_is_exclusive(item)):
-        yield prepared
+    return prepared
 
 
 @pytest.hookimpl(wrapper=True)

@@ -125,6 +125,7 @@ def open_session(options: SessionOptions, start: Path, shared: Mapping[str, Any]
         stored=store.latest(),
         progress=ProgressFile(progress_folder / f"{os.getpid()}.json"),
         locations=locations,
+        lock_folder=options.home,
     )
     return Session(options, specs, store, workspace, progress_folder)
 
