@@ -54,6 +54,8 @@ def data(name: str | None, root: Path | None, download: bool, verify: bool, cach
         return
     spec = locations.spec(name)
     if download and not spec.downloadable:
+        if not locations.roots(name):
+            raise UsageError(f"{name} needs no download: {spec.how_to_get}")
         raise UsageError(f"{name} cannot be downloaded by this command; get it from {spec.how_to_get}")
     click.echo(describe(spec))
     searched_paths = checking.describe_locations(spec, locations)

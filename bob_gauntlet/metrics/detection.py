@@ -101,14 +101,17 @@ class _ClassResult:
 
 def _check_inputs(detections: Detections, objects: "Sequence[ImageObjects]", classes: int, kind: Kind) -> None:
     """Raise BobError where detections and objects are not of the same images, classes or kind."""
-    if len(detections) and not (detections.images[0] >= 0 and detections.images[-1] < len(objects)):
+    ends = detections.images[[0, -1]].tolist() if len(detections) else []
+    wrong_images = [index for index in ends if not 0 <= index < len(objects)]
+    if wrong_images:
         raise BobError(
-            f"a detection has the image index {detections.images[-1]}, but there are {len(objects)} images; "
+            f"a detection has the image index {wrong_images[0]}, but there are {len(objects)} images; "
             "pass detections and objects of the same split"
         )
-    if len(detections) and not (detections.labels.min() >= 0 and detections.labels.max() < classes):
+    wrong_labels = detections.labels[(detections.labels < 0) | (detections.labels >= classes)]
+    if len(wrong_labels):
         raise BobError(
-            f"a detection has the class index {detections.labels.max()}, but there are {classes} classes; "
+            f"a detection has the class index {wrong_labels[0]}, but there are {classes} classes; "
             "pass detections and classes of the same dataset"
         )
     without_masks = (len(detections) and not detections.masks) or any(

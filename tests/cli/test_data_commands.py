@@ -307,6 +307,7 @@ def test_only_free_datasets_are_downloaded(folder: Path, monkeypatch: pytest.Mon
     result = bob_data("imagenet-1k --download")
     assert result.exit_code == 4
     assert "imagenet-1k cannot be downloaded by this command; get it from image-net.org" in result.output
+    assert "noise needs no download: nothing to get, it is generated" in bob_data("noise --download").output
 
 
 def test_a_session_takes_its_locations_from_the_options(

@@ -372,6 +372,10 @@ def test_bad_detections_say_what_is_wrong() -> None:
         average_precision(two, [image_with(BOX)], ["a"])
     with pytest.raises(BobError, match="the class index 3, but there are 1 classes"):
         average_precision(replace(two, labels=np.array([0, 3])), [image_with(BOX), image_with()], ["a"])
+    with pytest.raises(BobError, match="the image index -1, but there are 2 images"):
+        average_precision(replace(two, images=np.array([-1, 1])), [image_with(BOX), image_with()], ["a"])
+    with pytest.raises(BobError, match="the class index -2, but there are 1 classes"):
+        average_precision(replace(two, labels=np.array([0, -2])), [image_with(BOX), image_with()], ["a"])
     with pytest.raises(BobError, match="boxes without masks"):
         average_precision(two, [image_with(BOX), image_with()], ["a"], "mask")
 
