@@ -30,7 +30,7 @@ _POSITIONS = ("pos_embed", "relative_position_bias_table", "rel_pos", "attention
 
 @dataclass(frozen=True)
 class Fit:
-    """How the tensors of one part of a checkpoint fill a network."""
+    """The result of comparing one part of a checkpoint with a network: which tensors fit, and which do not."""
 
     # what fills the network, by the network's names
     filling: Tensors

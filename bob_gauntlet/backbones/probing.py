@@ -27,7 +27,7 @@ The second is larger: the order of a sum depends on the size of the batch, and b
 
 @dataclass(frozen=True)
 class _Pass:
-    """What one forward pass returned, and the features that were made of it."""
+    """The output of one forward pass, and the features that are computed from this output."""
 
     raw: torch.Tensor
     features: torch.Tensor

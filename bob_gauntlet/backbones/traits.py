@@ -1,4 +1,4 @@
-"""What a network itself shows: its family, width, parameters, strides and input sizes, and its input transform.
+"""Read the traits of a network: its family, width, parameters, strides, input sizes and input transform.
 
 Imports torch and timm.
 """

@@ -1,4 +1,4 @@
-"""Which JSON values the fields of an annotation file may have: numbers, ids and flags.
+"""Check the JSON values of the fields of an annotation file: numbers, ids and flags.
 
 Exporters write some of them as other types than COCO's files. A value that has only one meaning is taken, any other one
 is refused. Text is never taken for its truth value: "0" is no crowd.

@@ -107,7 +107,7 @@ class FileHashes:
 
 @dataclass(frozen=True)
 class _KnownHashes:
-    """What a log says of the files of a reader.
+    """The entries of a hash log that belong to the files of a reader.
 
     `rows` are the record of each file, -1 for none; `digests` are those of the records that can be used; `missing` are
     the indices of the files that have to be hashed.

@@ -21,7 +21,7 @@ CLOCK_TICK = 2_000_000_000
 """Coarsest step of the times of a file system, in ns (FAT). Two changes within one step leave the same times."""
 
 MAX_CLOCK_LEAD = 86_400_000_000_000
-"""How far the clock of a file server may be ahead of this machine's clock, in ns: a day."""
+"""A file server's clock may be ahead of this machine's clock by at most this time, in ns: a day."""
 
 
 class ChangedFile(BobError):

@@ -21,7 +21,7 @@ ProvenanceTable = Mapping[str, Mapping[str, Any]]
 
 
 class _SettingFacts(TypedDict):
-    """What is known of one setting of one backbone."""
+    """The provenance of one setting of one backbone."""
 
     shared: dict[str, Any]
     metrics: dict[str, dict[str, Any]]

@@ -1,4 +1,4 @@
-"""What an artefact holds, stated where it is read: the names, types and shapes of its arrays.
+"""Schemas of artefacts: the names, types and shapes of the arrays that a reader expects.
 
 The checksum of a file says that it is what was written, not that it is what is asked for: another version, or a tool
 that copies files, may have written features of another width under the same key.

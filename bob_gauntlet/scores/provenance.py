@@ -1,4 +1,4 @@
-"""How a score was got: the documented schema of `Score.provenance`. No key of it is part of an identity."""
+"""The schema of `Score.provenance`, which records how a score was measured. No key of it is part of an identity."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, TypedDict, cast
@@ -27,7 +27,7 @@ class KernelTimes(TypedDict, total=False):
 
 
 class Timing(TypedDict, total=False):
-    """How quiet the machine was while calls were timed; `quietness` judges it."""
+    """Measurements of how busy the machine was while calls were timed; `quietness` decides whether it was quiet."""
 
     repeats: int  # timed rounds; the calls take turns in each
     threads: int  # torch's threads meanwhile, on a CPU

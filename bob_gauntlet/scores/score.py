@@ -130,7 +130,7 @@ class Score:
 
     @property
     def partial(self) -> str:
-        """How much of the backbone came from its checkpoint: `partial: 51% of the parameters ...`; "" for all of it."""
+        """The share of the backbone that its checkpoint filled: `partial: 51% of the parameters ...`; "" for a whole one."""
         backbone = self.provenance.get("backbone")
         return str(backbone.get("partial", "")) if isinstance(backbone, Mapping) else ""
 
@@ -187,7 +187,7 @@ def difference(a: Score, b: Score) -> str | None:
 
 
 INPUT_SIZE = "input size"
-"""What `difference` answers where only the input sizes differ."""
+"""The answer of `difference` where only the input sizes differ."""
 
 SIZE_TOLERANCE = 1.1
 """Largest ratio of two input sizes that are compared: patches of 14 px make 98 of 96 px, and 70 of 64."""

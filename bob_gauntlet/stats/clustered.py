@@ -74,7 +74,7 @@ def student_t_quantile(share: float, degrees: np.ndarray | float) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Contributions:
-    """What each of C clusters of one source, drawn together, adds to the errors of the means of B backbones."""
+    """The contribution of each of the C clusters of one source to the errors of the means of B backbones."""
 
     # (C, B) sums over the examples of a cluster of (value - mean) / number of examples
     values: np.ndarray

@@ -1,4 +1,4 @@
-"""Which of many backbones are told apart: tests of all pairs, rank intervals and tie groups. Numbers in, numbers out.
+"""Test which backbones differ: tests of all pairs, rank intervals and tie groups. Numbers in, numbers out.
 
 The best of several equal backbones is chosen from the same data that it is tested with, and many pairs are tested.
 Every statement here is corrected for both, so that in 95% of all tables no two equal backbones are told apart. The

@@ -33,16 +33,22 @@ def weights(tmp_path: Path) -> Path:
     return tmp_path / "vit.safetensors"
 
 
-def test_an_identity_is_computed_once(weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The second call loads nothing, and other bytes in the file lead to another identity."""
-    artifacts = Artifacts(tmp_path / "artifacts")
-    loaded: list[str] = []
+@pytest.fixture
+def loaded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The SPECs that were loaded since the test began."""
+    texts: list[str] = []
 
     def record_load(spec: BackboneSpec) -> Backbone:
-        loaded.append(spec.text)
+        texts.append(spec.text)
         return load(spec)
 
     monkeypatch.setattr(loading, "load", record_load)
+    return texts
+
+
+def test_an_identity_is_computed_once(weights: Path, tmp_path: Path, loaded: list[str]) -> None:
+    """The second call loads nothing, and other bytes in the file lead to another identity."""
+    artifacts = Artifacts(tmp_path / "artifacts")
     text = f"timm:test_vit@{weights}"
     assert identify(spec(text), artifacts) == identify(spec(text), artifacts) == load(spec(text)).identity
     assert loaded == [text]
@@ -62,17 +68,10 @@ def test_an_identity_belongs_to_one_spec(tmp_path: Path, change: str) -> None:
 
 @pytest.mark.parametrize("changed", ["ADAPTER_VERSION", "TRAITS_VERSION"])
 def test_an_identity_of_an_earlier_version_is_computed_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changed: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, loaded: list[str], changed: str
 ) -> None:
-    """What an earlier version stored, with other traits or another transform, is not read."""
+    """An identity that an earlier version stored, with other traits or another transform, is not read."""
     artifacts = Artifacts(tmp_path / "artifacts")
-    loaded: list[str] = []
-
-    def record_load(spec: BackboneSpec) -> Backbone:
-        loaded.append(spec.text)
-        return load(spec)
-
-    monkeypatch.setattr(loading, "load", record_load)
     identify(spec("random:test_vit"), artifacts)
     monkeypatch.setattr(loading, changed, 99)
     identify(spec("random:test_vit"), artifacts)

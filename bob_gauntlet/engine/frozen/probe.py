@@ -118,7 +118,7 @@ def validation_score(scores: np.ndarray, targets: np.ndarray) -> tuple[float, fl
 
 
 class _HeadFacts(TypedDict):
-    """What the artefact of a probe holds beside its arrays."""
+    """The facts that are stored with the arrays of a probe: strengths, validation scores, and how it was solved."""
 
     strength: float
     objective: float

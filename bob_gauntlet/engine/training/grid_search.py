@@ -35,7 +35,7 @@ log = logging.getLogger(__name__)
 
 
 class _SearchFacts(TypedDict):
-    """What the artefact of a grid search holds beside weights: how the best run was chosen, and the other runs."""
+    """The facts that are stored with the weights of a grid search: the chosen run, its scores, and the other runs."""
 
     chosen: str
     # validation score in % and tie-breaker
@@ -51,7 +51,7 @@ class _SearchFacts(TypedDict):
 
 
 class _FinishedRuns(TypedDict):
-    """What is saved between the runs of a grid search: fields of GridSearch, `points` being the records."""
+    """The content of the file that is saved after each run of a grid search; `points` are the records of the runs."""
 
     points: list[dict[str, Any]]
     best: dict[str, Any]

@@ -1,4 +1,4 @@
-"""How far a training run has come."""
+"""The state of a training run that a checkpoint stores."""
 
 import math
 from dataclasses import dataclass, field, fields
@@ -14,7 +14,7 @@ _NAMES_IN_CHECKPOINT = {"batches_done": "place", "validation": "judged"}
 
 @dataclass
 class TrainingState:
-    """How far a run has come: what a checkpoint holds beside network and optimiser."""
+    """The progress of a run, which a checkpoint stores with the network and the optimiser."""
 
     # finished epochs
     epoch: int = 0
