@@ -8,7 +8,7 @@ from typing import Any, Literal, Self
 from bob_gauntlet.scores.score import SIZE_TOLERANCE
 
 Family = Literal["conv", "transformer", "hybrid", "mixer"]
-"""The way in which a network mixes the positions of an image: by convolutions, by attention, by both, or by linear or recurrent layers."""
+"""The layers by which a network mixes the positions of an image: convolutions, attention, both, or others."""
 
 
 MINI_SIZES = (96, 64)
@@ -26,7 +26,7 @@ def wanted_size(scale: str) -> int | None:
 
 @dataclass(frozen=True, kw_only=True)
 class InputTransform:
-    """The steps that turn an image into a backbone's input: resize the short side to size / crop_pct, centre crop, normalise."""
+    """The image transform of a backbone: resize the short side to size / crop_pct, crop the centre, normalise."""
 
     size: int
     mean: tuple[float, ...] = (0.485, 0.456, 0.406)

@@ -130,7 +130,7 @@ class Score:
 
     @property
     def partial(self) -> str:
-        """The share of the backbone that its checkpoint filled: `partial: 51% of the parameters ...`; "" for a whole one."""
+        """The share of the backbone that its checkpoint filled: `partial: 51% of ...`; "" for a whole one."""
         backbone = self.provenance.get("backbone")
         return str(backbone.get("partial", "")) if isinstance(backbone, Mapping) else ""
 
