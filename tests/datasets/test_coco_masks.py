@@ -30,7 +30,7 @@ def test_text_that_is_cut_short_is_refused(runs: list[int], data: st.DataObject)
 
 
 @pytest.mark.parametrize(
-    "counts", ["", "\x01", "o", "\u20ac", None, 5, {}, [], [3, -1, 4], ["6"], [6.0], [True] * 6, [5], "5"]
+    "counts", ["", "\x01", "o", "\u20ac", None, 5, {}, [], [3, -1, 4], ["6"], [6.0], [True] * 6, [5], "5", "24P"]
 )
 def test_other_counts_are_refused(counts: object) -> None:
     """Nothing else is a mask of six pixels."""
