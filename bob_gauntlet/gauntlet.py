@@ -66,7 +66,7 @@ class SettingResult:
 
 @dataclass
 class Workspace:
-    """What one process keeps between settings: stored scores, artefacts, loaded backbones, the dataset used last."""
+    """The objects that a process keeps between settings: stored scores, artefacts, backbones, a dataset."""
 
     artifacts: Artifacts
     config: RunConfig = field(default_factory=RunConfig)

@@ -43,6 +43,15 @@ def test_docstrings_of_functions_begin_with_a_verb(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_no_docstring_is_an_indirect_question(path: Path) -> None:
+    """The docstring of a module, class or constant names the thing; it begins with no question word."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
+            first = (node.value.value.split() or [""])[0]
+            assert first not in {"What", "How", "Where", "Which"}, f"line {node.lineno}: {node.value.value[:80]}"
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
 def test_variables_say_what_they_hold(path: Path) -> None:
     """No local variable or parameter has a name of VAGUE."""
     for function in functions(path):

@@ -1,4 +1,4 @@
-"""What end-to-end fine-tuning adds to a frozen backbone (paper, Figure 2), for transformers and CNNs."""
+"""The gain of end-to-end fine-tuning over a frozen backbone (paper, Figure 2), for transformers and CNNs."""
 
 from collections.abc import Iterator
 

@@ -1,4 +1,4 @@
-"""Which backbones take part in an analysis, and how each one is classified."""
+"""Choose the backbones that take part in an analysis, and classify each one."""
 
 from collections.abc import Iterable
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""Which backbones withstand adversarial attacks? Table 19 of the paper and its conclusions in section 5."""
+"""Robustness of backbones to adversarial attacks: Table 19 of the paper and its conclusions in section 5."""
 
 import csv
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""Which backbone should I choose? The top three of each task and of All (paper, Table 2), and the best small ones."""
+"""The backbones to choose from: the top three of each task and of All (paper, Table 2), and the best small ones."""
 
 from collections.abc import Iterator
 

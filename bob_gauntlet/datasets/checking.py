@@ -1,4 +1,4 @@
-"""What `bob data` prints: which datasets are there, what a dataset holds, and which of its images cannot be read."""
+"""The output of `bob data`: the datasets that are there, the content of a dataset, and its unreadable images."""
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor

@@ -1,4 +1,4 @@
-"""Where datasets are looked for: in the paths that the user declares, else in a folder of their name in a data root."""
+"""The folders of datasets: the paths that the user declares, else a folder of their name in a data root."""
 
 import os
 import re
@@ -24,7 +24,7 @@ FIELDS: Mapping[str, Mapping[str, type]] = {
 
 @dataclass(frozen=True)
 class DataLocations:
-    """Where a session looks for datasets.
+    """The folders in which a session looks for datasets.
 
     `root` is the folder with a folder for each dataset. `declared_folders` maps datasets of the catalog to the folders
     that the user declared, and `user_datasets` maps names to the user's own datasets. `download` allows readers to

@@ -122,7 +122,7 @@ class UserDataset:
 
     @property
     def roots(self) -> dict[str, Path]:
-        """What is read of it: role -> path, and "image folder of ROLE" -> path."""
+        """The files and folders that are read: role -> path, and "image folder of ROLE" -> path."""
         return {**self.paths, **{f"image folder of {role}": path for role, path in self.image_folders.items()}}
 
     @property

@@ -22,7 +22,7 @@ LogitsFunction = Callable[[torch.Tensor], torch.Tensor]
 """From (B, 3, H, W) images in [0, 1] to (B, C) logits."""
 
 SuccessRule = Literal["last", "any"]
-"""Which image an attack returns: that of the last step, or the first that is misclassified, where its attack ends."""
+"""The image that an attack returns: that of the last step, or the first misclassified one, where it ends."""
 
 
 class NoGradientError(Exception):

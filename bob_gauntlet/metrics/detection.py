@@ -22,7 +22,7 @@ AREAS = ("small", "medium", "large")
 """Objects below 32 x 32 pixels, below 96 x 96, and above."""
 
 MAX_DETECTIONS, MAX_DETECTIONS_FEDERATED = (1, 10, 100), (300,)
-"""How many detections count at most: in COCO of an image and class, in LVIS of an image."""
+"""The largest number of detections that count: in COCO of an image and class, in LVIS of an image."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""What a detector predicts on the images of a split."""
+"""The predictions of a detector on the images of a split."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

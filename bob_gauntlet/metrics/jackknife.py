@@ -12,7 +12,7 @@ from bob_gauntlet.errors import BobError
 from bob_gauntlet.metrics.matching import IOU_INDEX, IOUS, Matches
 
 MAX_GROUPS = 200
-"""How many groups of images are left out, one at a time, at most."""
+"""The largest number of groups of images that are left out, one at a time."""
 
 RECALLS = np.linspace(0, 1, 101)
 """The recalls at which COCO reads the precision."""

@@ -28,7 +28,7 @@ NO_BACKBONE = "BACKBONE"
 """Stands in node ids where no backbone was named."""
 
 SESSION: "pytest.StashKey[Session]" = pytest.StashKey()
-"""Where `config.stash` holds the session; it is absent where no backbone was named."""
+"""The key of the session in `config.stash`; it is absent where no backbone was named."""
 
 _OPTIONS: "pytest.StashKey[SessionOptions]" = pytest.StashKey()
 _GAUNTLET: "pytest.StashKey[Gauntlet]" = pytest.StashKey()

@@ -1,4 +1,4 @@
-"""What became of one test that measures a setting, as it travels from a worker to the controller."""
+"""The outcome of one test that measures a setting, as it travels from a worker to the controller."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Self

@@ -20,7 +20,7 @@ _CHOICES = {
 
 @dataclass(frozen=True, kw_only=True)
 class SessionOptions:
-    """What a user asked a session for."""
+    """The options of a session that a user typed."""
 
     # --backbone as typed
     backbones: tuple[str, ...]

@@ -1,4 +1,4 @@
-"""What a session prints: its header, the scores, the ranking, and the outcome of every setting."""
+"""The output of a session: its header, the scores, the ranking, and the outcome of every setting."""
 
 import time
 from collections.abc import Iterator, Sequence

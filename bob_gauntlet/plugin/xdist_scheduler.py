@@ -66,7 +66,7 @@ class Distribution:
 
 @dataclass
 class _Worker:
-    """What the controller knows about one worker."""
+    """The state of one worker, as the controller knows it."""
 
     # node id -> index in the worker's own collection; None until it has collected
     positions: dict[str, int] | None = None

@@ -15,7 +15,7 @@ from bob_gauntlet.scores.provenance import Provenance
 from bob_gauntlet.scores.score import Score
 
 ErrataMode = Literal["applied", "printed", "all"]
-"""Which errata are applied: the certain ones (the default), none, or the suspected ones, too."""
+"""The errata that are applied: the certain ones (the default), none, or the suspected ones, too."""
 
 CHOICES: tuple[ErrataMode, ...] = ("applied", "printed", "all")
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Calibration:
-    """How far the confidences of a trained head can be trusted, on the test split (paper, Table 10).
+    """Measure how well the confidences of a trained head match its accuracy, on the test split (paper, Table 10).
 
     The metrics are accuracy in %, cross-entropy in nats, and the expected calibration error over 15 bins of equal
     width, without a temperature. Three more are not ranked: the calibration error over 15 bins of equal count, and

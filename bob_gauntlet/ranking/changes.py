@@ -1,4 +1,4 @@
-"""What changed since an earlier run: each measure of a backbone before and after."""
+"""The changes since an earlier run: each measure of a backbone before and after."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""How much a ranking depends on its pool: the same ranking with one member, or with one task, left out."""
+"""The dependence of a ranking on its pool: the same ranking with one member, or with one task, left out."""
 
 from collections.abc import Sequence
 

@@ -1,1 +1,1 @@
-"""What a run uses: artefacts, devices, progress and the context of an evaluation."""
+"""The tools of a run: artefacts, devices, progress and the context of an evaluation."""

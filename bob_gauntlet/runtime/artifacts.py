@@ -143,7 +143,7 @@ class _Released(AbstractContextManager[None]):
 
 @dataclass(frozen=True)
 class ArtifactRef:
-    """Where an artefact lies: its kind and key. A score's provenance holds it as `to_dict` writes it."""
+    """The reference to an artefact: its kind and key. A score's provenance holds it as `to_dict` writes it."""
 
     kind: str
     key: Mapping[str, Any]

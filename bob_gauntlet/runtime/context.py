@@ -1,4 +1,4 @@
-"""What an evaluation may use besides its backbone and dataset."""
+"""The context of an evaluation: all that it may use besides its backbone and dataset."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

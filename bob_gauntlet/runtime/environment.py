@@ -1,4 +1,4 @@
-"""What a process runs with: package versions and the commit of the calling folder, for the provenance of scores."""
+"""The environment of a process: package versions and the commit of the calling folder, for the provenance of scores."""
 
 import platform
 import subprocess

@@ -1,4 +1,4 @@
-"""How settings are run: one frozen value that options, workspace and evaluations share."""
+"""The configuration of a run: one frozen value that options, workspace and evaluations share."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -10,7 +10,7 @@ DeviceChoice = Literal["auto", "cpu", "cuda"]
 
 @dataclass(frozen=True, kw_only=True)
 class RunConfig:
-    """What a user chose for every setting of a run, and how this process carries it out.
+    """The choices of a user for every setting of a run, and the device and threads of this process.
 
     The first group changes what is measured, and enters the identity of scores. The second changes how fast.
     """

@@ -5,7 +5,7 @@ from typing import Any, TypedDict, cast
 
 
 class ArtifactRefDict(TypedDict):
-    """Where an artefact lies: its kind and key, from which `Artifacts` computes the file."""
+    """The reference to an artefact: its kind and key, from which `Artifacts` computes the file."""
 
     kind: str
     key: Mapping[str, Any]

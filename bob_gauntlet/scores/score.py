@@ -23,7 +23,7 @@ Identity = tuple[tuple[str, Any], ...]
 
 @dataclass(frozen=True)
 class Metric:
-    """What a number means: its unit and which way is better."""
+    """The meaning of a number: its unit, and whether higher is better."""
 
     name: str
     unit: str
@@ -124,7 +124,7 @@ class Score:
 
     @property
     def cut(self) -> str:
-        """How the run was shortened: `first 8 examples, 2 steps`; "" for a whole measurement."""
+        """The limits by which the run was shortened: `first 8 examples, 2 steps`; "" for a whole measurement."""
         parts = [f"first {self.limit} examples"] * bool(self.limit) + [f"{self.max_steps} steps"] * bool(self.max_steps)
         return ", ".join(parts)
 

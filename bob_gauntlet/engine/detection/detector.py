@@ -29,7 +29,7 @@ Mode = Literal["frozen", "finetune", "scratch"]
 
 @dataclass(frozen=True)
 class Design:
-    """What a detector is built from, beside its backbone and seed."""
+    """The design of a detector: all that it is built from, except its backbone and seed."""
 
     classes: int
     mode: Mode = "finetune"

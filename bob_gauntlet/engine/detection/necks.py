@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn import functional
 
 LastMap = Literal["wide", "simple"]
-"""How one map is enlarged: "wide" keeps its number of channels, as in the paper; "simple" halves it at each step, as
+"""Kinds of neck of one map: "wide" keeps its number of channels, as in the paper; "simple" halves it at each step, as
 ViTDet does."""
 
 

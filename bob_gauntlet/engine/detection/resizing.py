@@ -8,7 +8,7 @@ import torch
 from torchvision.transforms import v2
 
 ResizeMode = Literal["as tests", "multi-scale", "jitter"]
-"""How training images are resized; `Scaling` explains the modes."""
+"""The way of resizing training images; `Scaling` explains the modes."""
 
 DIVISOR = 32
 """The sides of a padded image are multiples of it, and of the backbone's last stride."""

@@ -33,7 +33,7 @@ from bob_gauntlet.runtime.schema import Arrays
 
 @dataclass(frozen=True)
 class DetectorConfig:
-    """How a detector is built and trained: everything that it depends on but backbone, examples and seed."""
+    """All that a detector and its training depend on, except backbone, examples and seed."""
 
     # one for each training run of the grid search
     configs: tuple[TrainingConfig, ...]
@@ -59,7 +59,7 @@ class TrainedDetector:
 
     @property
     def facts(self) -> dict[str, Any]:
-        """How the run was chosen, and the results of the other runs, as plain types."""
+        """The reason for the chosen run, and the results of the other runs, as plain types."""
         return facts_of(self.arrays)
 
     def detector(self) -> Detector:

@@ -68,7 +68,7 @@ class TrainedClassifier:
 
     @property
     def facts(self) -> dict[str, Any]:
-        """How the best run was chosen, and what became of the other runs, as plain types."""
+        """The reason for the chosen run, and the results of the other runs, as plain types."""
         return facts_of(self.arrays)
 
     def network(self) -> Network:

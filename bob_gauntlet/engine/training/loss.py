@@ -10,7 +10,7 @@ from bob_gauntlet.engine.training.config import TrainingConfig
 
 
 class Loss(Protocol):
-    """What a trainer does with a batch; so it need not know what a batch is."""
+    """The loss of a batch; a trainer that uses it does not need to know what a batch contains."""
 
     def to_device(self, batch: Any, device: str) -> Any:
         """Return the batch on the device, ready for `loss`."""

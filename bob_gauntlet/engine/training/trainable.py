@@ -13,7 +13,7 @@ from bob_gauntlet.errors import BobError
 
 
 class Trainable(nn.Module, ABC):
-    """What a trainer needs of a network, a classifier or a detector, that contains a copy of a backbone.
+    """The methods that a trainer needs of a network, a classifier or a detector, that contains a copy of a backbone.
 
     With `frozen` the copy of the backbone stays in evaluation mode and none of its tensors changes. The names of its
     parameters in the network begin with `backbone_prefix`.

@@ -26,7 +26,7 @@ class ProfileDot:
 
 @dataclass(frozen=True)
 class ProfileText:
-    """What a strip says about one backbone of the cards: its number, its mean z and its rank."""
+    """The texts of a strip about one backbone of the cards: its number, its mean z and its rank."""
 
     number: str
     z: str
