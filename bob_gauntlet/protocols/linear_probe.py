@@ -28,7 +28,7 @@ class LinearProbe:
     """
 
     id: ClassVar[str] = "linear-probe"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     seeded: ClassVar[bool] = True
     reuses: ClassVar[Reuse] = "features"
     mini: ClassVar[Mapping[str, Any]] = {"input_size": 96}
@@ -54,19 +54,23 @@ class LinearProbe:
         data, canonical_form = load_labelled_features(backbone, dataset, self.input_size, context), canonical(self)
         probes = [fit_probe(data, self.strengths, seed, context, canonical_form) for seed in context.seeds]
         return [
-            LinearClassifier(backbone, dataset, self.input_size, probe, seed, canonical_form)
+            LinearClassifier(backbone, dataset, self.input_size, probe, seed)
             for probe, seed in zip(probes, context.seeds, strict=True)
         ]
 
     def details(self, classifiers: Sequence[Any], seeds: tuple[int, ...]) -> dict[str, Any]:
-        """Return how the L2 strength of each seed was chosen."""
+        """Return how the L2 strength of each seed was chosen, and how well its head was solved."""
         probes = [classifier.probe for classifier in classifiers]
         return {
             "strength": [probe.head.strength for probe in probes],
             "strength_at_edge": any(probe.at_edge for probe in probes),
             "validation": [max(probe.validation) for probe in probes],
             "selection": "best validation score along the path, then refitted on train + validation",
-            "converged": all(probe.head.converged for probe in probes),
+            "converged": all(probe.converged for probe in probes),
+            # bounds of how much the objective exceeds its minimum, as a share of it
+            "objective_gap": [probe.head.gap / probe.head.objective for probe in probes],
+            "gradient_norm": [probe.head.gradient_norm for probe in probes],
+            "unconverged_strengths": sorted({strength for probe in probes for strength in probe.unconverged}),
             "seeds": list(seeds),
         }
 

@@ -14,10 +14,12 @@ from sklearn.preprocessing import StandardScaler
 
 from bob_gauntlet.datasets.dataset import Dataset
 from bob_gauntlet.errors import BobError
+from bob_gauntlet.protocols.calibration import Calibration
 from bob_gauntlet.protocols.efficiency import Efficiency
 from bob_gauntlet.protocols.heads import classification_metrics
 from bob_gauntlet.protocols.knn import KNN
 from bob_gauntlet.protocols.linear_probe import LinearProbe
+from bob_gauntlet.protocols.ood import OOD
 from bob_gauntlet.protocols.recipe import Measured
 from bob_gauntlet.protocols.retrieval import Retrieval
 from bob_gauntlet.runtime import devices
@@ -124,6 +126,25 @@ def test_a_strength_at_the_edge_is_said(tmp_path: Path) -> None:
     wide = (1e6, 0.03, 1e-9)
     details = measure(LinearProbe(strengths=wide), dataset, tmp_path)["top1"].details
     assert details["strength_at_edge"] is (details["strength"][0] in (1e6, 1e-9))
+
+
+@pytest.mark.parametrize("recipe", [LinearProbe(), Calibration(), OOD()], ids=lambda r: r.id)
+def test_another_number_of_threads_gives_equal_scores(recipe: Any, tmp_path: Path) -> None:
+    """With 1 and 2 threads every prediction is the same, and every metric to 9 digits; the solver converged."""
+    dataset, _ = classification_dataset()
+    dataset = replace(dataset, splits={**dataset.splits, "source": replace(dataset["test"], role="source")})
+    measured = []
+    for threads in (1, 2):
+        torch.set_num_threads(threads)
+        measured.append(measure(recipe, dataset, tmp_path / str(threads)))
+    one, two = measured
+    for metric, of_one in one.items():
+        assert two[metric].value == pytest.approx(of_one.value, rel=1e-9, abs=1e-12), metric
+        assert two[metric].details["strength"] == of_one.details["strength"]
+        assert of_one.details["converged"] is True
+        assert max(of_one.details["objective_gap"]) < 1e-6
+    if recipe.id != "calibration-linear-probe":
+        np.testing.assert_array_equal(two["top1"].values, one["top1"].values)
 
 
 # ---- both

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -30,8 +29,6 @@ class LinearClassifier:
     input_size: int | None
     probe: Probe
     seed: int
-    # the recipe's canonical form, part of the keys of its artefacts
-    recipe: dict[str, Any]
 
     def scores(self, split: Split, context: RunContext) -> np.ndarray:
         """Return the (N, C) logits of a split, whose features are extracted once for all heads.
@@ -48,7 +45,7 @@ class LinearClassifier:
         Raises NotFiniteError where a logit is NaN or infinite.
         """
         data = load_labelled_features(self.backbone, self.dataset, self.input_size, context)
-        logits, targets = held_out_logits(data, self.probe, self.seed, context, self.recipe)
+        logits, targets = held_out_logits(data, self.probe, self.seed)
         return self._finite(logits, "validation images"), targets
 
     def _finite(self, logits: np.ndarray, rows: str, ids: Sequence[str] = ()) -> np.ndarray:

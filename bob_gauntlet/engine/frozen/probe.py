@@ -1,7 +1,8 @@
 """A linear probe: fit heads of several strengths, choose one on validation examples, fit it again on all examples."""
 
+import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, TypedDict
 
 import numpy as np
@@ -17,20 +18,34 @@ from bob_gauntlet.runtime.context import RunContext
 from bob_gauntlet.runtime.packing import pack_json, unpack_json
 from bob_gauntlet.runtime.schema import Array, Arrays, Json, Schema
 
+log = logging.getLogger(__name__)
+
+# of the chosen head: small enough that another number of threads gives the same scores
+_FINAL_TOLERANCE = 1e-12
+
 
 @dataclass(frozen=True)
 class Probe:
     """A chosen head and how it was chosen."""
 
     head: Head
+    # the head of the same strength that was fitted without the validation examples
+    held_out: Head
     # validation score of every strength, in the order of `strengths`: % accuracy, or % mean AUC
     validation: tuple[float, ...]
     strengths: tuple[float, ...]
+    # the strengths whose head was not solved to convergence when they were compared
+    unconverged: tuple[float, ...] = ()
 
     @property
     def at_edge(self) -> bool:
         """Whether the chosen strength is the weakest or strongest that was tried."""
         return self.head.strength in (min(self.strengths), max(self.strengths))
+
+    @property
+    def converged(self) -> bool:
+        """Whether the head, and every head that it was compared with, was solved to convergence."""
+        return self.head.converged and not self.unconverged
 
 
 def fit_probe(
@@ -45,32 +60,13 @@ def fit_probe(
     return _unpack(context.artifacts.get("heads", key, lambda: _pack(_fit(data, strengths, seed, context)), schema))
 
 
-def held_out_logits(
-    data: LabelledFeatures, probe: Probe, seed: int, context: RunContext, recipe: dict[str, object]
-) -> tuple[np.ndarray, np.ndarray]:
+def held_out_logits(data: LabelledFeatures, probe: Probe, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Return (V, C) logits and the targets of the validation examples.
 
-    The logits come from a head of the chosen strength that is fitted without the validation examples.
+    The logits come from the head of the chosen strength that was fitted without the validation examples.
     """
-    fit, choose = partition(data.targets, data.train, seed)
-    strength = probe.head.strength
-
-    def solve() -> dict[str, np.ndarray]:
-        head = next(
-            regularisation_path(
-                data.features[fit],
-                data.targets[fit],
-                data.classes,
-                [strength],
-                device=context.config.device,
-                tolerance=1e-8,
-            )
-        )
-        return {"logits": head.logits(data.features[choose])}
-
-    key = {"recipe": recipe, "features": data.key, "seed": seed, "held out": True}
-    schema = Schema({"logits": Array("float32", (len(choose), data.classes))})
-    return context.artifacts.get("heads", key, solve, schema)["logits"], data.targets[choose]
+    choose = partition(data.targets, data.train, seed)[1]
+    return probe.held_out.logits(data.features[choose]), data.targets[choose]
 
 
 def _fit(data: LabelledFeatures, strengths: Sequence[float], seed: int, context: RunContext) -> Probe:
@@ -93,10 +89,32 @@ def _fit(data: LabelledFeatures, strengths: Sequence[float], seed: int, context:
         final = next(
             regularisation_path(
                 data.features, data.targets, data.classes, [best.strength],
-                device=context.config.device, tolerance=1e-8, start=best, advance=advance,
+                device=context.config.device, tolerance=_FINAL_TOLERANCE, start=best, advance=advance,
             )
         )  # fmt: skip
-    return Probe(final, tuple(score for score, _, _ in candidates), tuple(head.strength for _, _, head in candidates))
+    tried = [head for _, _, head in candidates]
+    _warn_of_unconverged([*tried, final], len(data.features))
+    return Probe(
+        head=final,
+        held_out=best,
+        validation=tuple(score for score, _, _ in candidates),
+        strengths=tuple(head.strength for head in tried),
+        unconverged=tuple(head.strength for head in tried if not head.converged),
+    )
+
+
+def _warn_of_unconverged(heads: Sequence[Head], count: int) -> None:
+    """Log one warning where heads did not converge."""
+    unsolved = [head for head in heads if not head.converged]
+    if unsolved:
+        worst = max(unsolved, key=lambda head: head.gap / head.objective)
+        log.warning(
+            "the linear probe on %s x %s features did not converge for %s of %s strengths (strength %s: its objective "
+            "may exceed the minimum by %.1e of it); its scores say `converged: false` in their provenance; check the "
+            "features for outliers",
+            count, len(worst.mean), len({head.strength for head in unsolved}), len({head.strength for head in heads}),
+            worst.strength, worst.gap / worst.objective,
+        )  # fmt: skip
 
 
 def validation_score(scores: np.ndarray, targets: np.ndarray) -> tuple[float, float]:
@@ -117,15 +135,28 @@ def validation_score(scores: np.ndarray, targets: np.ndarray) -> tuple[float, fl
     return 100 * float(in_top_k(scores, targets, 1).mean()), -float(losses.mean())
 
 
+_HEAD_ARRAYS = ("weight", "bias", "mean", "scale")
+
+
 class _HeadFacts(TypedDict):
     """The facts that are stored with the arrays of a probe: strengths, validation scores, and how it was solved."""
 
     strength: float
     objective: float
+    gap: float
+    gradient_norm: float
     evaluations: int
+    products: int
     converged: bool
+
+
+class _ProbeFacts(_HeadFacts):
+    """What the artefact of a probe holds beside its arrays: the facts of its head, and how it was chosen."""
+
+    held_out: _HeadFacts
     validation: list[float]
     strengths: list[float]
+    unconverged: list[float]
 
 
 def _probe_schema(width: int, classes: int, strengths: Sequence[float]) -> Schema:
@@ -136,34 +167,36 @@ def _probe_schema(width: int, classes: int, strengths: Sequence[float]) -> Schem
         if not (len(facts["validation"]) == len(facts["strengths"]) == len(strengths)):
             raise ValueError(f"facts are not those of {len(strengths)} strengths")
 
+    shapes = {"weight": (width, classes), "bias": (classes,), "mean": (width,), "scale": (width,)}
     arrays: dict[str, Array | Json] = {
-        "weight": Array("float64", (width, classes)),
-        "bias": Array("float64", (classes,)),
-        "mean": Array("float64", (width,)),
-        "scale": Array("float64", (width,)),
-        "facts": Json(_HeadFacts),
+        f"{prefix}{name}": Array("float64", shapes[name]) for prefix in ("", "held_out_") for name in _HEAD_ARRAYS
     }
-    return Schema(arrays, check_strengths)
+    return Schema({**arrays, "facts": Json(_ProbeFacts)}, check_strengths)
 
 
 def _pack(probe: Probe) -> dict[str, np.ndarray]:
     """Return a probe as the arrays of its artefact."""
-    head = probe.head
+    arrays = {name: getattr(probe.head, name) for name in _HEAD_ARRAYS}
+    held_out = {f"held_out_{name}": getattr(probe.held_out, name) for name in _HEAD_ARRAYS}
     facts = {
-        "strength": head.strength,
-        "objective": head.objective,
-        "evaluations": head.evaluations,
-        "converged": head.converged,
+        **_head_facts(probe.head),
+        "held_out": _head_facts(probe.held_out),
         "validation": probe.validation,
         "strengths": probe.strengths,
+        "unconverged": probe.unconverged,
     }
-    arrays = {"weight": head.weight, "bias": head.bias, "mean": head.mean, "scale": head.scale}
-    return {**arrays, "facts": pack_json(facts)}
+    return {**arrays, **held_out, "facts": pack_json(facts)}
+
+
+def _head_facts(head: Head) -> dict[str, Any]:
+    """Return the fields of a head that are no arrays."""
+    return {field.name: getattr(head, field.name) for field in fields(head) if field.name not in _HEAD_ARRAYS}
 
 
 def _unpack(arrays: Arrays) -> Probe:
     """Return the probe that `_pack` has turned into arrays."""
-    fields: dict[str, Any] = dict(arrays)
-    facts = unpack_json(fields.pop("facts"))
-    validation, strengths = tuple(facts.pop("validation")), tuple(facts.pop("strengths"))
-    return Probe(Head(**fields, **facts), validation, strengths)
+    facts = unpack_json(arrays["facts"])
+    lists = {name: tuple(facts.pop(name)) for name in ("validation", "strengths", "unconverged")}
+    held_out: dict[str, Any] = {name: arrays[f"held_out_{name}"] for name in _HEAD_ARRAYS}
+    chosen: dict[str, Any] = {name: arrays[name] for name in _HEAD_ARRAYS}
+    return Probe(held_out=Head(**held_out, **facts.pop("held_out")), head=Head(**chosen, **facts), **lists)
