@@ -2,9 +2,10 @@
 
     python benchmarks/pretrain.py [--out FOLDER] [--only NAME ...]
 
-For each network it writes FOLDER/NAME.safetensors, the weights without the classifier, and FOLDER/NAME.json, the
-recipe. Networks that are already there are skipped. `backbone_spec("resnet-supervised")` returns the value for
-`--backbone`. The networks show that bob-gauntlet can tell pretrained backbones apart; they serve no other purpose.
+For each network it writes FOLDER/NAME.safetensors, the weights without the classifier in half precision, and
+FOLDER/NAME.json, the recipe. Networks that are already there are skipped: the default folder holds the networks that
+the mini pool was measured with. Another processor trains slightly other weights, so a network that is trained again is
+another backbone. The networks show that bob-gauntlet can tell pretrained backbones apart; they serve no other purpose.
 """
 
 import argparse
@@ -22,6 +23,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from benchmarks.pretraining.networks import DEFAULT, NETWORKS, NetworkConfig, backbone_spec
 
 if TYPE_CHECKING:
+    import torch
+
     from benchmarks.pretraining.pool import ImagePool
 
 
@@ -37,7 +40,7 @@ def pretrain(network: NetworkConfig, folder: Path, pool: "ImagePool") -> dict[st
     checkpoint = folder / f"{network.name}.safetensors"
     folder.mkdir(parents=True, exist_ok=True)
     partial = checkpoint.with_suffix(".partial")
-    save_file({name: tensor.contiguous() for name, tensor in backbone.module.state_dict().items()}, partial)
+    save_file(half_precision(backbone.module.state_dict()), partial)
     partial.replace(checkpoint)
     transform = backbone.identity.transform
     recipe = {
@@ -56,6 +59,13 @@ def pretrain(network: NetworkConfig, folder: Path, pool: "ImagePool") -> dict[st
     }
     (folder / f"{network.name}.json").write_text(json.dumps(recipe, indent=2) + "\n")
     return recipe
+
+
+def half_precision(weights: Mapping[str, "torch.Tensor"]) -> dict[str, "torch.Tensor"]:
+    """Return weights as float16, which halves the files; counters, which are integers, stay as they are."""
+    return {
+        name: (tensor.half() if tensor.is_floating_point() else tensor).contiguous() for name, tensor in weights.items()
+    }
 
 
 def is_done(network: NetworkConfig, folder: Path) -> bool:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-DEFAULT = Path(".bob/pretrained")
+DEFAULT = Path("baselines/mini/networks")
 """The folder that checkpoints are written to by default."""
 
 
