@@ -95,7 +95,7 @@ MINI = (
         licence=f"BSD-3-Clause; {_FONTS}",
         packages=("matplotlib", "scikit-learn", "pillow", "numpy"),
         # training is short, as on VisDA
-        overrides={"finetune": {"epochs": 4}},
+        overrides={"finetune": {"epochs": 3}},
     ),
     _mini(
         "photo-scenes", "detection", "photos", f"{_SCIKIT_IMAGE}; {_SCIKIT_LEARN}",

@@ -36,7 +36,7 @@ class Adversarial:
 
     version: ClassVar[int] = 1
     seeded: ClassVar[bool] = True
-    mini: ClassVar[Mapping[str, Any]] = {"images": 126}
+    mini: ClassVar[Mapping[str, Any]] = {"images": 63}
 
     head: HeadRecipe = field(default_factory=LinearProbe)
     # largest change of a pixel value, in 255ths of the pixel range

@@ -37,13 +37,15 @@ class FineTune(TrainsByGridSearch):
     reuses: ClassVar[Reuse] = "network"
     mini: ClassVar[Mapping[str, Any]] = {
         "input_size": 64,
-        "epochs": 6,
+        "epochs": 5,
         "warmup_epochs": 1,
+        # with a rate that changes by epochs, the whole first epoch would be at `warmup_lr`
+        "per_step": True,
         "batch": 32,
-        "lrs": (2e-3, 5e-4),
+        "lrs": (2e-3,),
         "scratch_lrs": (),
         "weight_decays": (5e-2,),
-        # training with mixup, CutMix and erasing needs more than six epochs
+        # training with mixup, CutMix and erasing needs more than a few epochs
         "mixup": 0.0,
         "cutmix": 0.0,
         "erasing": 0.0,
@@ -76,6 +78,8 @@ class FineTune(TrainsByGridSearch):
     erasing: float = 0.25
     # mixed precision on a GPU: bfloat16, or float16 where the GPU lacks it
     amp: bool = True
+    # change the learning rate after every step, instead of after every epoch
+    per_step: bool = False
     # end a run early when it is clearly behind the best run at the same epoch
     stop_beaten: bool = False
 
@@ -133,6 +137,6 @@ class FineTune(TrainsByGridSearch):
                         lr=lr, weight_decay=weight_decay, layer_decay=layer_decay, epochs=self.epochs,
                         warmup_epochs=self.warmup_epochs, warmup_lr=min(self.warmup_lr, lr), min_lr=self.min_lr,
                         optimiser="sgd" if sgd else "adamw", micro_batch=self.micro_batch, mixup=self.mixup,
-                        cutmix=self.cutmix, smoothing=self.smoothing, amp=self.amp,
+                        cutmix=self.cutmix, smoothing=self.smoothing, amp=self.amp, per_step=self.per_step,
                         best_epoch=self.fidelity == "paper",
                     )  # fmt: skip

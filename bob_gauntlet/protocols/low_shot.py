@@ -43,7 +43,13 @@ class LowShot:
     # its network is trained on fewer images, so it is not the network of fine-tuning
     reuses: ClassVar[Reuse] = ""
     mini: ClassVar[Mapping[str, Any]] = {
-        "tuning": {"epochs": 40, "lrs": (2e-3, 5e-4), "layer_decays": (0.75,), "conv_sgd_lrs": (1e-2,)}
+        "tuning": {
+            "epochs": 40,
+            "per_step": False,
+            "lrs": (2e-3, 5e-4),
+            "layer_decays": (0.75,),
+            "conv_sgd_lrs": (1e-2,),
+        }
     }
 
     fraction: float = 0.1

@@ -30,14 +30,18 @@ CHANGED = "the value changed: raise the version"
 
 FINETUNE: dict[str, Any] = {"id": "finetune", "version": 1}
 FINETUNE_MINI: dict[str, Any] = {
-    **FINETUNE, "input_size": 64, "epochs": 6, "warmup_epochs": 1, "batch": 32, "lrs": [2e-3, 5e-4], "scratch_lrs": [],
-    "weight_decays": [0.05], "mixup": 0.0, "cutmix": 0.0, "erasing": 0.0, "amp": False, "stop_beaten": True,
+    **FINETUNE, "input_size": 64, "epochs": 5, "warmup_epochs": 1, "batch": 32, "lrs": [2e-3], "scratch_lrs": [],
+    "weight_decays": [0.05], "per_step": True, "mixup": 0.0, "cutmix": 0.0, "erasing": 0.0, "amp": False,
+    "stop_beaten": True,
 }  # fmt: skip
 LOW_SHOT: dict[str, Any] = {
     **FINETUNE, "epochs": 60, "lrs": [5e-4, 2.5e-4, 1e-4], "scratch_lrs": [], "weight_decays": [0.05],
     "layer_decays": [0.65, 0.75], "conv_sgd_lrs": [0.1, 0.05],
 }  # fmt: skip
-LOW_SHOT_MINI: dict[str, Any] = {**FINETUNE_MINI, "epochs": 40, "conv_sgd_lrs": [0.01]}
+LOW_SHOT_MINI: dict[str, Any] = {
+    **{name: value for name, value in FINETUNE_MINI.items() if name != "per_step"},
+    "epochs": 40, "lrs": [2e-3, 5e-4], "conv_sgd_lrs": [0.01],
+}  # fmt: skip
 NO_MIXING: dict[str, Any] = {"mixup": 0.0, "cutmix": 0.0, "erasing": 0.0}
 
 DETECTION_MINI: dict[str, Any] = {
@@ -86,9 +90,9 @@ GOLDEN: list[tuple[Any, str, dict[str, Any], str]] = [
             "head": {"id": "linear-probe", "version": 2, "input_size": 96},
             "epsilon_255": 2,
             "success": "any",
-            "images": 126,
+            "images": 63,
         },
-        "228aa1d8928c8ca8",
+        "ef20003ccefa0f1e",
     ),
     (
         Adversarial(epsilon_255=2),
@@ -98,9 +102,9 @@ GOLDEN: list[tuple[Any, str, dict[str, Any], str]] = [
             "version": 1,
             "head": {"id": "linear-probe", "version": 2, "input_size": 96},
             "epsilon_255": 2,
-            "images": 126,
+            "images": 63,
         },
-        "d52db6130884ae3d",
+        "21fe13aaeef82c91",
     ),
     (
         OOD(),
@@ -122,7 +126,7 @@ GOLDEN: list[tuple[Any, str, dict[str, Any], str]] = [
         "6e2febd5c79c24f0",
     ),
     (FineTune(), "paper", FINETUNE, "3cbd74f67fd24b51"),
-    (FineTune(), "mini", FINETUNE_MINI, "77b279675096de3c"),
+    (FineTune(), "mini", FINETUNE_MINI, "b1f84ee7dac7bdbe"),
     (LowShot(), "paper", {"id": "low-shot-10pct", "version": 1, "tuning": LOW_SHOT}, "86f2d314d36fcefa"),
     (LowShot(), "mini", {"id": "low-shot-10pct", "version": 1, "tuning": LOW_SHOT_MINI}, "f19e0228b8a9d344"),
     (
@@ -148,7 +152,7 @@ GOLDEN: list[tuple[Any, str, dict[str, Any], str]] = [
         "070c3705e2b289ec",
     ),
     (OOD(head=FineTune()), "paper", {"id": "ood-finetune", "version": 1, "head": FINETUNE}, "524c86b27ef9ba8b"),
-    (OOD(head=FineTune()), "mini", {"id": "ood-finetune", "version": 1, "head": FINETUNE_MINI}, "7671ce34c0e5f3e1"),
+    (OOD(head=FineTune()), "mini", {"id": "ood-finetune", "version": 1, "head": FINETUNE_MINI}, "f4295e85059ab603"),
     (
         Calibration(head=FineTune()),
         "paper",
@@ -159,7 +163,7 @@ GOLDEN: list[tuple[Any, str, dict[str, Any], str]] = [
         Calibration(head=FineTune()),
         "mini",
         {"id": "calibration-finetune", "version": 1, "head": FINETUNE_MINI},
-        "af372f6b87cef704",
+        "1da2d5db9b5be0ae",
     ),
     (
         Adversarial(head=FineTune()),
@@ -170,8 +174,8 @@ GOLDEN: list[tuple[Any, str, dict[str, Any], str]] = [
     (
         Adversarial(head=FineTune(), epsilon_255=2),
         "mini",
-        {"id": "adversarial-finetune-eps2", "version": 1, "head": FINETUNE_MINI, "epsilon_255": 2, "images": 126},
-        "154bd728ef74c032",
+        {"id": "adversarial-finetune-eps2", "version": 1, "head": FINETUNE_MINI, "epsilon_255": 2, "images": 63},
+        "e49db2b99ca060a0",
     ),
     (Detection(), "paper", {"id": "detection-finetune", "version": 1}, "02ffcec69feafb56"),
     (Detection(), "mini", {"id": "detection-finetune", "version": 1, **DETECTION_MINI}, "ecaa635a8b9401ff"),
@@ -221,7 +225,7 @@ DEFAULTS: list[tuple[Any, dict[str, Any]]] = [
             "min_lr": 1e-6, "batch": 1024, "micro_batch": 128, "lrs": (1e-3, 5e-4, 1e-4), "scratch_lrs": (1e-2, 5e-3),
             "weight_decays": (5e-2, 1e-3), "layer_decays": (0.75,), "conv_sgd_lrs": (), "drop_path": 0.1, "mixup": 0.8,
             "cutmix": 1.0, "smoothing": 0.1, "auto_augment": "rand-m9-mstd0.5-inc1", "erasing": 0.25, "amp": True,
-            "stop_beaten": False,
+            "per_step": False, "stop_beaten": False,
         },
     ),
     (

@@ -7,6 +7,7 @@ batches that it would have had without the interruption.
 import multiprocessing
 import random
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -199,17 +200,20 @@ class _SeededExamples(Dataset[tuple[Any, int]]):
     def __init__(self, draw: DrawExample, seed: int) -> None:
         self.draw, self.seed = draw, seed
 
+    def __getitems__(self, keys: list[tuple[int, int]]) -> list[tuple[Any, int]]:
+        """Return the examples of a batch; the caller's random state does not change."""
+        # saving and restoring the random state costs more than drawing an example, so it is done once per batch
+        with seeded(0) if get_worker_info() is None else nullcontext():
+            return [self[key] for key in keys]
+
     def __getitem__(self, key: tuple[int, int]) -> tuple[Any, int]:
         epoch, index = key
         example_seed = int(np.random.SeedSequence([self.seed, epoch, index]).generate_state(1)[0])
-        if get_worker_info() is None:
-            with seeded(example_seed):
-                example, unreadable = self.draw(index)
-        else:
-            random.seed(example_seed)
-            np.random.seed(example_seed)
-            torch.default_generator.manual_seed(example_seed)
-            example, unreadable = self.draw(index)
+        random.seed(example_seed)
+        np.random.seed(example_seed)
+        # torch.manual_seed would seed the devices too, which takes longer than to draw an example
+        torch.default_generator.manual_seed(example_seed)
+        example, unreadable = self.draw(index)
         return example, index if unreadable else -1
 
 
