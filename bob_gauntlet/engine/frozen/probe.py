@@ -151,7 +151,7 @@ class _HeadFacts(TypedDict):
 
 
 class _ProbeFacts(_HeadFacts):
-    """What the artefact of a probe holds beside its arrays: the facts of its head, and how it was chosen."""
+    """The content of the artefact of a probe beside its arrays: the facts of its head, and how it was chosen."""
 
     held_out: _HeadFacts
     validation: list[float]
