@@ -5,7 +5,7 @@ pytest loads this module in every session of the environment, so it imports noth
 
 from argparse import ArgumentError
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -117,4 +117,6 @@ def read_options(config: pytest.Config) -> "SessionOptions":
     """Return the checked options of a session. Raises UsageError that names a bad option and what it may be."""
     from bob_gauntlet.plugin.session_options import check_options
 
-    return check_options(given_options(config), config.invocation_params.dir)
+    options = check_options(given_options(config), config.invocation_params.dir)
+    node_ids = [name for _, _, name in (argument.partition("::") for argument in config.args)]
+    return replace(options, requested=" ".join([config.option.keyword, *node_ids]))

@@ -164,12 +164,13 @@ def _check_datasets(options: SessionOptions, locations: DataLocations) -> None:
 def datasets_of(recipe: Recipe, options: SessionOptions, locations: DataLocations | None) -> list[str]:
     """Return the datasets that a recipe is measured on: those of the table of settings, or of --dataset where given.
 
-    `locations` are None where no backbone was named; a user's own datasets are not known then.
+    `locations` are None where no backbone was named; a user's own datasets are not known then. Settings that run on
+    request are left out unless `-k` or a node id names them.
     """
     chosen = options.datasets
     user_datasets = locations.user_datasets if locations is not None else {}
     kinds = {name: user_datasets[name].kind for name in chosen if name in user_datasets}
-    settings = settings_of_protocol(recipe.id, options.run.scale, kinds)
+    settings = settings_of_protocol(recipe.id, options.run.scale, kinds, options.requested)
     return [setting.dataset for setting in settings if not chosen or setting.dataset in chosen]
 
 

@@ -29,6 +29,8 @@ class SessionOptions:
     device: DeviceChoice = "auto"
     # --dataset; () for all of the scale
     datasets: tuple[str, ...] = ()
+    # the expression after -k and the node ids; settings that run on request are measured where it names them
+    requested: str = ""
     # the .bob folder, and what lies in it unless an option says otherwise
     home: Path
     store: Path

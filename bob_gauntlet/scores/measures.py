@@ -38,13 +38,27 @@ class Measure:
 
 @dataclass(frozen=True)
 class Setting:
-    """A protocol on a dataset, the scales at which it runs, and its measures."""
+    """A protocol on a dataset, the scales at which it runs, and its measures.
+
+    At the scales `on_request` it runs only where a user names it.
+    """
 
     protocol: str
     dataset: str
     scales: tuple[Scale, ...]
     measures: tuple[Measure, ...]
     planned: bool = False
+    on_request: tuple[Scale, ...] = ()
+
+    def is_requested(self, text: str) -> bool:
+        """Return whether a text names this setting: whether it holds the last word of the protocol's id.
+
+        The text is the expression after `-k`, a node id of pytest, or a pattern of setting ids.
+
+        >>> Setting("detection-scratch", "photo-scenes", ("mini",), ()).is_requested("detection and scratch")
+        True
+        """
+        return self.protocol.rpartition("-")[2] in text
 
     @property
     def id(self) -> str:

@@ -41,9 +41,9 @@ _TRAINED = ("linear-probe", "linear-probe-lars", "finetune", "low-shot-10pct", "
 """Protocols that train a classifier."""
 
 
-def _mini(protocol: str, dataset: str, measures: tuple[Measure, ...]) -> Setting:
+def _mini(protocol: str, dataset: str, measures: tuple[Measure, ...], *, on_request: bool = False) -> Setting:
     """Return a setting of mini scale."""
-    return Setting(protocol, dataset, ("mini",), measures)
+    return Setting(protocol, dataset, ("mini",), measures, on_request=("mini",) if on_request else ())
 
 
 _MINI = (
@@ -66,7 +66,8 @@ _MINI = (
     *(_mini("calibration-linear-probe", d, CALIBRATION) for d in ("photos", "digits")),
     _mini("calibration-finetune", "photos", CALIBRATION),
     *(_mini(f"detection-{mode}", "photo-scenes", detection(ranked=True)) for mode in ("frozen", "finetune")),
-    _mini("detection-scratch", "photo-scenes", detection(ranked=False)),
+    # not ranked, as dear as fine-tuning, and without pretraining an AP near zero
+    _mini("detection-scratch", "photo-scenes", detection(ranked=False), on_request=True),
     *(_mini(f"ood-detection-{mode}", "fonts-scenes", shifted_detection()) for mode in ("frozen", "finetune")),
     Setting("efficiency", "noise", ("mini", "paper"), EFFICIENCY),
 )
@@ -199,15 +200,22 @@ def setting_on_user_dataset(protocol: str, dataset: str, kind: str) -> Setting |
     return None
 
 
-def settings_of_protocol(protocol: str, scale: str, user_datasets: Mapping[str, str] | None = None) -> list[Setting]:
+def settings_of_protocol(
+    protocol: str, scale: str, user_datasets: Mapping[str, str] | None = None, requested: str = ""
+) -> list[Setting]:
     """Return the settings of a protocol at a scale, in the table's order, then those on a user's datasets.
 
-    `user_datasets` maps names to kinds.
+    `user_datasets` maps names to kinds. Of the settings that run on request those are left out that `requested`, what
+    the user typed to select settings, does not name.
 
     >>> [setting.id for setting in settings_of_protocol("finetune", "mini", {"mine": "folder"})][-1]
     'finetune@mine'
     """
-    settings = [s for s in SETTINGS.values() if s.protocol == protocol and scale in s.scales]
+    settings = [
+        s
+        for s in SETTINGS.values()
+        if s.protocol == protocol and scale in s.scales and (scale not in s.on_request or s.is_requested(requested))
+    ]
     on_user_datasets = [setting_on_user_dataset(protocol, *dataset) for dataset in (user_datasets or {}).items()]
     return settings + [setting for setting in on_user_datasets if setting is not None]
 

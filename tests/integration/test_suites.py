@@ -29,9 +29,26 @@ def collected(*options: str) -> set[str]:
 
 
 def test_every_setting_of_mini_scale_is_one_test() -> None:
-    """Every setting of mini scale is one test, and every test is a setting."""
+    """Every setting of mini scale that needs no request is one test, and every test is a setting."""
     settings = [parse_node_id(item)[1] for item in collected("--backbone=random:test_resnet")]
-    assert sorted(settings) == sorted(s.id for s in SETTINGS.values() if "mini" in s.scales)
+    on_request = {s.id for s in SETTINGS.values() if "mini" in s.on_request}
+    assert on_request == {"detection-scratch@photo-scenes"}
+    assert sorted(settings) == sorted({s.id for s in SETTINGS.values() if "mini" in s.scales} - on_request)
+
+
+def test_a_setting_on_request_runs_where_it_is_named() -> None:
+    """`-k scratch` and the node id both ask for the detector from scratch; `-k detection` does not."""
+    name = "detection-scratch@photo-scenes"
+    [node_id] = collected("--backbone=random:test_resnet", "-k", "scratch")
+    assert parse_node_id(node_id)[1] == name
+    named = subprocess.run(
+        [sys.executable, "-m", "pytest", "--collect-only", "-q", node_id, "--bob-backbone=random:test_resnet"],
+        capture_output=True, text=True, cwd=ROOT, check=True,
+    )  # fmt: skip
+    assert node_id in named.stdout.splitlines()
+    assert name not in {
+        parse_node_id(item)[1] for item in collected("--backbone=random:test_resnet", "-k", "detection")
+    }
 
 
 def test_the_catalog_of_protocols_and_the_table_of_settings_agree() -> None:
