@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import pytest
 
 from bob_gauntlet.errors import BobError, MissingError
+from bob_gauntlet.plugin.collected import case_of, in_order, setting_of
 from bob_gauntlet.plugin.node_ids import item_id, parse_node_id
 from bob_gauntlet.plugin.options import add_options, read_options
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from bob_gauntlet.gauntlet import Gauntlet
     from bob_gauntlet.plugin.session import Session
     from bob_gauntlet.plugin.session_options import SessionOptions
+    from bob_gauntlet.plugin.timetable import Timetable
     from bob_gauntlet.protocols.recipe import Recipe
     from bob_gauntlet.runtime.warning_collector import WarningCollector
 
@@ -29,6 +31,9 @@ NO_BACKBONE = "BACKBONE"
 
 SESSION: "pytest.StashKey[Session]" = pytest.StashKey()
 """The key of the session in `config.stash`; it is absent where no backbone was named."""
+
+TIMETABLE: "pytest.StashKey[Timetable]" = pytest.StashKey()
+"""The key of the session's timetable in `config.stash`; it is absent in workers."""
 
 _OPTIONS: "pytest.StashKey[SessionOptions]" = pytest.StashKey()
 _GAUNTLET: "pytest.StashKey[Gauntlet]" = pytest.StashKey()
@@ -80,12 +85,16 @@ def pytest_configure(config: pytest.Config) -> None:
         warnings.take()
     else:
         from bob_gauntlet.plugin.recorder import Recorder
+        from bob_gauntlet.plugin.timetable import Timetable
 
-        config.pluginmanager.register(Recorder(session), "bob-recorder")
+        timetable = config.stash[TIMETABLE] = Timetable(session, on_cpu=not sessions.uses_gpus(options))
+        config.pluginmanager.register(Recorder(session, timetable), "bob-recorder")
     if hands_out:
         from bob_gauntlet.plugin.xdist_scheduler import Distribution
 
-        config.pluginmanager.register(Distribution(config, session.progress_folder), "bob-distribution")
+        config.pluginmanager.register(
+            Distribution(config, session.progress_folder, config.stash[TIMETABLE]), "bob-distribution"
+        )
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
@@ -150,7 +159,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Order the settings backbone by backbone, so that each is loaded once; those that run alone come last.
+    """Order the settings backbone by backbone, so that each is loaded once, and of each the cheap ones first.
 
     Tests of a protocol without a dataset, at this scale or among those asked for, are deselected. `-k` also finds a
     protocol under its name with underscores.
@@ -164,13 +173,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     positions = [index for index, item in enumerate(items) if item.get_closest_marker(MARK)]
     session = config.stash.get(SESSION, None)
     names = [spec.name for spec in session.specs] if session is not None else []
-
-    def order(item: pytest.Item) -> tuple[int, bool]:
-        backbone = getattr(_case(item)["gauntlet"], "name", "")
-        return names.index(backbone) if backbone in names else 0, _is_exclusive(item)
-
-    for index, item in zip(positions, sorted((items[i] for i in positions), key=order), strict=True):
-        item.extra_keyword_matches.add(_case(item)["recipe"].id.replace("-", "_"))
+    ordered = in_order([items[index] for index in positions], names, config.stash.get(TIMETABLE, None))
+    for index, item in zip(positions, ordered, strict=True):
+        item.extra_keyword_matches.add(case_of(item)["recipe"].id.replace("-", "_"))
         items[index] = item
 
 
@@ -195,7 +200,7 @@ def gauntlet(request: pytest.FixtureRequest) -> "Gauntlet":
 
     session, item = request.config.stash[SESSION], request.node
     if isinstance(session.workspace.progress, ProgressFile):
-        session.workspace.progress.setting = _setting(item)
+        session.workspace.progress.setting = setting_of(item)
     prepared = item.stash[_GAUNTLET] = Gauntlet(request.param, session.workspace)
     return prepared
 
@@ -226,8 +231,8 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
 
         reason = call.excinfo.exconly(tryshort=True) if call.excinfo is not None else ""
         prepared = item.stash.get(_GAUNTLET, None)
-        backbone = getattr(_case(item)["gauntlet"], "name", NO_BACKBONE)
-        report.bob = outcome_of(report, reason, _setting(item), backbone, prepared).to_dict()
+        backbone = getattr(case_of(item)["gauntlet"], "name", NO_BACKBONE)
+        report.bob = outcome_of(report, reason, setting_of(item), backbone, prepared).to_dict()
     return report  # type: ignore[no-any-return]
 
 
@@ -258,24 +263,6 @@ def _require_backbone(config: pytest.Config, settings_without_backbone: bool) ->
             "no backbone is named: add --backbone=efficientnet_lite0, another name of `bob zoo`, or your own "
             "--backbone=timm:NAME@PATH"
         )
-
-
-def _case(item: pytest.Item) -> dict[str, Any]:
-    """Return the parameters of an item: `gauntlet` (a BackboneSpec), `recipe` and `dataset`."""
-    params: dict[str, Any] = item.callspec.params  # type: ignore[attr-defined]
-    return params
-
-
-def _setting(item: pytest.Item) -> str:
-    """Return the setting that an item measures."""
-    return f"{_case(item)['recipe'].id}@{_case(item)['dataset']}"
-
-
-def _is_exclusive(item: pytest.Item) -> bool:
-    """Tell whether an item has to run while no other setting does."""
-    from bob_gauntlet.protocols.recipe import find_trait
-
-    return bool(find_trait(_case(item)["recipe"], "exclusive", False))
 
 
 def _is_worker(config: pytest.Config) -> bool:

@@ -92,7 +92,20 @@ class Session:
             self.problems.append(str(error))
 
     def close(self) -> None:
-        """Try once more to store what the disk refused; what it refuses again stays in `problems`."""
+        """Put the outcomes in the order of reports, whatever ran first; try once more to store what the disk refused.
+
+        What the disk refuses again stays in `problems`.
+        """
+        names, settings = [spec.name for spec in self.specs], list(SETTINGS)
+
+        def place(outcome: ItemOutcome) -> tuple[int, int]:
+            backbone, setting = outcome.backbone, outcome.setting
+            return (
+                names.index(backbone) if backbone in names else len(names),
+                settings.index(setting) if setting in settings else len(settings),
+            )
+
+        self.outcomes = dict(sorted(self.outcomes.items(), key=lambda item: place(item[1])))
         if self.problems:
             self.problems.clear()
             try:
@@ -128,6 +141,11 @@ def open_session(options: SessionOptions, start: Path, shared: Mapping[str, Any]
         lock_folder=options.home,
     )
     return Session(options, specs, store, workspace, progress_folder)
+
+
+def uses_gpus(options: SessionOptions) -> bool:
+    """Tell whether a session measures on GPUs."""
+    return options.device != "cpu" and bool(devices.visible_gpus(os.environ, devices.present_gpus()))
 
 
 def lease_gpu() -> Any:
