@@ -77,16 +77,16 @@ class Timetable:
         if not estimates:
             return
         sources = {estimate.source for estimate in estimates}
-        where = "one after the other" if workers == 1 else f"on {workers} workers"
+        where = f" on {workers} workers" if workers > 1 else ""
         if sources == {"guess"}:
-            yield f"expected: not known {where}, since no durations of these settings are stored"
+            yield f"expected time{where}: not known, since no durations of these settings are stored"
             return
         pool = self.session.pool
         names = {"store": "your scores", "pool": f"pool {pool.name}" if pool else ""}
         origin = " and ".join(name for source, name in names.items() if source in sources)
         guessed = sum(estimate.source == "guess" for estimate in estimates)
         rest = f"; {guessed} of {len(estimates)} settings are guessed" if guessed else ""
-        yield f"expected: about {roughly(self.total(items, workers))} {where}, from the durations of {origin}{rest}"
+        yield f"expected time{where}: about {roughly(self.total(items, workers))}, from durations of {origin}{rest}"
 
     def _read(self) -> Durations:
         """Return the durations of the store and the pool, which are read at the first call."""

@@ -42,24 +42,24 @@ def test_the_line_names_time_workers_and_origin(tmp_path: Path) -> None:
     """Workers share the time, as far as units can be shared; the line says where the durations come from."""
     table = timetable(tmp_path, timed("finetune@photos", 300.0), timed("retrieval@copydays-mini", 100.0))
     [line] = table.lines([FINETUNE, RETRIEVAL], 1)
-    assert line == "expected: about 7 min one after the other, from the durations of pool mini"
+    assert line == "expected time: about 7 min, from durations of pool mini"
     [line] = table.lines([FINETUNE, RETRIEVAL], 2)
-    assert line == "expected: about 5 min on 2 workers, from the durations of pool mini"
+    assert line == "expected time on 2 workers: about 5 min, from durations of pool mini"
 
 
 def test_what_is_guessed_is_said(tmp_path: Path) -> None:
     """Settings without a duration are counted, and nothing is promised where none has one."""
     table = timetable(tmp_path, timed("finetune@photos", 300.0))
     [line] = table.lines([FINETUNE, DETECTION], 2)
-    assert line.endswith("from the durations of pool mini; 1 of 2 settings are guessed")
+    assert line.endswith("from durations of pool mini; 1 of 2 settings are guessed")
     [line] = timetable(tmp_path).lines([FINETUNE, DETECTION], 2)
-    assert line == "expected: not known on 2 workers, since no durations of these settings are stored"
+    assert line == "expected time on 2 workers: not known, since no durations of these settings are stored"
 
 
 def test_a_shortened_run_promises_nothing_from_whole_ones(tmp_path: Path) -> None:
     """With a limit the pool gives the order only."""
     table = timetable(tmp_path, timed("finetune@photos", 300.0), timed("retrieval@copydays-mini", 1.0), limit=8)
-    assert [line.startswith("expected: not known") for line in table.lines([FINETUNE, RETRIEVAL], 1)] == [True]
+    assert [line.startswith("expected time: not known") for line in table.lines([FINETUNE, RETRIEVAL], 1)] == [True]
     assert table.rank_cheap_first([FINETUNE, RETRIEVAL]) == {RETRIEVAL: 0, FINETUNE: 1}
 
 
