@@ -10,7 +10,7 @@ from bob_gauntlet.plugin.session import Session
 from bob_gauntlet.plugin.units import cheap_first, share_of, timed_units
 from bob_gauntlet.protocols.catalog import PROTOCOLS
 from bob_gauntlet.protocols.recipe import Recipe, protocol_hash
-from bob_gauntlet.scores.durations import Conditions, Durations, Estimate
+from bob_gauntlet.scores.durations import Conditions, Durations, ExpectedTime
 from bob_gauntlet.scores.score import Score
 
 STORED = 0.02
@@ -24,7 +24,7 @@ class Timetable:
         self.session, self.on_cpu = session, on_cpu
         self.recipes: dict[str, Recipe] = dict(PROTOCOLS)
         self._durations: Durations | None = None
-        self._estimates: dict[str, Estimate] = {}
+        self._estimates: dict[str, ExpectedTime] = {}
         self._stored: dict[str, bool] = {}
         self._stored_settings = {score.setting for score in session.workspace.stored.values()}
 
@@ -49,7 +49,7 @@ class Timetable:
             self._stored[node_id] = self._look_up(node_id)
         return self._stored[node_id]
 
-    def estimate(self, node_id: str) -> Estimate:
+    def estimate(self, node_id: str) -> ExpectedTime:
         """Return the expected duration of an item whose scores are not stored, and where it comes from."""
         if node_id not in self._estimates:
             backbone, setting = parse_node_id(node_id)

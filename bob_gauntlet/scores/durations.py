@@ -28,7 +28,7 @@ _LEAST_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
-class Estimate:
+class ExpectedTime:
     """The seconds that a setting is expected to take, and where they come from."""
 
     seconds: float
@@ -59,7 +59,7 @@ class Durations:
     >>> score = Score(setting="knn@photos", metric="top1", task="Cls", value=80.0, backbone="x", device="cpu",
     ...     provenance={"seconds": 4.0})
     >>> Durations([score], []).expect("x", "knn@photos")
-    Estimate(seconds=4.0, source='store')
+    ExpectedTime(seconds=4.0, source='store')
     """
 
     def __init__(self, stored: Iterable[Score], pool: Iterable[Score], conditions: Conditions | None = None) -> None:
@@ -82,18 +82,18 @@ class Durations:
             by_hash.pop(score.protocol_hash, None)
             by_hash[score.protocol_hash] = seconds
 
-    def expect(self, backbone: str, setting: str, protocol_hash: str = "", seeds: int = 1) -> Estimate:
+    def expect(self, backbone: str, setting: str, protocol_hash: str = "", seeds: int = 1) -> ExpectedTime:
         """Return the expected duration of a backbone in a setting, of its present protocol where that was measured."""
         by_backbone = self._seconds.get(setting, {})
         if by_hash := by_backbone.get(backbone):
-            return Estimate(seeds * by_hash.get(protocol_hash, _last(by_hash)), "store")
+            return ExpectedTime(seeds * by_hash.get(protocol_hash, _last(by_hash)), "store")
         if by_backbone:
-            return Estimate(seeds * statistics.median(map(_last, by_backbone.values())), "store")
+            return ExpectedTime(seeds * statistics.median(map(_last, by_backbone.values())), "store")
         factor = self._factor(backbone)
         if setting in self._pool:
             as_in_pool = self.conditions == Conditions()
-            return Estimate(seeds * factor * self._pool[setting], "pool" if as_in_pool else "guess")
-        return Estimate(seeds * factor * self._guess(setting.partition("@")[0]), "guess")
+            return ExpectedTime(seeds * factor * self._pool[setting], "pool" if as_in_pool else "guess")
+        return ExpectedTime(seeds * factor * self._guess(setting.partition("@")[0]), "guess")
 
     def _factor(self, backbone: str) -> float:
         """Return how many times longer settings take here than in the pool: of this backbone, else of all."""

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bob_gauntlet.scores.durations import LONGEST, UNKNOWN, Conditions, Durations, Estimate
+from bob_gauntlet.scores.durations import LONGEST, UNKNOWN, Conditions, Durations, ExpectedTime
 from bob_gauntlet.scores.score import Score
 
 
@@ -24,10 +24,10 @@ ABSURD = (-1.0, math.nan, math.inf, -math.inf, 2 * LONGEST, "12", None, True, [3
 def test_an_absurd_duration_is_ignored(seconds: Any) -> None:
     """A stored or pooled duration that is no plain number of seconds changes no expectation."""
     durations = Durations([timed("knn@photos", seconds)], [timed("knn@digits", seconds, "member")])
-    assert durations.expect("x", "knn@photos") == Estimate(UNKNOWN, "guess")
+    assert durations.expect("x", "knn@photos") == ExpectedTime(UNKNOWN, "guess")
     durations.add(timed("knn@photos", 3.0))
     durations.add(timed("knn@photos", seconds))
-    assert durations.expect("x", "knn@photos") == Estimate(3.0, "store")
+    assert durations.expect("x", "knn@photos") == ExpectedTime(3.0, "store")
 
 
 @given(st.lists(st.one_of(st.sampled_from(ABSURD), st.floats(), st.integers()), max_size=8))
@@ -56,7 +56,7 @@ def test_another_backbone_of_the_store_counts_before_the_pool() -> None:
     """What this machine measured of other backbones says more than another machine's durations."""
     stored = [timed("knn@photos", seconds, name) for name, seconds in (("a", 1.0), ("b", 3.0), ("c", 8.0))]
     durations = Durations(stored, [timed("knn@photos", 99.0, "member")])
-    assert durations.expect("x", "knn@photos") == Estimate(3.0, "store")
+    assert durations.expect("x", "knn@photos") == ExpectedTime(3.0, "store")
 
 
 def test_the_pool_is_scaled_to_the_backbone_and_the_machine() -> None:
@@ -64,11 +64,11 @@ def test_the_pool_is_scaled_to_the_backbone_and_the_machine() -> None:
     settings = ["finetune@photos", "finetune@digits", "low-shot-10pct@photos", "low-shot-10pct@digits"]
     pool = [timed(setting, 10.0, member) for setting in settings for member in ("m", "n")]
     durations = Durations([timed(settings[0], 20.0), timed(settings[1], 30.0)], pool)
-    assert durations.expect("x", settings[3]) == Estimate(10.0, "pool")
+    assert durations.expect("x", settings[3]) == ExpectedTime(10.0, "pool")
     durations.add(timed(settings[2], 900.0))
-    assert durations.expect("x", settings[3]) == Estimate(30.0, "pool")
-    assert durations.expect("new", settings[3]) == Estimate(30.0, "pool")
-    assert durations.expect("x", "finetune@mine") == Estimate(75.0, "guess")
+    assert durations.expect("x", settings[3]) == ExpectedTime(30.0, "pool")
+    assert durations.expect("new", settings[3]) == ExpectedTime(30.0, "pool")
+    assert durations.expect("x", "finetune@mine") == ExpectedTime(75.0, "guess")
 
 
 def test_tiny_durations_scale_nothing() -> None:
@@ -85,7 +85,7 @@ def test_runs_under_other_conditions_are_not_compared(field: dict[str, Any]) -> 
     other = timed("knn@photos", 500.0, **field)
     assert Durations([other], []).expect("x", "knn@photos").source == "guess"
     durations = Durations([other], [timed("knn@photos", 4.0)], Conditions.of(other))
-    assert durations.expect("x", "knn@photos") == Estimate(500.0, "store")
+    assert durations.expect("x", "knn@photos") == ExpectedTime(500.0, "store")
     assert durations.expect("y", "knn@digits").source == "guess"
     assert Durations([], [timed("knn@photos", 4.0)], Conditions.of(other)).expect("x", "knn@photos").source == "guess"
 
