@@ -11,12 +11,11 @@ import pytest
 from bob_gauntlet.errors import BobError, MissingError
 from bob_gauntlet.plugin.collected import case_of, in_order, setting_of
 from bob_gauntlet.plugin.node_ids import item_id, parse_node_id
-from bob_gauntlet.plugin.options import add_options, read_options
+from bob_gauntlet.plugin.options import add_options, read_options, usage_errors
 
 if TYPE_CHECKING:
     from bob_gauntlet.gauntlet import Gauntlet
     from bob_gauntlet.plugin.session import Session
-    from bob_gauntlet.plugin.session_options import SessionOptions
     from bob_gauntlet.plugin.timetable import Timetable
     from bob_gauntlet.protocols.recipe import Recipe
     from bob_gauntlet.runtime.warning_collector import WarningCollector
@@ -35,7 +34,6 @@ SESSION: "pytest.StashKey[Session]" = pytest.StashKey()
 TIMETABLE: "pytest.StashKey[Timetable]" = pytest.StashKey()
 """The key of the session's timetable in `config.stash`; it is absent in workers."""
 
-_OPTIONS: "pytest.StashKey[SessionOptions]" = pytest.StashKey()
 _GAUNTLET: "pytest.StashKey[Gauntlet]" = pytest.StashKey()
 _GPU_LEASE: pytest.StashKey[Any] = pytest.StashKey()
 
@@ -64,13 +62,18 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Check the options and open the session; a worker leases its GPU here, before torch is imported."""
     config.addinivalue_line("markers", f"{MARK}(*recipes): a test that measures settings (bob_gauntlet.plugin)")
+    if config.option.bob_backbone or config.option.bob_setting or config.option.bob_task:
+        from bob_gauntlet.plugin.chosen_settings import check_choice
+
+        # before anything is collected: an error in pytest_generate_tests counts as an error of the test file
+        check_choice(config)
     if not config.option.bob_backbone or config.option.collectonly:
         return
     from bob_gauntlet.plugin import session as sessions
 
     warnings = _collect_warnings(config)
-    try:
-        options = config.stash[_OPTIONS] = read_options(config)
+    with usage_errors():
+        options = read_options(config)
         hands_out = _hands_out(config)
         if options.device != "cpu" and not hands_out:
             config.stash[_GPU_LEASE] = sessions.lease_gpu()
@@ -78,8 +81,6 @@ def pytest_configure(config: pytest.Config) -> None:
             options, config.invocation_params.dir, getattr(config, "workerinput", {}), hands_out=hands_out
         )
         session.warnings = warnings
-    except BobError as error:
-        raise pytest.UsageError(str(error)) from None
     if _is_worker(config):
         # about the store, which the controller reads too
         warnings.take()
@@ -125,10 +126,8 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     from bob_gauntlet.plugin import session as sessions
 
     reporter = config.pluginmanager.getplugin("terminalreporter")
-    try:
+    with usage_errors():
         sessions.check(bob_session, reporter.write_line if reporter else print)
-    except BobError as error:
-        raise pytest.UsageError(str(error)) from None
     choice = bob_session.options.progress
     if reporter is not None and (choice == "on" or (choice == "auto" and reporter.isatty)):
         from bob_gauntlet.plugin.progress_bar import show_progress
@@ -141,17 +140,13 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     mark = metafunc.definition.get_closest_marker(MARK)
     if mark is None:
         return
-    options = _options(metafunc.config)
+    from bob_gauntlet.plugin.chosen_settings import chosen_settings
+
+    options, chosen = read_options(metafunc.config), chosen_settings(metafunc.config)
     session = metafunc.config.stash.get(SESSION, None)
     specs = session.specs if session is not None else list(options.backbones) or [NO_BACKBONE]
-    locations = session.workspace.locations if session is not None else None
-    from bob_gauntlet.plugin.session import datasets_of
-
     cases = [
-        (spec, recipe, dataset)
-        for spec in specs
-        for recipe in mark.args
-        for dataset in datasets_of(recipe, options, locations)
+        (spec, recipe, dataset) for spec in specs for recipe in mark.args for dataset in chosen.datasets_of(recipe)
     ]
     ids = [item_id(getattr(spec, "name", str(spec)), f"{recipe.id}@{dataset}") for spec, recipe, dataset in cases]
     metafunc.parametrize(("gauntlet", "recipe", "dataset"), cases, ids=ids, indirect=["gauntlet"])
@@ -161,15 +156,22 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Order the settings backbone by backbone, so that each is loaded once, and of each the cheap ones first.
 
-    Tests of a protocol without a dataset, at this scale or among those asked for, are deselected. `-k` also finds a
-    protocol under its name with underscores.
+    Deselected are settings that --setting or --task excludes, and tests of a protocol without a dataset, at this scale
+    or among those asked for. `-k` also finds a protocol under its name with underscores.
     """
     if not any(item.get_closest_marker(MARK) for item in items):
         return
-    empty = [item for item in items if item.get_closest_marker(MARK) and item.nodeid.endswith("[NOTSET]")]
-    if empty:
-        config.hook.pytest_deselected(items=empty)
-        items[:] = [item for item in items if item not in empty]
+    from bob_gauntlet.plugin.chosen_settings import check_choice
+
+    chosen = check_choice(config)
+    dropped = [
+        item
+        for item in items
+        if item.get_closest_marker(MARK) and (item.nodeid.endswith("[NOTSET]") or setting_of(item) not in chosen)
+    ]
+    if dropped:
+        config.hook.pytest_deselected(items=dropped)
+        items[:] = [item for item in items if item not in dropped]
     positions = [index for index, item in enumerate(items) if item.get_closest_marker(MARK)]
     session = config.stash.get(SESSION, None)
     names = [spec.name for spec in session.specs] if session is not None else []
@@ -180,8 +182,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """Stop where settings were collected and no backbone was named."""
+    """Stop where settings were collected and none is left to run, or no backbone was named."""
     config = session.config
+    if not session.items and not _is_worker(config):
+        from bob_gauntlet.plugin.chosen_settings import explain_empty_session
+
+        explain_empty_session(config)
     if not config.option.collectonly and not _is_worker(config):
         _require_backbone(config, any(item.get_closest_marker(MARK) for item in session.items))
 
@@ -189,6 +195,10 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_node_collection_finished(node: Any, ids: Sequence[str]) -> None:
     """Do the same under xdist, where only the workers collect."""
+    if not ids:
+        from bob_gauntlet.plugin.chosen_settings import explain_empty_session
+
+        explain_empty_session(node.config)
     _require_backbone(node.config, any(parse_node_id(node_id)[0] == NO_BACKBONE for node_id in ids))
 
 
@@ -244,16 +254,6 @@ def _collect_warnings(config: pytest.Config) -> "WarningCollector":
     warnings.start()
     config.add_cleanup(warnings.stop)
     return warnings
-
-
-def _options(config: pytest.Config) -> "SessionOptions":
-    """Return the session's options; they are checked at the first call. Raises pytest.UsageError."""
-    if _OPTIONS not in config.stash:
-        try:
-            config.stash[_OPTIONS] = read_options(config)
-        except BobError as error:
-            raise pytest.UsageError(str(error)) from None
-    return config.stash[_OPTIONS]
 
 
 def _require_backbone(config: pytest.Config, settings_without_backbone: bool) -> None:

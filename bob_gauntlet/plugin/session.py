@@ -27,7 +27,6 @@ from bob_gauntlet.plugin.outcome import ItemOutcome
 from bob_gauntlet.plugin.progress_bar import ProgressFile
 from bob_gauntlet.plugin.session_options import SessionOptions
 from bob_gauntlet.pools.pool import Pool, load_pool
-from bob_gauntlet.protocols.recipe import Recipe
 from bob_gauntlet.ranking.ranking import RankingStatistics
 from bob_gauntlet.ranking.score_table import MIN_COVERAGE, ScoreTable
 from bob_gauntlet.runtime import devices
@@ -35,7 +34,7 @@ from bob_gauntlet.runtime.artifacts import Artifacts
 from bob_gauntlet.runtime.run_config import RunConfig
 from bob_gauntlet.runtime.warning_collector import WarningCollector
 from bob_gauntlet.scores.score import Score
-from bob_gauntlet.scores.settings import SETTINGS, settings_of_protocol
+from bob_gauntlet.scores.settings import SETTINGS
 from bob_gauntlet.scores.store import Store
 
 
@@ -172,23 +171,11 @@ def _run_config(options: SessionOptions, shared: Mapping[str, Any], *, hands_out
 
 def _check_datasets(options: SessionOptions, locations: DataLocations) -> None:
     """Raise UsageError for a dataset of --dataset that is unknown or has no setting at this scale."""
-    for name in options.datasets:
+    for name in options.choice.datasets:
         locations.spec(name)
         scales = {scale for setting in SETTINGS.values() if setting.dataset == name for scale in setting.scales}
         if scales and options.run.scale not in scales:
             raise UsageError(f"--dataset={name}: no setting at {options.run.scale} scale; add --scale {min(scales)}")
-
-
-def datasets_of(recipe: Recipe, options: SessionOptions, locations: DataLocations | None) -> list[str]:
-    """Return the datasets that a recipe is measured on: those of the table of settings, or of --dataset where given.
-
-    `locations` are None where no backbone was named; a user's own datasets are not known then.
-    """
-    chosen = options.datasets
-    user_datasets = locations.user_datasets if locations is not None else {}
-    kinds = {name: user_datasets[name].kind for name in chosen if name in user_datasets}
-    settings = settings_of_protocol(recipe.id, options.run.scale, kinds)
-    return [setting.dataset for setting in settings if not chosen or setting.dataset in chosen]
 
 
 def check(session: Session, say: Callable[[str], Any]) -> None:

@@ -1,7 +1,7 @@
 """The options of a session, checked."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +9,7 @@ from bob_gauntlet.config import bob_folder
 from bob_gauntlet.errors import UsageError, nearest
 from bob_gauntlet.report.writing import check
 from bob_gauntlet.runtime.run_config import DeviceChoice, RunConfig
+from bob_gauntlet.scores.setting_patterns import SettingChoice, find_task
 
 _CHOICES = {
     "--scale": ("mini", "paper"),
@@ -27,8 +28,8 @@ class SessionOptions:
     # what is asked of every setting; its device is still the process's default
     run: RunConfig
     device: DeviceChoice = "auto"
-    # --dataset; () for all of the scale
-    datasets: tuple[str, ...] = ()
+    # --setting, --task and --dataset
+    choice: SettingChoice = field(default_factory=SettingChoice)
     # the .bob folder, and what lies in it unless an option says otherwise
     home: Path
     store: Path
@@ -72,7 +73,11 @@ def check_options(given: Mapping[str, Any], start: Path) -> SessionOptions:
             rerun=given["--bob-rerun"],
         ),
         device=given["--bob-device"],
-        datasets=tuple(given["--dataset"]),
+        choice=SettingChoice(
+            patterns=tuple(given["--setting"]),
+            tasks=tuple(find_task(text) for text in given["--task"]),
+            datasets=tuple(given["--dataset"]),
+        ),
         home=home,
         store=start / given["--bob-store"] if given["--bob-store"] else home / "store",
         cache=start / given["--bob-cache"] if given["--bob-cache"] else home / "artifacts",

@@ -85,7 +85,7 @@ def test_what_a_checkpoint_holds_is_told(tmp_path: Path, monkeypatch: pytest.Mon
 
 def test_seeds_are_counted_from_zero(tmp_path: Path) -> None:
     """`--bob-seeds 3` measures with the seeds 0, 1 and 2."""
-    given = {option.shown: option.default for option in OPTIONS} | {"--backbone": [], "--dataset": []}
+    given = {option.shown: [] if option.repeatable else option.default for option in OPTIONS}
     assert check_options(given | {"--bob-seeds": "3"}, tmp_path).run.seeds == (0, 1, 2)
 
 
