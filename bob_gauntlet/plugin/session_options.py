@@ -73,11 +73,7 @@ def check_options(given: Mapping[str, Any], start: Path) -> SessionOptions:
             rerun=given["--bob-rerun"],
         ),
         device=given["--bob-device"],
-        choice=SettingChoice(
-            patterns=tuple(given["--setting"]),
-            tasks=tuple(find_task(text) for text in given["--task"]),
-            datasets=tuple(given["--dataset"]),
-        ),
+        choice=_choice(given),
         home=home,
         store=start / given["--bob-store"] if given["--bob-store"] else home / "store",
         cache=start / given["--bob-cache"] if given["--bob-cache"] else home / "artifacts",
@@ -90,6 +86,12 @@ def check_options(given: Mapping[str, Any], start: Path) -> SessionOptions:
         save=given["--bob-save"],
         progress=given["--bob-progress"],
     )
+
+
+def _choice(given: Mapping[str, Any]) -> SettingChoice:
+    """Return what --setting, --task and --dataset choose."""
+    tasks = tuple(find_task(text) for text in given["--task"])
+    return SettingChoice(patterns=tuple(given["--setting"]), tasks=tasks, datasets=tuple(given["--dataset"]))
 
 
 def _count(given: Mapping[str, Any], name: str, least: int) -> int | None:
