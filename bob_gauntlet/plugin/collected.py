@@ -8,6 +8,9 @@ import pytest
 if TYPE_CHECKING:
     from bob_gauntlet.plugin.timetable import Timetable
 
+TIMETABLE: "pytest.StashKey[Timetable]" = pytest.StashKey()
+"""The key of the session's timetable in `config.stash`; it is absent in workers."""
+
 
 def case_of(item: pytest.Item) -> dict[str, Any]:
     """Return the parameters of an item: `gauntlet` (a BackboneSpec), `recipe` and `dataset`."""

@@ -3,20 +3,22 @@
 Hooks that every session calls return at once where no backbone was named and no test is a setting.
 """
 
+import os
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import pytest
 
 from bob_gauntlet.errors import BobError, MissingError
-from bob_gauntlet.plugin.collected import case_of, in_order, setting_of
+from bob_gauntlet.plugin.collected import TIMETABLE, case_of, in_order, setting_of
 from bob_gauntlet.plugin.node_ids import item_id, parse_node_id
 from bob_gauntlet.plugin.options import add_options, read_options, usage_errors
+from bob_gauntlet.plugin.roles import hands_out, is_worker
 
 if TYPE_CHECKING:
     from bob_gauntlet.gauntlet import Gauntlet
     from bob_gauntlet.plugin.session import Session
-    from bob_gauntlet.plugin.timetable import Timetable
     from bob_gauntlet.protocols.recipe import Recipe
     from bob_gauntlet.runtime.warning_collector import WarningCollector
 
@@ -30,9 +32,6 @@ NO_BACKBONE = "BACKBONE"
 
 SESSION: "pytest.StashKey[Session]" = pytest.StashKey()
 """The key of the session in `config.stash`; it is absent where no backbone was named."""
-
-TIMETABLE: "pytest.StashKey[Timetable]" = pytest.StashKey()
-"""The key of the session's timetable in `config.stash`; it is absent in workers."""
 
 _GAUNTLET: "pytest.StashKey[Gauntlet]" = pytest.StashKey()
 _GPU_LEASE: pytest.StashKey[Any] = pytest.StashKey()
@@ -69,39 +68,44 @@ def pytest_configure(config: pytest.Config) -> None:
         check_choice(config)
     if not config.option.bob_backbone or config.option.collectonly:
         return
-    from bob_gauntlet.plugin import session as sessions
+    from bob_gauntlet.plugin.parallel import may_start_workers
+    from bob_gauntlet.plugin.session import lease_gpu, open_session, uses_gpus
 
     warnings = _collect_warnings(config)
+    _bound_waiting(config)
     with usage_errors():
         options = read_options(config)
-        hands_out = _hands_out(config)
-        if options.device != "cpu" and not hands_out:
-            config.stash[_GPU_LEASE] = sessions.lease_gpu()
-        session = config.stash[SESSION] = sessions.open_session(
-            options, config.invocation_params.dir, getattr(config, "workerinput", {}), hands_out=hands_out
+        # a worker takes a GPU of its own
+        leaves_gpus = hands_out(config) or (uses_gpus(options) and may_start_workers(config))
+        if options.device != "cpu" and not leaves_gpus:
+            config.stash[_GPU_LEASE] = lease_gpu()
+        session = config.stash[SESSION] = open_session(
+            options, config.invocation_params.dir, getattr(config, "workerinput", {}), hands_out=leaves_gpus
         )
         session.warnings = warnings
-    if _is_worker(config):
+    if is_worker(config):
         # about the store, which the controller reads too
         warnings.take()
     else:
-        from bob_gauntlet.plugin.recorder import Recorder
-        from bob_gauntlet.plugin.timetable import Timetable
+        from bob_gauntlet.plugin.controller import register_controller
 
-        timetable = config.stash[TIMETABLE] = Timetable(session, on_cpu=not sessions.uses_gpus(options))
-        config.pluginmanager.register(Recorder(session, timetable), "bob-recorder")
-    if hands_out:
-        from bob_gauntlet.plugin.xdist_scheduler import Distribution
+        register_controller(config, session)
 
-        config.pluginmanager.register(
-            Distribution(config, session.progress_folder, config.stash[TIMETABLE]), "bob-distribution"
-        )
+
+@pytest.hookimpl(optionalhook=True, tryfirst=True)
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
+    """Return how many workers `-n auto` starts for the suites; None where xdist or its variable decide."""
+    if not config.option.bob_backbone or os.environ.get("PYTEST_XDIST_AUTO_NUM_WORKERS"):
+        return None
+    from bob_gauntlet.plugin.parallel import count_workers
+
+    return count_workers(os.environ, use_gpus=config.option.bob_device != "cpu")
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
     """Delete the progress files."""
     session = config.stash.get(SESSION, None)
-    if session is not None and not _is_worker(config):
+    if session is not None and not is_worker(config):
         session.delete_progress_files()
 
 
@@ -111,9 +115,10 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
     session = config.stash.get(SESSION, None)
     if session is None:
         return []
+    from bob_gauntlet.plugin.parallel import overload_lines
     from bob_gauntlet.plugin.terminal import header
 
-    return header(session)
+    return [*header(session), *overload_lines(config, use_gpus=session.options.device != "cpu")]
 
 
 @pytest.hookimpl
@@ -121,13 +126,13 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     """Check everything that can be checked before a forward pass; start the progress display."""
     config = session.config
     bob_session = config.stash.get(SESSION, None)
-    if bob_session is None or _is_worker(config):
+    if bob_session is None or is_worker(config):
         return
-    from bob_gauntlet.plugin import session as sessions
+    from bob_gauntlet.plugin.session import check
 
     reporter = config.pluginmanager.getplugin("terminalreporter")
     with usage_errors():
-        sessions.check(bob_session, reporter.write_line if reporter else print)
+        check(bob_session, reporter.write_line if reporter else print)
     choice = bob_session.options.progress
     if reporter is not None and (choice == "on" or (choice == "auto" and reporter.isatty)):
         from bob_gauntlet.plugin.progress_bar import show_progress
@@ -184,11 +189,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Stop where settings were collected and none is left to run, or no backbone was named."""
     config = session.config
-    if not session.items and not _is_worker(config):
+    if not session.items and not is_worker(config):
         from bob_gauntlet.plugin.chosen_settings import explain_empty_session
 
         explain_empty_session(config)
-    if not config.option.collectonly and not _is_worker(config):
+    if not config.option.collectonly and not is_worker(config):
         _require_backbone(config, any(item.get_closest_marker(MARK) for item in session.items))
 
 
@@ -233,7 +238,7 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
     """Put the outcome of a setting on its test report, as plain types that travel to the controller."""
     report: Any = yield
     session = item.config.stash.get(SESSION, None)
-    if session is not None and _is_worker(item.config) and (warnings := session.warnings.take()):
+    if session is not None and is_worker(item.config) and (warnings := session.warnings.take()):
         report.bob_warnings = warnings
     measures_setting = item.get_closest_marker(MARK) is not None
     if measures_setting and (report.when == "call" or (report.when == "setup" and not report.passed)):
@@ -256,6 +261,15 @@ def _collect_warnings(config: pytest.Config) -> "WarningCollector":
     return warnings
 
 
+def _bound_waiting(config: pytest.Config) -> None:
+    """Bound how long threads wait for each other, in this process and in workers, until the end of the session."""
+    from bob_gauntlet.runtime.threads import bounded_waiting
+
+    stack = ExitStack()
+    stack.enter_context(bounded_waiting())
+    config.add_cleanup(stack.close)
+
+
 def _require_backbone(config: pytest.Config, settings_without_backbone: bool) -> None:
     """Raise pytest.UsageError where settings would run and no backbone was named."""
     if settings_without_backbone and not config.option.bob_backbone:
@@ -263,13 +277,3 @@ def _require_backbone(config: pytest.Config, settings_without_backbone: bool) ->
             "no backbone is named: add --backbone=efficientnet_lite0, another name of `bob zoo`, or your own "
             "--backbone=timm:NAME@PATH"
         )
-
-
-def _is_worker(config: pytest.Config) -> bool:
-    """Tell whether this process is a worker of xdist."""
-    return hasattr(config, "workerinput")
-
-
-def _hands_out(config: pytest.Config) -> bool:
-    """Tell whether this process hands its tests to workers of xdist."""
-    return not _is_worker(config) and config.getoption("dist", "no") != "no"

@@ -33,9 +33,9 @@ class Recorder:
             self.session.record(report.nodeid, ItemOutcome(setting, backbone, "failed", str(report.longrepr)))
 
     def pytest_report_collectionfinish(self, config: pytest.Config, items: Sequence[pytest.Item]) -> list[str]:
-        """Say how long the settings of a serial run are expected to take."""
+        """Say how long the settings are expected to take."""
         quiet = config.option.verbose < 0 or config.option.collectonly
-        return [] if quiet else list(self.timetable.lines([item.nodeid for item in items], workers=1))
+        return [] if quiet else list(self.timetable.lines([item.nodeid for item in items]))
 
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:

@@ -29,9 +29,10 @@ from bob_gauntlet.plugin.session_options import SessionOptions
 from bob_gauntlet.pools.pool import Pool, load_pool
 from bob_gauntlet.ranking.ranking import RankingStatistics
 from bob_gauntlet.ranking.score_table import MIN_COVERAGE, ScoreTable
-from bob_gauntlet.runtime import devices
+from bob_gauntlet.runtime import devices, limits
 from bob_gauntlet.runtime.artifacts import Artifacts
 from bob_gauntlet.runtime.run_config import RunConfig
+from bob_gauntlet.runtime.threads import chosen_threads
 from bob_gauntlet.runtime.warning_collector import WarningCollector
 from bob_gauntlet.scores.score import Score
 from bob_gauntlet.scores.settings import SETTINGS
@@ -112,6 +113,10 @@ class Session:
             except BobError as error:
                 self.problems.append(f"{error}; free some space and run again, or keep them by --bob-json FILE")
 
+    def measure_here(self) -> None:
+        """Let this process measure, which so far was meant to hand out its tests."""
+        self.workspace.config = _run_config(self.options, {}, hands_out=False)
+
     def delete_progress_files(self) -> None:
         """Delete the folder in which the processes say how far they are."""
         shutil.rmtree(self.progress_folder, ignore_errors=True)
@@ -155,15 +160,15 @@ def lease_gpu() -> Any:
 def _run_config(options: SessionOptions, shared: Mapping[str, Any], *, hands_out: bool) -> RunConfig:
     """Return what was asked for, and how this process carries it out: device, threads, batch size."""
     device = "cpu" if hands_out else devices.choose(options.device)
-    # the share of the cores, where several processes measure
-    share = max(1, devices.cores() // int(shared.get("bob_workers", 1)))
-    loader_processes = 1 if device == "cpu" else min(16, share)
+    # of the cores, where several processes measure
+    share = max(1, limits.usable_cores() // int(shared.get("bob_workers", 1)))
+    loader_processes = int(share > 1) if device == "cpu" else min(16, share)
     return replace(
         options.run,
         device=device,
-        threads=share,
+        threads=chosen_threads(os.environ) or share,
         loader_processes=loader_processes,
-        reader_threads=max(2, loader_processes),
+        reader_threads=min(2, share) if device == "cpu" else max(2, loader_processes),
         batch_size=32 if device == "cpu" else 128,
         command=shlex.join(["pytest", *shared.get("mainargv", sys.argv)[1:]]),
     )

@@ -22,6 +22,8 @@ class Timetable:
 
     def __init__(self, session: Session, *, on_cpu: bool) -> None:
         self.session, self.on_cpu = session, on_cpu
+        # processes that measure at the same time
+        self.workers = 1
         self.recipes: dict[str, Recipe] = dict(PROTOCOLS)
         self._durations: Durations | None = None
         self._estimates: dict[str, ExpectedTime] = {}
@@ -64,20 +66,20 @@ class Timetable:
         """Return item -> its place in a serial run, in which cheap items come first."""
         return {item: place for place, item in enumerate(cheap_first(items, self.seconds))}
 
-    def total(self, items: Sequence[str], workers: int) -> float:
-        """Return the seconds that all items take on some workers."""
+    def total(self, items: Sequence[str]) -> float:
+        """Return the seconds that the workers take for some items."""
         units = timed_units(items, self.seconds)
-        shares = [share_of(worker, [0.0] * workers, units) for worker in range(workers)]
+        shares = [share_of(worker, [0.0] * self.workers, units) for worker in range(self.workers)]
         return max(sum(unit.seconds for unit in share) for share in shares)
 
-    def lines(self, items: Sequence[str], workers: int) -> Iterator[str]:
+    def lines(self, items: Sequence[str]) -> Iterator[str]:
         """Yield a line that says how long the items are expected to take; none where all of them are stored."""
         left = [item for item in items if parse_node_id(item)[1] and not self.is_stored(item)]
         estimates = [self.estimate(item) for item in left]
         if not estimates:
             return
         sources = {estimate.source for estimate in estimates}
-        where = f" on {workers} workers" if workers > 1 else ""
+        where = f" on {self.workers} workers" if self.workers > 1 else ""
         if sources == {"guess"}:
             yield f"expected time{where}: not known, since no durations of these settings are stored"
             return
@@ -86,7 +88,7 @@ class Timetable:
         origin = " and ".join(name for source, name in names.items() if source in sources)
         guessed = sum(estimate.source == "guess" for estimate in estimates)
         rest = f"; {guessed} of {len(estimates)} settings are guessed" if guessed else ""
-        yield f"expected time{where}: about {roughly(self.total(items, workers))}, from durations of {origin}{rest}"
+        yield f"expected time{where}: about {roughly(self.total(items))}, from durations of {origin}{rest}"
 
     def _read(self) -> Durations:
         """Return the durations of the store and the pool, which are read at the first call."""

@@ -18,11 +18,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from xdist.dsession import DSession
 from xdist.workermanage import WorkerController, parse_tx_spec_config
 
 from bob_gauntlet.plugin.timetable import Timetable
 from bob_gauntlet.plugin.units import Expected, Unit, share_of, timed_units
-from bob_gauntlet.runtime import devices
+from bob_gauntlet.runtime import limits
+from bob_gauntlet.runtime.threads import chosen_threads
 
 _AHEAD = 2
 """Items that a worker is sent at a time."""
@@ -40,7 +42,8 @@ class Distribution:
     @pytest.hookimpl(optionalhook=True)
     def pytest_xdist_setupnodes(self, specs: Sequence[Any]) -> None:
         """Divide the cores among the workers: their libraries read the number of threads when they are loaded."""
-        os.environ.setdefault(_THREADS, str(max(1, devices.cores() // len(specs))))
+        share = max(1, limits.usable_cores() // len(specs))
+        os.environ.setdefault(_THREADS, str(chosen_threads(os.environ) or share))
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_configure_node(self, node: Any) -> None:
@@ -54,24 +57,42 @@ class Distribution:
         if config.getoption("dist") != "load":
             return None
         workers = len(parse_tx_spec_config(config))
-        return UnitScheduling(workers, self.timetable.seconds, lambda items: self._announce(items, workers))
+        if self.timetable.workers == workers:
+            # the controller has collected, and said how long it takes
+            return UnitScheduling(workers, self.timetable.seconds)
+        self.timetable.workers = workers
+        return UnitScheduling(workers, self.timetable.seconds, self._announce)
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_handlecrashitem(self, crashitem: str, report: Any) -> None:
         """Say what became of an item that killed two workers."""
         report.longrepr = f"{crashitem} killed its worker twice: it ran out of memory, or native code crashed"
 
-    def _announce(self, items: Sequence[str], workers: int) -> None:
+    def _announce(self, items: Sequence[str]) -> None:
         """Say how long the items of the session are expected to take."""
         reporter = self.config.pluginmanager.getplugin("terminalreporter")
         if reporter is not None and self.config.option.verbose >= 0:
-            for line in self.timetable.lines(items, workers):
+            for line in self.timetable.lines(items):
                 reporter.write_line(line)
 
     def pytest_unconfigure(self) -> None:
         """Restore the environment."""
         if self.threads is None:
             os.environ.pop(_THREADS, None)
+
+
+def run_on_workers(session: pytest.Session, progress_folder: Path, timetable: Timetable) -> bool:
+    """Run the tests of a session that has collected on new workers, as `-n` would have from the start."""
+    config = session.config
+    config.option.numprocesses, config.option.dist = timetable.workers, "load"
+    config.option.tx = ["popen"] * timetable.workers
+    config.pluginmanager.register(Distribution(config, progress_folder, timetable), "bob-distribution")
+    controller = DSession(config)
+    config.pluginmanager.register(controller, "dsession")
+    if (reporter := config.pluginmanager.getplugin("terminalreporter")) is not None:
+        reporter.showfspath = False
+    controller.pytest_sessionstart(session)
+    return bool(controller.pytest_runtestloop())
 
 
 @dataclass

@@ -41,25 +41,28 @@ def timetable(folder: Path, *pool: Score, **run: Any) -> Timetable:
 def test_the_line_names_time_workers_and_origin(tmp_path: Path) -> None:
     """Workers share the time, as far as units can be shared; the line says where the durations come from."""
     table = timetable(tmp_path, timed("finetune@photos", 300.0), timed("retrieval@copydays-mini", 100.0))
-    [line] = table.lines([FINETUNE, RETRIEVAL], 1)
+    [line] = table.lines([FINETUNE, RETRIEVAL])
     assert line == "expected time: about 7 min, from durations of pool mini"
-    [line] = table.lines([FINETUNE, RETRIEVAL], 2)
+    table.workers = 2
+    [line] = table.lines([FINETUNE, RETRIEVAL])
     assert line == "expected time on 2 workers: about 5 min, from durations of pool mini"
 
 
 def test_what_is_guessed_is_said(tmp_path: Path) -> None:
     """Settings without a duration are counted, and nothing is promised where none has one."""
     table = timetable(tmp_path, timed("finetune@photos", 300.0))
-    [line] = table.lines([FINETUNE, DETECTION], 2)
+    [line] = table.lines([FINETUNE, DETECTION])
     assert line.endswith("from durations of pool mini; 1 of 2 settings are guessed")
-    [line] = timetable(tmp_path).lines([FINETUNE, DETECTION], 2)
+    table = timetable(tmp_path)
+    table.workers = 2
+    [line] = table.lines([FINETUNE, DETECTION])
     assert line == "expected time on 2 workers: not known, since no durations of these settings are stored"
 
 
 def test_a_shortened_run_promises_nothing_from_whole_ones(tmp_path: Path) -> None:
     """With a limit the pool gives the order only."""
     table = timetable(tmp_path, timed("finetune@photos", 300.0), timed("retrieval@copydays-mini", 1.0), limit=8)
-    assert [line.startswith("expected time: not known") for line in table.lines([FINETUNE, RETRIEVAL], 1)] == [True]
+    assert [line.startswith("expected time: not known") for line in table.lines([FINETUNE, RETRIEVAL])] == [True]
     assert table.rank_cheap_first([FINETUNE, RETRIEVAL]) == {RETRIEVAL: 0, FINETUNE: 1}
 
 
@@ -82,7 +85,7 @@ def test_what_measures_no_setting_costs_nothing(tmp_path: Path) -> None:
     """Tests beside the suites are neither expected to last nor counted; an unknown protocol is guessed."""
     table = timetable(tmp_path, timed("finetune@photos", 10.0))
     assert table.seconds("tests/test_x.py::test_y[a-1]") == STORED
-    assert list(table.lines(["tests/test_x.py::test_y[a-1]"], 1)) == []
+    assert list(table.lines(["tests/test_x.py::test_y[a-1]"])) == []
     assert table.seconds(MINE) == 10
 
 
@@ -92,4 +95,4 @@ def test_a_stored_setting_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     table = timetable(tmp_path, timed("finetune@photos", 10.0))
     monkeypatch.setattr(Timetable, "_look_up", lambda self, node_id: stored)
     assert table.seconds(FINETUNE) == (STORED if stored else 10)
-    assert len(list(table.lines([FINETUNE], 1))) == (not stored)
+    assert len(list(table.lines([FINETUNE]))) == (not stored)
