@@ -28,7 +28,7 @@ def chosen_threads(environment: Mapping[str, str]) -> int | None:
     for name in COUNTS:
         # a list gives one number for each level of nesting
         outermost = environment.get(name, "").partition(",")[0].strip()
-        if outermost.isdecimal() and int(outermost) > 0:
+        if outermost.isascii() and outermost.isdecimal() and int(outermost) > 0:
             return int(outermost)
     return None
 
