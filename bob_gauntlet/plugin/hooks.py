@@ -262,7 +262,7 @@ def _collect_warnings(config: pytest.Config) -> "WarningCollector":
 
 
 def _bound_waiting(config: pytest.Config) -> None:
-    """Bound how long threads wait for each other, in this process and in workers, until the end of the session."""
+    """Limit how long threads wait for each other, in this process and in workers, until the end of the session."""
     from bob_gauntlet.runtime.threads import bounded_waiting
 
     stack = ExitStack()
