@@ -30,6 +30,7 @@ from bob_gauntlet.runtime.artifacts import Artifacts
 from bob_gauntlet.runtime.caller_state import preserve_caller_state
 from bob_gauntlet.runtime.progress import LineProgress, Progress
 from bob_gauntlet.runtime.run_config import RunConfig
+from bob_gauntlet.runtime.threads import bounded_waiting
 from bob_gauntlet.scores.score import Fidelity, Scale, Score
 from bob_gauntlet.scores.store import Store
 
@@ -76,7 +77,7 @@ def evaluate(
     artifacts = Artifacts(Path(cache) if cache is not None else home / "artifacts")
     networks = {} if network is None else {spec.name: network}
     workspace = Workspace(artifacts, run, stored.latest(), _progress(progress), locations, networks, lock_folder=home)
-    with preserve_caller_state():
+    with preserve_caller_state(), bounded_waiting():
         evaluation = _Evaluation(spec, workspace, stored)
         evaluation.run(pairs)
     return evaluation.frame()

@@ -144,18 +144,26 @@ class Workspace:
 
         The files are looked at once in a process. With `rerun` no manifest is read, and all files are hashed again.
         """
-        if name not in self._fingerprints:
-            kept = None if self.config.rerun else kept_fingerprints(name, self.artifacts, self.locations)
-            if kept is None:
-                self.dataset(name)
-            else:
-                self._fingerprints[name] = kept
+        if not self.knows(name):
+            self.dataset(name)
         return self._fingerprints[name]
+
+    def knows(self, name: str) -> bool:
+        """Tell whether the fingerprints of a dataset are known, or in a manifest of its files."""
+        if name not in self._fingerprints and not self.config.rerun:
+            kept = kept_fingerprints(name, self.artifacts, self.locations)
+            self._fingerprints |= {} if kept is None else {name: kept}
+        return name in self._fingerprints
 
     def forget(self, name: str) -> None:
         """Forget a dataset whose files have changed, so that its files are looked at again."""
         self._dataset = None
         self._fingerprints.pop(name, None)
+
+    def resolve(self, recipe: Recipe, dataset: str) -> Recipe:
+        """Return a recipe as it is measured on a dataset: at the scale and with the fidelity of the configuration."""
+        resolved = at_scale(recipe, self.config.scale, self.locations.spec(dataset).overrides)
+        return with_fidelity(resolved, "paper") if self.config.fidelity == "paper" else resolved
 
     def setting(self, protocol: str, dataset: str) -> Setting:
         """Return a protocol on a dataset of the catalog or of the user's own. Raises UsageError for an unknown one."""
@@ -178,15 +186,12 @@ class Gauntlet:
         Returns one Score a measure. Raises MissingError where data, an extra or a device is absent, BobError where
         the setting could not be measured.
         """
-        config = self.workspace.config
-        recipe = at_scale(recipe, config.scale, self.workspace.locations.spec(dataset).overrides)
-        if config.fidelity == "paper":
-            recipe = with_fidelity(recipe, "paper")
+        recipe = self.workspace.resolve(recipe, dataset)
         setting = self.workspace.setting(recipe.id, dataset)
         if setting.planned:
             raise MissingError("planned: this version has no protocol or no data reader for it")
         fields = self._identity_fields(recipe, dataset)
-        stored = None if config.rerun else self._stored(setting, fields)
+        stored = None if self.workspace.config.rerun else self._stored(setting, fields)
         if stored is not None:
             self.results.append(SettingResult(tuple(stored), "store"))
             return stored
@@ -198,6 +203,15 @@ class Gauntlet:
             raise
         self.results.append(SettingResult(tuple(scores), "measured"))
         return scores
+
+    def is_stored(self, recipe: Recipe, dataset: str) -> bool:
+        """Tell whether `run` would read its scores from the store; False where a dataset must be loaded to know."""
+        workspace = self.workspace
+        if workspace.config.rerun or not workspace.knows(dataset):
+            return False
+        recipe = workspace.resolve(recipe, dataset)
+        setting = workspace.setting(recipe.id, dataset)
+        return not setting.planned and self._stored(setting, self._identity_fields(recipe, dataset)) is not None
 
     def _identity_fields(self, recipe: Recipe, dataset: str) -> dict[str, Any]:
         """Return the fields of a Score that all measures of this setting share."""

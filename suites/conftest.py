@@ -1,7 +1,7 @@
-"""Declares --backbone, --scale and --dataset here, where the suites are.
+"""Declares --backbone, --scale, --dataset, --setting and --task here, where the suites are.
 
-Elsewhere these names belong to the project whose tests are run, and the plugin has --bob-backbone, --bob-scale and
---bob-dataset alone.
+Elsewhere these names belong to the project whose tests are run, and the plugin has --bob-backbone, --bob-scale,
+--bob-dataset, --bob-setting and --bob-task alone.
 """
 
 import pytest

@@ -1,5 +1,7 @@
 """The benchmarks: what the scripts share, and the shortest run of those that train."""
 
+import json
+import os
 import sys
 import time
 from dataclasses import replace
@@ -9,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmarks import detection, finetuning, mini, paired, pipeline, plain_timm, reuse
+from benchmarks import detection, finetuning, first_run, paired, pipeline, plain_timm, process_tree, reuse
 from benchmarks.photo_files import CLASSES, write_photo_files
 from bob_gauntlet.backbones.backbone import Backbone
 from bob_gauntlet.backbones.loading import load
@@ -122,29 +124,49 @@ def test_shared_work_is_done_once(monkeypatch: pytest.MonkeyPatch) -> None:
     assert calibrated == (validation, trained[1] + validation)
 
 
-def test_the_table_of_mini_adds_up() -> None:
-    """Scores of one setting share its seconds, a task is the sum of its settings, and the rest is the process."""
+def test_the_seconds_of_tasks_are_sums_over_their_settings() -> None:
+    """Scores of one setting share its seconds, a task is the sum of its settings, and the slowest comes first."""
     scores = [
         {"task": task, "setting": setting, "provenance": {"seconds": seconds}}
         for task, setting, seconds in (("Cls", "a@x", 1), ("Cls", "a@x", 1), ("Cls", "b@x", 2.5), ("Cal", "c@x", 4))
     ]
-    lines = mini.format_table(mini.seconds_by_setting(scores), 10).splitlines()
-    assert [line.split() for line in lines] == [
-        ["Cal", "c@x", "4.0", "s"], ["Cls", "b@x", "2.5", "s"], ["Cls", "a@x", "1.0", "s"], [],
-        ["Cal", "4.0", "s"], ["Cls", "3.5", "s"],
-        ["imports,", "collecting,", "storing", "2.5", "s"], ["all", "10.0", "s"],
+    assert [line.split() for line in first_run.format_seconds(scores).splitlines()] == [
+        ["Cal", "4.0", "s"], ["c@x", "4.0", "s"], ["Cls", "3.5", "s"], ["b@x", "2.5", "s"], ["a@x", "1.0", "s"],
     ]  # fmt: skip
 
 
-def test_mini_runs_a_session_of_its_own(tmp_path: Path) -> None:
-    """The session uses the given store and cache, and a failure is explained."""
-    extra = ["--bob-limit=8", "-k", "knn and digits"]
-    seconds, scores = mini.run_session("random:test_resnet", tmp_path, extra)
-    assert {score["setting"] for score in scores} == {"knn@digits"}
-    assert 0 < sum(mini.seconds_by_setting(scores).values()) < seconds
-    assert list((tmp_path / "store").iterdir())
+def test_a_first_run_is_measured_and_a_failure_is_explained(tmp_path: Path) -> None:
+    """The session has a store of its own, its cost is measured, and the time of its first score is before its end."""
+    for name in ("bob_gauntlet", "baselines", "suites", "conftest.py", "pytest.ini", "pyproject.toml"):
+        (tmp_path / name).symlink_to(FOLDER.parent / name)
+    selection = ["--bob-limit=8", "-k", "knn and digits"]
+    cost, first_score = first_run.run_session(tmp_path, "random:test_resnet", selection)
+    assert {score["setting"] for score in json.loads((tmp_path / "scores.json").read_text())} == {"knn@digits"}
+    assert 0 < first_score <= cost.wall_seconds
+    assert cost.cpu_seconds > 1
+    assert cost.peak_bytes > 100e6
     with pytest.raises(SystemExit, match="has to be a whole number"):
-        mini.run_session("random:test_resnet", tmp_path, ["--bob-limit=few"])
+        first_run.run_session(tmp_path, "random:test_resnet", ["--bob-limit=few"])
+
+
+def test_the_cost_of_a_command_contains_that_of_its_child_processes(tmp_path: Path) -> None:
+    """CPU time, written bytes and memory of a grandchild count, and the exit code is the command's."""
+    work = (
+        "import os, time\n"
+        "filled = b'x' * 200_000_000\n"
+        "file = open('written', 'wb'); file.write(filled[:8_000_000]); file.flush(); os.fsync(file.fileno())\n"
+        "while time.process_time() < 1: pass\n"
+    )
+    (tmp_path / "work.py").write_text(work)
+    command = [sys.executable, "-c", "import subprocess, sys; subprocess.run([sys.executable, 'work.py']); sys.exit(3)"]
+    seconds: list[float] = []
+    cost = process_tree.run_and_measure(command, tmp_path, os.environ, seconds.append)
+    assert cost.exit_code == 3
+    assert cost.cpu_seconds >= 1
+    assert cost.peak_bytes >= 200e6
+    assert cost.bytes_written >= 8e6
+    assert seconds
+    assert seconds == sorted(seconds)
 
 
 @pytest.mark.usefixtures("one_thread")

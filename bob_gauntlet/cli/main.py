@@ -39,7 +39,8 @@ class _BobGroup(click.Group):
 def main() -> None:
     """Rank pretrained vision backbones.
 
-    To benchmark a backbone, run: pytest $(bob suites) --backbone=NAME
+    To benchmark a backbone, run: pytest $(bob suites) --backbone=NAME. Add --setting 'linear-probe@*' or --task Det for
+    a part of the settings.
 
     The commands below list backbones and datasets, and compare scores that are published or already measured. Only
     `bob baseline refresh` runs the benchmark.
@@ -118,7 +119,8 @@ def refresh(name: str, pytest_options: tuple[str, ...]) -> None:
     """Measure the outdated scores of baselines NAME again.
 
     A score is outdated if its protocol, its dataset or its backbone changed. A refresh that was interrupted continues
-    where it stopped. All further options are passed to pytest, for example -n 2.
+    where it stopped. All further options are passed to pytest, for example -n 2, or --setting 'knn@*' and --task Det,
+    which measure a part.
 
     Baselines of published figures (NAME paper) are not measured: they are built again from their tables.
     """

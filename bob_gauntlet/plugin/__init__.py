@@ -16,6 +16,7 @@ from bob_gauntlet.plugin.hooks import (
     pytest_runtest_makereport,
     pytest_sessionstart,
     pytest_unconfigure,
+    pytest_xdist_auto_num_workers,
     pytest_xdist_node_collection_finished,
     settings,
 )
@@ -32,6 +33,7 @@ __all__ = [
     "pytest_runtest_makereport",
     "pytest_sessionstart",
     "pytest_unconfigure",
+    "pytest_xdist_auto_num_workers",
     "pytest_xdist_node_collection_finished",
     "settings",
 ]

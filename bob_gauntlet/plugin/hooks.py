@@ -3,19 +3,22 @@
 Hooks that every session calls return at once where no backbone was named and no test is a setting.
 """
 
+import os
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import pytest
 
 from bob_gauntlet.errors import BobError, MissingError
+from bob_gauntlet.plugin.collected import TIMETABLE, case_of, in_order, setting_of
 from bob_gauntlet.plugin.node_ids import item_id, parse_node_id
-from bob_gauntlet.plugin.options import add_options, read_options
+from bob_gauntlet.plugin.options import add_options, read_options, usage_errors
+from bob_gauntlet.plugin.roles import hands_out, is_worker
 
 if TYPE_CHECKING:
     from bob_gauntlet.gauntlet import Gauntlet
     from bob_gauntlet.plugin.session import Session
-    from bob_gauntlet.plugin.session_options import SessionOptions
     from bob_gauntlet.protocols.recipe import Recipe
     from bob_gauntlet.runtime.warning_collector import WarningCollector
 
@@ -30,7 +33,6 @@ NO_BACKBONE = "BACKBONE"
 SESSION: "pytest.StashKey[Session]" = pytest.StashKey()
 """The key of the session in `config.stash`; it is absent where no backbone was named."""
 
-_OPTIONS: "pytest.StashKey[SessionOptions]" = pytest.StashKey()
 _GAUNTLET: "pytest.StashKey[Gauntlet]" = pytest.StashKey()
 _GPU_LEASE: pytest.StashKey[Any] = pytest.StashKey()
 
@@ -59,39 +61,51 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Check the options and open the session; a worker leases its GPU here, before torch is imported."""
     config.addinivalue_line("markers", f"{MARK}(*recipes): a test that measures settings (bob_gauntlet.plugin)")
+    if config.option.bob_backbone or config.option.bob_setting or config.option.bob_task:
+        from bob_gauntlet.plugin.chosen_settings import check_choice
+
+        # before anything is collected: an error in pytest_generate_tests counts as an error of the test file
+        check_choice(config)
     if not config.option.bob_backbone or config.option.collectonly:
         return
-    from bob_gauntlet.plugin import session as sessions
+    from bob_gauntlet.plugin.parallel import may_start_workers
+    from bob_gauntlet.plugin.session import lease_gpu, open_session, uses_gpus
 
     warnings = _collect_warnings(config)
-    try:
-        options = config.stash[_OPTIONS] = read_options(config)
-        hands_out = _hands_out(config)
-        if options.device != "cpu" and not hands_out:
-            config.stash[_GPU_LEASE] = sessions.lease_gpu()
-        session = config.stash[SESSION] = sessions.open_session(
-            options, config.invocation_params.dir, getattr(config, "workerinput", {}), hands_out=hands_out
+    _bound_waiting(config)
+    with usage_errors():
+        options = read_options(config)
+        # a worker takes a GPU of its own
+        leaves_gpus = hands_out(config) or (uses_gpus(options) and may_start_workers(config))
+        if options.device != "cpu" and not leaves_gpus:
+            config.stash[_GPU_LEASE] = lease_gpu()
+        session = config.stash[SESSION] = open_session(
+            options, config.invocation_params.dir, getattr(config, "workerinput", {}), hands_out=leaves_gpus
         )
         session.warnings = warnings
-    except BobError as error:
-        raise pytest.UsageError(str(error)) from None
-    if _is_worker(config):
+    if is_worker(config):
         # about the store, which the controller reads too
         warnings.take()
     else:
-        from bob_gauntlet.plugin.recorder import Recorder
+        from bob_gauntlet.plugin.controller import register_controller
 
-        config.pluginmanager.register(Recorder(session), "bob-recorder")
-    if hands_out:
-        from bob_gauntlet.plugin.xdist_scheduler import Distribution
+        register_controller(config, session)
 
-        config.pluginmanager.register(Distribution(config, session.progress_folder), "bob-distribution")
+
+@pytest.hookimpl(optionalhook=True, tryfirst=True)
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
+    """Return how many workers `-n auto` starts for the suites; None where xdist or its variable decide."""
+    if not config.option.bob_backbone or os.environ.get("PYTEST_XDIST_AUTO_NUM_WORKERS"):
+        return None
+    from bob_gauntlet.plugin.parallel import count_workers
+
+    return count_workers(os.environ, use_gpus=config.option.bob_device != "cpu")
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
     """Delete the progress files."""
     session = config.stash.get(SESSION, None)
-    if session is not None and not _is_worker(config):
+    if session is not None and not is_worker(config):
         session.delete_progress_files()
 
 
@@ -101,9 +115,10 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
     session = config.stash.get(SESSION, None)
     if session is None:
         return []
+    from bob_gauntlet.plugin.parallel import overload_lines
     from bob_gauntlet.plugin.terminal import header
 
-    return header(session)
+    return [*header(session), *overload_lines(config, use_gpus=session.options.device != "cpu")]
 
 
 @pytest.hookimpl
@@ -111,15 +126,13 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     """Check everything that can be checked before a forward pass; start the progress display."""
     config = session.config
     bob_session = config.stash.get(SESSION, None)
-    if bob_session is None or _is_worker(config):
+    if bob_session is None or is_worker(config):
         return
-    from bob_gauntlet.plugin import session as sessions
+    from bob_gauntlet.plugin.session import check
 
     reporter = config.pluginmanager.getplugin("terminalreporter")
-    try:
-        sessions.check(bob_session, reporter.write_line if reporter else print)
-    except BobError as error:
-        raise pytest.UsageError(str(error)) from None
+    with usage_errors():
+        check(bob_session, reporter.write_line if reporter else print)
     choice = bob_session.options.progress
     if reporter is not None and (choice == "on" or (choice == "auto" and reporter.isatty)):
         from bob_gauntlet.plugin.progress_bar import show_progress
@@ -132,17 +145,13 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     mark = metafunc.definition.get_closest_marker(MARK)
     if mark is None:
         return
-    options = _options(metafunc.config)
+    from bob_gauntlet.plugin.chosen_settings import chosen_settings
+
+    options, chosen = read_options(metafunc.config), chosen_settings(metafunc.config)
     session = metafunc.config.stash.get(SESSION, None)
     specs = session.specs if session is not None else list(options.backbones) or [NO_BACKBONE]
-    locations = session.workspace.locations if session is not None else None
-    from bob_gauntlet.plugin.session import datasets_of
-
     cases = [
-        (spec, recipe, dataset)
-        for spec in specs
-        for recipe in mark.args
-        for dataset in datasets_of(recipe, options, locations)
+        (spec, recipe, dataset) for spec in specs for recipe in mark.args for dataset in chosen.datasets_of(recipe)
     ]
     ids = [item_id(getattr(spec, "name", str(spec)), f"{recipe.id}@{dataset}") for spec, recipe, dataset in cases]
     metafunc.parametrize(("gauntlet", "recipe", "dataset"), cases, ids=ids, indirect=["gauntlet"])
@@ -150,40 +159,51 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Order the settings backbone by backbone, so that each is loaded once; those that run alone come last.
+    """Order the settings backbone by backbone, so that each is loaded once, and of each the cheap ones first.
 
-    Tests of a protocol without a dataset, at this scale or among those asked for, are deselected. `-k` also finds a
-    protocol under its name with underscores.
+    Deselected are settings that --setting or --task excludes, and tests of a protocol without a dataset, at this scale
+    or among those asked for. `-k` also finds a protocol under its name with underscores.
     """
     if not any(item.get_closest_marker(MARK) for item in items):
         return
-    empty = [item for item in items if item.get_closest_marker(MARK) and item.nodeid.endswith("[NOTSET]")]
-    if empty:
-        config.hook.pytest_deselected(items=empty)
-        items[:] = [item for item in items if item not in empty]
+    from bob_gauntlet.plugin.chosen_settings import check_choice
+
+    chosen = check_choice(config)
+    dropped = [
+        item
+        for item in items
+        if item.get_closest_marker(MARK) and (item.nodeid.endswith("[NOTSET]") or setting_of(item) not in chosen)
+    ]
+    if dropped:
+        config.hook.pytest_deselected(items=dropped)
+        items[:] = [item for item in items if item not in dropped]
     positions = [index for index, item in enumerate(items) if item.get_closest_marker(MARK)]
     session = config.stash.get(SESSION, None)
     names = [spec.name for spec in session.specs] if session is not None else []
-
-    def order(item: pytest.Item) -> tuple[int, bool]:
-        backbone = getattr(_case(item)["gauntlet"], "name", "")
-        return names.index(backbone) if backbone in names else 0, _is_exclusive(item)
-
-    for index, item in zip(positions, sorted((items[i] for i in positions), key=order), strict=True):
-        item.extra_keyword_matches.add(_case(item)["recipe"].id.replace("-", "_"))
+    ordered = in_order([items[index] for index in positions], names, config.stash.get(TIMETABLE, None))
+    for index, item in zip(positions, ordered, strict=True):
+        item.extra_keyword_matches.add(case_of(item)["recipe"].id.replace("-", "_"))
         items[index] = item
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """Stop where settings were collected and no backbone was named."""
+    """Stop where settings were collected and none is left to run, or no backbone was named."""
     config = session.config
-    if not config.option.collectonly and not _is_worker(config):
+    if not session.items and not is_worker(config):
+        from bob_gauntlet.plugin.chosen_settings import explain_empty_session
+
+        explain_empty_session(config)
+    if not config.option.collectonly and not is_worker(config):
         _require_backbone(config, any(item.get_closest_marker(MARK) for item in session.items))
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_node_collection_finished(node: Any, ids: Sequence[str]) -> None:
     """Do the same under xdist, where only the workers collect."""
+    if not ids:
+        from bob_gauntlet.plugin.chosen_settings import explain_empty_session
+
+        explain_empty_session(node.config)
     _require_backbone(node.config, any(parse_node_id(node_id)[0] == NO_BACKBONE for node_id in ids))
 
 
@@ -195,7 +215,7 @@ def gauntlet(request: pytest.FixtureRequest) -> "Gauntlet":
 
     session, item = request.config.stash[SESSION], request.node
     if isinstance(session.workspace.progress, ProgressFile):
-        session.workspace.progress.setting = _setting(item)
+        session.workspace.progress.setting = setting_of(item)
     prepared = item.stash[_GAUNTLET] = Gauntlet(request.param, session.workspace)
     return prepared
 
@@ -218,7 +238,7 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
     """Put the outcome of a setting on its test report, as plain types that travel to the controller."""
     report: Any = yield
     session = item.config.stash.get(SESSION, None)
-    if session is not None and _is_worker(item.config) and (warnings := session.warnings.take()):
+    if session is not None and is_worker(item.config) and (warnings := session.warnings.take()):
         report.bob_warnings = warnings
     measures_setting = item.get_closest_marker(MARK) is not None
     if measures_setting and (report.when == "call" or (report.when == "setup" and not report.passed)):
@@ -226,8 +246,8 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
 
         reason = call.excinfo.exconly(tryshort=True) if call.excinfo is not None else ""
         prepared = item.stash.get(_GAUNTLET, None)
-        backbone = getattr(_case(item)["gauntlet"], "name", NO_BACKBONE)
-        report.bob = outcome_of(report, reason, _setting(item), backbone, prepared).to_dict()
+        backbone = getattr(case_of(item)["gauntlet"], "name", NO_BACKBONE)
+        report.bob = outcome_of(report, reason, setting_of(item), backbone, prepared).to_dict()
     return report  # type: ignore[no-any-return]
 
 
@@ -241,14 +261,13 @@ def _collect_warnings(config: pytest.Config) -> "WarningCollector":
     return warnings
 
 
-def _options(config: pytest.Config) -> "SessionOptions":
-    """Return the session's options; they are checked at the first call. Raises pytest.UsageError."""
-    if _OPTIONS not in config.stash:
-        try:
-            config.stash[_OPTIONS] = read_options(config)
-        except BobError as error:
-            raise pytest.UsageError(str(error)) from None
-    return config.stash[_OPTIONS]
+def _bound_waiting(config: pytest.Config) -> None:
+    """Limit how long threads wait for each other, in this process and in workers, until the end of the session."""
+    from bob_gauntlet.runtime.threads import bounded_waiting
+
+    stack = ExitStack()
+    stack.enter_context(bounded_waiting())
+    config.add_cleanup(stack.close)
 
 
 def _require_backbone(config: pytest.Config, settings_without_backbone: bool) -> None:
@@ -258,31 +277,3 @@ def _require_backbone(config: pytest.Config, settings_without_backbone: bool) ->
             "no backbone is named: add --backbone=efficientnet_lite0, another name of `bob zoo`, or your own "
             "--backbone=timm:NAME@PATH"
         )
-
-
-def _case(item: pytest.Item) -> dict[str, Any]:
-    """Return the parameters of an item: `gauntlet` (a BackboneSpec), `recipe` and `dataset`."""
-    params: dict[str, Any] = item.callspec.params  # type: ignore[attr-defined]
-    return params
-
-
-def _setting(item: pytest.Item) -> str:
-    """Return the setting that an item measures."""
-    return f"{_case(item)['recipe'].id}@{_case(item)['dataset']}"
-
-
-def _is_exclusive(item: pytest.Item) -> bool:
-    """Tell whether an item has to run while no other setting does."""
-    from bob_gauntlet.protocols.recipe import find_trait
-
-    return bool(find_trait(_case(item)["recipe"], "exclusive", False))
-
-
-def _is_worker(config: pytest.Config) -> bool:
-    """Tell whether this process is a worker of xdist."""
-    return hasattr(config, "workerinput")
-
-
-def _hands_out(config: pytest.Config) -> bool:
-    """Tell whether this process hands its tests to workers of xdist."""
-    return not _is_worker(config) and config.getoption("dist", "no") != "no"

@@ -4,14 +4,20 @@ pytest loads this module in every session of the environment, so it imports noth
 """
 
 from argparse import ArgumentError
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from bob_gauntlet.errors import BobError
+
 if TYPE_CHECKING:
     from bob_gauntlet.plugin.session_options import SessionOptions
+
+
+_CHECKED: "pytest.StashKey[SessionOptions]" = pytest.StashKey()
 
 
 @dataclass(frozen=True)
@@ -57,6 +63,14 @@ OPTIONS = (
         "--bob-dataset", "run on this dataset only; a dataset of your own runs every protocol that fits it", "NAME",
         repeatable=True, short="--dataset",
     ),
+    Option(
+        "--bob-setting", "run the settings whose id matches only, such as 'linear-probe@*'", "GLOB", repeatable=True,
+        short="--setting",
+    ),
+    Option(
+        "--bob-task", "run the settings of this task only: a column of the ranking, such as Det", "TASK",
+        repeatable=True, short="--task",
+    ),
     Option("--bob-store", "folder of the scores (default: the nearest .bob/store from here upwards)", "DIR"),
     Option("--bob-cache", "folder of features, trained heads and per-example values (default: .bob/artifacts)", "DIR"),
     Option("--bob-data", "folder of the datasets, a folder each (default: $BOB_DATA, else .bob/data)", "DIR"),
@@ -92,7 +106,7 @@ def add_options(parser: pytest.Parser) -> None:
 
 
 def add_short_names(parser: pytest.Parser) -> None:
-    """Declare `--backbone`, `--scale` and `--dataset` beside `--bob-backbone`, `--bob-scale` and `--bob-dataset`.
+    """Declare the short names beside those that begin with `--bob-`: `--backbone` beside `--bob-backbone`.
 
     Raises pytest.UsageError where another plugin or conftest.py has declared one of them.
     """
@@ -114,9 +128,25 @@ def given_options(config: pytest.Config) -> Mapping[str, Any]:
 
 
 def read_options(config: pytest.Config) -> "SessionOptions":
-    """Return the checked options of a session. Raises UsageError that names a bad option and what it may be."""
-    from bob_gauntlet.plugin.session_options import check_options
+    """Return the options of a session; they are checked at the first call.
 
-    options = check_options(given_options(config), config.invocation_params.dir)
-    node_ids = [name for _, _, name in (argument.partition("::") for argument in config.args)]
-    return replace(options, requested=" ".join([config.option.keyword, *node_ids]))
+    Raises pytest.UsageError that names a bad option and what it may be.
+    """
+    if _CHECKED not in config.stash:
+        from bob_gauntlet.plugin.session_options import check_options
+
+        with usage_errors():
+            options = check_options(given_options(config), config.invocation_params.dir)
+        node_ids = [name for _, _, name in (argument.partition("::") for argument in config.args)]
+        requested = " ".join([config.option.keyword, *node_ids, *options.choice.patterns])
+        config.stash[_CHECKED] = replace(options, requested=requested)
+    return config.stash[_CHECKED]
+
+
+@contextmanager
+def usage_errors() -> Iterator[None]:
+    """Raise an error that a user can mend as pytest.UsageError: one line and exit code 4."""
+    try:
+        yield
+    except BobError as error:
+        raise pytest.UsageError(str(error)) from None

@@ -27,15 +27,15 @@ from bob_gauntlet.plugin.outcome import ItemOutcome
 from bob_gauntlet.plugin.progress_bar import ProgressFile
 from bob_gauntlet.plugin.session_options import SessionOptions
 from bob_gauntlet.pools.pool import Pool, load_pool
-from bob_gauntlet.protocols.recipe import Recipe
 from bob_gauntlet.ranking.ranking import RankingStatistics
 from bob_gauntlet.ranking.score_table import MIN_COVERAGE, ScoreTable
-from bob_gauntlet.runtime import devices
+from bob_gauntlet.runtime import devices, limits
 from bob_gauntlet.runtime.artifacts import Artifacts
 from bob_gauntlet.runtime.run_config import RunConfig
+from bob_gauntlet.runtime.threads import chosen_threads
 from bob_gauntlet.runtime.warning_collector import WarningCollector
 from bob_gauntlet.scores.score import Score
-from bob_gauntlet.scores.settings import SETTINGS, settings_of_protocol
+from bob_gauntlet.scores.settings import SETTINGS
 from bob_gauntlet.scores.store import Store
 
 
@@ -92,13 +92,30 @@ class Session:
             self.problems.append(str(error))
 
     def close(self) -> None:
-        """Try once more to store what the disk refused; what it refuses again stays in `problems`."""
+        """Put the outcomes in the order of reports, whatever ran first; try once more to store what the disk refused.
+
+        What the disk refuses again stays in `problems`.
+        """
+        names, settings = [spec.name for spec in self.specs], list(SETTINGS)
+
+        def place(outcome: ItemOutcome) -> tuple[int, int]:
+            backbone, setting = outcome.backbone, outcome.setting
+            return (
+                names.index(backbone) if backbone in names else len(names),
+                settings.index(setting) if setting in settings else len(settings),
+            )
+
+        self.outcomes = dict(sorted(self.outcomes.items(), key=lambda item: place(item[1])))
         if self.problems:
             self.problems.clear()
             try:
                 self.store.append(())
             except BobError as error:
                 self.problems.append(f"{error}; free some space and run again, or keep them by --bob-json FILE")
+
+    def measure_here(self) -> None:
+        """Let this process measure, which so far was meant to hand out its tests."""
+        self.workspace.config = _run_config(self.options, {}, hands_out=False)
 
     def delete_progress_files(self) -> None:
         """Delete the folder in which the processes say how far they are."""
@@ -130,6 +147,11 @@ def open_session(options: SessionOptions, start: Path, shared: Mapping[str, Any]
     return Session(options, specs, store, workspace, progress_folder)
 
 
+def uses_gpus(options: SessionOptions) -> bool:
+    """Tell whether a session measures on GPUs."""
+    return options.device != "cpu" and bool(devices.visible_gpus(os.environ, devices.present_gpus()))
+
+
 def lease_gpu() -> Any:
     """Lease one of the visible GPUs for this process; the lease lasts as long as the returned lock."""
     return devices.lease_gpu(devices.visible_gpus(os.environ, devices.present_gpus()))
@@ -138,15 +160,15 @@ def lease_gpu() -> Any:
 def _run_config(options: SessionOptions, shared: Mapping[str, Any], *, hands_out: bool) -> RunConfig:
     """Return what was asked for, and how this process carries it out: device, threads, batch size."""
     device = "cpu" if hands_out else devices.choose(options.device)
-    # the share of the cores, where several processes measure
-    share = max(1, devices.cores() // int(shared.get("bob_workers", 1)))
-    loader_processes = 1 if device == "cpu" else min(16, share)
+    # of the cores, where several processes measure
+    share = max(1, limits.usable_cores() // int(shared.get("bob_workers", 1)))
+    loader_processes = int(share > 1) if device == "cpu" else min(16, share)
     return replace(
         options.run,
         device=device,
-        threads=share,
+        threads=chosen_threads(os.environ) or share,
         loader_processes=loader_processes,
-        reader_threads=max(2, loader_processes),
+        reader_threads=min(2, share) if device == "cpu" else max(2, loader_processes),
         batch_size=32 if device == "cpu" else 128,
         command=shlex.join(["pytest", *shared.get("mainargv", sys.argv)[1:]]),
     )
@@ -154,24 +176,11 @@ def _run_config(options: SessionOptions, shared: Mapping[str, Any], *, hands_out
 
 def _check_datasets(options: SessionOptions, locations: DataLocations) -> None:
     """Raise UsageError for a dataset of --dataset that is unknown or has no setting at this scale."""
-    for name in options.datasets:
+    for name in options.choice.datasets:
         locations.spec(name)
         scales = {scale for setting in SETTINGS.values() if setting.dataset == name for scale in setting.scales}
         if scales and options.run.scale not in scales:
             raise UsageError(f"--dataset={name}: no setting at {options.run.scale} scale; add --scale {min(scales)}")
-
-
-def datasets_of(recipe: Recipe, options: SessionOptions, locations: DataLocations | None) -> list[str]:
-    """Return the datasets that a recipe is measured on: those of the table of settings, or of --dataset where given.
-
-    `locations` are None where no backbone was named; a user's own datasets are not known then. Settings that run on
-    request are left out unless `-k` or a node id names them.
-    """
-    chosen = options.datasets
-    user_datasets = locations.user_datasets if locations is not None else {}
-    kinds = {name: user_datasets[name].kind for name in chosen if name in user_datasets}
-    settings = settings_of_protocol(recipe.id, options.run.scale, kinds, options.requested)
-    return [setting.dataset for setting in settings if not chosen or setting.dataset in chosen]
 
 
 def check(session: Session, say: Callable[[str], Any]) -> None:

@@ -1,7 +1,7 @@
 """The options of a session, checked."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +9,7 @@ from bob_gauntlet.config import bob_folder
 from bob_gauntlet.errors import UsageError, nearest
 from bob_gauntlet.report.writing import check
 from bob_gauntlet.runtime.run_config import DeviceChoice, RunConfig
+from bob_gauntlet.scores.setting_patterns import SettingChoice, find_task
 
 _CHOICES = {
     "--scale": ("mini", "paper"),
@@ -27,9 +28,9 @@ class SessionOptions:
     # what is asked of every setting; its device is still the process's default
     run: RunConfig
     device: DeviceChoice = "auto"
-    # --dataset; () for all of the scale
-    datasets: tuple[str, ...] = ()
-    # the expression after -k and the node ids; settings that run on request are measured where it names them
+    # --setting, --task and --dataset
+    choice: SettingChoice = field(default_factory=SettingChoice)
+    # what was typed to choose settings (-k, node ids, --setting): it may name settings that run on request only
     requested: str = ""
     # the .bob folder, and what lies in it unless an option says otherwise
     home: Path
@@ -74,7 +75,7 @@ def check_options(given: Mapping[str, Any], start: Path) -> SessionOptions:
             rerun=given["--bob-rerun"],
         ),
         device=given["--bob-device"],
-        datasets=tuple(given["--dataset"]),
+        choice=_choice(given),
         home=home,
         store=start / given["--bob-store"] if given["--bob-store"] else home / "store",
         cache=start / given["--bob-cache"] if given["--bob-cache"] else home / "artifacts",
@@ -87,6 +88,12 @@ def check_options(given: Mapping[str, Any], start: Path) -> SessionOptions:
         save=given["--bob-save"],
         progress=given["--bob-progress"],
     )
+
+
+def _choice(given: Mapping[str, Any]) -> SettingChoice:
+    """Return what --setting, --task and --dataset choose."""
+    tasks = tuple(find_task(text) for text in given["--task"])
+    return SettingChoice(patterns=tuple(given["--setting"]), tasks=tasks, datasets=tuple(given["--dataset"]))
 
 
 def _count(given: Mapping[str, Any], name: str, least: int) -> int | None:

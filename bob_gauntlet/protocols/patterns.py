@@ -3,10 +3,11 @@
 from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
 
-from bob_gauntlet.errors import UsageError, nearest
+from bob_gauntlet.errors import UsageError
 from bob_gauntlet.protocols.catalog import PROTOCOLS
 from bob_gauntlet.protocols.recipe import Recipe
-from bob_gauntlet.scores.settings import SETTINGS, settings_of_protocol
+from bob_gauntlet.scores.setting_patterns import no_match
+from bob_gauntlet.scores.settings import settings_of_protocol
 
 
 def match_settings(patterns: Sequence[str], scale: str, user_datasets: Mapping[str, str]) -> list[tuple[Recipe, str]]:
@@ -27,16 +28,5 @@ def match_settings(patterns: Sequence[str], scale: str, user_datasets: Mapping[s
     }
     for pattern in patterns:
         if not any(fnmatchcase(setting, pattern) for setting in settings):
-            raise UsageError(_no_match(pattern, scale, list(settings)))
+            raise UsageError(no_match(pattern, f"settings: {pattern!r}", "pass scale='{}'", scale, list(settings)))
     return [pair for setting, pair in settings.items() if any(fnmatchcase(setting, each) for each in patterns)]
-
-
-def _no_match(pattern: str, scale: str, known: Sequence[str]) -> str:
-    """Return the message for a pattern without a setting at a scale."""
-    matching = [setting for setting in SETTINGS.values() if fnmatchcase(setting.id, pattern)]
-    if on_request := [setting.id for setting in matching if scale in setting.on_request]:
-        return f"settings: {pattern!r} matches only what runs on request at {scale} scale; name it: {on_request[0]!r}"
-    if others := sorted({each for setting in matching for each in setting.scales}):
-        return f"settings: {pattern!r} matches nothing at {scale} scale; pass scale={others[0]!r}"
-    hint = nearest(pattern, known) or '; a setting is PROTOCOL@DATASET, such as "knn@digits" or "retrieval@*"'
-    return f"settings: {pattern!r} matches no setting{hint}"

@@ -47,14 +47,15 @@ class Ran:
 def suites(folder: Path, *options: str, backbones: tuple[str, ...] = ("tiny",), fresh: bool = False) -> Ran:
     """Run the suites in `folder`, whose bob.toml declares backbones and datasets, and return the result.
 
-    The session is a process of its own in which torch is imported already. With `fresh` it is a new interpreter, which
-    says at its end whether it has imported torch.
+    The session is a process of its own in which torch is imported already, and measures without workers unless an
+    option begins with -n. With `fresh` it is a new interpreter, which says at its end whether it has imported torch.
     """
     out = folder / "scores.json"
     out.unlink(missing_ok=True)
     arguments = [
         str(ROOT / "suites"), f"--rootdir={ROOT}", f"-c={ROOT / 'pytest.ini'}",
         *(f"--backbone={name}" for name in backbones), f"--bob-json={out}", *options,
+        *["-n0"] * (not any(option.startswith("-n") for option in options)),
     ]  # fmt: skip
     code, text = (_run_fresh if fresh else _run_forked)(folder, arguments)
     records = json.loads(out.read_text()) if out.is_file() else []

@@ -37,9 +37,10 @@ def test_every_setting_of_mini_scale_is_one_test() -> None:
 
 
 def test_a_setting_on_request_runs_where_it_is_named() -> None:
-    """`-k scratch` and the node id both ask for the detector from scratch; `-k detection` does not."""
+    """`-k scratch`, --setting and the node id ask for the detector from scratch; `-k detection` does not."""
     name = "detection-scratch@photo-scenes"
     [node_id] = collected("--backbone=random:test_resnet", "-k", "scratch")
+    assert collected("--backbone=random:test_resnet", "--setting", name) == {node_id}
     assert parse_node_id(node_id)[1] == name
     named = subprocess.run(
         [sys.executable, "-m", "pytest", "--collect-only", "-q", node_id, "--bob-backbone=random:test_resnet"],

@@ -85,16 +85,40 @@ def test_what_a_checkpoint_holds_is_told(tmp_path: Path, monkeypatch: pytest.Mon
 
 def test_seeds_are_counted_from_zero(tmp_path: Path) -> None:
     """`--bob-seeds 3` measures with the seeds 0, 1 and 2."""
-    given = {option.shown: option.default for option in OPTIONS} | {"--backbone": [], "--dataset": []}
+    given = {option.shown: [] if option.repeatable else option.default for option in OPTIONS}
     assert check_options(given | {"--bob-seeds": "3"}, tmp_path).run.seeds == (0, 1, 2)
 
 
 def test_workers_share_the_cores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A worker has as many threads as cores divided by workers, and at least one."""
-    monkeypatch.setattr("bob_gauntlet.runtime.devices.cores", lambda: 8)
+    monkeypatch.setattr("bob_gauntlet.runtime.limits.usable_cores", lambda: 8)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.delenv("MKL_NUM_THREADS", raising=False)
     for workers, threads in ((1, 8), (3, 2), (16, 1)):
         session = open_session(options(tmp_path), tmp_path, {"bob_workers": workers}, hands_out=False)
         assert session.workspace.config.threads == threads
+
+
+@pytest.mark.parametrize("name", ["OMP_NUM_THREADS", "MKL_NUM_THREADS"])
+def test_the_users_number_of_threads_wins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """A number of threads in the environment is used instead of the share of the cores, in workers and without."""
+    monkeypatch.setattr("bob_gauntlet.runtime.limits.usable_cores", lambda: 8)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.delenv("MKL_NUM_THREADS", raising=False)
+    monkeypatch.setenv(name, "3")
+    for workers in (1, 2, 16):
+        session = open_session(options(tmp_path), tmp_path, {"bob_workers": workers}, hands_out=False)
+        assert session.workspace.config.threads == 3
+
+
+@pytest.mark.parametrize(("cores", "loaders", "readers"), [(1, 0, 1), (2, 1, 2), (8, 1, 2)])
+def test_loader_processes_and_reading_threads_count_among_the_cores(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cores: int, loaders: int, readers: int
+) -> None:
+    """A process with one core reads its images itself."""
+    monkeypatch.setattr("bob_gauntlet.runtime.limits.usable_cores", lambda: cores)
+    config = open_session(options(tmp_path), tmp_path, {}, hands_out=False).workspace.config
+    assert (config.loader_processes, config.reader_threads) == (loaders, readers)
 
 
 def test_a_folder_that_cannot_be_locked_makes_nobody_wait(tmp_path: Path) -> None:

@@ -1,13 +1,17 @@
-"""The scheduler with simulated workers: whenever a worker dies, every item ends exactly once."""
+"""The scheduler with simulated workers and a simulated clock: every item ends exactly once, and all workers end early.
 
+The bounds are Graham's (1966, 1969): handing each unit to the worker that is free first takes at most total / workers +
+longest, and in the order of their lengths at most 4/3 of the optimum.
+"""
+
+import itertools
 import random
 from typing import Any
 
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bob_gauntlet.plugin.xdist_scheduler import UnitScheduling, units_of
+from bob_gauntlet.plugin.xdist_scheduler import UnitScheduling
 
 
 class Node:
@@ -32,9 +36,7 @@ class Node:
 
 def scheduler(workers: int) -> UnitScheduling:
     """Return a scheduler that expects `workers` workers."""
-    made = UnitScheduling.__new__(UnitScheduling)
-    made.expected, made.units, made.workers, made.killed = workers, None, {}, {}
-    return made
+    return UnitScheduling(workers, lambda node_id: 1.0, clock=lambda: 0.0)
 
 
 def items(backbones: int, datasets: int, protocols: int) -> list[str]:
@@ -150,37 +152,116 @@ def test_what_a_worker_gives_back_runs_elsewhere() -> None:
     assert sorted(work(sched, collection, nodes, random.Random(0), kills=0)) == sorted(collection)
 
 
-def test_a_unit_shares_a_trained_head() -> None:
-    """Shifts and attacks of a fine-tuned network are in its unit, and settings on features are in another."""
-    units = units_of(
-        [
-            "c.py::t[x@adversarial-finetune-eps1@photos]",
-            "c.py::t[x@linear-probe@photos]",
-            "c.py::t[x@finetune@photos]",
-            "c.py::t[x@ood-finetune@photos-sketch]",
-            "c.py::t[x@ood-linear-probe@photos-sketch]",
-            "c.py::t[x@ood-finetune@imagenet-a]",
-            "c.py::t[x@finetune@mine]",
-        ]
-    )
-    assert [len(unit) for unit in units] == [3, 2, 1, 1]
-    assert units[0][-1] == "c.py::t[x@ood-finetune@photos-sketch]"
+class Simulation:
+    """Workers that run items of known durations on a simulated clock."""
+
+    def __init__(self, durations: dict[str, float], workers: int, expected: dict[str, float] | None = None) -> None:
+        self.durations, self.now = durations, 0.0
+        self.collection = list(durations)
+        seconds = (expected or durations).__getitem__
+        self.scheduler = UnitScheduling(workers, seconds, clock=lambda: self.now)
+        self.nodes = [join(self.scheduler, self.collection) for _ in range(workers)]
+        # (start, end, worker, item)
+        self.spans: list[tuple[float, float, int, str]] = []
+
+    def run(self) -> float:
+        """Run everything and return the seconds that it took."""
+        running: dict[int, tuple[float, str]] = {}
+        self.scheduler.schedule()
+        while True:
+            for number, node in enumerate(self.nodes):
+                if number not in running and node.runnable:
+                    item = self.collection[node.queue[0]]
+                    running[number] = self.now + self.durations[item], item
+            if not running:
+                return self.now
+            number = min(running, key=lambda n: running[n][0])
+            end, item = running.pop(number)
+            self.spans.append((end - self.durations[item], end, number, item))
+            self.now = end
+            self.nodes[number].queue.pop(0)
+            self.scheduler.mark_test_complete(self.nodes[number], self.collection.index(item))
 
 
-@pytest.mark.parametrize(
-    "protocol",
-    ["low-shot-10pct", "linear-probe-lars", "detection-frozen", "ood-detection-frozen", "efficiency", "of-a-user"],
-)
-def test_a_protocol_that_reuses_nothing_is_a_unit_of_its_own(protocol: str) -> None:
-    """A protocol that reuses nothing of the linear probe or of fine-tuning on its dataset is a unit of its own."""
-    ids = [f"t[x@{name}@photos]" for name in ("linear-probe", protocol, "finetune")]
-    assert units_of(ids) == [[each] for each in ids]
+def alone(seconds: list[float]) -> dict[str, float]:
+    """Return node id -> seconds of settings that share nothing."""
+    return {f"t[x@low-shot-10pct@d{number}]": each for number, each in enumerate(seconds)}
 
 
-def test_other_tests_are_units_of_their_own() -> None:
-    """Each test outside the suites is a unit of its own."""
-    assert units_of(["t.py::a", "t.py::b[1]", "s.py::c[x@knn@d]"]) == [
-        ["t.py::a"],
-        ["t.py::b[1]"],
-        ["s.py::c[x@knn@d]"],
-    ]
+def optimum(seconds: list[float], workers: int) -> float:
+    """Return the least time in which workers can do some units, by trying every distribution."""
+    choices = itertools.product(range(workers), repeat=len(seconds))
+    return min(max(sum(s for s, w in zip(seconds, c, strict=True) if w == n) for n in range(workers)) for c in choices)
+
+
+SECONDS = st.integers(1, 100).map(float)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(SECONDS, min_size=1, max_size=7), st.integers(1, 3))
+def test_workers_end_within_four_thirds_of_the_optimum(seconds: list[float], workers: int) -> None:
+    """The cheapest unit, with which a worker begins, is all that is added to the bound of the longest first."""
+    took = Simulation(alone(seconds), workers).run()
+    assert took <= 4 / 3 * optimum(seconds, workers) + min(seconds) + 1e-9
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(SECONDS, min_size=1, max_size=40), st.integers(1, 8))
+def test_every_item_ends_once_and_no_worker_waits_for_another(seconds: list[float], workers: int) -> None:
+    """Many units on many workers take at most total / workers + longest; the longest and the cheapest start at once."""
+    simulation = Simulation(alone(seconds), workers)
+    took = simulation.run()
+    assert sorted(item for *_, item in simulation.spans) == sorted(simulation.collection)
+    assert took <= sum(seconds) / workers + max(seconds) + 1e-9
+    at_once = [simulation.durations[item] for start, *_, item in simulation.spans if start == 0]
+    assert min(seconds) in at_once
+    assert max(seconds) in at_once or workers == 1
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.tuples(SECONDS, SECONDS), min_size=1, max_size=20), st.integers(1, 5))
+def test_wrong_expectations_lose_no_item(pairs: list[tuple[float, float]], workers: int) -> None:
+    """Where nothing takes as long as expected, every item still ends exactly once."""
+    durations, expected = alone([real for real, _ in pairs]), alone([guess for _, guess in pairs])
+    simulation = Simulation(durations, workers, expected)
+    simulation.run()
+    assert sorted(item for *_, item in simulation.spans) == sorted(durations)
+
+
+def test_one_worker_does_what_is_cheap_first() -> None:
+    """With one worker there is nothing to balance, and scores appear early."""
+    simulation = Simulation(alone([5, 1, 3]), 1)
+    simulation.run()
+    assert [end - start for start, end, *_ in simulation.spans] == [1, 3, 5]
+
+
+def test_the_rest_of_a_long_unit_is_shared() -> None:
+    """A worker without a unit takes settings of another one's unit, once what they share has been computed."""
+    shared = {f"t[x@{protocol}@photos]": 10.0 for protocol in ("finetune", "calibration-finetune")}
+    shared |= {f"t[x@ood-finetune@photos-{shift}]": 10.0 for shift in ("hard", "sketch", "rendition", "recollected")}
+    simulation = Simulation({**shared, **alone([12.0])}, 2)
+    assert simulation.run() <= 40
+    assert {number for *_, number, item in simulation.spans if item in shared} == {0, 1}
+    first = min(simulation.spans, key=lambda span: (span[3] not in shared, span[0]))
+    assert all(start >= first[1] for start, *_, item in simulation.spans if item in shared and item != first[3])
+
+
+def test_what_runs_alone_comes_last() -> None:
+    """A setting that makes all others wait starts when nothing else is left, however long it takes."""
+    simulation = Simulation({"t[x@efficiency@noise]": 99.0, **alone([1, 2, 3, 4])}, 2)
+    simulation.run()
+    start = next(start for start, *_, item in simulation.spans if "efficiency" in item)
+    assert start == max(span[0] for span in simulation.spans)
+
+
+def test_the_session_is_announced_once() -> None:
+    """The items are announced when they are known, and not again when a worker is replaced."""
+    announced: list[int] = []
+    collection = items(1, 2, 2)
+    sched = UnitScheduling(1, lambda node_id: 1.0, lambda names: announced.append(len(names)))
+    node: Any = join(sched, collection)
+    sched.schedule()
+    sched.remove_node(node)
+    join(sched, collection)
+    sched.schedule()
+    assert announced == [4]

@@ -13,6 +13,7 @@ import pytest
 from bob_gauntlet.pools.folder import BackboneRow, read_scores, write_folder
 from bob_gauntlet.pools.pool import load_pool
 from bob_gauntlet.pools.refresh import refresh as refresh_folder
+from tests.helpers.bob_command import run_bob
 from tests.helpers.small_pools import LATENCY, make_score
 
 ROOT = Path(__file__).parents[2]
@@ -20,8 +21,8 @@ SEEDS = "random:test_resnet,seed=0 random:test_resnet,seed=1"
 
 
 def refresh(folder: Path, *options: str) -> str:
-    """Run `bob baseline refresh ours -k knn` in `folder`; return what it prints."""
-    command = [sys.executable, "-m", "bob_gauntlet.cli", "baseline", "refresh", "ours", "-k", "knn", *options]
+    """Run `bob baseline refresh ours --setting 'knn@*'` in `folder`; return what it prints."""
+    command = [sys.executable, "-m", "bob_gauntlet.cli", "baseline", "refresh", "ours", "--setting", "knn@*", *options]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, env={**os.environ})
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
@@ -51,6 +52,19 @@ def test_only_stale_rows_are_measured(tmp_path: Path) -> None:
     subprocess.run(["rm", "-rf", tmp_path / ".bob/refresh"], check=True)
     assert "measured 4 settings, 4 were already in the store" in refresh(tmp_path)
     assert load_pool(str(folder), folder).references == before
+
+
+def test_options_that_choose_settings_reach_pytest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`bob baseline refresh` passes on what chooses settings, beside any other option of pytest."""
+    folder = tmp_path / ".bob/baselines/ours"
+    folder.mkdir(parents=True)
+    write_folder(folder, [], [BackboneRow("a", "candidate", "random:a")])
+    commands: list[list[str]] = []
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("subprocess.call", lambda command: commands.append(command) or 5)
+    options = ["--setting", "linear-probe@*", "--task=Cls", "-n", "2", "-k", "photos"]
+    assert run_bob("baseline", "refresh", "ours", *options).exit_code == 5
+    assert commands[0][-len(options) :] == options
 
 
 def test_published_figures_are_derived_and_not_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
