@@ -47,7 +47,7 @@ def test_options_combine(tmp_path: Path, given: dict[str, Any], settings: list[s
 def test_without_options_every_setting_of_the_scale_is_chosen(tmp_path: Path) -> None:
     """No option leaves all settings, without a user's own datasets."""
     (tmp_path / "bob.toml").write_text(USER_DATASET)
-    assert len(chosen(tmp_path)) == 37
+    assert len(chosen(tmp_path)) == 36
     assert not any("mine" in setting for setting in chosen(tmp_path))
 
 
