@@ -137,7 +137,7 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     if reporter is not None and (choice == "on" or (choice == "auto" and reporter.isatty)):
         from bob_gauntlet.plugin.progress_bar import show_progress
 
-        show_progress(config, bob_session.progress_folder, reporter)
+        show_progress(config, bob_session.progress_folder, reporter, config.stash[TIMETABLE])
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

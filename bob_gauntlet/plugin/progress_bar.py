@@ -1,4 +1,4 @@
-"""Progress of long work on a terminal: setting, step, units done, rate, time left.
+"""Progress of long work on a terminal: that of the session, and of each process setting, step, rate and time left.
 
 Every process that measures keeps one small file up to date, about once a second. The process that owns the terminal
 reads these files and draws them on one line.
@@ -11,11 +11,14 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 import pytest
 
 from bob_gauntlet.runtime.progress import Progress
+
+if TYPE_CHECKING:
+    from bob_gauntlet.plugin.timetable import Timetable
 
 EVERY = 1.0
 """Seconds between two drawings, and before the first one."""
@@ -68,8 +71,10 @@ class ProgressFile(Progress):
 class ProgressDisplay:
     """Draws the progress of all processes on one line, which is wiped before anything else is printed."""
 
-    def __init__(self, folder: Path, stream: TextIO, width: Callable[[], int]) -> None:
-        self.folder, self.stream, self.width = folder, stream, width
+    def __init__(
+        self, folder: Path, stream: TextIO, width: Callable[[], int], of_session: Callable[[], str] = lambda: ""
+    ) -> None:
+        self.folder, self.stream, self.width, self.of_session = folder, stream, width, of_session
         self._lock = threading.Lock()
         self._drawn = False
         self._stop = threading.Event()
@@ -96,7 +101,7 @@ class ProgressDisplay:
     def _loop(self) -> None:
         """Draw every EVERY seconds until stopped."""
         while not self._stop.wait(EVERY):
-            line = status_line(self.folder, time.time())
+            line = status_line(self.folder, time.time(), self.of_session())
             with self._lock:
                 if (line or self._drawn) and not self._stop.is_set():
                     self.stream.write("\r\x1b[2K" + line[: max(20, self.width() - 1)])
@@ -122,16 +127,26 @@ class LineWiper:
         self.display.stop()
 
 
-def show_progress(config: pytest.Config, folder: Path, reporter: Any) -> None:
-    """Draw the progress files of `folder` on the terminal of pytest's terminal reporter until the session ends."""
-    display = ProgressDisplay(folder, reporter._tw._file, lambda: int(reporter._tw.fullwidth))
+def show_progress(config: pytest.Config, folder: Path, reporter: Any, timetable: "Timetable") -> None:
+    """Draw the progress of the session, and the progress files of `folder`, until the session ends.
+
+    They are drawn on the terminal of pytest's terminal reporter.
+    """
+    from bob_gauntlet.plugin.session_progress import SessionProgress
+
+    progress = SessionProgress(timetable)
+    config.pluginmanager.register(progress, "bob-session-progress")
+    display = ProgressDisplay(folder, reporter._tw._file, lambda: int(reporter._tw.fullwidth), progress.text)
     config.pluginmanager.register(LineWiper(display, reporter), "bob-progress")
     display.start()
 
 
-def status_line(folder: Path, now: float) -> str:
-    """Return what every process is doing, on one line; "" where no step has lasted long enough to be shown."""
-    parts = []
+def status_line(folder: Path, now: float, of_session: str = "") -> str:
+    """Return how far the session is, and what every process is doing, on one line.
+
+    It is "" before the first setting starts, and a process is left out until a step has lasted long enough.
+    """
+    parts = [of_session]
     for path in sorted(folder.glob("*.json")):
         with suppress(OSError, ValueError, KeyError, TypeError):
             if now - path.stat().st_mtime < STALE:

@@ -58,7 +58,7 @@ def test_the_display_draws_wipes_and_stops(tmp_path: Path, monkeypatch: pytest.M
     state = {"setting": "s" * 100, "step": "features", "done": 5, "total": 10, "started": time.time() - 1}
     (tmp_path / "1.json").write_text(json.dumps(state))
     stream = io.StringIO()
-    display = ProgressDisplay(tmp_path, stream, lambda: 60)
+    display = ProgressDisplay(tmp_path, stream, lambda: 60, lambda: "12 of 37 settings, 3 min left")
     display.start()
     for _ in range(200):
         if "sss" in stream.getvalue():
@@ -67,6 +67,7 @@ def test_the_display_draws_wipes_and_stops(tmp_path: Path, monkeypatch: pytest.M
     display.stop()
     drawn = stream.getvalue().split("\r\x1b[2K")
     assert max(len(line) for line in drawn) == 59
+    assert drawn[1].startswith("12 of 37 settings, 3 min left  |  sss")
     assert drawn[-1] == "", "the last act is to wipe"
 
 
