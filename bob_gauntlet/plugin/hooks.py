@@ -136,8 +136,11 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     choice = bob_session.options.progress
     if reporter is not None and (choice == "on" or (choice == "auto" and reporter.isatty)):
         from bob_gauntlet.plugin.progress_bar import show_progress
+        from bob_gauntlet.plugin.session_progress import SessionProgress
 
-        show_progress(config, bob_session.progress_folder, reporter, config.stash[TIMETABLE])
+        progress = SessionProgress(config.stash[TIMETABLE])
+        config.pluginmanager.register(progress, "bob-session-progress")
+        show_progress(config, bob_session.progress_folder, reporter, progress.text)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

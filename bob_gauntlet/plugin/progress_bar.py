@@ -11,17 +11,17 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import Any, TextIO
 
 import pytest
 
 from bob_gauntlet.runtime.progress import Progress
 
-if TYPE_CHECKING:
-    from bob_gauntlet.plugin.timetable import Timetable
-
 EVERY = 1.0
 """Seconds between two drawings, and before the first one."""
+
+OfSession = Callable[[bool], str]
+"""Returns how far the session is, and with True also the settings that run."""
 
 STALE = 30.0
 """Seconds after which a file that was not updated is no longer shown: its process has ended, or reports nothing."""
@@ -72,7 +72,7 @@ class ProgressDisplay:
     """Draws the progress of all processes on one line, which is wiped before anything else is printed."""
 
     def __init__(
-        self, folder: Path, stream: TextIO, width: Callable[[], int], of_session: Callable[[], str] = lambda: ""
+        self, folder: Path, stream: TextIO, width: Callable[[], int], of_session: OfSession = lambda _: ""
     ) -> None:
         self.folder, self.stream, self.width, self.of_session = folder, stream, width, of_session
         self._lock = threading.Lock()
@@ -101,7 +101,7 @@ class ProgressDisplay:
     def _loop(self) -> None:
         """Draw every EVERY seconds until stopped."""
         while not self._stop.wait(EVERY):
-            line = status_line(self.folder, time.time(), self.of_session())
+            line = status_line(self.folder, time.time(), self.of_session)
             with self._lock:
                 if (line or self._drawn) and not self._stop.is_set():
                     self.stream.write("\r\x1b[2K" + line[: max(20, self.width() - 1)])
@@ -127,31 +127,27 @@ class LineWiper:
         self.display.stop()
 
 
-def show_progress(config: pytest.Config, folder: Path, reporter: Any, timetable: "Timetable") -> None:
+def show_progress(config: pytest.Config, folder: Path, reporter: Any, of_session: OfSession) -> None:
     """Draw the progress of the session, and the progress files of `folder`, until the session ends.
 
     They are drawn on the terminal of pytest's terminal reporter.
     """
-    from bob_gauntlet.plugin.session_progress import SessionProgress
-
-    progress = SessionProgress(timetable)
-    config.pluginmanager.register(progress, "bob-session-progress")
-    display = ProgressDisplay(folder, reporter._tw._file, lambda: int(reporter._tw.fullwidth), progress.text)
+    display = ProgressDisplay(folder, reporter._tw._file, lambda: int(reporter._tw.fullwidth), of_session)
     config.pluginmanager.register(LineWiper(display, reporter), "bob-progress")
     display.start()
 
 
-def status_line(folder: Path, now: float, of_session: str = "") -> str:
+def status_line(folder: Path, now: float, of_session: OfSession = lambda _: "") -> str:
     """Return how far the session is, and what every process is doing, on one line.
 
-    It is "" before the first setting starts, and a process is left out until a step has lasted long enough.
+    It is "" before the first setting starts. A process is left out until a step has lasted long enough.
     """
-    parts = [of_session]
+    parts = []
     for path in sorted(folder.glob("*.json")):
         with suppress(OSError, ValueError, KeyError, TypeError):
             if now - path.stat().st_mtime < STALE:
                 parts.append(describe(json.loads(path.read_text(encoding="utf-8")), now))
-    return "  |  ".join(part for part in parts if part)
+    return "  |  ".join(part for part in (of_session(not parts), *parts) if part)
 
 
 def describe(state: dict[str, object], now: float) -> str:

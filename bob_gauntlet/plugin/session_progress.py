@@ -46,10 +46,11 @@ class SessionProgress:
         if time.monotonic() - self._looked_at >= EVERY:
             self._look()
 
-    def text(self) -> str:
+    def text(self, with_running: bool = False) -> str:
         """Return how far the session is: `12 of 37 settings, 3 min left`; "" before the first setting starts.
 
-        The time left is that of all workers together, and at least that of the longest setting.
+        The time left is that of all workers together, and at least that of the longest setting. With `with_running` the
+        settings that run are added: no process says what it does.
         """
         if not self.started:
             return ""
@@ -60,9 +61,10 @@ class SessionProgress:
             if item not in self.ended
         ]
         done = f"{sum(item in self.ended for item in self.items)} of {len(self.items)} settings"
-        if not self._is_known or not left:
-            return done
-        return f"{done}, {roughly(max(sum(left) / self.timetable.workers, max(left)))} left"
+        if self._is_known and left:
+            done += f", {roughly(max(sum(left) / self.timetable.workers, max(left)))} left"
+        running = [parse_node_id(item)[1] for item in self.started if item not in self.ended] if with_running else []
+        return "  |  ".join([done, *running])
 
     def _begin(self, items: Sequence[str]) -> None:
         """Take note of the settings among some items."""

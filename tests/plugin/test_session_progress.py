@@ -79,6 +79,16 @@ def test_nothing_is_promised_without_durations(clock: Clock, source: str, stored
     assert shown.text() == "0 of 3 settings"
 
 
+def test_settings_that_run_are_named_on_request(clock: Clock) -> None:
+    """While no process says what it does, the settings that run are on the line."""
+    shown = progress()
+    for item in (FINETUNE, KNN):
+        shown.pytest_runtest_logstart(item)
+    shown.pytest_runtest_logfinish(FINETUNE)
+    assert shown.text(True) == "1 of 3 settings, 120 s left  |  knn@photos"
+    assert shown.text(False) == "1 of 3 settings, 120 s left"
+
+
 def test_an_item_that_is_tried_again_is_counted_once(clock: Clock) -> None:
     """An item whose worker died starts anew."""
     shown = progress()
