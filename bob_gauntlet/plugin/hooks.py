@@ -70,7 +70,9 @@ def pytest_configure(config: pytest.Config) -> None:
         return
     from bob_gauntlet.plugin.parallel import may_start_workers
     from bob_gauntlet.plugin.session import lease_gpu, open_session, uses_gpus
+    from bob_gauntlet.plugin.signals import watch_signals
 
+    watch_signals(config)
     warnings = _collect_warnings(config)
     _bound_waiting(config)
     with usage_errors():
