@@ -133,11 +133,17 @@ class Interruptions:
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_sessionstart(self) -> Iterator[None]:
-        """Look for a signal when all workers have started."""
+        """Look for a signal when all workers of `-n` have started."""
         try:
             yield
         finally:
             self._release()
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True, optionalhook=True)
+    def pytest_xdist_make_scheduler(self) -> Iterator[None]:
+        """Do the same for workers that a session starts on its own, later."""
+        self._release()
+        return (yield)
 
     def _release(self) -> None:
         """Let signals in again."""
@@ -172,6 +178,7 @@ class Interruptions:
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self) -> None:
         """Store what workers have reported before the interruption, and do not wait long for their end."""
+        self._mask("SIG_UNBLOCK")
         controller = self.config.pluginmanager.getplugin("dsession")
         if not self.cause or controller is None:
             return
