@@ -120,7 +120,7 @@ class Interruptions:
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_xdist_setupnodes(self) -> None:
-        """Block the signals while workers start: they inherit that, until their plugin is there."""
+        """Hold back the signals while workers start: they inherit that, until their plugin is there."""
         self._starts_workers = self._is_deferred = True
         self._mask("SIG_BLOCK")
 
@@ -152,7 +152,7 @@ class Interruptions:
         self._interrupt()
 
     def _mask(self, how: str) -> None:
-        """Block or unblock the signals that are handled here."""
+        """Hold back or let in the signals that are handled here."""
         if self._default_handlers and hasattr(signal, "pthread_sigmask"):
             signal.pthread_sigmask(getattr(signal, how), list(self._default_handlers))
 
@@ -238,7 +238,7 @@ def _name(number: int) -> str:
 
 
 def _mute_closed_terminal() -> None:
-    """Redirect what goes to a terminal that was closed to nowhere, so that the end of the session has no errors."""
+    """Send what goes to a terminal that was closed to nowhere, so that the end of the session has no errors."""
     for descriptor in range(64):
         with suppress(OSError):
             if stat.S_ISCHR(os.fstat(descriptor).st_mode) and _is_closed_terminal(descriptor):
