@@ -63,7 +63,9 @@ class SessionProgress:
         done = f"{sum(item in self.ended for item in self.items)} of {len(self.items)} settings"
         if self._is_known and left:
             done += f", {roughly(max(sum(left) / self.timetable.workers, max(left)))} left"
-        running = [parse_node_id(item)[1] for item in self.started if item not in self.ended] if with_running else []
+        running = (
+            [parse_node_id(item)[1] for item in list(self.started) if item not in self.ended] if with_running else []
+        )
         return "  |  ".join([done, *running])
 
     def _begin(self, items: Sequence[str]) -> None:
