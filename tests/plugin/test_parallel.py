@@ -176,6 +176,22 @@ def test_there_are_no_more_workers_than_work(seconds: dict[str, float], stored: 
     assert Parallel(unused, unused, timetable).useful_workers(list(items), most=8) == workers
 
 
+@pytest.mark.parametrize(("workers", "gpus", "leased"), [(1, True, 1), (1, False, 0)])
+def test_a_session_without_workers_takes_a_gpu_itself(
+    monkeypatch: pytest.MonkeyPatch, workers: int, gpus: bool, leased: int
+) -> None:
+    """GPUs are left to workers until it is known that none starts; then this process leases one and measures there."""
+    calls: list[str] = []
+    monkeypatch.setattr("bob_gauntlet.plugin.session.uses_gpus", lambda options: gpus)
+    monkeypatch.setattr("bob_gauntlet.plugin.session.lease_gpu", lambda: calls.append("lease"))
+    session: Any = SimpleNamespace(options=None, measure_here=lambda: calls.append("measure here"))
+    timetable: Any = SimpleNamespace(workers=workers)
+    pytest_session: Any = SimpleNamespace(testsfailed=0)
+    config: Any = None
+    assert Parallel(config, session, timetable).pytest_runtestloop(pytest_session) is None
+    assert calls == ["lease", "measure here"] * leased
+
+
 def test_workers_are_started_after_collection(
     pytester: pytest.Pytester, two_workers: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
