@@ -6,10 +6,11 @@ Loader processes and workers are guarded so. The process of a user who calls the
 import ctypes
 import os
 import signal
+import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from types import FrameType
 
@@ -58,6 +59,27 @@ def wait_for_end_of(parent: int) -> None:
     """Return when `parent` is not, or no longer, the parent of this process."""
     while os.getppid() == parent:
         time.sleep(POLL)
+
+
+def run_guarded(command: Sequence[str]) -> int:
+    """Run a command and return its exit code; what would end this process ends the command, in the command's own way.
+
+    Ctrl-C on a terminal reaches the command by itself, and a second SIGINT might mean that it must not wait. So SIGINT
+    is passed on as SIGTERM. On Linux the command is killed with this process.
+    """
+    process = subprocess.Popen(command, preexec_fn=kill_with_parent if sys.platform == "linux" else None)
+    may_handle = threading.current_thread() is threading.main_thread()
+    handled = [n for n in STOP_SIGNALS if may_handle and signal.getsignal(n) is not signal.SIG_IGN]
+
+    def pass_on(number: int, _frame: FrameType | None) -> None:
+        process.send_signal(signal.SIGTERM if number == signal.SIGINT else number)
+
+    before = {number: signal.signal(number, pass_on) for number in handled}
+    try:
+        return process.wait()
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def guard_loader(parent: int, _worker_number: int) -> None:

@@ -12,6 +12,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from bob_gauntlet.runtime.process_guard import kill_with_parent
+
 ROOT = Path(__file__).parents[2]
 MARKER = "BOB_TEST_SESSION"
 """An environment variable that every process of a session inherits, also one whose parent is gone."""
@@ -20,6 +22,7 @@ MARKER = "BOB_TEST_SESSION"
 class SignalledSession:
     """A running session of pytest in a process group of its own; leaving its block kills what is left of it.
 
+    It is killed with the process of the test, too.
     `before` is a command that starts it, such as `nohup`.
     """
 
@@ -34,7 +37,7 @@ class SignalledSession:
         with (folder / "printed.txt").open("w") as file:
             self.process = subprocess.Popen(
                 command, cwd=folder, env=environment, stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.STDOUT,
-                start_new_session=True,
+                start_new_session=True, preexec_fn=kill_with_parent,
             )  # fmt: skip
 
     def __enter__(self) -> Self:
@@ -64,14 +67,14 @@ class SignalledSession:
         """Return the ids of its loader processes: torch names them."""
         return [pid for pid in self.pids() if _read(f"/proc/{pid}/comm").startswith(b"pt_data_worker")]
 
-    def wait_until(self, condition: Callable[[], bool], limit: float = 90) -> None:
+    def wait_until(self, condition: Callable[[], bool], limit: float = 300) -> None:
         """Wait until a condition is true; fail after `limit` seconds with what runs and what was printed."""
         end = time.monotonic() + limit
         while not condition():
             assert time.monotonic() < end, f"{self.pids()} run after {limit} s\n{self.text}"
             time.sleep(0.02)
 
-    def seconds_until_gone(self, limit: float = 20) -> float:
+    def seconds_until_gone(self, limit: float = 60) -> float:
         """Wait until no process of the session runs, and return how long that took."""
         started = time.monotonic()
         self.wait_until(lambda: self.process.poll() is not None and not self.pids(), limit)

@@ -100,3 +100,44 @@ sys.exit(3)
     process = start(source)
     assert process.communicate(timeout=20)[0] == ""
     assert process.returncode == code
+
+
+COMMAND = """
+import signal, sys, time
+def end(number, frame):
+    print(signal.Signals(number).name, flush=True)
+    sys.exit(2)
+for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    signal.signal(number, end)
+import os
+print(os.getpid(), flush=True)
+time.sleep(60)
+"""
+
+
+def start_guarded_command() -> tuple[subprocess.Popen[str], int]:
+    """Start a process that runs a guarded command; return it and the command's process id."""
+    process = start(
+        "import sys; from bob_gauntlet.runtime.process_guard import run_guarded\n"
+        f"print('code', run_guarded([sys.executable, '-c', {COMMAND!r}]))"
+    )
+    assert process.stdout is not None
+    return process, int(process.stdout.readline())
+
+
+@pytest.mark.parametrize("number", STOP_SIGNALS)
+def test_a_signal_ends_the_command_that_a_process_runs(number: signal.Signals) -> None:
+    """`bob baseline refresh` passes SIGTERM to pytest, waits for its end, and returns its exit code."""
+    passed_on = signal.SIGTERM if number == signal.SIGINT else number
+    process, _ = start_guarded_command()
+    process.send_signal(number)
+    assert process.communicate(timeout=30)[0] == f"{passed_on.name}\ncode 2\n"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems do not kill a process with its parent")
+def test_a_command_ends_with_a_killed_process() -> None:
+    """The command does not outlive the process that runs it."""
+    process, command = start_guarded_command()
+    process.kill()
+    wait_until_gone(command)
+    process.communicate()
