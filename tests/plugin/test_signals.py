@@ -8,6 +8,7 @@ import re
 import signal
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -104,6 +105,47 @@ def test_a_signal_to_every_process_is_reported_once(tmp_path: Path, name: str, w
         wait_for_start(session, max(1, workers))
         session.send(getattr(signal, name), group=True)
         assert session.seconds_until_gone() < 5
+        assert session.process.returncode == 2
+        assert_quiet(session.text)
+
+
+STORING = """
+    import os, signal, time
+    from pathlib import Path
+
+    def pytest_runtest_logreport(report):
+        if report.when == "call":
+            Path("started-0").touch()
+            time.sleep(1)
+            if not Path("stored").exists():
+                os.kill(os.getpid(), signal.SIGTERM)
+            with Path("stored").open("a") as file:
+                file.write(report.nodeid + "\\n")
+"""
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_report_is_stored_whole(tmp_path: Path, workers: int) -> None:
+    """A signal that comes while a score is stored waits for that; reports that wait behind it are stored too."""
+    write_tests(tmp_path)
+    (tmp_path / "test_long.py").write_text("def test_1(): pass\ndef test_2(): pass\n")
+    # workers load it too, and report nothing there
+    hook = textwrap.dedent(STORING).replace("if report", "if 'PYTEST_XDIST_WORKER' not in os.environ and report")
+    (tmp_path / "conftest.py").write_text(CONFTEST + hook)
+    with SignalledSession(tmp_path, f"-n{workers}") as session:
+        session.seconds_until_gone()
+        assert session.process.returncode == 2
+        assert len((tmp_path / "stored").read_text().splitlines()) == max(1, workers)
+        assert_quiet(session.text)
+
+
+def test_an_error_after_a_signal_is_no_failure(tmp_path: Path) -> None:
+    """Where a test gets an error because the signal ended one of its processes, the session is interrupted."""
+    failing = "\n    try: time.sleep(60)\n    except KeyboardInterrupt: raise RuntimeError('a loader ended')"
+    with start(tmp_path, "-n0", long=failing) as session:
+        wait_for_start(session, 1)
+        session.send(signal.SIGTERM)
+        session.seconds_until_gone()
         assert session.process.returncode == 2
         assert_quiet(session.text)
 
