@@ -15,6 +15,7 @@ from bob_gauntlet.plugin.parallel import (
     overload_lines,
 )
 from bob_gauntlet.runtime import limits
+from bob_gauntlet.runtime.threads import SPINS
 from tests.helpers.plugin_suite import SETTINGS, SUITE
 
 SHORT_NAMES = """
@@ -209,7 +210,7 @@ def test_workers_are_started_after_collection(
     lines = (pytester.path / "log.txt").read_text().splitlines()
     assert len(lines) == 12
     assert len(set(lines)) == 2
-    assert {line.split()[2] for line in lines} == {"10000"}
+    assert {line.split()[2] for line in lines} == {SPINS}
     assert all(int(line.split()[1]) == max(1, limits.usable_cores() // 2) for line in lines)
 
 
