@@ -70,7 +70,9 @@ def pytest_configure(config: pytest.Config) -> None:
         return
     from bob_gauntlet.plugin.parallel import may_start_workers
     from bob_gauntlet.plugin.session import lease_gpu, open_session, uses_gpus
+    from bob_gauntlet.plugin.signals import watch_signals
 
+    watch_signals(config)
     warnings = _collect_warnings(config)
     _bound_waiting(config)
     with usage_errors():
@@ -136,8 +138,11 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     choice = bob_session.options.progress
     if reporter is not None and (choice == "on" or (choice == "auto" and reporter.isatty)):
         from bob_gauntlet.plugin.progress_bar import show_progress
+        from bob_gauntlet.plugin.session_progress import SessionProgress
 
-        show_progress(config, bob_session.progress_folder, reporter)
+        progress = SessionProgress(config.stash[TIMETABLE])
+        config.pluginmanager.register(progress, "bob-session-progress")
+        show_progress(config, bob_session.progress_folder, reporter, progress.text)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

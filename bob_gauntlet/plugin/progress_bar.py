@@ -1,4 +1,4 @@
-"""Progress of long work on a terminal: setting, step, units done, rate, time left.
+"""Progress of long work on a terminal: that of the session, and of each process setting, step, rate and time left.
 
 Every process that measures keeps one small file up to date, about once a second. The process that owns the terminal
 reads these files and draws them on one line.
@@ -19,6 +19,9 @@ from bob_gauntlet.runtime.progress import Progress
 
 EVERY = 1.0
 """Seconds between two drawings, and before the first one."""
+
+OfSession = Callable[[bool], str]
+"""Returns how far the session is, and with True also the settings that run."""
 
 STALE = 30.0
 """Seconds after which a file that was not updated is no longer shown: its process has ended, or reports nothing."""
@@ -68,8 +71,10 @@ class ProgressFile(Progress):
 class ProgressDisplay:
     """Draws the progress of all processes on one line, which is wiped before anything else is printed."""
 
-    def __init__(self, folder: Path, stream: TextIO, width: Callable[[], int]) -> None:
-        self.folder, self.stream, self.width = folder, stream, width
+    def __init__(
+        self, folder: Path, stream: TextIO, width: Callable[[], int], of_session: OfSession = lambda _: ""
+    ) -> None:
+        self.folder, self.stream, self.width, self.of_session = folder, stream, width, of_session
         self._lock = threading.Lock()
         self._drawn = False
         self._stop = threading.Event()
@@ -96,7 +101,7 @@ class ProgressDisplay:
     def _loop(self) -> None:
         """Draw every EVERY seconds until stopped."""
         while not self._stop.wait(EVERY):
-            line = status_line(self.folder, time.time())
+            line = status_line(self.folder, time.time(), self.of_session)
             with self._lock:
                 if (line or self._drawn) and not self._stop.is_set():
                     self.stream.write("\r\x1b[2K" + line[: max(20, self.width() - 1)])
@@ -122,21 +127,27 @@ class LineWiper:
         self.display.stop()
 
 
-def show_progress(config: pytest.Config, folder: Path, reporter: Any) -> None:
-    """Draw the progress files of `folder` on the terminal of pytest's terminal reporter until the session ends."""
-    display = ProgressDisplay(folder, reporter._tw._file, lambda: int(reporter._tw.fullwidth))
+def show_progress(config: pytest.Config, folder: Path, reporter: Any, of_session: OfSession) -> None:
+    """Draw the progress of the session, and the progress files of `folder`, until the session ends.
+
+    They are drawn on the terminal of pytest's terminal reporter.
+    """
+    display = ProgressDisplay(folder, reporter._tw._file, lambda: int(reporter._tw.fullwidth), of_session)
     config.pluginmanager.register(LineWiper(display, reporter), "bob-progress")
     display.start()
 
 
-def status_line(folder: Path, now: float) -> str:
-    """Return what every process is doing, on one line; "" where no step has lasted long enough to be shown."""
+def status_line(folder: Path, now: float, of_session: OfSession = lambda _: "") -> str:
+    """Return how far the session is, and what every process is doing, on one line.
+
+    It is "" before the first setting starts. A process is left out until a step has lasted long enough.
+    """
     parts = []
     for path in sorted(folder.glob("*.json")):
         with suppress(OSError, ValueError, KeyError, TypeError):
             if now - path.stat().st_mtime < STALE:
                 parts.append(describe(json.loads(path.read_text(encoding="utf-8")), now))
-    return "  |  ".join(part for part in parts if part)
+    return "  |  ".join(part for part in (of_session(not parts), *parts) if part)
 
 
 def describe(state: dict[str, object], now: float) -> str:

@@ -9,7 +9,7 @@ from bob_gauntlet.datasets.leaks import leak_lines
 from bob_gauntlet.errors import named
 from bob_gauntlet.plugin.outcome import ItemOutcome
 from bob_gauntlet.plugin.progress_bar import duration
-from bob_gauntlet.plugin.session import Session
+from bob_gauntlet.plugin.session import Session, uses_gpus
 from bob_gauntlet.ranking import selection
 from bob_gauntlet.ranking.ranking import Ranking
 from bob_gauntlet.scores import quietness
@@ -33,9 +33,10 @@ def header(session: Session) -> list[str]:
     }
     how = ", ".join([f"{config.scale} scale", *(text for text, applies in restrictions.items() if applies)])
     stored = len(session.workspace.stored)
+    # this process measures nothing where its workers have the GPUs
+    device = "the workers' GPUs" if uses_gpus(options) and config.device == "cpu" else config.device
     return [
-        f"bob-gauntlet {__version__}: {names} at {how}, on {config.device} "
-        f"(torch {version('torch')}, timm {version('timm')})",
+        f"bob-gauntlet {__version__}: {names} at {how}, on {device} (torch {version('torch')}, timm {version('timm')})",
         f"store: {options.store} ({stored} scores), cache: {options.cache}, pool: {options.pool}",
     ]
 

@@ -5,7 +5,7 @@ A folder of published figures is derived from its tables instead.
 
 import json
 import os
-import subprocess
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,8 +18,12 @@ from bob_gauntlet.pools.folder import BackboneRow, find_folder, read_backbones, 
 from bob_gauntlet.pools.pool import freeze_pools
 from bob_gauntlet.pools.saving import add, is_too_noisy, measured_names, read_pretraining_recipe, split_seeds
 from bob_gauntlet.runtime.artifacts import Artifacts
+from bob_gauntlet.runtime.process_guard import run_guarded
 from bob_gauntlet.scores.score import Score
 from bob_gauntlet.scores.store import Store
+
+_INTERRUPTED = 2
+"""pytest's exit code of a session that was interrupted."""
 
 
 def refresh(name: str, pytest_options: Sequence[str]) -> int:
@@ -41,6 +45,8 @@ def refresh(name: str, pytest_options: Sequence[str]) -> int:
     results.unlink(missing_ok=True)
     code = _measure(rows, store.folder, results, pytest_options)
     scores = [Score.from_dict(record) for record in json.loads(results.read_text())] if results.is_file() else []
+    if code == _INTERRUPTED:
+        print(f"interrupted; to continue: {shlex.join(['bob', 'baseline', 'refresh', name, *pytest_options])}")
     if scores:
         add(folder, rows, scores, Artifacts(home / "artifacts"), _recipes(rows))
     noisy = dict.fromkeys(f"{score.setting} of {score.backbone}" for score in scores if is_too_noisy(score))
@@ -62,7 +68,7 @@ def _measure(rows: Sequence[BackboneRow], store: Path, results: Path, pytest_opt
     names = [f"--backbone={name}" for row in rows for name in measured_names(row)]
     # relative paths, since the provenance of every score holds the command
     outputs = [f"--bob-store={_relative(store)}", f"--bob-json={_relative(results)}", "--bob-pool=none"]
-    return subprocess.call(
+    return run_guarded(
         [sys.executable, "-m", "pytest", _relative(bundled("suites")), *names, *outputs, *pytest_options]
     )
 

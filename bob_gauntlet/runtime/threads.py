@@ -15,8 +15,8 @@ COUNTS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
 WAITING = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME")
 """Variables by which a user chooses how threads wait."""
 
-SPINS = "10000"
-"""Turns of a waiting thread before it sleeps: some tens of microseconds. GNU's OpenMP has 300,000 by default."""
+SPINS = "1000"
+"""Turns of a waiting thread before it sleeps; GNU's OpenMP has 300,000 by default. docs/parallel.md has the figures."""
 
 
 def chosen_threads(environment: Mapping[str, str]) -> int | None:

@@ -59,6 +59,10 @@ def happen(setting):
             raise MissingError("its data is absent; get it there")
         if what.startswith("sleep"):
             time.sleep(float(what.split()[1]))
+        if what == "train":
+            from tests.helpers.tiny import train_until_killed
+
+            train_until_killed(Path("steps.txt"), loaders=2)
 
 
 @settings(Quick("linear-probe"), Quick("knn"))

@@ -97,6 +97,17 @@ def trainer(
     return Trainer(network, training_config, loader, loss_function, seed, "cpu")
 
 
+def train_until_killed(steps: Path, *, loaders: int) -> None:
+    """Train the tiny network with loader processes until something ends it; write a file after the first step."""
+    network = Network(backbone(), 3, TRANSFORM)
+    network.initialise(0)
+    loader = create_image_loader(split(48), TRANSFORM, CROPS, batch_size=16, seed=0, workers=loaders)
+    endless = config(epochs=10**6)
+    training = Trainer(network, endless, loader, LabelLoss(endless, 3, multi_label=False), 0, "cpu")
+    while True:
+        training.train_epoch(lambda count: None, steps.touch)
+
+
 def weights(network: nn.Module) -> dict[str, torch.Tensor]:
     """Return a copy of a network's parameters and buffers."""
     return {name: tensor.detach().clone() for name, tensor in network.state_dict().items()}

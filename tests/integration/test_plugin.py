@@ -259,6 +259,9 @@ def test_interrupting_keeps_what_is_measured(workspace: pytest.Pytester, cache: 
     result = workspace.run(*command)
     assert result.ret == pytest.ExitCode.INTERRUPTED
     assert len(stored(workspace)) == 2
+    result.stdout.fnmatch_lines(
+        [f"Interrupted by Ctrl-C: 2 of 6 settings have scores. To continue: pytest {' '.join(command[3:])}"]
+    )
     (workspace.path / "plan.txt").unlink()
     run(workspace, cache, BACKBONE).stdout.fnmatch_lines(["*measured 4 settings, 2 were already in the store*"])
 
@@ -267,6 +270,12 @@ def test_a_session_ranks_against_its_pool(workspace: pytest.Pytester, cache: Pat
     """--bob-save makes baselines of three backbones, and a fourth backbone is ranked among them."""
     baseline_options = [f"--bob-backbone=random:{name}" for name in ("test_vit", "test_resnet", "test_convnext")]
     run(workspace, cache, *baseline_options, "--bob-save=ours").assert_outcomes(passed=3 * len(SETTINGS))
+    (workspace.path / "plan.txt").write_text("retrieval@copydays-mini interrupt")
+    command = ["--bob-backbone=random:test_efficientnet", "--bob-pool=ours", f"--bob-cache={cache}"]
+    interrupted = workspace.run(sys.executable, "-m", "pytest", *command).stdout.str().partition(" ranking =")[2]
+    assert "3/3" in interrupted, "the ranking is over the three measures that have a score"
+    assert interrupted.index("3/3") < interrupted.index("Interrupted by Ctrl-C: 5 of 6 settings have scores. To conti")
+    (workspace.path / "plan.txt").unlink()
     result = run(workspace, cache, "--bob-backbone=random:test_efficientnet", "--bob-pool=ours", "--bob-report=r.md")
     table = result.stdout.str().partition(" ranking =")[2]
     assert "random:test_efficientnet" in table

@@ -15,6 +15,7 @@ from bob_gauntlet.plugin.parallel import (
     overload_lines,
 )
 from bob_gauntlet.runtime import limits
+from bob_gauntlet.runtime.threads import SPINS
 from tests.helpers.plugin_suite import SETTINGS, SUITE
 
 SHORT_NAMES = """
@@ -176,6 +177,22 @@ def test_there_are_no_more_workers_than_work(seconds: dict[str, float], stored: 
     assert Parallel(unused, unused, timetable).useful_workers(list(items), most=8) == workers
 
 
+@pytest.mark.parametrize(("workers", "gpus", "leased"), [(1, True, 1), (1, False, 0)])
+def test_a_session_without_workers_takes_a_gpu_itself(
+    monkeypatch: pytest.MonkeyPatch, workers: int, gpus: bool, leased: int
+) -> None:
+    """GPUs are left to workers until it is known that none starts; then this process leases one and measures there."""
+    calls: list[str] = []
+    monkeypatch.setattr("bob_gauntlet.plugin.session.uses_gpus", lambda options: gpus)
+    monkeypatch.setattr("bob_gauntlet.plugin.session.lease_gpu", lambda: calls.append("lease"))
+    session: Any = SimpleNamespace(options=None, measure_here=lambda: calls.append("measure here"))
+    timetable: Any = SimpleNamespace(workers=workers)
+    pytest_session: Any = SimpleNamespace(testsfailed=0)
+    config: Any = None
+    assert Parallel(config, session, timetable).pytest_runtestloop(pytest_session) is None
+    assert calls == ["lease", "measure here"] * leased
+
+
 def test_workers_are_started_after_collection(
     pytester: pytest.Pytester, two_workers: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -193,7 +210,7 @@ def test_workers_are_started_after_collection(
     lines = (pytester.path / "log.txt").read_text().splitlines()
     assert len(lines) == 12
     assert len(set(lines)) == 2
-    assert {line.split()[2] for line in lines} == {"10000"}
+    assert {line.split()[2] for line in lines} == {SPINS}
     assert all(int(line.split()[1]) == max(1, limits.usable_cores() // 2) for line in lines)
 
 

@@ -52,13 +52,25 @@ def test_every_worker_is_on_the_line_and_the_dead_are_not(tmp_path: Path) -> Non
     assert line.count("|") == 1
 
 
+def test_the_session_is_asked_for_what_runs_while_no_process_says_it(tmp_path: Path) -> None:
+    """The progress of the session comes first; without a progress file it names what runs."""
+
+    def of_session(with_running: bool) -> str:
+        return "1 of 2 settings" + "  |  knn@photos" * with_running
+
+    assert status_line(tmp_path, time.time(), of_session) == "1 of 2 settings  |  knn@photos"
+    state = {"setting": "knn@photos", "step": "features", "done": 0, "total": 100, "started": time.time()}
+    (tmp_path / "1.json").write_text(json.dumps(state))
+    assert status_line(tmp_path, time.time(), of_session) == "1 of 2 settings  |  knn@photos: features 0/100"
+
+
 def test_the_display_draws_wipes_and_stops(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The display draws within the width, and wipes its line before anything else is printed."""
     monkeypatch.setattr("bob_gauntlet.plugin.progress_bar.EVERY", 0.01)
     state = {"setting": "s" * 100, "step": "features", "done": 5, "total": 10, "started": time.time() - 1}
     (tmp_path / "1.json").write_text(json.dumps(state))
     stream = io.StringIO()
-    display = ProgressDisplay(tmp_path, stream, lambda: 60)
+    display = ProgressDisplay(tmp_path, stream, lambda: 60, lambda _: "12 of 37 settings, 3 min left")
     display.start()
     for _ in range(200):
         if "sss" in stream.getvalue():
@@ -67,6 +79,7 @@ def test_the_display_draws_wipes_and_stops(tmp_path: Path, monkeypatch: pytest.M
     display.stop()
     drawn = stream.getvalue().split("\r\x1b[2K")
     assert max(len(line) for line in drawn) == 59
+    assert drawn[1].startswith("12 of 37 settings, 3 min left  |  sss")
     assert drawn[-1] == "", "the last act is to wipe"
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from bob_gauntlet.backbones.spec import BackboneIdentity, InputTransform, Traits
 from bob_gauntlet.plugin.options import OPTIONS
+from bob_gauntlet.plugin.outcome import ItemOutcome
 from bob_gauntlet.plugin.session import check, open_session
 from bob_gauntlet.plugin.session_options import SessionOptions, check_options
 from bob_gauntlet.runtime.device_lock import device_lock
@@ -126,3 +127,15 @@ def test_a_folder_that_cannot_be_locked_makes_nobody_wait(tmp_path: Path) -> Non
     (tmp_path / "file").write_text("")
     with device_lock(tmp_path / "file", "cpu", exclusive=True):
         pass
+
+
+def test_outcomes_have_the_order_of_reports_whatever_ran_first(tmp_path: Path) -> None:
+    """At the end outcomes are sorted by backbone and setting; a setting of the user's own comes after the table's."""
+    session = open_session(options(tmp_path), tmp_path, {}, hands_out=False)
+    settings = ["of-mine@x", "efficiency@noise", "knn@photos", "linear-probe@photos"]
+    for backbone in ("other", "resnet50"):
+        for setting in settings:
+            session.record(f"t[{backbone}@{setting}]", ItemOutcome(setting, backbone, "skipped"))
+    session.close()
+    order = [(outcome.backbone, outcome.setting) for outcome in session.outcomes.values()]
+    assert order == [(backbone, setting) for backbone in ("resnet50", "other") for setting in settings[::-1]]

@@ -8,6 +8,7 @@ import itertools
 import random
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -228,6 +229,20 @@ def test_wrong_expectations_lose_no_item(pairs: list[tuple[float, float]], worke
     assert sorted(item for *_, item in simulation.spans) == sorted(durations)
 
 
+@pytest.mark.parametrize(
+    ("seconds", "took"),
+    [
+        # no short unit waits behind the long one, whose worker is shut down
+        ([10, 1, 1, 1], 10),
+        # what runs counts from its own start
+        ([9, 5, 12, 2, 9, 6], 23),
+    ],
+)
+def test_a_unit_goes_to_the_worker_that_is_free_first(seconds: list[float], took: float) -> None:
+    """Each of two workers knows its next item before it starts one, and still gets it by when it will be free."""
+    assert Simulation(alone(seconds), 2).run() == took
+
+
 def test_one_worker_does_what_is_cheap_first() -> None:
     """With one worker there is nothing to balance, and scores appear early."""
     simulation = Simulation(alone([5, 1, 3]), 1)
@@ -244,6 +259,18 @@ def test_the_rest_of_a_long_unit_is_shared() -> None:
     assert {number for *_, number, item in simulation.spans if item in shared} == {0, 1}
     first = min(simulation.spans, key=lambda span: (span[3] not in shared, span[0]))
     assert all(start >= first[1] for start, *_, item in simulation.spans if item in shared and item != first[3])
+
+
+def test_nobody_waits_for_what_another_worker_computes() -> None:
+    """A setting stays with the worker that computes what it needs, if another one could only wait for that."""
+    shared = {
+        "t[x@finetune@photos]": 30.0,
+        "t[x@calibration-finetune@photos]": 0.0,
+        "t[x@ood-finetune@photos-hard]": 1.0,
+    }
+    simulation = Simulation({**shared, **alone([5.0])}, 2)
+    simulation.run()
+    assert len({number for *_, number, item in simulation.spans if item in shared}) == 1
 
 
 def test_what_runs_alone_comes_last() -> None:

@@ -61,10 +61,22 @@ def test_options_that_choose_settings_reach_pytest(tmp_path: Path, monkeypatch: 
     write_folder(folder, [], [BackboneRow("a", "candidate", "random:a")])
     commands: list[list[str]] = []
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("subprocess.call", lambda command: commands.append(command) or 5)
+    monkeypatch.setattr("bob_gauntlet.pools.refresh.run_guarded", lambda command: commands.append(command) or 5)
     options = ["--setting", "linear-probe@*", "--task=Cls", "-n", "2", "-k", "photos"]
     assert run_bob("baseline", "refresh", "ours", *options).exit_code == 5
     assert commands[0][-len(options) :] == options
+
+
+def test_an_interrupted_refresh_says_how_to_continue(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The line names the command of the user, not the one that it starts."""
+    folder = tmp_path / ".bob/baselines/ours"
+    folder.mkdir(parents=True)
+    write_folder(folder, [], [BackboneRow("a", "candidate", "random:a")])
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("bob_gauntlet.pools.refresh.run_guarded", lambda command: 2)
+    result = run_bob("baseline", "refresh", "ours", "-k", "knn and photos")
+    assert result.exit_code == 2
+    assert result.output == "interrupted; to continue: bob baseline refresh ours -k 'knn and photos'\n"
 
 
 def test_published_figures_are_derived_and_not_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -75,7 +87,7 @@ def test_published_figures_are_derived_and_not_measured(tmp_path: Path, monkeypa
     for name in ("scores.csv", "pool.json", "pool-small.json"):
         (folder / name).write_text((folder / name).read_text().replace("80.38", "81.38"))
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("subprocess.call", lambda *_: pytest.fail("pytest was started"))
+    monkeypatch.setattr("bob_gauntlet.pools.refresh.run_guarded", lambda *_: pytest.fail("pytest was started"))
     assert refresh_folder("paper", []) == 0
     for name in ("scores.csv", "backbones.csv", "provenance.json", "pool.json", "pool-small.json"):
         assert (folder / name).read_bytes() == (bundled / name).read_bytes(), name
@@ -97,7 +109,7 @@ def test_a_refresh_on_a_busy_machine_says_what_is_not_saved(
         return 0
 
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("subprocess.call", measure)
+    monkeypatch.setattr("bob_gauntlet.pools.refresh.run_guarded", measure)
     monkeypatch.setattr("bob_gauntlet.pools.refresh._recipes", lambda rows: {})
     assert refresh_folder("ours", []) == 1
     assert [s.backbone for s in read_scores(folder)] == ["a"]

@@ -5,6 +5,7 @@ batches that it would have had without the interruption.
 """
 
 import multiprocessing
+import os
 import random
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
@@ -26,6 +27,7 @@ from bob_gauntlet.datasets.images import MAX_UNREADABLE_SHARE
 from bob_gauntlet.engine.seeding import seeded
 from bob_gauntlet.engine.transforms import image_or_grey
 from bob_gauntlet.errors import BobError
+from bob_gauntlet.runtime.process_guard import guard_loader
 
 LabelledBatch = tuple[torch.Tensor, torch.Tensor]
 """(B, 3, H, W) normalised images, and (B,) class indices or (B, C) {0, 1}."""
@@ -143,6 +145,7 @@ class AugmentedLoader:
             prefetch_factor=4 if workers else None,
             multiprocessing_context="fork" if workers else None,
             pin_memory=pin,
+            worker_init_fn=partial(guard_loader, os.getpid()) if workers else None,
             collate_fn=partial(_collate_with_unreadable, collate),
         )
 
