@@ -15,7 +15,9 @@ from importlib import import_module
 from pathlib import Path
 import torch
 torch.set_num_threads(1)
+from bob_gauntlet.engine.training import loop
 from bob_gauntlet.engine.training.loop import Trainer
+loop.SAVE_INTERVAL = 0.0
 module, folder, steps = sys.argv[1:]
 tests = import_module(module)
 step = Trainer._step
@@ -31,7 +33,7 @@ tests.interrupted(Path(folder))
 def run_until_killed(module: str, folder: Path, steps: int) -> None:
     """Call `interrupted(folder)` of a test module in another process, which is killed after `steps` of its second run.
 
-    Then check that the first run and the first epoch of the second run are saved, and nothing else.
+    It saves after every step. Then check that the first run and the second run are saved, and nothing else.
     """
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-c", SCRIPT, module, str(folder), str(steps)]

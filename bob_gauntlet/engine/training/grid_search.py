@@ -1,6 +1,7 @@
 """Grid search: train one network for each configuration and keep the one with the best validation score.
 
-Progress is saved after every epoch. If the process is killed, the same call continues from the last saved state.
+Progress is saved once a minute, and after every run but the last, which the artefact follows at once. If the process
+is killed, the same call continues from the last saved state.
 """
 
 import logging
@@ -196,7 +197,7 @@ class GridSearch:
         return {**weights, "facts": pack_json(facts)}
 
     def _train_run(self, number: int, folder: Path, advance: Callable[[int], None]) -> None:
-        """Train one run, add its record and save the search."""
+        """Train one run, add its record, and save the search where more runs follow."""
         config = replace(self.configs[number], micro_batch=self.micro_batch, max_steps=self.context.config.max_steps)
         checkpoint = folder / f"run-{number}.pt"
         record: dict[str, Any] = {"run": config.description}
@@ -219,8 +220,9 @@ class GridSearch:
             elif not self.best or state.validation > tuple(self.best["judged"]):
                 self._keep_best(trainer, config)
         self.records.append(record)
-        self._save(folder)
-        checkpoint.unlink(missing_ok=True)
+        if number + 1 < len(self.configs):
+            self._save(folder)
+            checkpoint.unlink(missing_ok=True)
 
     def _keep_best(self, trainer: Trainer, config: TrainingConfig) -> None:
         """Keep facts and weights of a run, the best one so far."""

@@ -1,4 +1,4 @@
-"""The training loop of one run: epochs of optimiser steps, validation, and a checkpoint after each epoch.
+"""The training loop of one run: epochs of optimiser steps, validation, and a checkpoint once a minute.
 
 A run is a function of its configuration, its seed and its data loader. Each step seeds its random numbers by seed,
 epoch and position in the epoch, so a run that was killed continues from its last checkpoint to the same weights as a
@@ -36,8 +36,8 @@ Validate = Callable[[Any], tuple[float, float]]
 
 It raises NotFiniteError where the network gives NaN or infinity for an image."""
 
-SAVE_INTERVAL = 600.0
-"""Seconds after which a run is saved within an epoch."""
+SAVE_INTERVAL = 60.0
+"""Seconds between two checkpoints of a run: the most that a kill loses. A shorter run writes none."""
 
 
 class Diverged(BobError):
@@ -175,17 +175,18 @@ def train(
 ) -> Trainer:
     """Train a run to its end and return its trainer, whose network then has the last or the best epoch's weights.
 
-    The run continues from `checkpoint` where that file exists; the caller deletes it. When memory runs out, the epoch
-    starts again from the checkpoint, with half as many images in a forward pass and twice as many passes in a step.
-    `is_beaten` is called before each epoch and ends the run by returning True.
+    The run continues from `checkpoint` where that file exists, and writes it after every `SAVE_INTERVAL` seconds; the
+    caller deletes it. When memory runs out, the run continues from its last checkpoint, or starts again where there is
+    none, with half as many images in a forward pass and twice as many passes in a step. `is_beaten` is called before
+    each epoch and ends the run by returning True.
     """
     keep_pages()
-    trainer = _resume(make_trainer, checkpoint)
+    trainer, saver = _resume(make_trainer, checkpoint), _Saver(checkpoint)
     if trainer.state.steps:
         advance(trainer.state.steps * trainer.loader.batch_size)
     with seeded(trainer.seed):
         while not (trainer.finished or is_beaten(trainer.state)):
-            if smaller_micro_batch := _train_and_validate_epoch(trainer, validate, checkpoint, advance):
+            if smaller_micro_batch := _train_and_validate_epoch(trainer, validate, saver, advance):
                 # free the memory before another trainer is made
                 del trainer
                 torch.cuda.empty_cache()
@@ -195,6 +196,20 @@ def train(
         trainer.network.load_learned_state(trainer.state.best)
     trainer.network.eval()
     return trainer
+
+
+class _Saver:
+    """Writes checkpoints of a run, the first one `SAVE_INTERVAL` seconds after it is made."""
+
+    def __init__(self, path: Path) -> None:
+        self.path, self.last_saved = path, time.monotonic()
+
+    def save_if_due(self, trainer: Trainer) -> None:
+        """Save the trainer where its last checkpoint is older than `SAVE_INTERVAL` seconds."""
+        if time.monotonic() - self.last_saved >= SAVE_INTERVAL:
+            trainer.save(self.path)
+            # what saving takes does not count, so that a slow disk does not take all the time
+            self.last_saved = time.monotonic()
 
 
 def _resume(make_trainer: Callable[[], Trainer], checkpoint: Path) -> Trainer:
@@ -212,22 +227,15 @@ def _resume(make_trainer: Callable[[], Trainer], checkpoint: Path) -> Trainer:
 
 
 def _train_and_validate_epoch(
-    trainer: Trainer, validate: Validate, checkpoint: Path, advance: Callable[[int], None]
+    trainer: Trainer, validate: Validate, saver: _Saver, advance: Callable[[int], None]
 ) -> int:
-    """Train an epoch, validate and save a checkpoint; return 0. Raises Diverged where a number is not finite.
+    """Train an epoch, validate, and save a checkpoint where one is due; return 0.
 
-    When memory runs out, return the smaller micro-batch with which the epoch has to start again.
+    Raises Diverged where a number is not finite. When memory runs out, return the smaller micro-batch with which the
+    run has to continue from its last checkpoint.
     """
-    last_saved = time.monotonic()
-
-    def save_if_due() -> None:
-        nonlocal last_saved
-        if time.monotonic() - last_saved >= SAVE_INTERVAL:
-            trainer.save(checkpoint)
-            last_saved = time.monotonic()
-
     try:
-        loss = trainer.train_epoch(advance, save_if_due)
+        loss = trainer.train_epoch(advance, lambda: saver.save_if_due(trainer))
     except torch.OutOfMemoryError:
         micro_batch = min(trainer.state.micro_batch, trainer.loader.batch_size) // 2
         if not micro_batch:
@@ -244,7 +252,7 @@ def _train_and_validate_epoch(
         elif (score, tie_breaker) > state.validation:
             state.validation = score, tie_breaker
             state.best = {name: tensor.clone() for name, tensor in trainer.network.learned_state().items()}
-    trainer.save(checkpoint)
+    saver.save_if_due(trainer)
     return 0
 
 

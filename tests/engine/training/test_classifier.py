@@ -181,7 +181,7 @@ def test_nothing_is_held_out_where_validation_is_reported(tmp_path: Path) -> Non
 
 
 def test_checkpoints_are_deleted_after_the_artefact_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The checkpoints exist while the artefact is written, and not afterwards."""
+    """The finished runs and the checkpoint of the last run exist while the artefact is written, and not afterwards."""
     files_at_write: list[list[str]] = []
     write = type(context_in(tmp_path).artifacts)._write
 
@@ -190,10 +190,27 @@ def test_checkpoints_are_deleted_after_the_artefact_is_written(tmp_path: Path, m
         write(self, path, content)
 
     monkeypatch.setattr(type(context_in(tmp_path).artifacts), "_write", record_files)
+    monkeypatch.setattr(loop, "SAVE_INTERVAL", 0.0)
     train_grid(tmp_path, grid_of(*RATES))
-    assert files_at_write == [["finished.pt"]]
+    assert files_at_write == [["finished.pt", "run-2.pt"]]
     assert list((tmp_path / "checkpoints").iterdir()) == []
     assert len(tiny.network_artefacts(tmp_path)) == 1
+
+
+def test_a_training_of_seconds_writes_only_its_artefact(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A grid of one run writes no checkpoint; one of three writes its best run after the first and the second."""
+    written: list[str] = []
+    write_checkpoint = loop.write_checkpoint
+
+    def record_name(path: Path, content: dict[str, Any]) -> None:
+        written.append(path.name)
+        write_checkpoint(path, content)
+
+    monkeypatch.setattr(loop, "write_checkpoint", record_name)
+    train_grid(tmp_path / "one", grid_of(RATES[0]))
+    assert written == []
+    train_grid(tmp_path / "three", grid_of(*RATES))
+    assert written == ["finished.pt", "finished.pt"]
 
 
 def variants() -> Iterator[tuple[str, dict[str, Any]]]:
@@ -425,7 +442,7 @@ def interrupted(folder: Path, **options: Any) -> TrainedClassifier:
 def test_a_killed_process_continues_to_the_same_bytes(
     tmp_path: Path, uninterrupted: dict[str, bytes], epoch_rates: list[float]
 ) -> None:
-    """After kill -9 in the second epoch of the second run, only that epoch and the later ones are trained."""
+    """After kill -9 in the second epoch of the second run, only the rest of it and later epochs are trained."""
     folder = tmp_path / "killed"
     run_until_killed("tests.engine.training.test_classifier", folder, 4)
     del epoch_rates[:]
@@ -456,23 +473,28 @@ def kill_at_call(monkeypatch: pytest.MonkeyPatch, owner: Any, name: str, call: i
 
 
 @pytest.mark.parametrize(
-    ("owner", "name", "call", "after", "left"),
+    ("interval", "owner", "name", "call", "after", "left"),
     [
-        (Trainer, "_step", 1, False, 6),
-        (Trainer, "save", 1, False, 6),
-        (Trainer, "save", 1, True, 5),
-        (Trainer, "save", 4, True, 2),
-        (grid_search.GridSearch, "_save", 2, True, 2),
-        (grid_search.GridSearch, "_save", 3, True, 0),
-        (grid_search.GridSearch, "run", 1, True, 0),
+        (0.0, Trainer, "_step", 1, False, 6),
+        (0.0, Trainer, "save", 1, False, 6),
+        (0.0, Trainer, "save", 3, True, 6),
+        # the fourth time after the validation
+        (0.0, Trainer, "save", 4, True, 5),
+        (0.0, Trainer, "save", 16, True, 2),
+        (0.0, grid_search.GridSearch, "_save", 2, True, 2),
+        (0.0, grid_search.GridSearch, "run", 1, True, 0),
+        # the other runs are kept, the last one took less than a minute
+        (60.0, grid_search.GridSearch, "_save", 1, True, 4),
+        (60.0, grid_search.GridSearch, "run", 1, True, 2),
     ],
 )
 def test_wherever_a_run_is_killed_the_artefact_is_the_same(
-    owner: Any, name: str, call: int, after: bool, left: int,
+    interval: float, owner: Any, name: str, call: int, after: bool, left: int,
     tmp_path: Path, uninterrupted: dict[str, bytes], monkeypatch: pytest.MonkeyPatch, epoch_rates: list[float],
 ) -> None:  # fmt: skip
     """Only the remaining epochs are trained, and an epoch that was not saved is trained again."""
     with monkeypatch.context() as patch:
+        patch.setattr(loop, "SAVE_INTERVAL", interval)
         kill_at_call(patch, owner, name, call, after=after)
         with pytest.raises(Killed):
             interrupted(tmp_path / "killed")
@@ -490,6 +512,7 @@ def test_a_beaten_run_that_is_killed_stays_beaten(
     scores = [(90.0, 0.0)] * 3 + [(10.0, 0.0)] * 2
     fake_validation_scores(monkeypatch, *scores)
     with monkeypatch.context() as patch:
+        patch.setattr(loop, "SAVE_INTERVAL", 0.0)
         kill_at_call(patch, loop, "train", 2, after=True)
         with pytest.raises(Killed):
             train_grid(tmp_path, classifier_config)

@@ -45,6 +45,12 @@ def validate(network: Network) -> tuple[float, float]:
     return 100 * total, -total
 
 
+@pytest.fixture
+def always_saved(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a run write a checkpoint after every step and every epoch, instead of every minute."""
+    monkeypatch.setattr(loop, "SAVE_INTERVAL", 0.0)
+
+
 CONFIGS = {
     "adamw": tiny.config(**RANDOM_STEPS),
     "sgd": tiny.config(**{**RANDOM_STEPS, "layer_decay": None}, optimiser="sgd"),
@@ -55,6 +61,7 @@ CONFIGS = {
 
 @pytest.mark.parametrize("done", [1, 2, 3, 4])
 @pytest.mark.parametrize("name", CONFIGS)
+@pytest.mark.usefixtures("always_saved")
 def test_a_run_continues_from_any_checkpoint_to_the_same_weights(name: str, done: int, tmp_path: Path) -> None:
     """Weights, curve and validation scores are identical, and only the remaining epochs are trained."""
     make = trainer_factory(CONFIGS[name], frozen=name == "lars")
@@ -71,14 +78,15 @@ def test_a_run_continues_from_any_checkpoint_to_the_same_weights(name: str, done
     assert counted == [done * 48, *[16] * (12 - 3 * done)]
 
 
-@pytest.mark.parametrize("steps", [1, 2, 5, 7, 11])
-def test_a_run_continues_from_the_middle_of_an_epoch(
-    steps: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A run that is saved after every step and killed after some has identical weights, curve and mean loss."""
+@pytest.mark.usefixtures("always_saved")
+@pytest.mark.parametrize("steps", [1, 2, 3, 5, 7, 11, 12])
+def test_a_run_continues_from_the_middle_of_an_epoch(steps: int, tmp_path: Path) -> None:
+    """A run that is saved after every step and killed after some has identical weights, curve and mean loss.
+
+    After 3 and 12 steps an epoch is trained and not validated.
+    """
     make = trainer_factory(CONFIGS["adamw"])
     whole = loop.train(make, validate, tmp_path / "whole.pt")
-    monkeypatch.setattr(loop, "SAVE_INTERVAL", 0.0)
     counted: list[int] = []
 
     def count_and_die(count: int) -> None:
@@ -207,6 +215,7 @@ def test_training_lowers_the_loss(tmp_path: Path) -> None:
     assert curve[-1] < curve[0] / 2
 
 
+@pytest.mark.usefixtures("always_saved")
 def test_max_steps_end_the_run() -> None:
     """With 5 steps and 3 steps an epoch, the second epoch ends early and is validated."""
     make = trainer_factory(tiny.config(epochs=4, max_steps=5))
@@ -222,6 +231,7 @@ def test_max_steps_end_the_run() -> None:
     assert tiny.identical(tiny.weights(limited.network), tiny.weights(unlimited.network))
 
 
+@pytest.mark.usefixtures("always_saved")
 def test_is_beaten_ends_the_run() -> None:
     """It is called before every epoch, so a run that was killed when it was beaten ends there, too."""
     epochs: list[int] = []
@@ -235,6 +245,7 @@ def test_is_beaten_ends_the_run() -> None:
     assert Path("run.pt").is_file()
 
 
+@pytest.mark.usefixtures("always_saved")
 def test_the_names_in_a_checkpoint_do_not_change() -> None:
     """The names of the training state in a checkpoint stay the same, so that older checkpoints are readable."""
     loop.train(trainer_factory(tiny.config(epochs=1)), validate, Path("run.pt"))
@@ -243,6 +254,7 @@ def test_the_names_in_a_checkpoint_do_not_change() -> None:
     assert list(content["state"]) == ["epoch", "steps", "place", "losses", "micro_batch", "curve", "judged", "best"]
 
 
+@pytest.mark.usefixtures("always_saved")
 @pytest.mark.parametrize(
     "change",
     [
@@ -273,6 +285,7 @@ def test_with_a_checkpoint_of_something_else_the_run_starts_again(
     assert record.message.startswith("run.pt is damaged (")
 
 
+@pytest.mark.usefixtures("always_saved")
 @pytest.mark.parametrize(("name", "value"), [("epoch", "1"), ("steps", 1.5), ("losses", {}), ("curve", {"epoch": 1})])
 def test_a_state_of_other_types_starts_the_run_again(
     name: str, value: object, caplog: pytest.LogCaptureFixture
@@ -289,6 +302,7 @@ def test_a_state_of_other_types_starts_the_run_again(
     assert record.message.startswith(f"run.pt is damaged ({name}")
 
 
+@pytest.mark.usefixtures("always_saved")
 def test_with_a_damaged_checkpoint_the_run_starts_again(caplog: pytest.LogCaptureFixture) -> None:
     """A warning is logged and the weights are the same; a file that would execute code counts as damaged."""
     path = Path("run.pt")
@@ -306,12 +320,14 @@ def test_with_a_damaged_checkpoint_the_run_starts_again(caplog: pytest.LogCaptur
         assert "run.pt is damaged" in record.message
 
 
+@pytest.mark.usefixtures("always_saved")
 def test_a_run_continues_where_its_checkpoint_cannot_be_written(caplog: pytest.LogCaptureFixture) -> None:
     """A file has the name of the checkpoint's folder: each save logs a warning, and the run ends as usual."""
     Path("taken").write_text("")
     trainer = loop.train(trainer_factory(tiny.config()), validate, Path("taken") / "run.pt")
     assert trainer.state.epoch == 3
-    assert len(caplog.records) == 3
+    # after each of 9 steps and 3 validations
+    assert len(caplog.records) == 12
     assert f"cannot write {Path('taken') / 'run.pt'}" in caplog.text
 
 
@@ -378,6 +394,7 @@ def test_memory_of_the_step_that_failed_is_free_before_the_next_network_is_made(
     assert alive == [False, False]
 
 
+@pytest.mark.usefixtures("always_saved")
 def test_only_the_epoch_in_which_memory_runs_out_is_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
     """Earlier epochs are read from the checkpoint, and the micro-batch stays small."""
     make = plain_trainer_factory()
@@ -386,6 +403,50 @@ def test_only_the_epoch_in_which_memory_runs_out_is_repeated(monkeypatch: pytest
     trainer = loop.train(make, validate, Path("run.pt"))
     assert batch_sizes == [16, *[8] * 6]
     assert loop.read_checkpoint(Path("run.pt"), "cpu")["state"]["micro_batch"] == trainer.state.micro_batch == 8  # type: ignore[index]
+
+
+def test_without_a_checkpoint_the_run_starts_again_when_memory_runs_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Memory runs out in the second epoch: the run is trained from its beginning, to the weights of an undisturbed one.
+
+    Its curve has no epoch twice.
+    """
+    whole = loop.train(plain_trainer_factory(), validate, Path("whole.pt"))
+    step, forwards = Trainer._step, []
+
+    def fail_once_in_the_second_epoch(self: Trainer, batch: Any) -> torch.Tensor:
+        forwards.append(self.state.steps)
+        if forwards.count(4) == 1 and self.state.steps == 4:
+            raise torch.OutOfMemoryError("full")
+        return step(self, batch)
+
+    monkeypatch.setattr(Trainer, "_step", fail_once_in_the_second_epoch)
+    trainer = loop.train(plain_trainer_factory(), validate, Path("run.pt"))
+    assert forwards == [*range(5), *range(9)]
+    assert trainer.state.curve["epoch"] == whole.state.curve["epoch"] == [1, 2, 3]
+    assert trainer.state.micro_batch == 8
+    for name, tensor in tiny.weights(whole.network).items():
+        assert torch.allclose(tensor, tiny.weights(trainer.network)[name], atol=1e-5), name
+    assert not Path("run.pt").exists()
+
+
+@pytest.mark.parametrize(("seconds", "saved"), [(6.0, []), (7.0, [9]), (25.0, [3, 6, 9]), (61.0, [*range(1, 10)])])
+def test_a_run_is_saved_every_minute(seconds: float, saved: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nine steps of `seconds` each, in three epochs: a checkpoint is written when the last one is a minute old."""
+    now, step, save, saved_after = [0.0], Trainer._step, Trainer.save, []
+
+    def step_in_time(self: Trainer, batch: Any) -> torch.Tensor:
+        now[0] += seconds
+        return step(self, batch)
+
+    def record(self: Trainer, path: Path) -> None:
+        saved_after.append(self.state.steps)
+        save(self, path)
+
+    monkeypatch.setattr(loop.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(Trainer, "_step", step_in_time)
+    monkeypatch.setattr(Trainer, "save", record)
+    loop.train(plain_trainer_factory(), validate, Path("run.pt"))
+    assert saved_after == saved
 
 
 def test_too_little_memory_for_one_image_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -595,8 +656,9 @@ def test_sgd_has_nesterovs_momentum() -> None:
     assert linear.bias.detach().numpy() == pytest.approx(w, rel=1e-4)
 
 
+@pytest.mark.usefixtures("always_saved")
 def test_a_loss_that_is_not_finite_ends_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The message names the fifth step and the configuration; the checkpoint of the first epoch stays."""
+    """The message names the fifth step and the configuration; the checkpoint before that step stays."""
     loss, parts = LabelLoss.loss, []
 
     def infinite_fifth_loss(self: LabelLoss, network: Any, batch: Any, part: slice) -> torch.Tensor:
@@ -607,9 +669,10 @@ def test_a_loss_that_is_not_finite_ends_the_run(monkeypatch: pytest.MonkeyPatch)
     expected = r"^the loss is not finite at step 5 \(adamw lr 0.01, weight decay 0.05, layer decay 0.75\)$"
     with pytest.raises(Diverged, match=expected):
         loop.train(plain_trainer_factory(layer_decay=0.75), validate, Path("run.pt"))
-    assert loop.read_checkpoint(Path("run.pt"), "cpu")["state"]["steps"] == 3  # type: ignore[index]
+    assert loop.read_checkpoint(Path("run.pt"), "cpu")["state"]["steps"] == 4  # type: ignore[index]
 
 
+@pytest.mark.usefixtures("always_saved")
 @pytest.mark.parametrize("best_epoch", [False, True])
 @pytest.mark.parametrize(
     ("validation", "reason"),
