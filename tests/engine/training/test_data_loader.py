@@ -3,6 +3,7 @@
 import random
 import re
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,6 +17,8 @@ from bob_gauntlet.backbones.spec import InputTransform
 from bob_gauntlet.datasets.dataset import Split
 from bob_gauntlet.datasets.file_stamps import ChangedFile
 from bob_gauntlet.datasets.images import UnreadableImage
+from bob_gauntlet.engine.seeding import seeded
+from bob_gauntlet.engine.training import data_loader
 from bob_gauntlet.engine.training.data_loader import (
     Augmentation,
     AugmentedLoader,
@@ -256,3 +259,16 @@ def test_the_batches_do_not_depend_on_the_callers_random_state(
     torch.manual_seed(7)
     batches = list(create_loader(numbered(24)).epoch(0))
     assert all(torch.equal(a, b) for (a, _), (b, _) in zip(batches, uninterrupted[:3], strict=True))
+
+
+def test_the_random_state_is_saved_once_in_a_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Saving and restoring it takes longer than to draw an example; three batches of eight save it three times."""
+    seeds: list[int] = []
+
+    def count(seed: int) -> AbstractContextManager[None]:
+        seeds.append(seed)
+        return seeded(seed)
+
+    monkeypatch.setattr(data_loader, "seeded", count)
+    list(create_loader(numbered(24)).epoch(0))
+    assert len(seeds) == 3
