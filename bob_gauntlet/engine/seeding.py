@@ -19,13 +19,20 @@ def seeded(seed: int) -> Iterator[None]:
     >>> bool(a == b)
     True
     """
-    states = random.getstate(), np.random.get_state()
-    with torch.random.fork_rng():
+    with restored_on_cpu(), torch.random.fork_rng():
         random.seed(seed)
         np.random.seed(seed % 2**32)
         torch.manual_seed(seed)
-        try:
-            yield
-        finally:
-            random.setstate(states[0])
-            np.random.set_state(states[1])
+        yield
+
+
+@contextmanager
+def restored_on_cpu() -> Iterator[None]:
+    """Restore the random state of Python, NumPy and torch's CPU generator after the block; cheaper than `seeded`."""
+    states = random.getstate(), np.random.get_state(), torch.default_generator.get_state()
+    try:
+        yield
+    finally:
+        random.setstate(states[0])
+        np.random.set_state(states[1])
+        torch.default_generator.set_state(states[2])

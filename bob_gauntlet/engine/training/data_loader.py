@@ -24,7 +24,7 @@ from bob_gauntlet.backbones.spec import InputTransform
 from bob_gauntlet.datasets.dataset import Split
 from bob_gauntlet.datasets.file_stamps import ChangedFile
 from bob_gauntlet.datasets.images import MAX_UNREADABLE_SHARE
-from bob_gauntlet.engine.seeding import seeded
+from bob_gauntlet.engine.seeding import restored_on_cpu
 from bob_gauntlet.engine.transforms import image_or_grey
 from bob_gauntlet.errors import BobError
 from bob_gauntlet.runtime.process_guard import guard_loader
@@ -206,7 +206,7 @@ class _SeededExamples(Dataset[tuple[Any, int]]):
     def __getitems__(self, keys: list[tuple[int, int]]) -> list[tuple[Any, int]]:
         """Return the examples of a batch; the caller's random state does not change."""
         # saving and restoring the random state costs more than drawing an example, so it is done once per batch
-        with seeded(0) if get_worker_info() is None else nullcontext():
+        with restored_on_cpu() if get_worker_info() is None else nullcontext():
             return [self[key] for key in keys]
 
     def __getitem__(self, key: tuple[int, int]) -> tuple[Any, int]:

@@ -90,7 +90,8 @@ class Trainer:
             if self.config.per_step:
                 self.schedule.step_update(number * len(self.loader) + state.batches_done)
             step_seed = int(np.random.SeedSequence([self.seed, number, state.batches_done]).generate_state(1)[0])
-            torch.manual_seed(step_seed)
+            # torch.manual_seed seeds every device; on a CPU that takes longer than a step of a tiny network
+            (torch.default_generator.manual_seed if self.device == "cpu" else torch.manual_seed)(step_seed)
             np.random.seed(step_seed)
             with self.network.explain_gradient_errors() if not state.steps else nullcontext():
                 recent_losses.append(self._step(batch))

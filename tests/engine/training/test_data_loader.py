@@ -17,7 +17,7 @@ from bob_gauntlet.backbones.spec import InputTransform
 from bob_gauntlet.datasets.dataset import Split
 from bob_gauntlet.datasets.file_stamps import ChangedFile
 from bob_gauntlet.datasets.images import UnreadableImage
-from bob_gauntlet.engine.seeding import seeded
+from bob_gauntlet.engine.seeding import restored_on_cpu
 from bob_gauntlet.engine.training import data_loader
 from bob_gauntlet.engine.training.data_loader import (
     Augmentation,
@@ -263,12 +263,12 @@ def test_the_batches_do_not_depend_on_the_callers_random_state(
 
 def test_the_random_state_is_saved_once_in_a_batch(monkeypatch: pytest.MonkeyPatch) -> None:
     """Saving and restoring it takes longer than to draw an example; three batches of eight save it three times."""
-    seeds: list[int] = []
+    calls: list[int] = []
 
-    def count(seed: int) -> AbstractContextManager[None]:
-        seeds.append(seed)
-        return seeded(seed)
+    def count() -> AbstractContextManager[None]:
+        calls.append(1)
+        return restored_on_cpu()
 
-    monkeypatch.setattr(data_loader, "seeded", count)
+    monkeypatch.setattr(data_loader, "restored_on_cpu", count)
     list(create_loader(numbered(24)).epoch(0))
-    assert len(seeds) == 3
+    assert len(calls) == 3
