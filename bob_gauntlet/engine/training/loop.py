@@ -58,7 +58,7 @@ class Trainer:
     ) -> None:
         self.network, self.config, self.loader, self.seed, self.device = network, config, loader, seed, device
         self.loss_function = loss_function
-        self.state = TrainingState(micro_batch=config.micro_batch)
+        self.state, self.last_saved = TrainingState(micro_batch=config.micro_batch), time.monotonic()
         self.optimiser = create_optimizer_v2(
             network.parameter_groups(config.weight_decay, config.layer_decay),
             opt=config.optimiser,
@@ -142,6 +142,12 @@ class Trainer:
         self.state.losses += values
         recent_losses.clear()
 
+    def save_if_due(self, path: Path) -> None:
+        """Save a checkpoint where the last one is older than `SAVE_INTERVAL` seconds."""
+        if time.monotonic() - self.last_saved >= SAVE_INTERVAL:
+            self.save(path)
+            self.last_saved = time.monotonic()
+
     def save(self, path: Path) -> None:
         """Save network, optimiser and state as a checkpoint; the file is either complete or absent."""
         content = {
@@ -182,12 +188,12 @@ def train(
     each epoch and ends the run by returning True.
     """
     keep_pages()
-    trainer, saver = _resume(make_trainer, checkpoint), _Saver(checkpoint)
+    trainer = _resume(make_trainer, checkpoint)
     if trainer.state.steps:
         advance(trainer.state.steps * trainer.loader.batch_size)
     with seeded(trainer.seed):
         while not (trainer.finished or is_beaten(trainer.state)):
-            if smaller_micro_batch := _train_and_validate_epoch(trainer, validate, saver, advance):
+            if smaller_micro_batch := _train_and_validate_epoch(trainer, validate, checkpoint, advance):
                 # free the memory before another trainer is made
                 del trainer
                 torch.cuda.empty_cache()
@@ -197,20 +203,6 @@ def train(
         trainer.network.load_learned_state(trainer.state.best)
     trainer.network.eval()
     return trainer
-
-
-class _Saver:
-    """Writes checkpoints of a run, the first one `SAVE_INTERVAL` seconds after it is made."""
-
-    def __init__(self, path: Path) -> None:
-        self.path, self.last_saved = path, time.monotonic()
-
-    def save_if_due(self, trainer: Trainer) -> None:
-        """Save the trainer where its last checkpoint is older than `SAVE_INTERVAL` seconds."""
-        if time.monotonic() - self.last_saved >= SAVE_INTERVAL:
-            trainer.save(self.path)
-            # what saving takes does not count, so that a slow disk does not take all the time
-            self.last_saved = time.monotonic()
 
 
 def _resume(make_trainer: Callable[[], Trainer], checkpoint: Path) -> Trainer:
@@ -228,7 +220,7 @@ def _resume(make_trainer: Callable[[], Trainer], checkpoint: Path) -> Trainer:
 
 
 def _train_and_validate_epoch(
-    trainer: Trainer, validate: Validate, saver: _Saver, advance: Callable[[int], None]
+    trainer: Trainer, validate: Validate, checkpoint: Path, advance: Callable[[int], None]
 ) -> int:
     """Train an epoch, validate, and save a checkpoint where one is due; return 0.
 
@@ -236,7 +228,7 @@ def _train_and_validate_epoch(
     run has to continue from its last checkpoint.
     """
     try:
-        loss = trainer.train_epoch(advance, lambda: saver.save_if_due(trainer))
+        loss = trainer.train_epoch(advance, lambda: trainer.save_if_due(checkpoint))
     except torch.OutOfMemoryError:
         micro_batch = min(trainer.state.micro_batch, trainer.loader.batch_size) // 2
         if not micro_batch:
@@ -253,7 +245,7 @@ def _train_and_validate_epoch(
         elif (score, tie_breaker) > state.validation:
             state.validation = score, tie_breaker
             state.best = {name: tensor.clone() for name, tensor in trainer.network.learned_state().items()}
-    saver.save_if_due(trainer)
+    trainer.save_if_due(checkpoint)
     return 0
 
 
