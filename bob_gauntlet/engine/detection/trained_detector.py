@@ -139,7 +139,10 @@ def train_detector(
 def _grid_search(
     backbone: Backbone, examples: TrainingExamples, detector_config: DetectorConfig, seed: int, context: RunContext
 ) -> GridSearch:
-    """Return the grid search over the training configs; validation is by box AP, and by AP50 between equal APs."""
+    """Return the grid search over the training configs; validation is by box AP, and by AP50 between equal APs.
+
+    A single config is not validated, since nothing is chosen by it.
+    """
     train = examples.train
     loader = create_detection_loader(
         train, detector_config.scaling, masks=detector_config.design.heads.masks, batch_size=detector_config.batch,
@@ -165,8 +168,9 @@ def _grid_search(
         return precision.ap or 0.0, precision.ap50 or 0.0
 
     return GridSearch(
-        backbone=backbone, configs=detector_config.configs, loader=loader, make_trainer=make_trainer, validate=validate,
-        context=context, validation_images=len(examples.validation),
+        backbone=backbone, configs=detector_config.configs, loader=loader, make_trainer=make_trainer,
+        validate=validate if len(detector_config.configs) > 1 else None, context=context,
+        validation_images=len(examples.validation),
     )  # fmt: skip
 
 

@@ -39,7 +39,7 @@ class _SearchFacts(TypedDict):
     """The facts that are stored with the weights of a grid search: the chosen run, its scores, and the other runs."""
 
     chosen: str
-    # validation score in % and tie-breaker
+    # validation score in % and tie-breaker; both are -infinity where nothing was validated
     judged: tuple[float, float]
     curve: CurveDict
     micro_batch: int
@@ -152,7 +152,8 @@ class GridSearch:
     loader: AugmentedLoader
     # returns a trainer that has not begun
     make_trainer: Callable[[TrainingConfig], Trainer]
-    validate: Validate
+    # None where there is one run and no curve, so that nothing would be chosen by it
+    validate: Validate | None
     context: RunContext
     # number of validation images
     validation_images: int
@@ -214,7 +215,8 @@ class GridSearch:
         else:
             state = trainer.state
             self.micro_batch = min(self.micro_batch, state.micro_batch)
-            record |= {"validation": round(state.validation[0], 4), "epochs": state.epoch, "steps": state.steps}
+            validation = {} if self.validate is None else {"validation": round(state.validation[0], 4)}
+            record |= {**validation, "epochs": state.epoch, "steps": state.steps}
             if state.epoch < config.epochs and self.context.config.max_steps is None:
                 record["stopped"] = "clearly beaten"
             elif not self.best or state.validation > tuple(self.best["judged"]):

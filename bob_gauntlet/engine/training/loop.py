@@ -175,17 +175,17 @@ class Trainer:
 
 def train(
     make_trainer: Callable[[], Trainer],
-    validate: Validate,
+    validate: Validate | None,
     checkpoint: Path,
     advance: Callable[[int], None] = lambda count: None,
     is_beaten: Callable[[TrainingState], bool] = lambda state: False,
 ) -> Trainer:
     """Train a run to its end and return its trainer, whose network then has the last or the best epoch's weights.
 
-    The run continues from `checkpoint` where that file exists, and writes it after every `SAVE_INTERVAL` seconds; the
-    caller deletes it. When memory runs out, the run continues from its last checkpoint, or starts again where there is
-    none, with half as many images in a forward pass and twice as many passes in a step. `is_beaten` is called before
-    each epoch and ends the run by returning True.
+    Without `validate` nothing is validated. The run continues from `checkpoint` where that file exists, and writes it
+    after every `SAVE_INTERVAL` seconds; the caller deletes it. When memory runs out, the run continues from its last
+    checkpoint, or starts again where there is none, with half as many images in a forward pass and twice as many
+    passes in a step. `is_beaten` is called before each epoch and ends the run by returning True.
     """
     keep_pages()
     trainer = _resume(make_trainer, checkpoint)
@@ -220,7 +220,7 @@ def _resume(make_trainer: Callable[[], Trainer], checkpoint: Path) -> Trainer:
 
 
 def _train_and_validate_epoch(
-    trainer: Trainer, validate: Validate, checkpoint: Path, advance: Callable[[int], None]
+    trainer: Trainer, validate: Validate | None, checkpoint: Path, advance: Callable[[int], None]
 ) -> int:
     """Train an epoch, validate, and save a checkpoint where one is due; return 0.
 
@@ -236,7 +236,7 @@ def _train_and_validate_epoch(
         log.warning("out of memory: from now on at most %s images go through the network at once", micro_batch)
         return micro_batch
     state, config = trainer.state, trainer.config
-    if config.best_epoch or state.epoch <= config.curve or trainer.finished:
+    if validate is not None and (config.best_epoch or state.epoch <= config.curve or trainer.finished):
         score, tie_breaker = _finite_validation(trainer, validate)
         for name, value in (("epoch", state.epoch), ("validation", round(score, 4)), ("loss", round(loss, 5))):
             state.curve[name].append(value)

@@ -1,5 +1,6 @@
 """Training detectors by a grid search: what is stored, how a killed run continues, and that they learn."""
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -77,9 +78,9 @@ def test_the_same_again_trains_and_detects_nothing(tmp_path: Path, monkeypatch: 
     with count_forwards() as count:
         first = train(tmp_path, backbone=backbone)
         before = first.detections(test, context_in(tmp_path))
-    # two epochs of eight images, four validated after the last, the test split, and an image for each of the three
-    # detectors that are built, which finds the widths of the maps: to train, to compare shapes, and to detect
-    assert count.images == 2 * 8 + 4 + 4 + 3
+    # two epochs of eight images, the test split, and an image for each of the three detectors that are built, which
+    # finds the widths of the maps: to train, to compare shapes, and to detect; a single rate is not validated
+    assert count.images == 2 * 8 + 4 + 3
     assert len(before) > 0
     for owner, name in ((Trainer, "train_epoch"), (Detector, "detect"), (Detector, "loss")):
         monkeypatch.setattr(owner, name, fail_if_called)
@@ -130,6 +131,18 @@ def test_the_facts_of_a_training(tmp_path: Path) -> None:
     assert (detections.masks, unreadable) == ((), [])
 
 
+def test_a_single_rate_is_not_validated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its weights are those that it has among other rates; the facts have no validation score, and no NaN."""
+    trained = train(tmp_path / "grid", detector_config(*RATES[:1], *RATES[:1]))
+    monkeypatch.setattr(trained_detector, "detect_split", fail_if_called)
+    alone = train(tmp_path / "alone", detector_config(RATES[0]))
+    assert tiny.identical(tiny.weights(trained.detector()), tiny.weights(alone.detector()))
+    facts = alone.facts
+    assert (facts["judged"], facts["curve"]["validation"]) == ([-math.inf] * 2, [])
+    assert facts["runs"] == [{"run": "adamw lr 0.001, weight decay 0.05", "epochs": 2, "steps": 4}]
+    assert train(tmp_path / "alone", detector_config(RATES[0])).facts == facts
+
+
 def test_the_rate_that_validation_prefers_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The run with the higher AP50 is kept if both have the same AP."""
     validation_scores = iter([(40.0, 50.0), (40.0, 60.0)])
@@ -144,7 +157,6 @@ def test_the_rate_that_validation_prefers_is_kept(tmp_path: Path, monkeypatch: p
     trained = train(tmp_path / "both", detector_config(*RATES))
     assert trained.facts["judged"] == [40.0, 60.0]
     assert "lr 0.0003" in trained.facts["chosen"]
-    validation_scores = iter([(1.0, 1.0)])
     alone = train(tmp_path / "one", detector_config(RATES[1]))
     assert tiny.identical(tiny.weights(trained.detector()), tiny.weights(alone.detector()))
 
@@ -152,7 +164,8 @@ def test_the_rate_that_validation_prefers_is_kept(tmp_path: Path, monkeypatch: p
 def test_validation_images_without_objects_have_the_score_zero(tmp_path: Path) -> None:
     """If validation images have no objects, the validation score is 0 and training succeeds."""
     examples = replace(shapes.examples(), validation=shapes.split(4, "val", empty=4))
-    trained = train_detector(shapes.backbone(), examples, detector_config(), 0, context_in(tmp_path), {"id": "r"})
+    config = detector_config(*RATES)
+    trained = train_detector(shapes.backbone(), examples, config, 0, context_in(tmp_path), {"id": "r"})
     assert trained.facts["judged"] == [0.0, 0.0]
 
 
@@ -246,7 +259,7 @@ def test_a_detector_that_validates_to_nan_is_never_chosen(tmp_path: Path, monkey
     reason = "the output for validation images is not finite after epoch 2 (adamw lr 0.001, weight decay 0.05)"
     assert trained.facts["runs"][0] == {"run": "adamw lr 0.001, weight decay 0.05", "diverged": reason}
     assert "lr 0.0003" in trained.facts["chosen"]
-    with pytest.raises(BobError, match="resnet: every training run failed: the output for validation images"):
+    with pytest.raises(BobError, match=r"resnet: every training run failed: NaN is in .*fc_cls\.weight"):
         train(tmp_path / "alone", detector_config(RATES[0]))
 
 
@@ -259,7 +272,7 @@ def test_a_detector_whose_mask_head_is_nan_has_diverged(tmp_path: Path, monkeypa
 
     monkeypatch.setattr(trained_detector, "detect_split", validate_and_spoil)
     with pytest.raises(BobError, match=r"NaN is in model.roi_head.mask_head.1.conv_logits.bias \(adamw lr 0.001"):
-        train(tmp_path)
+        train(tmp_path, detector_config(*RATES))
 
 
 def test_stored_detections_that_are_nan_are_computed_again(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
