@@ -58,7 +58,8 @@ class _FinishedRuns(TypedDict):
     best: dict[str, Any]
     weights: dict[str, torch.Tensor]
     micro_batch: int
-    unreadable: list[str]
+    # indices of training images
+    unreadable: list[int]
 
 
 def load_or_train(
