@@ -244,12 +244,8 @@ def evaluate_detectors(
 
     split = dataset[dataset.reported_role(recipe.fidelity)]
     detections_by_seed = [detector.detections(split, context) for detector in detectors]
-    selection = "on the reported images, as in the original" if recipe.fidelity == "paper" else "on validation images"
-    chosen = (
-        f"highest box AP {selection} after the last epoch"
-        if len(recipe.lrs) > 1
-        else "the only run; nothing was validated"
-    )
+    images = "the reported images, as in the original" if recipe.fidelity == "paper" else "validation images"
+    chosen = f"highest box AP on {images} after the last epoch" if len(recipe.lrs) > 1 else "only run, not validated"
     details = training_details(detectors, context.seeds, chosen)
     detections_ref = ArtifactRef("detections", detectors[0].detections_key(split))
     details["detections"] = detections_ref.to_dict()

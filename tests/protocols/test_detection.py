@@ -230,7 +230,7 @@ def test_it_is_measured_on_the_test_images(mode: Any, tmp_path: Path) -> None:
         assert ("by_class" in each.details) == (metric == "ap")
     details = measured["ap_box"].details
     assert list(details["by_class"]) == list(shapes.CLASSES)
-    assert details["selection"] == "the only run; nothing was validated"
+    assert details["selection"] == "only run, not validated"
     assert details["validation"] == [-math.inf]
     assert details["run"] == ["adamw lr 0.001, weight decay 0.05"]
     assert (details["train_images"], details["validation_images"], details["seeds"]) == (8, 4, [0])
