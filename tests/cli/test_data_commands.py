@@ -338,5 +338,5 @@ def test_a_session_takes_its_locations_from_the_options(
     assert not locations().download
     assert locations().folder_of("eurosat").name == "eurosat"
     (start / "file").write_text("x")
-    with pytest.raises(UsageError, match="--bob-data=file: is a file"):
+    with pytest.raises(pytest.UsageError, match="--bob-data=file: is a file"):
         read_options(pytester.parseconfig("--bob-data=file"))

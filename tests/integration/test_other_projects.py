@@ -53,7 +53,8 @@ def test_the_plugin_imports_next_to_nothing(project: pytest.Pytester) -> None:
     imported = {line.rsplit("|", 1)[-1].strip() for line in done.stderr.splitlines() if "|" in line}
     modules = {name for name in imported if name.startswith("bob_gauntlet.")} - {"bob_gauntlet.plugin"}
     assert modules == {
-        f"bob_gauntlet.{name}" for name in ("errors", "plugin.hooks", "plugin.node_ids", "plugin.options")
+        f"bob_gauntlet.{name}"
+        for name in ("errors", "plugin.collected", "plugin.hooks", "plugin.node_ids", "plugin.options", "plugin.roles")
     }
     assert not imported & {"numpy", "torch", "pandas", "click", "filelock"}
 
