@@ -284,7 +284,7 @@ def test_a_class_without_a_file_is_identified_by_its_code() -> None:
         ({"name": "two\nlines"}, "name='two\\nlines': has to be a text of one line"),
         ({"settings": "knn@digitz"}, "settings: 'knn@digitz' matches no setting; did you mean knn@digits"),
         ({"settings": []}, "settings is empty; name at least one"),
-        ({"settings": "knn"}, "settings: 'knn' matches no setting; a setting is PROTOCOL@DATASET"),
+        ({"settings": "knn"}, "settings: 'knn' matches no setting; did you mean 'knn@*'"),
         (
             {"settings": "retrieval@cub-200"},
             "settings: 'retrieval@cub-200' matches nothing at mini scale; pass scale='p",
