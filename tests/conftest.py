@@ -1,11 +1,15 @@
 """Fixtures and settings that all tests share; in these tests every warning is an error."""
 
 import os
+import signal
 from collections.abc import Iterator
 
 import pytest
 
 pytest_plugins = ["pytester"]
+
+# processes that tests start inherit what `nohup` and some CI runners set: that SIGHUP is ignored
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

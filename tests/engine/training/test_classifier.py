@@ -581,6 +581,7 @@ def test_progress_reaches_its_total(tmp_path: Path) -> None:
             yield counts_by_step.setdefault(what, [total]).append
 
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loop, "SAVE_INTERVAL", 0.0)
         kill_at_call(patch, Trainer, "save", 4)
         with pytest.raises(Killed):
             train_grid(tmp_path, grid_of(*RATES))
