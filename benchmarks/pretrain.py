@@ -3,9 +3,10 @@
     python benchmarks/pretrain.py [--out FOLDER] [--only NAME ...]
 
 For each network it writes FOLDER/NAME.safetensors, the weights without the classifier in half precision, and
-FOLDER/NAME.json, the recipe. Networks that are already there are skipped: the default folder holds the networks that
-the mini pool was measured with. Another processor trains slightly other weights, so a network that is trained again is
-another backbone. The networks show that bob-gauntlet can tell pretrained backbones apart; they serve no other purpose.
+FOLDER/NAME.json, the recipe. Networks that are already there are skipped. `backbone_spec("resnet-supervised")`
+returns the value for `--backbone`. Another processor trains slightly other weights, so a network that is trained again
+elsewhere is another backbone. The networks show that bob-gauntlet can tell pretrained backbones apart; they serve no
+other purpose.
 """
 
 import argparse

@@ -8,11 +8,10 @@ import pytest
 import torch
 
 from benchmarks import pretrain
-from benchmarks.pretraining.networks import DEFAULT, NETWORKS, NetworkConfig, backbone_spec
+from benchmarks.pretraining.networks import NETWORKS, NetworkConfig, backbone_spec
 from bob_gauntlet.backbones.loading import load
 from bob_gauntlet.backbones.resolve import resolve
-from bob_gauntlet.config import UserConfig, find_config
-from bob_gauntlet.pools.folder import read_scores
+from bob_gauntlet.config import UserConfig
 
 
 def test_the_table_has_several_families_and_methods() -> None:
@@ -72,15 +71,3 @@ def test_the_same_seed_gives_the_same_weights(written: tuple[NetworkConfig, Path
     network, folder = written
     again = pretrain.pretrain(network, tmp_path, build_pool(crops=2, glyphs=1))
     assert again["sha256"] == json.loads((folder / f"{network.name}.json").read_text())["sha256"]
-
-
-@pytest.mark.parametrize("network", NETWORKS, ids=lambda network: network.name)
-def test_the_networks_of_the_mini_pool_are_whole_and_are_those_that_were_measured(network: NetworkConfig) -> None:
-    """Each file of `baselines/mini/networks` fits its recipe, and every score of the pool was measured with it."""
-    repository = Path(__file__).parents[1]
-    recipe = json.loads((repository / DEFAULT / f"{network.name}.json").read_text())
-    assert recipe["spec"] == backbone_spec(network.name)
-    assert pretrain.is_done(network, repository / DEFAULT)
-    backbone = load(resolve(network.name, find_config(repository)), "cpu")
-    scores = [score for score in read_scores(repository / "baselines/mini") if score.backbone == network.name]
-    assert {score.backbone_fingerprint for score in scores} == {backbone.identity.fingerprint}

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-DEFAULT = Path("baselines/mini/networks")
+DEFAULT = Path(".bob/pretrained")
 """The folder that checkpoints are written to by default."""
 
 

@@ -5,6 +5,8 @@ measure: the mean, with each seed's value and fingerprint in its provenance.
 """
 
 import json
+import re
+import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -34,6 +36,9 @@ from bob_gauntlet.scores.settings import ranked_measures
 
 _STYLES = {"supervised": "supervised", "simclr": "self-supervised", "rotation": "self-supervised"}
 """Pretraining method of benchmarks/pretrain.py -> style."""
+
+_FOLDERS_OF_A_MACHINE = re.compile(r"(?<![^=@:,])(?!//)(?:~[^/]*|\.\.)?/(?:[^=@:,]*/)?(?=[^=@:,])")
+"""In an argument of a command: the folders of a path that is absolute, or that leaves the folder of the command."""
 
 _CACHED = ("examples", "detections", "pictures")
 """Fields of a score's provenance that name files in this machine's cache: they are not saved."""
@@ -135,6 +140,8 @@ def merge_seeds(name: str, scores: Sequence[Score], recipe: Mapping[str, Any] | 
     """
     first = scores[0]
     provenance = cast(Provenance, {key: value for key, value in first.provenance.items() if key not in _CACHED})
+    if "command" in provenance:
+        provenance["command"] = without_folders_of_a_machine(provenance["command"])
     if recipe:
         provenance["pretraining"] = dict(recipe)
     if len(scores) == 1:
@@ -152,6 +159,15 @@ def merge_seeds(name: str, scores: Sequence[Score], recipe: Mapping[str, Any] | 
         backbone_fingerprint=digest([s.backbone_fingerprint for s in scores]),
         provenance=provenance,
     )
+
+
+def without_folders_of_a_machine(command: str) -> str:
+    """Return a command in which files and folders that only one machine has are named without their folders.
+
+    >>> without_folders_of_a_machine("pytest ../../code/suites --backbone=timm:resnet50@/home/me/best.pth --bob-data=data/x")
+    'pytest suites --backbone=timm:resnet50@best.pth --bob-data=data/x'
+    """  # noqa: E501
+    return shlex.join(_FOLDERS_OF_A_MACHINE.sub("", argument) for argument in shlex.split(command))
 
 
 def split_seeds(score: Score) -> list[Score]:

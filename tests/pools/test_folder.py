@@ -23,6 +23,7 @@ from bob_gauntlet.pools.folder import (
     write_folder,
 )
 from bob_gauntlet.pools.pool import freeze_pool, load_pool
+from bob_gauntlet.pools.saving import without_folders_of_a_machine
 from bob_gauntlet.scores.score import Score
 from bob_gauntlet.scores.settings import SETTINGS, ranked_measures
 from bob_gauntlet.stats.zscores import reference
@@ -235,6 +236,12 @@ def test_every_mini_measure_was_measured_under_todays_protocol() -> None:
         protocol, _, dataset = score.setting.partition("@")
         recipe = at_scale(by_id[protocol], "mini", CATALOG[dataset].overrides)
         assert score.protocol_hash == protocol_hash(recipe), score.setting
+
+
+def test_the_pool_names_no_folder_of_the_machine_that_measured_it() -> None:
+    """The commands in the provenance of the mini pool hold no path of a machine."""
+    commands = {score.provenance["command"] for score in read_scores(MINI)}
+    assert commands == set(map(without_folders_of_a_machine, commands))
 
 
 def test_backbones_csv_names_each_once() -> None:

@@ -10,7 +10,7 @@ from bob_gauntlet.backbones.spec import BackboneSpec
 from bob_gauntlet.errors import UsageError
 from bob_gauntlet.pools.folder import BackboneRow, read_backbones, read_examples, read_scores
 from bob_gauntlet.pools.pool import load_pool
-from bob_gauntlet.pools.saving import add, merge_seeds, save, split_seeds
+from bob_gauntlet.pools.saving import add, merge_seeds, save, split_seeds, without_folders_of_a_machine
 from bob_gauntlet.runtime.artifacts import Artifacts, ExampleValues
 from bob_gauntlet.scores.score import Score
 from tests.helpers.small_pools import LATENCY, make_score
@@ -45,6 +45,29 @@ def test_a_mean_over_seeds_can_be_split_again() -> None:
         ("r,seed=1", "fp-r,seed=1", 3.0),
     ]
     assert {s.identity for s in split_seeds(merged)} == {s.identity for s in seeds}
+
+
+@pytest.mark.parametrize(
+    ("typed", "saved"),
+    [
+        ("pytest ../../code/suites -k 'knn or lars'", "pytest suites -k 'knn or lars'"),
+        ("pytest /usr/lib/suites --bob-data=/data/", "pytest suites --bob-data=data/"),
+        (
+            "pytest suites/ --backbone=timm:resnet50@/home/me/best.pth",
+            "pytest suites/ --backbone=timm:resnet50@best.pth",
+        ),
+        ("pytest suites/ --backbone=file:~/code/net.py:make", "pytest suites/ --backbone=file:net.py:make"),
+        ("pytest '/my photos/suites' --bob-store=.bob/store", "pytest suites --bob-store=.bob/store"),
+        ("pytest suites/ --backbone=hf-hub:timm/vit a=https://example.org/a/b", None),
+        ("pytest suites/ --bob-json=.bob/refresh/mini.json -k 'finetune and not lars'", None),
+    ],
+)
+def test_a_saved_command_names_no_folder_of_a_machine(typed: str, saved: str | None) -> None:
+    """Folders of paths that are absolute or leave the current folder are left out, whatever precedes the path."""
+    score = make_score("a", LATENCY, 1.0, provenance={"command": typed})
+    for seeds in ([score], [score, score]):
+        assert merge_seeds("a", seeds, None).provenance["command"] == (saved or typed)
+    assert without_folders_of_a_machine(saved or typed) == (saved or typed)
 
 
 def test_rows_are_added_and_replaced(tmp_path: Path) -> None:
