@@ -1,4 +1,4 @@
-"""What a command and all its child processes cost: wall and CPU time, bytes written, and peak memory (Linux)."""
+"""The cost of a command with all its child processes: wall and CPU time, bytes written, peak memory (Linux)."""
 
 import os
 import resource

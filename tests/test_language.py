@@ -11,6 +11,8 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "bob_gauntlet"
 MODULES = sorted([*PACKAGE.rglob("*.py"), *(ROOT / "suites").glob("*.py")])
+OTHERS = sorted(path for folder in ("benchmarks", "tests") for path in (ROOT / folder).rglob("*.py"))
+"""The scripts and tests, whose language is checked too."""
 VERBS = frozenset((Path(__file__).parent / "helpers/verbs.txt").read_text().split())
 VAGUE = {"found", "own", "them", "mine", "yours", "theirs"}
 """Names that do not say what a variable holds."""
@@ -51,6 +53,15 @@ def test_no_docstring_is_an_indirect_question(path: Path) -> None:
             assert first not in {"What", "How", "Where", "Which"}, f"line {node.lineno}: {node.value.value[:80]}"
 
 
+@pytest.mark.parametrize("path", OTHERS, ids=name_of)
+def test_no_docstring_of_scripts_and_tests_is_an_indirect_question(path: Path) -> None:
+    """A docstring states something in a whole sentence, or names a thing; it does not begin with What, How or Which."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
+            first = (node.value.value.split() or [""])[0]
+            assert first not in {"What", "How", "Which"}, f"line {node.lineno}: {node.value.value[:80]}"
+
+
 @pytest.mark.parametrize("path", MODULES, ids=name_of)
 def test_variables_say_what_they_hold(path: Path) -> None:
     """No local variable or parameter has a name of VAGUE."""
@@ -80,7 +91,7 @@ def test_no_two_classes_have_one_name() -> None:
 
 
 def test_test_modules_import_nothing_from_each_other() -> None:
-    """What they share is in tests/helpers/."""
+    """Test modules share code in tests/helpers/ only."""
     for path in (ROOT / "tests").rglob("test_*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("tests"):

@@ -1,4 +1,4 @@
-"""Which backbones take part in an analysis, and how each one is classified."""
+"""Tests of the backbones that take part in an analysis, and of their classes."""
 
 from dataclasses import replace
 from pathlib import Path

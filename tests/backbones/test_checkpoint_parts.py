@@ -58,7 +58,7 @@ def test_parts(groups: Groups, wanted: str, parts: list[str]) -> None:
 
 @given(st.lists(labels, min_size=1, max_size=5, unique=True))
 def test_every_choice_names_its_part_and_no_other(parts: list[str]) -> None:
-    """What an error offers after `#` leads to the part that it stands for."""
+    """The name that an error offers after `#` leads to the part that it stands for."""
     groups: Groups = {label: {name: torch.zeros(1) for name in NAMES} for label in parts}
     for label, text in choices(parts).items():
         assert names_part(text, label)

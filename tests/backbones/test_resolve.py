@@ -263,7 +263,7 @@ def test_typed_relative_paths_start_at_the_calling_folder(tmp_path: Path, monkey
 
 
 def test_a_part_of_a_checkpoint_stands_after_its_path(tmp_path: Path) -> None:
-    """What follows the last `#` names a part of the file, unless a file has the whole name; in bob.toml too."""
+    """The text after the last `#` names a part of the file, unless a file has the whole name; in bob.toml too."""
     for name in ("w.pth", "w#2.pth"):
         (tmp_path / name).touch()
     cases = {"w.pth": "", "w.pth#teacher": "teacher", "w.pth#.": ".", "w#2.pth": "", "w#2.pth#a.b": "a.b"}

@@ -1,4 +1,4 @@
-"""What a network shows of itself: its family, for every family of timm, and its input transform."""
+"""Tests of the traits of a network: its family, for every family of timm, and its input transform."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -193,6 +193,6 @@ def test_a_file_with_a_rare_normalisation_is_warned_of(
 
 
 def test_mini_sizes_are_those_of_the_protocols() -> None:
-    """What a session says of input sizes is what its protocols use."""
+    """A session states the input sizes that its protocols use."""
     sizes = {at_scale(recipe, "mini").input_size for recipe in PROTOCOLS.values()}
     assert sizes - {None} == set(MINI_SIZES)

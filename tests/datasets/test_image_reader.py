@@ -23,7 +23,7 @@ def reader(tmp_path: Path) -> ImageReader:
 
 
 def test_an_unchanged_file_is_read(reader: ImageReader) -> None:
-    """What cannot be read is UnreadableImage, and `missing` names what does not exist."""
+    """A file that cannot be read raises UnreadableImage, and `missing` names what does not exist."""
     assert reader(0).getpixel((0, 0)) == (255, 0, 0)
     for index in (1, 2):
         with pytest.raises(UnreadableImage):

@@ -51,7 +51,7 @@ class SignalledSession:
 
     @property
     def text(self) -> str:
-        """What the session has printed."""
+        """The text that the session has printed."""
         return (self.folder / "printed.txt").read_text()
 
     def send(self, number: int, *, group: bool = False) -> None:

@@ -1,4 +1,4 @@
-"""What a session says at its end about a damaged store, a damaged cache and a full disk, with and without workers."""
+"""Tests of the warnings at the end of a session: damaged store, damaged cache, full disk, with and without workers."""
 
 import re
 from pathlib import Path

@@ -72,7 +72,7 @@ def test_the_input_and_every_warning_are_said_before_anything_runs(
 
 
 def test_what_a_checkpoint_holds_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Which network of a file is used, what may differ from what is expected, and how much was loaded: a line each."""
+    """One line each names the network used of a file, what may differ from the expected one, and the share loaded."""
     details = {"notes": ["teacher of w.pth is used"], "warnings": ["pos_embed resampled"], "partial": "partial: 51%"}
     identity = BackboneIdentity(fingerprint="f", transform=InputTransform(size=8), traits=TRAITS, details=details)
     session = open_session(options(tmp_path), tmp_path, {}, hands_out=False)

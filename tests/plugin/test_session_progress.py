@@ -43,7 +43,7 @@ def progress(workers: int = 1, source: Any = "pool", stored: tuple[str, ...] = (
 
 
 def test_settings_are_counted_and_time_runs_down(clock: Clock) -> None:
-    """What runs counts less the longer it runs, and what has ended no more."""
+    """A running setting adds less to the time left the longer it runs, and one that has ended adds nothing."""
     shown = progress()
     assert shown.text() == ""
     shown.pytest_runtest_logstart(KNN)

@@ -1,4 +1,4 @@
-"""What the summary says about scores."""
+"""Tests of the lines that the summary prints about scores."""
 
 from dataclasses import replace
 from pathlib import Path

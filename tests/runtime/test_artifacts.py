@@ -29,7 +29,7 @@ PLAIN = st.recursive(
 KEYS = st.dictionaries(st.text(), PLAIN, max_size=4)
 
 SCHEMA = Schema({"x": Array("float64", (3,))})
-"""What `Counted` computes."""
+"""The schema of the arrays that `Counted` computes."""
 
 
 @st.composite

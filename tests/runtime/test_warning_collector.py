@@ -29,7 +29,7 @@ def test_each_warning_is_shown_once_with_its_number(collector: WarningCollector)
 
 
 def test_taken_warnings_can_be_added_elsewhere(collector: WarningCollector) -> None:
-    """What a worker takes is added to the controller's warnings, once."""
+    """Warnings that a worker collects are added once to those of the controller."""
     LOG.warning("a")
     taken = collector.take()
     assert taken == {"a": 1}

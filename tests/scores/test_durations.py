@@ -53,7 +53,7 @@ def test_the_present_protocol_counts_before_others() -> None:
 
 
 def test_another_backbone_of_the_store_counts_before_the_pool() -> None:
-    """What this machine measured of other backbones says more than another machine's durations."""
+    """Durations of other backbones on this machine are used before durations of the pool, from another machine."""
     stored = [timed("knn@photos", seconds, name) for name, seconds in (("a", 1.0), ("b", 3.0), ("c", 8.0))]
     durations = Durations(stored, [timed("knn@photos", 99.0, "member")])
     assert durations.expect("x", "knn@photos") == ExpectedTime(3.0, "store")

@@ -1,4 +1,4 @@
-"""What a record of a timing says about the machine."""
+"""Tests of the records that tell whether the machine was quiet while times were measured."""
 
 from typing import Any
 

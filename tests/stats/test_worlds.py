@@ -19,7 +19,7 @@ from bob_gauntlet.stats.clustered import Contributions, Estimate, estimate_diffe
 
 @dataclass(frozen=True)
 class World:
-    """How a world is drawn."""
+    """The numbers from which a world is drawn."""
 
     backbones: int
     measures: int
