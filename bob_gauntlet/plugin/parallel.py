@@ -1,4 +1,4 @@
-"""Sessions that measure on several processes without being asked: which ones, and on how many.
+"""Sessions that start workers on their own: the conditions for it, and the number of workers.
 
 A second process does almost twice the work, a second thread hardly more (docs/parallel.md). So a session of the suites
 starts workers of pytest-xdist where it has work for them. It collects first, since only then it is known which settings

@@ -20,6 +20,7 @@ from typing import Any
 import pytest
 
 from bob_gauntlet.plugin.node_ids import parse_node_id
+from bob_gauntlet.plugin.roles import is_worker
 from bob_gauntlet.plugin.worker_guard import guard_worker
 from bob_gauntlet.runtime.process_guard import STOP_SIGNALS, exit_silently
 
@@ -32,7 +33,7 @@ PATIENCE = 2.0
 
 def watch_signals(config: pytest.Config) -> None:
     """Make a worker end with its controller; elsewhere make signals end the session as Ctrl-C does."""
-    if hasattr(config, "workerinput"):
+    if is_worker(config):
         guard_worker(config)
         return
     interruptions = Interruptions(config)

@@ -106,11 +106,7 @@ class Timetable:
         protocol, _, dataset = setting.partition("@")
         spec = next((spec for spec in self.session.specs if spec.name == backbone), None)
         workspace = self.session.workspace
-        if (
-            spec is None
-            or protocol not in self.recipes
-            or setting not in {s.setting for s in workspace.stored.values()}
-        ):
+        if spec is None or protocol not in self.recipes or setting not in self._stored_settings:
             return False
         try:
             if dataset in workspace.locations.user_datasets:

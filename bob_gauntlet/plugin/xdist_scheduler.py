@@ -1,4 +1,4 @@
-"""Distribution of settings over the workers of pytest-xdist. The only module that knows xdist.
+"""Distribution of settings over the workers of pytest-xdist. No other module imports xdist.
 
 One worker runs a unit (`units.py`). The first worker begins with the cheapest unit, so that scores appear early. Then
 every unit goes to the worker that is expected to be free first, the longest unit first; a worker prefers a backbone

@@ -60,6 +60,11 @@ def wait_for_the_clock() -> None:
     time.sleep(0.02)
 
 
+def wait_until_settled() -> None:
+    """Wait until files that were written before count as settled, also in other processes."""
+    time.sleep(file_stamps.CLOCK_TICK / 1e9 + 0.1)
+
+
 def settle(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let files count as settled that were written a moment ago, as if the test had waited."""
     monkeypatch.setattr(file_stamps, "CLOCK_TICK", -10_000_000_000)

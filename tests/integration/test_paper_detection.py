@@ -24,6 +24,7 @@ from bob_gauntlet.scores.score import Score
 from bob_gauntlet.scores.settings import SETTINGS
 from tests.helpers.dataset_trees import TREES
 from tests.helpers.sessions import Ran, suites
+from tests.helpers.tiny_images import wait_until_settled
 
 TOML = """
 [backbones]
@@ -56,6 +57,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory, one_core: None) -> Path:
     (folder / "bob.toml").write_text(TOML)
     for name in ("lvis-v1", "sim10k-cityscapes"):
         TREES[name](folder / "data")
+    wait_until_settled()
     return folder
 
 

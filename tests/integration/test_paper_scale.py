@@ -15,6 +15,7 @@ from bob_gauntlet.scores.store import Store
 from tests.helpers.dataset_trees import DETECTION as OBJECTS
 from tests.helpers.dataset_trees import TREES, write_csv, write_noise_image, write_role_folders
 from tests.helpers.sessions import Ran, suites
+from tests.helpers.tiny_images import wait_until_settled
 
 TOML = """
 [backbones]
@@ -59,6 +60,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory, one_core: None) -> Path:
         for path, _ in rows:
             write_noise_image(folder / "tags" / path)
         write_csv(folder / f"tags/{role}.csv", ("path", "label"), rows)
+    # a dataset whose files are newer is loaded again by the next session, some of them with torchvision
+    wait_until_settled()
     return folder
 
 
