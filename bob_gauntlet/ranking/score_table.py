@@ -190,8 +190,8 @@ def _comparable_scores(
         pool_score = pool.comparable_score(score.measure)
         if score.setting not in SETTINGS:
             settings_by_reason.setdefault("your own datasets are in no pool", []).append(score.setting)
-        if score.measure in ranked and _was_measured_by_older_version(pool, score):
-            reason = f"pool {pool.name} was measured by an older version of it; run: bob baseline refresh {pool.name}"
+        if score.measure in ranked and _has_setting_without_metric(pool, score):
+            reason = f"pool {pool.name} has other metrics of it only; run: bob baseline refresh {pool.name}"
             settings_by_reason.setdefault(reason, []).append(score.setting)
         if pool_score is None or score.measure not in ranked:
             continue
@@ -226,7 +226,7 @@ def _describe_difference(score: Score, pool_score: Score, pool: Pool, differing_
     return f"{differing_field} differs from that of pool {pool.name}{detail}"
 
 
-def _was_measured_by_older_version(pool: Pool, score: Score) -> bool:
+def _has_setting_without_metric(pool: Pool, score: Score) -> bool:
     """Tell whether a pool has the setting of a score, and not its metric."""
     return score.measure not in pool.references and any(setting == score.setting for setting, _ in pool.references)
 

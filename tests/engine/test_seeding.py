@@ -1,12 +1,14 @@
 """Inside a block random numbers are seeded; the caller's random state does not change."""
 
 import random
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 
 import numpy as np
 import pytest
 import torch
 
-from bob_gauntlet.engine.seeding import seeded
+from bob_gauntlet.engine.seeding import restored_on_cpu, seeded
 
 
 def draws() -> tuple[float, float, float]:
@@ -25,14 +27,17 @@ def test_equal_seeds_draw_equally(seed: int) -> None:
         assert all(a != b for a, b in zip(draws(), first, strict=True))
 
 
+@pytest.mark.parametrize("block", [lambda: seeded(3), restored_on_cpu], ids=["seeded", "restored_on_cpu"])
 @pytest.mark.parametrize("fails", [False, True], ids=["returns", "raises"])
-def test_the_callers_random_state_is_restored(fails: bool) -> None:
+def test_the_callers_random_state_is_restored(
+    block: Callable[[], AbstractContextManager[None]], *, fails: bool
+) -> None:
     """Numbers after the block are those without the block, also where the block raises."""
     with seeded(7):
         expected = draws()
     with seeded(7):
         try:
-            with seeded(3):
+            with block():
                 draws()
                 if fails:
                     raise ZeroDivisionError

@@ -96,3 +96,28 @@ def test_a_stored_setting_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(Timetable, "_look_up", lambda self, node_id: stored)
     assert table.seconds(FINETUNE) == (STORED if stored else 10)
     assert len(list(table.lines([FINETUNE]))) == (not stored)
+
+
+@pytest.mark.parametrize(("in_store", "asked"), [("finetune@photos", ["finetune@photos"]), ("finetune@digits", [])])
+def test_the_store_is_asked_about_the_settings_that_it_has(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, in_store: str, asked: list[str]
+) -> None:
+    """A setting that has no score of any backbone is measured, without a look at the backbone's identity."""
+    session = timetable(tmp_path).session
+    session.workspace.stored = {(("setting", in_store),): timed(in_store, 1.0)}
+    questions: list[str] = []
+
+    class FakeGauntlet:
+        """Says that every setting is stored, and notes the settings that it is asked about."""
+
+        def __init__(self, spec: Any, workspace: Any) -> None:
+            """Take what Gauntlet takes."""
+
+        def is_stored(self, recipe: Any, dataset: str) -> bool:
+            """See Gauntlet."""
+            questions.append(f"{recipe.id}@{dataset}")
+            return True
+
+    monkeypatch.setattr("bob_gauntlet.plugin.timetable.Gauntlet", FakeGauntlet)
+    assert Timetable(session, on_cpu=True).is_stored(FINETUNE) is bool(asked)
+    assert questions == asked

@@ -235,13 +235,12 @@ def test_a_time_of_a_busy_machine_is_left_out(record: dict[str, Any], tmp_path: 
     assert note.endswith("; run it again alone: pytest suites/ --backbone=mine -k efficiency --bob-rerun")
 
 
-def test_a_pool_of_an_older_version_is_said(tmp_path: Path) -> None:
+def test_a_pool_without_the_metric_is_said(tmp_path: Path) -> None:
     """A pool with the setting and without the metric ranks none of it, and a note says why."""
     latency = Score(setting="efficiency@noise", metric="latency", task="Eff", value=5.0, backbone="a", device="cpu: A")
     pool = make_pool(tmp_path / "p", [replace(latency, backbone=n, value=v) for n, v in (("a", 1.0), ("b", 2.0))])
     table = ScoreTable.from_pool(pool, {"mine": [make_score("mine", LATENCY, 2.0), make_score("mine", CLS, 2.0)]})
     assert "Eff" not in table.columns
     assert table.notes == (
-        "efficiency@noise of mine: not ranked, because pool p was measured by an older version of it; run: bob "
-        "baseline refresh p",
+        "efficiency@noise of mine: not ranked, because pool p has other metrics of it only; run: bob baseline refresh p",
     )
