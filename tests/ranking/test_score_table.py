@@ -242,5 +242,6 @@ def test_a_pool_without_the_metric_is_said(tmp_path: Path) -> None:
     table = ScoreTable.from_pool(pool, {"mine": [make_score("mine", LATENCY, 2.0), make_score("mine", CLS, 2.0)]})
     assert "Eff" not in table.columns
     assert table.notes == (
-        "efficiency@noise of mine: not ranked, because pool p has other metrics of it only; run: bob baseline refresh p",
+        "efficiency@noise of mine: not ranked, because pool p has other metrics of it only; run: bob baseline "
+        "refresh p",
     )
